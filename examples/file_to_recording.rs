@@ -59,7 +59,9 @@ pub(crate) fn record(
     let mut push = |encoded: Encoded| {
         let number = &mut numbers[encoded.kind as usize];
         *number += 1;
-        let frame = encoded.identified(stream, *number).ok_or("the encoder made no access unit")?;
+        let frame = encoded
+            .identified(stream, *number, u64::from(*number))
+            .ok_or("the encoder made no access unit")?;
         recorder.push(&frame).map_err(Box::<dyn Error>::from)
     };
 

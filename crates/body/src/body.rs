@@ -12,7 +12,7 @@ use plenary_proto::message::{
     DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
     VideoRequest, loose_from_bytes, path_hash,
 };
-use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
+use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
     BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, PeerId, Rank, RoomState, Time, Via,
@@ -318,6 +318,18 @@ impl Body {
     /// Handles a packet that arrived in a slot of a link.
     pub fn packet(&mut self, now_us: u64, link: LinkId, slot: u8, packet: MediaPacket, outs: &mut Outs) {
         self.media.packet(link, slot, packet, now_us, outs);
+    }
+
+    /// Handles a packet of a browser that arrived in a slot of a link.
+    pub fn browser_packet(
+        &mut self,
+        now_us: u64,
+        link: LinkId,
+        slot: u8,
+        packet: BrowserPacket,
+        outs: &mut Outs,
+    ) {
+        self.media.browser_packet(link, slot, packet, now_us, outs);
     }
 
     /// Handles a keyframe request for the stream that this peer sends in a slot.

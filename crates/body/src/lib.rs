@@ -45,6 +45,7 @@ mod own;
 mod past;
 mod program;
 mod rate;
+mod rebuild;
 mod received;
 mod solo;
 mod stats;

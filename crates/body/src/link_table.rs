@@ -12,6 +12,8 @@ use crate::budget::LinkBudget;
 struct Opened {
     peer: PeerId,
     kind: LinkKind,
+    /// Whether the other end is a browser.
+    is_browser: bool,
     reassembly: Reassembly,
     budget: LinkBudget,
 }
@@ -37,9 +39,20 @@ impl LinkTable {
         self.next += 1;
         let link = LinkId(self.next);
         let (reassembly, budget) = (Reassembly::default(), LinkBudget::new(Time(0)));
-        self.links.insert(link, Opened { peer, kind, reassembly, budget });
+        self.links.insert(link, Opened { peer, kind, is_browser: false, reassembly, budget });
         self.newest.insert((peer, kind), Newest { link, up: false });
         link
+    }
+
+    /// Records that a browser is at the other end of a link.
+    pub(crate) fn set_browser(&mut self, link: LinkId) {
+        if let Some(opened) = self.links.get_mut(&link) {
+            opened.is_browser = true;
+        }
+    }
+
+    pub(crate) fn is_browser(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|opened| opened.is_browser)
     }
 
     /// Returns the newest link of a peer and kind, whether it is up or not.

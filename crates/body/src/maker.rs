@@ -52,7 +52,7 @@ impl Maker {
         contributors: &Contributors,
     ) -> Option<(Frame, Vec<MediaPacket>)> {
         let lane = lane(encoded.kind);
-        let frame = encoded.identified(self.id, self.frames[lane] + 1)?;
+        let frame = encoded.identified(self.id, self.frames[lane] + 1, self.packets[lane] + 1)?;
         let payloads = match packetize(&frame) {
             Ok(payloads) => payloads,
             Err(error) => {

@@ -10,8 +10,10 @@ use plenary_media::mixer::MixerOutput;
 use plenary_media::{Encoded, Frame};
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, ProgramFormat, Resume, StreamUse};
-use plenary_proto::packet::{LinkId, MediaPacket};
+use plenary_proto::message::{
+    Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, ProgramFormat, Resume, StreamUse,
+};
+use plenary_proto::packet::{BrowserPacket, LinkId, MediaPacket};
 use plenary_proto::{MixRole, PeerId, RoomId, Senders, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -28,6 +30,7 @@ use crate::mix::{Made, Minus, Mix, Mixed, RoleChange, Tile};
 use crate::outs::{Notice, Outs};
 use crate::own::{OWN_SLOTS, Own};
 use crate::program::{Arrived, PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
+use crate::rebuild::Rebuild;
 use crate::received::{Origin, ReceivedFrame};
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
@@ -117,6 +120,7 @@ pub(crate) struct Media {
     pub(crate) watches: Watches,
     pub(crate) lag: Lag,
     arrivals: Arrivals,
+    rebuild: Rebuild,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -170,6 +174,7 @@ impl Media {
             watches: Watches::default(),
             lag: Lag::default(),
             arrivals: Arrivals::default(),
+            rebuild: Rebuild::default(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -229,6 +234,7 @@ impl Media {
 
     /// Handles the end of a link. Returns peer and kind, unless this peer closed the link or a newer one replaced it.
     pub(crate) fn link_down(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
+        self.rebuild.forget(link);
         let (peer, kind, up) = self.links.remove(link)?;
         self.forget_link(peer, kind, up, outs);
         Some((peer, kind))
@@ -237,6 +243,7 @@ impl Media {
     /// Forgets a link that this peer closes, and returns it.
     pub(crate) fn link_closed(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> Option<LinkId> {
         let (link, up) = self.links.forget(&peer, kind)?;
+        self.rebuild.forget(link);
         self.forget_link(peer, kind, up, outs);
         Some(link)
     }
@@ -285,7 +292,8 @@ impl Media {
         outs: &mut Outs,
     ) {
         let code = stream.slot & !1;
-        if !is_slot_of(code, stream.spec.kind) {
+        // a peer whose link has ended meanwhile announces its streams anew on the next one
+        if !is_slot_of(code, stream.spec.kind) || !self.links.is_known(&peer) {
             return;
         }
         let slot = self.followed.entry((peer, code)).or_default();
@@ -363,7 +371,8 @@ impl Media {
         outs: &mut Outs,
     ) {
         if let Some(link) = self.link(&peer) {
-            self.program.serve(peer, link, sound, from, now_us, outs);
+            let is_browser = self.links.is_browser(link);
+            self.program.serve(peer, (link, is_browser), sound, from, now_us, outs);
             if sound {
                 self.watches.watch_child(peer, self.watch_time(now_us));
             }
@@ -743,6 +752,25 @@ impl Media {
         self.use_inbound(inbound, now_us, outs);
     }
 
+    /// Handles a packet of a browser in a slot of a link.
+    pub(crate) fn browser_packet(
+        &mut self,
+        link: LinkId,
+        slot: u8,
+        packet: BrowserPacket,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        let Some((peer, LinkKind::Peer)) = self.links.of(link).filter(|_| usize::from(slot) < PEER_SLOTS)
+        else {
+            return;
+        };
+        self.watches.fed(peer, self.watch_time(now_us));
+        for packet in self.rebuild.packet(link, slot, packet, now_us) {
+            self.packet(link, slot, packet, now_us, outs);
+        }
+    }
+
     /// Drops the oldest packet of the peer with the most early packets, so that no peer displaces the others'.
     fn drop_early(&mut self) {
         let mut counts: BTreeMap<PeerId, usize> = BTreeMap::new();
@@ -754,7 +782,7 @@ impl Media {
     }
 
     /// Returns the fill levels of the tables of streams and packets.
-    pub(crate) fn bounds(&self) -> [Bound; 6] {
+    pub(crate) fn bounds(&self) -> [Bound; 7] {
         let peers = self.links.known();
         let followed = self.followed.values().map(VecDeque::len).sum();
         let of = |of, len, max| Bound { of, len, max };
@@ -763,6 +791,7 @@ impl Media {
             of("streams of the program", self.program.streams.len(), PROGRAM_STREAMS_MAX),
             of("streams for own use", self.inflow.streams.len(), STREAMS_MAX),
             of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
+            of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
             of("peers with media", self.arrivals.peers(), peers),
             of("peers that something arrived from", self.watches.peers(), peers),
         ]
@@ -800,6 +829,12 @@ impl Media {
     pub(crate) fn on_time(&mut self, now_us: u64, outs: &mut Outs) -> Vec<PeerId> {
         let arrived = self.program.on_time(now_us, outs);
         self.use_arrived(arrived, now_us, outs);
+        for (link, slot, packet) in self.rebuild.on_time(now_us) {
+            self.packet(link, slot, packet, now_us, outs);
+        }
+        for (link, slot) in self.rebuild.key_wishes(now_us) {
+            outs.want_key(link, slot);
+        }
         let mut inbound = Vec::new();
         self.inflow.on_time(now_us, &mut inbound, outs);
         self.use_inbound(inbound, now_us, outs);

@@ -22,6 +22,7 @@ use crate::EARLY_US;
 use crate::maker::lane;
 use crate::outs::Outs;
 use crate::past::Pasts;
+use crate::rebuild::originals;
 use crate::stream::{HOLE_US_MIN, Pushed, Stream};
 
 /// Wait for a missing packet of the program's pictures after the first one, in microseconds. Giving up sooner costs
@@ -42,6 +43,44 @@ struct Child {
     sound: bool,
     /// The stream announced to it last.
     told: Option<StreamId>,
+    /// What was sent to a browser; `None` for other peers.
+    frames: Option<FramesSent>,
+}
+
+/// Frames of one stream sent to a browser. It gets whole frames in order, since its packets' numbers show no hole in the
+/// stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct FramesSent {
+    /// Numbers of the newest picture and sound. Pictures begin with a keyframe.
+    newest: [u32; 2],
+}
+
+impl FramesSent {
+    /// Returns whether to send a frame, and counts it.
+    fn take(&mut self, frame: &Frame, leaves_out: bool) -> bool {
+        let newest = &mut self.newest[lane(frame.kind)];
+        let follows = frame.kind == MediaKind::Sound || frame.identity.key || *newest > 0;
+        let takes = follows && frame.identity.number > *newest && !leaves_out;
+        if takes {
+            *newest = frame.identity.number;
+        }
+        takes
+    }
+}
+
+impl Child {
+    /// Sends a browser a frame, in the originator's packets.
+    fn send_frame(&mut self, frame: &Frame, packets: &[MediaPacket], leaves_out: bool, outs: &mut Outs) {
+        if self.frames.as_mut().is_some_and(|frames| frames.take(frame, leaves_out)) {
+            let slot = PROGRAM_SLOTS[lane(frame.kind)];
+            packets.iter().for_each(|packet| outs.send(self.link, slot, packet.clone()));
+        }
+    }
+}
+
+/// Returns whether no other picture refers to a picture.
+fn is_spare_frame(frame: &Frame, packets: &[MediaPacket]) -> bool {
+    frame.kind == MediaKind::Video && packets.first().is_some_and(|packet| is_spare(&packet.payload))
 }
 
 /// Position at which a child's program begins.
@@ -149,6 +188,25 @@ impl Program {
         self.current.take_if(|current| current == id);
     }
 
+    /// Sends a whole frame to the children that are browsers. A thinned one gets no picture that no other refers to.
+    fn forward_frame(&mut self, frame: &Frame, outs: &mut Outs) {
+        let Program { children, thin, .. } = self;
+        let takes = |child: &&mut Child| {
+            let is_wanted = frame.kind == MediaKind::Video || child.sound;
+            child.frames.is_some() && child.told == Some(frame.identity.stream) && is_wanted
+        };
+        let mut to = children.values_mut().filter(takes).peekable();
+        if to.peek().is_none() {
+            return;
+        }
+        let packets = originals(frame);
+        let is_spare = is_spare_frame(frame, &packets);
+        for child in to {
+            let leaves_out = is_spare && thin.contains(&child.link);
+            child.send_frame(frame, &packets, leaves_out, outs);
+        }
+    }
+
     /// Handles a packet that arrived on a link, in a slot: forwards it, and assembles its frame.
     pub(crate) fn packet(
         &mut self,
@@ -213,6 +271,7 @@ impl Program {
                         if kind == MediaKind::Video {
                             self.suffering.picture(Time(now_us));
                         }
+                        self.forward_frame(&frame, outs);
                         arrived.frames.push(frame);
                     }
                 }
@@ -290,6 +349,9 @@ impl Program {
         }
         let stream = self.streams.get_mut(&id)?;
         stream.captured(frame.identity.captured_us);
+        if self.current == Some(id) {
+            self.forward_frame(&frame, outs);
+        }
         if frame.identity.key && self.current != Some(id) {
             self.consider(id, true, now_us, outs); // a mixer feeds itself
         }
@@ -303,7 +365,8 @@ impl Program {
         let is_spare = !self.thin.is_empty() && kind == MediaKind::Video && is_spare(&packet.payload);
         let (mut all, mut thin) = (Destinations::new(), Destinations::new());
         for child in self.children.values() {
-            if child.told == Some(packet.identity.stream) && (kind == MediaKind::Video || child.sound) {
+            let takes = child.frames.is_none() && (kind == MediaKind::Video || child.sound);
+            if takes && child.told == Some(packet.identity.stream) {
                 let to = if is_spare && self.thin.contains(&child.link) { &mut thin } else { &mut all };
                 to.push((child.link, slot));
             }
@@ -330,13 +393,14 @@ impl Program {
     pub(crate) fn serve(
         &mut self,
         peer: PeerId,
-        link: LinkId,
+        (link, is_browser): (LinkId, bool),
         sound: bool,
         from: Option<Resume>,
         now_us: u64,
         outs: &mut Outs,
     ) {
-        self.children.insert(peer, Child { link, sound, told: None });
+        self.children
+            .insert(peer, Child { link, sound, told: None, frames: is_browser.then(FramesSent::default) });
         let begin = match from {
             _ if !self.pasts.may_send(link, now_us) => Begin::Now,
             Some(from) => Begin::Behind(from),
@@ -356,8 +420,20 @@ impl Program {
             return;
         };
         let Some(child) = self.children.get_mut(&peer) else { return };
+        let sound = child.sound;
         child.told = Some(id);
         outs.control(child.link, Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
+        if let Some(frames) = &mut child.frames {
+            *frames = FramesSent::default();
+            let past = if matches!(begin, Begin::Now) { Vec::new() } else { stream.group(now_us) };
+            for frame in past.iter().filter(|frame| sound || frame.kind == MediaKind::Video) {
+                let packets = originals(frame);
+                // the burst is shorter without the pictures that no other refers to
+                child.send_frame(frame, &packets, is_spare_frame(frame, &packets), outs);
+            }
+            self.forwarded_us = now_us;
+            return;
+        }
         let position = stream.position();
         let next = [position.video_packet.saturating_add(1), position.sound_packet.saturating_add(1)];
         let from = match begin {
@@ -549,7 +625,7 @@ mod tests {
         let mut both = Both::new();
         let [wide, thin] = [LinkId(8), LinkId(9)];
         for (peer, link) in [(8, wide), (9, thin)] {
-            both.program.serve(PeerId([peer; 32]), link, true, None, both.now_us, &mut both.outs);
+            both.program.serve(PeerId([peer; 32]), (link, false), true, None, both.now_us, &mut both.outs);
         }
         both.program.set_thin([thin].into());
         both.outs.sends.clear();
@@ -589,7 +665,7 @@ mod tests {
         let mut both = Both::new();
         let link = LinkId(8);
         let serve = |both: &mut Both| {
-            both.program.serve(PeerId([8; 32]), link, true, None, both.now_us, &mut both.outs);
+            both.program.serve(PeerId([8; 32]), (link, false), true, None, both.now_us, &mut both.outs);
             let forwarded = |command: &Out| matches!(command, Out::Forward { .. });
             let sent = std::mem::take(&mut both.outs.sends);
             (sent.iter().filter(|command| forwarded(command)).count(), sent.len())

@@ -104,7 +104,8 @@ mod tests {
 
     fn frame(kind: MediaKind, key: bool) -> Frame {
         let stream = StreamId([1; 8]);
-        let identity = FrameIdentity { stream, number: 1, captured_us: 0, temporal: 0, key, epoch: 0 };
+        let identity =
+            FrameIdentity { stream, number: 1, captured_us: 0, temporal: 0, key, epoch: 0, first_packet: 1 };
         Frame { kind, identity, data: Bytes::new(), level: None }
     }
 

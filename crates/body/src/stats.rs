@@ -245,6 +245,7 @@ mod tests {
                 temporal: 0,
                 key: true,
                 epoch: 0,
+                first_packet: 1,
             };
             let mut arrives = |kind, after_us| {
                 let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None };
@@ -264,8 +265,15 @@ mod tests {
         assert_eq!(reception.stats(5_000_000).longest_audio_gap_ms, None);
         for (number, at_us) in [(1, 1_000_000), (2, 1_020_000), (3, 1_100_000)] {
             let stream = StreamId([1; 8]);
-            let identity =
-                FrameIdentity { stream, number, captured_us: at_us, temporal: 0, key: true, epoch: 0 };
+            let identity = FrameIdentity {
+                stream,
+                number,
+                captured_us: at_us,
+                temporal: 0,
+                key: true,
+                epoch: 0,
+                first_packet: 1,
+            };
             for kind in [MediaKind::Video, MediaKind::Sound] {
                 reception
                     .frame(&Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None }, at_us);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Resume;
@@ -247,6 +248,32 @@ impl Stream {
     pub(crate) fn since(&self, from: [u64; 2]) -> impl Iterator<Item = (MediaKind, &MediaPacket)> {
         let of = |kind| self.caches[lane(kind)].from(from[lane(kind)]).map(move |packet| (kind, packet));
         of(MediaKind::Sound).chain(of(MediaKind::Video))
+    }
+
+    /// Returns the whole frames of the current GOP that were output, and the sound since its keyframe. Sound comes
+    /// first.
+    pub(crate) fn group(&self, now_us: u64) -> Vec<Frame> {
+        let Some(from) = self.group_start() else { return Vec::new() };
+        let mut frames = Vec::new();
+        for kind in [MediaKind::Sound, MediaKind::Video] {
+            let at = lane(kind);
+            let mut assembler = Assembler::new(self.id, kind, 0);
+            let is_output = |frame: &Frame| {
+                // a stream that is made here is never assembled
+                self.assemblers[at].newest_packet().is_none_or(|newest| frame.identity.first_packet <= newest)
+            };
+            for packet in self.caches[at].from(from[at]) {
+                assembler.push(now_us, piece(packet));
+                while let Some(assembled) = assembler.poll(now_us) {
+                    if let Assembled::Frame(frame) = assembled
+                        && is_output(&frame)
+                    {
+                        frames.push(frame);
+                    }
+                }
+            }
+        }
+        frames
     }
 
     /// Adds the packets of the same stream that `known` received at `since_us` or later: those of its newest

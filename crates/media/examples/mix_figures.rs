@@ -126,6 +126,7 @@ fn program_frame() -> Frame {
         temporal: 0,
         key: true,
         epoch: 0,
+        first_packet: 1,
     };
     let slice = (0..6_250).map(|at| (at * 31) as u8 | 4);
     let sets = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65];

@@ -162,6 +162,7 @@ impl Link {
                     temporal: 0,
                     key: false,
                     epoch: 0,
+                    first_packet: self.packets[index] + 1,
                 };
                 let data = match kind {
                     MediaKind::Video => {

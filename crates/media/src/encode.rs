@@ -43,12 +43,12 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Turns it into frame `number` of `stream`, and embeds the identity in the bytes, where players and
-    /// relays leave it untouched. A silent packet of one or two bytes has no room for it: the receiver
-    /// derives its identity from the neighbours. Returns `None` for a picture that is not an access unit.
-    pub fn identified(&self, stream: StreamId, number: u32) -> Option<Frame> {
+    /// Turns it into frame `number` of `stream`, which begins with packet `first_packet`, and embeds the identity in
+    /// the bytes, where players and relays leave it untouched. A silent packet of one or two bytes has no room for it:
+    /// the receiver derives its identity from the neighbours. Returns `None` for a picture that is not an access unit.
+    pub fn identified(&self, stream: StreamId, number: u32, first_packet: u64) -> Option<Frame> {
         let Encoded { kind, captured_us, key, temporal, level, .. } = *self;
-        let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
+        let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0, first_packet };
         let data = match kind {
             MediaKind::Video => h264::mark(&self.data, &identity)?.into(),
             MediaKind::Sound => {

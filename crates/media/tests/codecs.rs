@@ -223,7 +223,7 @@ fn upper_temporal_layers_can_be_left_out() {
 
 #[test]
 fn each_packet_with_slices_says_whether_another_picture_needs_its_own() {
-    const KIND_SEI: u8 = 6;
+    const KIND_IDENTITY: u8 = 23;
     let size = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 2_000_000 };
     let mut packets = [0; 2];
     for format in [SMALL, size] {
@@ -233,8 +233,8 @@ fn each_packet_with_slices_says_whether_another_picture_needs_its_own() {
             let EncodedPicture { data, key, temporal } = next(&mut source, &mut *encoder, false);
             let encoded =
                 Encoded { kind: MediaKind::Video, captured_us: 0, data, key, temporal, level: None };
-            let payloads = packetize(&encoded.identified(StreamId([1; 8]), number).unwrap()).unwrap();
-            let with_slices = payloads.iter().filter(|payload| payload.bytes[0] & 0x1f != KIND_SEI);
+            let payloads = packetize(&encoded.identified(StreamId([1; 8]), number, 1).unwrap()).unwrap();
+            let with_slices = payloads.iter().filter(|payload| payload.bytes[0] & 0x1f != KIND_IDENTITY);
             assert!(with_slices.clone().all(|payload| is_spare(&payload.bytes) == (temporal == 1)));
             packets[usize::from(temporal)] += with_slices.count();
         }
@@ -299,6 +299,7 @@ fn a_mark_does_not_change_the_sound() {
         temporal: 0,
         key: false,
         epoch: 0,
+        first_packet: 1,
     };
     let mut plain = BuiltinCodecs::default().sound_decoder(1).unwrap();
     let mut marked = BuiltinCodecs::default().sound_decoder(1).unwrap();

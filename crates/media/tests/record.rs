@@ -317,7 +317,7 @@ fn sound_that_becomes_stereo_has_its_sides_and_what_was_mono_before_is_on_both()
             if stereo { moments.flat_map(|sample| [sample, 0.0]).collect() } else { moments.collect() };
         let captured_us = T_US + u64::from(number) * SOUND_FRAME_US;
         let encoded = encodings[usize::from(stereo)].push(&samples, captured_us).unwrap().unwrap();
-        recorder.push(&encoded.identified(A, number + 1).unwrap()).unwrap();
+        recorder.push(&encoded.identified(A, number + 1, 1).unwrap()).unwrap();
     }
     recorder.finish().unwrap();
     let mut command = std::process::Command::new("ffmpeg");
@@ -490,7 +490,7 @@ fn stream_of(
     let mut numbers = [0, 0];
     let mut push = |encoded: Encoded| {
         numbers[encoded.kind as usize] += 1;
-        let frame = encoded.identified(stream, numbers[encoded.kind as usize]).unwrap();
+        let frame = encoded.identified(stream, numbers[encoded.kind as usize], 1).unwrap();
         assert_ne!(frame.data, encoded.data, "it bears its identity");
         frames.push(frame);
     };

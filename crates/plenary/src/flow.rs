@@ -15,7 +15,7 @@ use plenary_media::mixer::MixerOutput;
 use plenary_media::{Clock, Encoded};
 use plenary_proto::message::{Message, Pieces, loose_to_bytes};
 use plenary_proto::{PeerId, RoomState, Via};
-use plenary_rtc::{Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink};
+use plenary_rtc::{BrowserPacket, Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink};
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
 
@@ -229,6 +229,10 @@ impl Flow {
 impl PacketSink for Flow {
     fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, _arrived_us: u64) {
         self.with(|body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+    }
+
+    fn browser_packet(&self, link: LinkId, slot: u8, packet: BrowserPacket, _arrived_us: u64) {
+        self.with(|body, now_us, outs| body.browser_packet(now_us, link, slot, packet, outs));
     }
 
     fn keyframe_wanted(&self, link: LinkId, slot: u8) {

@@ -29,6 +29,7 @@ mod hysteresis;
 mod id;
 pub mod identity;
 mod io;
+pub mod link_layout;
 mod links;
 mod lobby;
 mod mandate;
@@ -47,6 +48,7 @@ mod route;
 #[cfg(test)]
 mod samples;
 mod score;
+pub mod sdp;
 pub mod seal;
 mod solo;
 mod spread;

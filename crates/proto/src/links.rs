@@ -659,6 +659,7 @@ mod tests {
             fingerprint: [6; 32],
             setup: crate::message::Setup::ActPass,
             payload_types: None,
+            browser: None,
             candidates: crate::bounded::List::new(),
         };
         Offer { kind: LinkKind::Peer, description }

@@ -45,6 +45,21 @@ pub struct MediaPacket {
     pub payload: Bytes,
 }
 
+/// One media packet of a browser, which packetizes and numbers anew what it sends. Frames say which stream they are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrowserPacket {
+    /// RTP sequence number of the leg, extended above 16 bits by the number of wraps.
+    pub sequence_number: u64,
+    /// RTP timestamp, with the browser's own offset.
+    pub timestamp: u32,
+    /// RTP marker: the last packet of a video frame.
+    pub marker: bool,
+    /// RFC 6464 level of sound.
+    pub audio_level: Option<u8>,
+    /// RTP payload.
+    pub payload: Bytes,
+}
+
 /// A speaker in mixed sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contributor {

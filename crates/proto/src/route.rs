@@ -53,7 +53,7 @@ pub(crate) struct Router {
     absent: BTreeMap<PeerId, Time>,
     /// Bytes of each author's envelopes.
     carried: Buckets<AUTHORS_MAX>,
-    /// Bytes of envelopes by the linked peer that handed them over, and by the one that they went on to.
+    /// Bytes of envelopes, by the linked peer that delivered them and by the next peer of their route.
     handed: Buckets<LINKS_MAX>,
     onward: Buckets<LINKS_MAX>,
     /// The rule that this brain breaks, in tests.

@@ -12,15 +12,16 @@ const IDENTITY: FrameIdentity = FrameIdentity {
     temporal: 2,
     key: false,
     epoch: 1,
+    first_packet: 0x0102_0304,
 };
-const BODY: &str = "019d4e2713090482c1000000050006440290db1ec9020001";
+const BODY: &str = "029d4e2713090482c1000000050006440290db1ec9020001000001020304";
 
 fn hex(text: &str) -> Vec<u8> {
     data_encoding::HEXLOWER.decode(text.replace(' ', "").as_bytes()).unwrap()
 }
 
 #[test]
-fn a_frame_identity_is_these_24_bytes() {
+fn a_frame_identity_is_these_30_bytes() {
     assert_eq!(IDENTITY.to_bytes(), hex(BODY)[..]);
     assert_eq!(FrameIdentity::from_bytes(&hex(BODY)), Some(IDENTITY));
 }
@@ -30,8 +31,8 @@ fn a_longer_body_is_read_and_a_shorter_or_later_one_is_not() {
     let mut longer = hex(BODY);
     longer.extend([7; 9]);
     assert_eq!(FrameIdentity::from_bytes(&longer), Some(IDENTITY));
-    assert_eq!(FrameIdentity::from_bytes(&hex(BODY)[..23]), None);
-    longer[0] = 2;
+    assert_eq!(FrameIdentity::from_bytes(&hex(BODY)[..29]), None);
+    longer[0] = 3;
     assert_eq!(FrameIdentity::from_bytes(&longer), None);
 }
 
@@ -47,21 +48,21 @@ fn a_packet_identity_is_these_14_bytes() {
 #[test]
 fn a_marked_opus_packet_is_these_bytes() {
     let marked = opus::mark(&hex("7801020304"), &IDENTITY).unwrap();
-    assert_eq!(marked, hex(&format!("7b411e 01020304 00000000 f518 {BODY}")));
+    assert_eq!(marked, hex(&format!("7b4124 01020304 00000000 f51e {BODY}")));
     assert_eq!(opus::read(&marked), Some(IDENTITY));
 }
 
 #[test]
 fn every_code_of_opus_keeps_its_frames_and_loses_its_old_padding() {
     let golden = [
-        ("79 0102", "7b421e 0102"),                // two frames of one size
-        ("7a 01 aabbcc", "7bc21e 01 aabbcc"),      // two frames of different sizes
-        ("7b 03 010203", "7b431e 010203"),         // three frames of one size
-        ("7b 43 02 010203 eeee", "7b431e 010203"), // the same, with two bytes of padding
+        ("79 0102", "7b4224 0102"),                // two frames of one size
+        ("7a 01 aabbcc", "7bc224 01 aabbcc"),      // two frames of different sizes
+        ("7b 03 010203", "7b4324 010203"),         // three frames of one size
+        ("7b 43 02 010203 eeee", "7b4324 010203"), // the same, with two bytes of padding
     ];
     for (packet, expected) in golden {
         let marked = opus::mark(&hex(packet), &IDENTITY).unwrap();
-        assert_eq!(marked, hex(&format!("{expected} 00000000 f518 {BODY}")), "{packet}");
+        assert_eq!(marked, hex(&format!("{expected} 00000000 f51e {BODY}")), "{packet}");
     }
 }
 
@@ -87,13 +88,47 @@ fn silence_of_two_bytes_is_left_alone() {
 }
 
 #[test]
-fn the_sei_stands_before_the_first_slice_and_is_these_bytes() {
+fn the_identity_stands_behind_the_last_slice_and_is_these_bytes() {
     let access_unit = hex("00000001 6742 000001 68ce 00000001 65 88 84");
-    let sei =
-        "06 0528 706c656e617279f19b3e6672616d6531 019d4e2713090482c1 0000030005 0006440290db1ec9 02 0001 80";
+    let body = "029d4e2713090482c1 0000030005 0006440290db1ec9 02 0001 0000030102 0304";
     let marked = h264::mark(&access_unit, &IDENTITY).unwrap();
-    assert_eq!(marked, hex(&format!("00000001 6742 00000001 68ce 00000001 {sei} 00000001 658884")));
+    let picture = "00000001 6742 00000001 68ce 00000001 658884";
+    assert_eq!(marked, hex(&format!("{picture} 00000001 17 706c656e {body} 80")));
     assert_eq!(h264::read(&marked), Some(IDENTITY));
+}
+
+#[test]
+fn in_a_recording_the_identity_is_an_sei_message_before_the_first_slice() {
+    let access_unit = hex("00000001 6742 000001 68ce 00000001 65 88 84");
+    let marked = h264::mark(&access_unit, &IDENTITY).unwrap();
+    let body = "029d4e2713090482c1 0000030005 0006440290db1ec9 02 0001 0000030102 0304";
+    let sei = format!("06 052e 706c656e617279f19b3e6672616d6531 {body} 80");
+    assert_eq!(
+        h264::with_sei(&marked),
+        hex(&format!("00000001 6742 00000001 68ce 00000001 {sei} 00000001 658884"))
+    );
+    let unmarked = hex("00000001 6742 00000001 658884");
+    assert_eq!(h264::with_sei(&unmarked), unmarked);
+}
+
+#[test]
+fn an_identity_in_front_of_the_slice_is_none() {
+    let marked = h264::mark(&hex("00000001 419a"), &IDENTITY).unwrap();
+    let (slice, identity) = marked.split_at(6);
+    assert_eq!(h264::read(&[identity, slice].concat()), None);
+}
+
+#[test]
+fn the_tail_of_an_identity_is_kept_in_recordings() {
+    let mut marked = h264::mark(&hex("00000001 419a"), &IDENTITY).unwrap();
+    marked.pop();
+    marked.extend([7; 300]);
+    marked.push(0x80);
+    assert_eq!(h264::read(&marked), Some(IDENTITY));
+    let moved = h264::with_sei(&marked);
+    assert_eq!(moved[..7], hex("00000001 06 05 ff")[..]);
+    assert_eq!(usize::from(moved[7]) + 255, 16 + 30 + 300);
+    assert!(moved.ends_with(&hex("0707 80 00000001 419a")));
 }
 
 #[test]
@@ -128,16 +163,16 @@ fn frame_hashes_hold_for_their_maker_only_and_ignore_start_code_lengths() {
 }
 
 fn identities() -> impl Strategy<Value = FrameIdentity> {
-    (any::<[u8; 8]>(), any::<u32>(), any::<u64>(), 0..8u8, any::<bool>(), any::<u16>()).prop_map(
-        |(stream, number, captured_us, temporal, key, epoch)| FrameIdentity {
+    (any::<[u8; 8]>(), any::<u32>(), any::<u64>(), 0..8u8, any::<bool>(), any::<u16>(), 0..1_u64 << 48)
+        .prop_map(|(stream, number, captured_us, temporal, key, epoch, first_packet)| FrameIdentity {
             stream: StreamId(stream),
             number,
             captured_us,
             temporal,
             key,
             epoch,
-        },
-    )
+            first_packet,
+        })
 }
 
 proptest! {
@@ -147,8 +182,8 @@ proptest! {
         access_unit.extend(&slice);
         let marked = h264::mark(&access_unit, &identity).unwrap();
         prop_assert_eq!(h264::read(&marked), Some(identity));
-        prop_assert!(marked.len() <= access_unit.len() + 1 + 66);
-        prop_assert!(marked.ends_with(&access_unit));
+        prop_assert!(marked.len() <= access_unit.len() + 1 + 54);
+        prop_assert!(marked[1..].starts_with(&access_unit));
     }
 
     #[test]
@@ -157,14 +192,14 @@ proptest! {
         packet.extend(&frames);
         let marked = opus::mark(&packet, &identity).unwrap();
         prop_assert_eq!(opus::read(&marked), Some(identity));
-        prop_assert_eq!(marked.len(), packet.len() + 32);
+        prop_assert_eq!(marked.len(), packet.len() + 38);
         prop_assert_eq!(&marked[3..][..frames.len()], &frames[..]);
     }
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), Just(6), Just(255), any::<u8>()], 0..400)) {
-        let _ = (h264::read(&bytes), h264::read_sei(&bytes), opus::read(&bytes));
-        let _ = (h264::mark(&bytes, &IDENTITY), opus::mark(&bytes, &IDENTITY));
+        let _ = (h264::read(&bytes), h264::read_nal(&bytes), opus::read(&bytes));
+        let _ = (h264::with_sei(&bytes), h264::mark(&bytes, &IDENTITY), opus::mark(&bytes, &IDENTITY));
         let _ = (FrameIdentity::from_bytes(&bytes), PacketIdentity::from_bytes(&bytes));
         let mut joined = Vec::new();
         for nal in h264::nals(&bytes) {

@@ -9,7 +9,6 @@ use plenary_proto::Time;
 use plenary_proto::bucket::{Bucket, Rate};
 use plenary_proto::message::{CANDIDATES_MAX, Candidate};
 
-use crate::layout::address;
 use crate::sync::lock;
 
 /// Maximum number of different addresses of one description that are checked.
@@ -57,7 +56,9 @@ pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Ca
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut worth = Vec::new();
     for candidate in candidates {
-        let ip = address(candidate).ip().to_canonical();
+        // names are for browsers; their checks show a native end where they come from
+        let Some(address) = candidate.address() else { continue };
+        let ip = address.ip().to_canonical();
         let network = Network::of(ip);
         let is_near = match network {
             Network::Public => true,
@@ -70,7 +71,7 @@ pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Ca
         if !addresses.contains(&ip) {
             addresses.push(ip);
         }
-        worth.push(*candidate);
+        worth.push(candidate.clone());
         if worth.len() >= CANDIDATES_MAX {
             break;
         }
@@ -139,7 +140,10 @@ mod tests {
 
     fn checked(addresses: &[&str], own: &[&str]) -> Vec<String> {
         let own: Vec<IpAddr> = own.iter().map(|ip| ip.parse().unwrap()).collect();
-        worth_checking(&hosts(addresses), &own).iter().map(|checked| address(checked).to_string()).collect()
+        worth_checking(&hosts(addresses), &own)
+            .iter()
+            .map(|checked| checked.address().unwrap().to_string())
+            .collect()
     }
 
     #[test]

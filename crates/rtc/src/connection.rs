@@ -24,7 +24,6 @@ use rtc::shared::error::{Error, Result};
 use tokio::time::Sleep;
 
 use crate::credentials::Credentials;
-use crate::layout::Role;
 use crate::legs::Legs;
 use crate::seam::Channel;
 use crate::shaper::Shaper;
@@ -32,6 +31,7 @@ use crate::socket::{Class, LinkSocket};
 use crate::trains::Trains;
 use crate::transport::{Checks, Transport, TransportEvent};
 use crate::wire::Wire;
+use plenary_proto::link_layout::Role;
 
 /// Maximum number of bytes that SCTP buffers for a channel before further messages wait.
 pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;

@@ -89,7 +89,9 @@ impl Handle {
 
     /// Starts a packet train, or reports that it was refused.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
-        if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
+        // a browser would take its SSRC for another stream
+        let is_sent = self.wire.browser.get().is_none() && self.wire.send_train(train, bytes, rate_bps);
+        if !is_sent && self.refused_trains.try_send(train).is_err() {
             tracing::debug!(train, "too many probe trains requested: the refusal is not reported either");
         }
     }

@@ -11,7 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use plenary_proto::identity::PacketIdentity;
 use plenary_proto::message::PayloadTypes;
-use plenary_proto::packet::{CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket};
+use plenary_proto::packet::{
+    BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket,
+};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
@@ -19,14 +21,15 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
 };
 use rtc::rtp;
 
-use crate::layout::{
-    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
-};
+use crate::feedback::BrowserFeedback;
 use crate::packet_queue::Outgoing;
 use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
 use crate::seam::{PacketSink, SenderReport};
 use crate::sync::lock;
 use crate::wire::{TURN_PACKETS_MAX, Wire};
+use plenary_proto::link_layout::{
+    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
+};
 
 /// Number of copies of each NACK, since a NACK may be lost as well.
 const ASKING_COPIES: usize = 2;
@@ -43,6 +46,10 @@ pub(crate) struct Legs {
     sending: [Sending; SLOTS_MAX],
     /// Missing packets of each slot that this end receives.
     holes: [Holes; SLOTS_MAX],
+    /// Slots in which a browser's packets have arrived.
+    begun: [bool; SLOTS_MAX],
+    /// RTCP for a browser, from its first packet on.
+    feedback: Option<BrowserFeedback>,
     taken: VecDeque<Outgoing>,
     writing: VecDeque<Leaving>,
 }
@@ -78,6 +85,8 @@ impl Legs {
             epoch,
             sending: Default::default(),
             holes: Default::default(),
+            begun: Default::default(),
+            feedback: None,
             taken: VecDeque::new(),
             writing: VecDeque::new(),
         }
@@ -86,13 +95,20 @@ impl Legs {
     pub(crate) fn receive_rtp(&mut self, now: Instant, packet: rtp::Packet) {
         let slot = self.wire.remote.get().and_then(|remote| remote.slot_of(packet.header.ssrc));
         let Some(slot) = slot else { return };
+        let arrived_us = now.saturating_duration_since(self.epoch).as_micros() as u64;
+        if let Some(browser) = self.wire.browser.get() {
+            let feedback = self.feedback.get_or_insert_with(|| BrowserFeedback::new(browser));
+            feedback.rtp(now, &packet.header);
+            let packet = self.of_browser(slot, packet, browser.audio_level_id, now);
+            self.wire.counters.packets_received.fetch_add(1, Ordering::Relaxed);
+            return self.sink.browser_packet(self.link, slot, packet, arrived_us);
+        }
         if let Some(holes) = self.holes.get_mut(usize::from(slot)) {
             holes.arrived(packet.header.sequence_number, now);
         }
         let identity = packet.header.get_extension(PACKET_EXTENSION_ID);
         let Some(identity) = identity.and_then(|bytes| PacketIdentity::from_bytes(&bytes)) else { return };
-        let level = packet.header.get_extension(AUDIO_LEVEL_EXTENSION_ID);
-        let level = level.and_then(|bytes| bytes.first().map(|byte| byte & LEVEL_MASK));
+        let level = level(&packet.header, AUDIO_LEVEL_EXTENSION_ID);
         let packet = MediaPacket {
             identity,
             timestamp: packet.header.timestamp,
@@ -103,11 +119,30 @@ impl Legs {
             payload: packet.payload,
         };
         self.wire.counters.packets_received.fetch_add(1, Ordering::Relaxed);
-        let arrived_us = now.saturating_duration_since(self.epoch).as_micros() as u64;
         self.sink.packet(self.link, slot, packet, arrived_us);
     }
 
+    /// A packet of a browser. Its leg begins at any number.
+    fn of_browser(&mut self, slot: u8, packet: rtp::Packet, level_id: u8, now: Instant) -> BrowserPacket {
+        let rtp::Packet { header, payload } = packet;
+        let has_begun = &mut self.begun[usize::from(slot)];
+        let holes = &mut self.holes[usize::from(slot)];
+        if !std::mem::replace(has_begun, true) {
+            holes.begin(header.sequence_number);
+        }
+        BrowserPacket {
+            sequence_number: holes.arrived(header.sequence_number, now),
+            timestamp: header.timestamp,
+            marker: header.marker,
+            audio_level: level(&header, level_id).filter(|_| !is_video(slot)),
+            payload,
+        }
+    }
+
     pub(crate) fn receive_rtcp(&mut self, now: Instant, compound: &[Box<dyn rtc::rtcp::Packet>]) {
+        if let Some(feedback) = &mut self.feedback {
+            feedback.rtcp(now, compound);
+        }
         compound.iter().for_each(|packet| self.receive_feedback(now, &**packet));
     }
 
@@ -148,13 +183,17 @@ impl Legs {
         }
     }
 
-    /// Next time for [`Legs::send_nacks`].
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.holes.iter().filter_map(Holes::deadline).min()
+    /// Next time for [`Legs::send_feedback`].
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        let reports = self.feedback.as_mut().and_then(BrowserFeedback::deadline);
+        self.holes.iter().filter_map(Holes::deadline).chain(reports).min()
     }
 
-    /// Sends NACKs for the missing packets that are due.
-    pub(crate) fn send_nacks(&mut self, now: Instant) {
+    /// Sends the RTCP that is due: NACKs for missing packets, and what a browser's congestion control needs.
+    pub(crate) fn send_feedback(&mut self, now: Instant) {
+        if let Some(feedback) = &mut self.feedback {
+            self.writing.extend(feedback.due(now).into_iter().map(Leaving::Rtcp));
+        }
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
             let due = holes.due(now, rtt);
@@ -235,20 +274,32 @@ impl Legs {
             extensions: Vec::with_capacity(3),
             ..Default::default()
         };
-        let identity = Bytes::copy_from_slice(&packet.identity.to_bytes());
-        header.set_extension(PACKET_EXTENSION_ID, identity).ok()?;
-        if let Some(level) = packet.audio_level.filter(|_| !is_video(slot)) {
+        // a browser has the identity inside the frame, and its own extension ids
+        let browser = self.wire.browser.get();
+        if browser.is_none() {
+            let identity = Bytes::copy_from_slice(&packet.identity.to_bytes());
+            header.set_extension(PACKET_EXTENSION_ID, identity).ok()?;
+        }
+        let level_id = browser.map_or(AUDIO_LEVEL_EXTENSION_ID, |browser| browser.audio_level_id);
+        if let Some(level) = packet.audio_level.filter(|_| !is_video(slot) && level_id != 0) {
             let level = Bytes::copy_from_slice(&[level & LEVEL_MASK]);
-            header.set_extension(AUDIO_LEVEL_EXTENSION_ID, level).ok()?;
+            header.set_extension(level_id, level).ok()?;
         }
         if !packet.contributors.is_empty() && !is_video(slot) {
             let named = packet.contributors.iter().take(CONTRIBUTORS_MAX);
             header.csrc = named.clone().map(|voice| voice.csrc).collect();
-            let levels = named.map(|voice| voice.level & LEVEL_MASK).collect();
-            header.set_extension(CONTRIBUTORS_EXTENSION_ID, levels).ok()?;
+            if browser.is_none() {
+                let levels = named.map(|voice| voice.level & LEVEL_MASK).collect();
+                header.set_extension(CONTRIBUTORS_EXTENSION_ID, levels).ok()?;
+            }
         }
         Some(rtp::Packet { header, payload: packet.payload })
     }
+}
+
+/// RFC 6464 level in the extension with that id.
+fn level(header: &rtp::header::Header, id: u8) -> Option<u8> {
+    header.get_extension(id)?.first().map(|byte| byte & LEVEL_MASK)
 }
 
 /// Contributing speakers of a packet (CSRCs), and their levels.

@@ -43,8 +43,8 @@ mod checks;
 mod connection;
 mod credentials;
 mod events;
+mod feedback;
 mod handle;
-mod layout;
 mod legs;
 mod link;
 mod links;
@@ -52,7 +52,6 @@ mod packet_queue;
 mod ports;
 mod queue;
 mod repair;
-mod sdp;
 mod seam;
 mod secure;
 mod shaper;
@@ -70,13 +69,12 @@ mod wire;
 mod support;
 
 pub use events::Events;
-pub use layout::DescriptionError;
 pub use links::{LinkError, Links};
+pub use plenary_proto::link_layout::DescriptionError;
 pub use plenary_proto::packet::{
-    CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
+    BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
     PAYLOAD_LEN_MAX,
 };
-pub use sdp::sdp;
 pub use seam::{
     CARRIED_BYTES_MAX, Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport,
 };

@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use crate::connection::{Connection, OpenError, Plan};
 use crate::handle::Handle;
-use crate::layout::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, check};
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::{CarriedQueue, SendQueue};
@@ -27,6 +26,7 @@ use crate::train::TrainArrivals;
 use crate::trains::Trains;
 use crate::transport::Checks;
 use crate::wire::Wire;
+use plenary_proto::link_layout::{DescriptionError, NO_H264, PAYLOAD_TYPES, Role, Ssrcs, check};
 
 /// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
 /// reported.
@@ -138,10 +138,13 @@ impl Link {
 
     /// Checks the description of the other end, stores its SSRCs and returns its payload types.
     fn meet(&self, other: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
-        let types = check(other, role)?;
-        let (wire, ssrcs) = (&self.handle.wire, Ssrcs::of(self.kind, &other.ufrag));
+        let types = check(self.kind, other, role)?;
+        let (wire, ssrcs) = (&self.handle.wire, Ssrcs::described(self.kind, other));
         if wire.local.clash(&ssrcs) {
             return Err(DescriptionError::SsrcClash);
+        }
+        if let Some(browser) = &other.browser {
+            let _ = wire.browser.set(browser.clone());
         }
         // a second answer changes nothing
         let _ = wire.remote.set(ssrcs);
@@ -195,6 +198,7 @@ impl Link {
             fingerprint: self.shared.credentials.fingerprint,
             setup: if self.offer.is_none() { Setup::ActPass } else { Setup::Active },
             payload_types: (types != PAYLOAD_TYPES).then_some(types),
+            browser: None,
             candidates: connection.candidates(),
         })
     }
@@ -206,7 +210,8 @@ impl Link {
         answer: &Description,
     ) -> Result<(), DownReason> {
         let answered = self.meet(answer, Role::Answer)?;
-        if answered != self.payload_types {
+        let is_without_picture = answered.h264 == NO_H264 && answered.opus == self.payload_types.opus;
+        if answered != self.payload_types && !is_without_picture {
             return Err(DescriptionError::PayloadTypes(answered).into());
         }
         self.other_fingerprint = Some(answer.fingerprint);

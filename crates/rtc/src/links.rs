@@ -12,13 +12,13 @@ use crate::checks::CheckBudget;
 use crate::credentials::{Credentials, ice_credentials};
 use crate::events::{EventQueue, Events};
 use crate::handle::Handle;
-use crate::layout::Ssrcs;
 use crate::link::Link;
 use crate::ports::Ports;
 use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
 use crate::sync::lock;
 use crate::wire::Wire;
+use plenary_proto::link_layout::Ssrcs;
 
 /// Error that prevents a peer from having any link.
 #[derive(Debug, thiserror::Error)]

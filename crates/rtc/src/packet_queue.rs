@@ -9,8 +9,8 @@
 use plenary_proto::packet::{MediaPacket, PAYLOAD_LEN_MAX};
 use std::collections::VecDeque;
 
-use crate::layout::{SLOTS_MAX, is_video};
 use crate::seam::SenderReport;
+use plenary_proto::link_layout::{SLOTS_MAX, is_video};
 
 /// A packet and its slot.
 pub(crate) type Outgoing = (u8, MediaPacket);

@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use crate::checks::ADDRESSES_MAX;
-use crate::layout::is_offerable;
 use crate::sync::lock;
 
 /// Local addresses of a peer, and the range of its UDP ports.
@@ -80,6 +79,17 @@ fn interfaces() -> std::io::Result<Vec<IpAddr>> {
         usable.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     Ok(usable)
+}
+
+/// Whether an address is worth offering to other peers; the caller decides about loopback.
+fn is_offerable(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_broadcast()
+        }
+        // an fe80:: address is useless without its scope, which candidates don't carry
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local() && !ip.is_multicast(),
+    }
 }
 
 #[cfg(test)]

@@ -74,14 +74,20 @@ impl Default for Holes {
 }
 
 impl Holes {
-    /// Records the arrival of a packet.
-    pub(crate) fn arrived(&mut self, sequence_number: u16, now: Instant) {
+    /// Begins a leg of a browser, which numbers from any number on: this is the first to arrive. Numbers before it fit
+    /// below.
+    pub(crate) fn begin(&mut self, sequence_number: u16) {
+        self.newest = (1 << 16) + u64::from(sequence_number) - 1;
+    }
+
+    /// Records the arrival of a packet. Returns its number, extended above 16 bits.
+    pub(crate) fn arrived(&mut self, sequence_number: u16, now: Instant) -> u64 {
         let newest = self.newest;
         let ahead = i64::from(sequence_number.wrapping_sub(newest as u16) as i16);
         let number = newest.saturating_add_signed(ahead);
         if ahead <= 0 {
             self.missing.remove(&number);
-            return;
+            return number;
         }
         self.newest = number;
         let due = now + REORDER_MAX;
@@ -91,6 +97,7 @@ impl Holes {
         // the sender keeps no packets older than this
         let oldest = number.saturating_sub(REPAIR_PACKETS_MAX as u64);
         self.missing = self.missing.split_off(&oldest);
+        number
     }
 
     /// Sequence numbers to be requested now, in order.
@@ -228,7 +235,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn arrive(holes: &mut Holes, numbers: impl IntoIterator<Item = u16>, now: Instant) {
-        numbers.into_iter().for_each(|number| holes.arrived(number, now));
+        numbers.into_iter().for_each(|number| _ = holes.arrived(number, now));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
-use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
+use plenary_proto::packet::{BrowserPacket, Destinations, LinkId, MediaPacket};
 
-use crate::layout::DescriptionError;
 use crate::train::TrainArrivals;
+use plenary_proto::link_layout::DescriptionError;
 
 /// Executes commands on links. No implementation may block.
 pub trait LinkDriver: Send + Sync {
@@ -30,6 +30,11 @@ pub trait PacketSink: Send + Sync {
     /// packet arrives late, and no packet is delivered twice. `arrived_us` counts from
     /// [`LinksConfig::epoch`](crate::LinksConfig::epoch), in microseconds.
     fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, arrived_us: u64);
+
+    /// Handles a packet of a browser. Otherwise as [`PacketSink::packet`].
+    fn browser_packet(&self, link: LinkId, slot: u8, packet: BrowserPacket, arrived_us: u64) {
+        let _ = (link, slot, packet, arrived_us);
+    }
 
     /// Handles a keyframe request: the other end cannot decode the stream that this end sends in that slot.
     fn keyframe_wanted(&self, link: LinkId, slot: u8);
@@ -204,6 +209,9 @@ pub enum Event {
         link: LinkId,
         /// Fingerprints of the certificates.
         fingerprints: Fingerprints,
+        /// Whether the other end is a browser: it gets whole frames in order, and sends
+        /// [`BrowserPacket`]s.
+        is_browser: bool,
     },
     /// A message arrived.
     Received {

@@ -22,11 +22,11 @@ use rtc::shared::error::Error;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
-use crate::layout::Role;
 use crate::link::{Link, ended, failed};
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
 use crate::transport::TransportEvent;
+use plenary_proto::link_layout::Role;
 
 /// Time that a closed link may take to send its remaining control messages.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
@@ -171,7 +171,9 @@ impl Link {
                     let own = self.shared.credentials.fingerprint;
                     // known, since the handshake has checked it
                     let other = self.other_fingerprint.unwrap_or_default();
-                    self.tell(Event::Connected { link, fingerprints: Fingerprints { own, other } });
+                    let is_browser = self.handle.wire.browser.get().is_some();
+                    let fingerprints = Fingerprints { own, other };
+                    self.tell(Event::Connected { link, fingerprints, is_browser });
                     self.send_queued(connection, progress)?;
                 }
                 if !is_greeting {

@@ -20,19 +20,19 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::state::ConnectionState;
 use rtc::ice::{Agent, AgentConfig};
 use rtc::sansio::Protocol as _;
-use rtc::shared::error::Result;
+use rtc::shared::error::{Error, Result};
 use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use crate::channels::{Channels, ChannelsEvent};
 use crate::checks::{CheckBudget, is_request, worth_checking};
 use crate::credentials::Credentials;
-use crate::layout::{Role, priority};
 use crate::legs::{Leaving, Legs};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
 use crate::trains::Trains;
+use plenary_proto::link_layout::{Role, priority};
 
 /// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
 /// link on loopback is up a little later than that.
@@ -335,7 +335,7 @@ impl Transport {
         self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.handle_timeout(now))?;
         self.channels.handle_timeout(now);
         self.check_channels();
-        self.legs.send_nacks(now);
+        self.legs.send_feedback(now);
         self.trains.handle_timeout(now);
         Ok(())
     }
@@ -353,7 +353,8 @@ impl Transport {
 
 /// The candidate as the ICE agent has it; `index` is its place in its description.
 fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
-    let (Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address)) = candidate;
+    let no_address = || Error::Other("a name is no address to check".to_owned());
+    let address = candidate.address().ok_or_else(no_address)?;
     let base_config = CandidateConfig {
         network: "udp".to_owned(),
         address: address.ip().to_string(),
@@ -363,7 +364,9 @@ fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
         ..CandidateConfig::default()
     };
     match candidate {
-        Candidate::Host(_) => CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host(),
+        Candidate::Host(_) | Candidate::Named(..) => {
+            CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()
+        }
         Candidate::Reflexive(_) => CandidateServerReflexiveConfig { base_config, ..Default::default() }
             .new_candidate_server_reflexive(),
         Candidate::Relayed(_) => {
@@ -381,9 +384,9 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::layout::{PAYLOAD_TYPES, Ssrcs};
     use crate::seam::{PacketSink, SenderReport};
     use crate::wire::Wire;
+    use plenary_proto::link_layout::{PAYLOAD_TYPES, Ssrcs};
 
     struct Nowhere;
 
@@ -423,6 +426,7 @@ mod tests {
                 fingerprint: credentials.fingerprint,
                 setup: if role == Role::Offer { Setup::ActPass } else { Setup::Active },
                 payload_types: None,
+                browser: None,
                 candidates: List::truncated([Candidate::Host(address)]),
             };
             End { transport, description, address, outgoing: VecDeque::new(), events: Vec::new() }

@@ -11,14 +11,15 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
+use plenary_proto::message::BrowserMedia;
 use plenary_proto::packet::{LinkStats, MediaPacket};
 use tokio::sync::Notify;
 
-use crate::layout::Ssrcs;
 use crate::packet_queue::{PacketQueue, Pushed};
 use crate::seam::SenderReport;
 use crate::sync::lock;
 use crate::train::Departures;
+use plenary_proto::link_layout::Ssrcs;
 
 /// Value of `rtt_us` until a round trip was measured.
 const RTT_UNKNOWN: u64 = u64::MAX;
@@ -29,6 +30,8 @@ pub(crate) struct Wire {
     pub(crate) local: Ssrcs,
     /// SSRCs of the other end, once its description is known.
     pub(crate) remote: OnceLock<Ssrcs>,
+    /// RTP parameters of the other end, if it is a browser.
+    pub(crate) browser: OnceLock<BrowserMedia>,
     /// Packets and RTCP to be sent.
     pub(crate) packet_queue: Mutex<PacketQueue>,
     /// The packet train being sent.
@@ -94,6 +97,7 @@ impl Wire {
         Wire {
             local,
             remote: OnceLock::new(),
+            browser: OnceLock::new(),
             packet_queue: Mutex::new(PacketQueue::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),

@@ -57,7 +57,7 @@ impl Deviation for Scatterer {
         };
         self.pictures += 1;
         let stream = spec.id(room);
-        let payloads = packetize(&encoded.identified(stream, self.pictures)?).ok()?;
+        let payloads = packetize(&encoded.identified(stream, self.pictures, self.packets + 1)?).ok()?;
         let packets = payloads.into_iter().map(|payload| {
             self.packets += 1;
             MediaPacket {

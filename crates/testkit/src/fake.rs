@@ -363,6 +363,7 @@ mod tests {
         temporal: 0,
         key: true,
         epoch: 0,
+        first_packet: 1,
     };
 
     fn grey(luma: u8) -> Picture {

@@ -96,7 +96,7 @@ fn a_stall_of_this_machine_causes_no_verdict_and_the_silence_of_the_parent_does(
 fn a_late_relay_takes_no_newcomers_then_halves_its_childrens_pictures_and_then_decodes_none() {
     let (mut body, mut outs) = (body(), Outs::default());
     let child = link(&mut body, BEN, &mut outs);
-    body.media.program.serve(BEN, child, true, None, BEGIN_US, &mut outs);
+    body.media.program.serve(BEN, (child, false), true, None, BEGIN_US, &mut outs);
     let mut now_us = BEGIN_US;
     let mut run = |body: &mut Body, late_us: u64, seconds: u64| {
         let (until_us, mut steps) = (now_us + seconds * 1_000_000, Vec::new());

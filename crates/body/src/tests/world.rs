@@ -76,6 +76,7 @@ fn description(peer: usize, link: LinkId) -> Description {
         fingerprint: [6; 32],
         setup: Setup::ActPass,
         payload_types: None,
+        browser: None,
         candidates: List::truncated([Candidate::Host(([127, 0, 0, 1], 40_000).into())]),
     }
 }

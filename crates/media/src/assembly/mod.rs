@@ -13,8 +13,8 @@
 //! - A picture that a relay thinned out ([`LEFT_OUT`](crate::payload::LEFT_OUT)) is no loss: no other picture
 //!   references it, so the frames after it continue.
 //!
-//! A frame without an identity, or with the identity of another stream, is discarded. So is one whose number
-//! leaps: each frame has a packet of its own, so frame numbers can't grow faster than packet numbers.
+//! A frame without an identity, or with the identity of another stream or of other packets, is discarded. So is one
+//! whose number leaps: each frame has a packet of its own, so frame numbers can't grow faster than packet numbers.
 //!
 //! The assembler holds at most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes. Beyond that it
 //! drops the oldest packets, and their frames are lost. A packet [`JUMP_MAX`] or more ahead restarts the
@@ -22,6 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use plenary_proto::StreamId;
@@ -88,7 +89,8 @@ pub struct AssemblyCounts {
 #[derive(Debug)]
 pub struct Assembler {
     kind: MediaKind,
-    stream: StreamId,
+    /// `None` on a leg of a browser.
+    stream: Option<StreamId>,
     hole_us_max: u64,
     held: BTreeMap<u64, HeldPacket>,
     bytes_held: usize,
@@ -135,9 +137,15 @@ impl Assembler {
     /// missing packets. For sound the timeout should be shorter than the jitter buffer's delay: packets that
     /// wait behind a gap reach the jitter buffer late.
     pub fn new(stream: StreamId, kind: MediaKind, hole_us_max: u64) -> Assembler {
+        Assembler { stream: Some(stream), ..Assembler::of_browser(kind, hole_us_max) }
+    }
+
+    /// Creates an assembler for one leg of a browser. Its packets are numbered by the leg, and frames of any stream may
+    /// follow each other; the numbers of frames and packets in their identities are not checked against those of the leg.
+    pub fn of_browser(kind: MediaKind, hole_us_max: u64) -> Assembler {
         Assembler {
             kind,
-            stream,
+            stream: None,
             hole_us_max,
             held: BTreeMap::new(),
             bytes_held: 0,
@@ -323,8 +331,9 @@ impl Assembler {
 
     fn access_unit(&self, last: u64, payloads: &[Bytes]) -> Whole {
         let data = join(payloads.iter().map(|payload| &payload[..]));
+        let first = last.saturating_sub(payloads.len() as u64 - 1);
         match data.and_then(|data| Some((h264::read(&data)?, data))) {
-            Some((identity, data)) => self.checked(last, identity, data),
+            Some((identity, data)) => self.checked(first..=last, identity, data),
             None => Whole::Unreadable,
         }
     }
@@ -336,7 +345,7 @@ impl Assembler {
             len if len <= UNMARKED_LEN_MAX => self.implied(number),
             _ => opus::read(&packet),
         };
-        identity.map_or(Whole::Unreadable, |identity| self.checked(number, identity, packet))
+        identity.map_or(Whole::Unreadable, |identity| self.checked(number..=number, identity, packet))
     }
 
     fn implied(&self, number: u64) -> Option<FrameIdentity> {
@@ -345,22 +354,29 @@ impl Assembler {
         Some(FrameIdentity {
             number: newest.number.checked_add(steps)?,
             captured_us: newest.captured_us.checked_add(u64::from(steps) * SOUND_FRAME_US)?,
+            first_packet: newest.first_packet.checked_add(u64::from(steps))?,
             ..newest
         })
     }
 
-    /// Checks the identity of a frame with the last packet `last`.
-    fn checked(&self, last: u64, identity: FrameIdentity, data: Bytes) -> Whole {
-        if identity.stream != self.stream || u64::from(identity.number) > last {
+    /// Checks the identity of a frame that came in these packets.
+    fn checked(&self, packets: RangeInclusive<u64>, identity: FrameIdentity, data: Bytes) -> Whole {
+        let (first, last) = packets.into_inner();
+        let is_consistent = self.stream.is_none_or(|stream| {
+            let is_possible = identity.first_packet == first && u64::from(identity.number) <= last;
+            identity.stream == stream && is_possible
+        });
+        if !is_consistent {
             return Whole::Unreadable;
         }
         let leaps = |(packet, newest): (u64, FrameIdentity)| {
             let frames = u64::from(identity.number.saturating_sub(newest.number));
             frames > last.saturating_sub(packet)
         };
-        match self.newest.filter(|_| !self.renumbers) {
+        let is_bound = |newest: &FrameIdentity| newest.stream == identity.stream && !self.renumbers;
+        match self.newest.filter(|(_, newest)| is_bound(newest)) {
             Some((_, newest)) if identity.number <= newest.number => Whole::Repeated,
-            Some(newest) if leaps(newest) => Whole::Unreadable,
+            Some(newest) if self.stream.is_some() && leaps(newest) => Whole::Unreadable,
             _ => Whole::Frame(Frame { kind: self.kind, identity, data, level: None }),
         }
     }

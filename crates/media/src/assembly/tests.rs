@@ -220,7 +220,8 @@ fn the_oldest_packets_go_when_too_many_or_too_large_ones_are_held() {
 
 #[test]
 fn a_jump_of_packet_numbers_begins_anew() {
-    let made = sound(&[80; 4]);
+    let mut made = sound(&[80; 4]);
+    made[2..].iter_mut().for_each(number_later);
     let mut all = packets(&made);
     for packet in &mut all[2..] {
         packet.number += JUMP_MAX;
@@ -228,7 +229,8 @@ fn a_jump_of_packet_numbers_begins_anew() {
     let mut reader = Assembler::new(STREAM, MediaKind::Sound, u64::MAX);
     assert_eq!(numbers(&feed(&mut reader, 0, &all), &made), [1, 2, 3, 4]);
 
-    let made = video(&LENGTHS, &[0, 5]);
+    let mut made = video(&LENGTHS, &[0, 5]);
+    made[5..].iter_mut().for_each(number_later);
     let mut all = packets(&made);
     let key = first_packet(&all, &made, 6);
     for packet in &mut all[key..] {
@@ -313,19 +315,18 @@ proptest! {
 
 /// Access units of about these lengths, with keyframes at `keys`.
 fn video(lengths: &[usize], keys: &[usize]) -> Vec<Frame> {
+    let mut next_packet = 1;
     let made = lengths.iter().enumerate().map(|(index, &len)| {
-        let identity = FrameIdentity { key: keys.contains(&index), ..identity(index, 33_333) };
+        let identity = FrameIdentity { key: keys.contains(&index), ..identity(index, 33_333, next_packet) };
         let start = [0, 0, 0, 1];
         let sets: &[&[u8]] = if identity.key { &[&start, &[0x67, 1, 2], &start, &[0x68, 3]] } else { &[] };
         let slice = if identity.key { 0x65 } else { 0x41 };
         let body: Vec<u8> = (0..len).map(|at| (at * 31 + index) as u8 | 4).collect();
         let unmarked = [sets.concat(), [&start[..], &[slice], &body].concat()].concat();
-        Frame {
-            kind: MediaKind::Video,
-            identity,
-            data: h264::mark(&unmarked, &identity).unwrap().into(),
-            level: None,
-        }
+        let data = h264::mark(&unmarked, &identity).unwrap().into();
+        let frame = Frame { kind: MediaKind::Video, identity, data, level: None };
+        next_packet += packetize(&frame).unwrap().len() as u64;
+        frame
     });
     made.collect()
 }
@@ -333,7 +334,7 @@ fn video(lengths: &[usize], keys: &[usize]) -> Vec<Frame> {
 /// Opus packets of these lengths before marking; packets of 1 and 2 bytes stay unmarked.
 fn sound(lengths: &[usize]) -> Vec<Frame> {
     let made = lengths.iter().enumerate().map(|(index, &len)| {
-        let identity = identity(index, SOUND_FRAME_US);
+        let identity = identity(index, SOUND_FRAME_US, index as u64 + 1);
         let packet: Vec<u8> = std::iter::once(0x78).chain((1..len).map(|at| (at + index) as u8)).collect();
         let data = opus::mark(&packet, &identity).unwrap_or(packet);
         Frame { kind: MediaKind::Sound, identity, data: data.into(), level: None }
@@ -341,9 +342,20 @@ fn sound(lengths: &[usize]) -> Vec<Frame> {
     made.collect()
 }
 
-fn identity(index: usize, step_us: u64) -> FrameIdentity {
+fn identity(index: usize, step_us: u64, first_packet: u64) -> FrameIdentity {
     let captured_us = 1_700_000_000_000_000 + index as u64 * step_us;
-    FrameIdentity { stream: STREAM, number: index as u32 + 1, captured_us, temporal: 0, key: false, epoch: 0 }
+    let number = index as u32 + 1;
+    FrameIdentity { stream: STREAM, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet }
+}
+
+/// Lets the packets of a frame have numbers that are [`JUMP_MAX`] higher.
+fn number_later(frame: &mut Frame) {
+    frame.identity.first_packet += JUMP_MAX;
+    let marked = match frame.kind {
+        MediaKind::Video => h264::mark(&frame.data, &frame.identity),
+        MediaKind::Sound => opus::mark(&frame.data, &frame.identity),
+    };
+    frame.data = marked.unwrap().into();
 }
 
 /// All packets of the frames, numbered from 1.

@@ -1,8 +1,8 @@
 //! H.264 payload format of RFC 6184, as far as packetization-mode 1 needs it: single NAL units, STAP-A and
 //! FU-A.
 //!
-//! Small NAL units in a row are aggregated in one STAP-A: the frame identity with a small slice, or the
-//! parameter sets with the identity before an IDR picture. A NAL unit larger than a payload is fragmented
+//! Small NAL units in a row are aggregated in one STAP-A: a small slice with the frame identity, or the
+//! parameter sets before an IDR picture. A NAL unit larger than a payload is fragmented
 //! into parts of about equal length.
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -34,13 +34,40 @@ fn a_packet_is_filled_to_the_last_byte_and_not_beyond() {
 }
 
 #[test]
-fn a_key_frame_begins_with_one_packet_of_parameter_sets_and_identity() {
+fn a_key_frame_begins_with_one_packet_of_parameter_sets_and_ends_with_one_of_its_identity() {
     let payloads = packetize(&video(true, &[nal(7, 12), nal(8, 5), nal(5, 30_000)])).unwrap();
     let kinds: Vec<u8> = payloads.iter().map(|payload| payload.bytes[0] & 0x1f).collect();
     assert_eq!(kinds[0], 24);
-    assert!(kinds[1..].iter().all(|&kind| kind == 28));
-    assert_eq!(payloads.len(), 1 + 29_999_usize.div_ceil(PAYLOAD_LEN_MAX - 2));
+    let (last, slices) = kinds[1..].split_last().unwrap();
+    assert!(*last == 23 && slices.iter().all(|&kind| kind == 28));
+    assert_eq!(slices.len(), 29_999_usize.div_ceil(PAYLOAD_LEN_MAX - 2));
     assert!(starts_key(&payloads[0].bytes) && !starts_key(&payloads[1].bytes));
+}
+
+#[test]
+fn the_payloads_of_an_access_unit_are_these() {
+    // every implementation must cut alike (PROTOCOL 1.5): a peer below a browser makes the originator's packets again
+    let frame = video(true, &[nal(7, 12), nal(8, 5), nal(5, 3_000)]);
+    let payloads = packetize(&frame).unwrap();
+    let cut: Vec<(usize, &[u8])> =
+        payloads.iter().map(|payload| (payload.bytes.len(), &payload.bytes[..2])).collect();
+    let golden: [(usize, &[u8]); 5] = [
+        (1 + 2 + 12 + 2 + 5, &[0x78, 0]),
+        (2 + 1_000, &[0x7c, 0x85]),
+        (2 + 1_000, &[0x7c, 0x05]),
+        (2 + 999, &[0x7c, 0x45]),
+        (frame.data.len() - 3_000 - 17 - 4 * 4, &[0x17, b'p']),
+    ];
+    assert_eq!(cut, golden);
+}
+
+#[test]
+fn a_frame_that_a_browser_wrote_anew_gives_the_originators_payloads() {
+    let frame = video(true, &[nal(7, 12), nal(8, 5), nal(5, 3_000)]);
+    let three_byte_start_codes: Vec<u8> =
+        identity::nals(&frame.data).flat_map(|nal| [&[0, 0, 1], nal.bytes].concat()).collect();
+    let rewritten = Frame { data: three_byte_start_codes.into(), ..frame.clone() };
+    assert_eq!(packetize(&rewritten), packetize(&frame));
 }
 
 #[test]
@@ -61,7 +88,8 @@ fn flags_and_timestamp_are_those_of_the_access_unit() {
 #[test]
 fn fragments_of_one_slice_are_about_equally_long() {
     let payloads = packetize(&video(false, &[nal(1, 3 * PAYLOAD_LEN_MAX)])).unwrap();
-    let lengths: Vec<usize> = payloads[1..].iter().map(|payload| payload.bytes.len()).collect();
+    let (_identity, fragments) = payloads.split_last().unwrap();
+    let lengths: Vec<usize> = fragments.iter().map(|payload| payload.bytes.len()).collect();
     let (least, most) = (lengths.iter().min().unwrap(), lengths.iter().max().unwrap());
     assert!(most - least < lengths.len(), "{lengths:?}");
 }
@@ -204,6 +232,7 @@ fn raw(kind: MediaKind, data: Vec<u8>) -> Frame {
         temporal: 0,
         key: false,
         epoch: 0,
+        first_packet: 1,
     };
     Frame { kind, identity, data: data.into(), level: None }
 }

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::Path;
 
 use plenary_proto::StreamId;
-use plenary_proto::identity::{FrameIdentity, MediaKind};
+use plenary_proto::identity::{FrameIdentity, MediaKind, h264};
 use shiguredo_mp4::bitstream::h264::{
     H264SampleEntryConfig, LengthSize, annexb_to_length_prefixed, build_avc1_box_from_annexb,
 };
@@ -162,7 +162,7 @@ impl Recorder {
             MediaKind::Video => self.push_video(frame)?,
             MediaKind::Sound => self.push_sound(frame),
         };
-        self.count(frame, taken)
+        self.count(taken)
     }
 
     /// Takes a picture that later pictures reference, but with content that the file already has from another
@@ -197,11 +197,10 @@ impl Recorder {
     }
 
     /// Accounts for a frame taken or dropped, and writes a fragment when enough frames are held.
-    fn count(&mut self, frame: &Frame, taken: Option<i64>) -> Result<(), RecordError> {
+    fn count(&mut self, taken: Option<i64>) -> Result<(), RecordError> {
         match taken {
             None => self.left_out += 1,
             Some(at_us) => {
-                self.held_bytes += frame.data.len();
                 let cut_us = *self.cut_us.get_or_insert(at_us);
                 if at_us - cut_us >= FRAGMENT_US || self.held_bytes >= FRAGMENT_BYTES_MAX {
                     self.cut(at_us, false)?;
@@ -223,6 +222,7 @@ impl Recorder {
             self.make_way(at_us, key);
             at_us
         };
+        self.held_bytes += data.len();
         self.video.push(Unit { stream, at_us, key, data });
         Ok(Some(at_us))
     }
@@ -237,7 +237,8 @@ impl Recorder {
         if sound_alone || !(key || follows) {
             return Ok(None);
         }
-        let Ok(data) = annexb_to_length_prefixed(&picture.data, LengthSize::FourBytes) else {
+        let Ok(data) = annexb_to_length_prefixed(&h264::with_sei(&picture.data), LengthSize::FourBytes)
+        else {
             return Ok(None);
         };
         if self.writer.is_none() {
@@ -297,6 +298,7 @@ impl Recorder {
         let duration_us = opus_duration_us(&frame.data)?;
         let identity = &frame.identity;
         let at_us = self.timeline.place_sound(identity.stream, identity.captured_us, duration_us)?;
+        self.held_bytes += frame.data.len();
         self.sound.push(Unit { stream: identity.stream, at_us, key: true, data: frame.data.to_vec() });
         Some(at_us)
     }
@@ -544,7 +546,8 @@ mod tests {
         let duration_us = opus_duration_us(&[toc]).unwrap() as u64;
         let captured_us = 7_000_000 + u64::from(number) * duration_us;
         let stream = StreamId([1; 8]);
-        let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
+        let identity =
+            FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet: 1 };
         Frame { kind: MediaKind::Sound, identity, data: vec![toc; 20].into(), level: None }
     }
 }

@@ -186,7 +186,7 @@ impl Stage {
         *newest_us = captured_us;
         let encoded = Encoded { kind, captured_us, data, key, temporal, level: None };
         let number = self.program.iter().filter(|frame| frame.kind == kind).count() as u32 + 1;
-        self.program.push(encoded.identified(StreamId(*b"program!"), number).unwrap());
+        self.program.push(encoded.identified(StreamId(*b"program!"), number, 1).unwrap());
     }
 
     /// Records the program so far.

@@ -88,7 +88,7 @@ impl Speaker {
     fn send(&mut self, encoded: &Encoded, sent_us: u64) {
         let lane = &mut self.lanes[encoded.kind as usize];
         lane.frames += 1;
-        let frame = encoded.identified(stream(self.id), lane.frames).unwrap();
+        let frame = encoded.identified(stream(self.id), lane.frames, lane.packets + 1).unwrap();
         for payload in packetize(&frame).unwrap() {
             lane.packets += 1;
             self.random =

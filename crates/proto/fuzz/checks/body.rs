@@ -146,6 +146,7 @@ fn description(number: u8) -> Description {
         fingerprint: [number; 32],
         setup: Setup::ActPass,
         payload_types: None,
+        browser: None,
         candidates: List::default(),
     }
 }
@@ -330,9 +331,10 @@ impl Trial {
         let encoded = frame(kind, key, captured_us, choices.below(40) * 60);
         let number = choices.number(u64::from(*frames) + 1) as u32;
         let id = self.specs[stream].id(&room());
-        let Some(frame) = encoded.identified(id, number) else { return Vec::new() };
-        let Ok(payloads) = packetize(&frame) else { return Vec::new() };
         let mut next = choices.number(*packets + 1).min(NUMBER_MAX);
+        let first_packet = if choices.byte() % 16 == 0 { choices.number(next) } else { next };
+        let Some(frame) = encoded.identified(id, number, first_packet) else { return Vec::new() };
+        let Ok(payloads) = packetize(&frame) else { return Vec::new() };
         let contributors: Contributors =
             (0..choices.byte() % 4).map(|csrc| Contributor { csrc: csrc.into(), level: csrc }).collect();
         let cut = payloads.into_iter().map(|payload| {

@@ -102,6 +102,7 @@ pub(crate) fn identity(bytes: &[u8]) {
         temporal: 0,
         key: false,
         epoch: 0,
+        first_packet: 1,
     };
     if let Some(marked) = h264::mark(bytes, &identity) {
         assert_eq!(h264::read(&marked), Some(identity));
@@ -111,7 +112,7 @@ pub(crate) fn identity(bytes: &[u8]) {
         assert_eq!(opus::read(&marked), Some(identity));
         assert_eq!(opus::mark(&marked, &identity), Some(marked));
     }
-    let _ = (h264::read(bytes), h264::read_sei(bytes), opus::read(bytes));
+    let _ = (h264::read(bytes), h264::read_nal(bytes), opus::read(bytes));
     let _ = (FrameIdentity::from_bytes(bytes), PacketIdentity::from_bytes(bytes));
 }
 

@@ -206,6 +206,7 @@ fn description(at: usize, peer: &PeerId) -> Description {
         fingerprint: [at as u8; 32],
         setup: Setup::ActPass,
         payload_types: None,
+        browser: None,
         candidates: List::default(),
     }
 }

@@ -5,16 +5,18 @@
 //!
 //! - Each packet of a native leg carries a [`PacketIdentity`] in an RTP header extension.
 //! - Each frame carries a [`FrameIdentity`] inside its payload, where browsers, files and foreign relays
-//!   preserve it: H.264 in an SEI message ([`h264`]), Opus in its padding ([`opus`]).
+//!   preserve it: H.264 in a NAL unit behind the picture ([`h264`]), Opus in its padding ([`opus`]).
 //!
-//! The maker numbers a stream's packets and frames from 1, video and audio separately. `docs/PROTOCOL.md` has
-//! the byte tables.
+//! The maker numbers a stream's packets and frames from 1, video and audio separately. A frame says the number of
+//! its first packet, and packetization is deterministic, so a peer that got the whole frame from a browser sends
+//! the maker's packets again. `docs/PROTOCOL.md` has the byte tables.
 
 pub mod h264;
 pub mod hashes;
 pub mod opus;
 mod packet;
 
+use packet::NUMBER_LEN;
 pub use packet::{PACKET_EXTENSION_URI, PacketIdentity};
 
 use serde::{Deserialize, Serialize};
@@ -22,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::StreamId;
 
 /// Encoded length of a [`FrameIdentity`], bytes.
-pub const FRAME_IDENTITY_LEN: usize = 24;
-const VERSION: u8 = 1;
+pub const FRAME_IDENTITY_LEN: usize = 30;
+const VERSION: u8 = 2;
 const KEY_FLAG: u8 = 0x80;
 const TEMPORAL_MASK: u8 = 0x07;
 
@@ -51,11 +53,13 @@ pub struct FrameIdentity {
     pub key: bool,
     /// Epoch of the end-to-end key that protects the payload; 0 for a clear payload.
     pub epoch: u16,
+    /// Number of the frame's first packet, 48 bits.
+    pub first_packet: u64,
 }
 
 impl FrameIdentity {
-    /// Encodes version 1, 24 bytes, big endian: version, stream (8), number (4), captured_us (8), flags,
-    /// epoch (2).
+    /// Encodes version 2, 30 bytes, big endian: version, stream (8), number (4), captured_us (8), flags,
+    /// epoch (2), first packet (6). The upper 16 bits of the packet number are dropped.
     pub fn to_bytes(&self) -> [u8; FRAME_IDENTITY_LEN] {
         let mut bytes = [0; FRAME_IDENTITY_LEN];
         bytes[0] = VERSION;
@@ -63,18 +67,20 @@ impl FrameIdentity {
         bytes[9..13].copy_from_slice(&self.number.to_be_bytes());
         bytes[13..21].copy_from_slice(&self.captured_us.to_be_bytes());
         bytes[21] = (if self.key { KEY_FLAG } else { 0 }) | (self.temporal & TEMPORAL_MASK);
-        bytes[22..].copy_from_slice(&self.epoch.to_be_bytes());
+        bytes[22..24].copy_from_slice(&self.epoch.to_be_bytes());
+        bytes[24..].copy_from_slice(&packet::number_to_bytes(self.first_packet));
         bytes
     }
 
     /// Decodes the output of [`to_bytes`](Self::to_bytes). Trailing bytes are ignored: a later minor version
-    /// may append fields. `None` when the input is shorter or of another version.
+    /// may append fields, such as a seal. `None` when the input is shorter or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Option<FrameIdentity> {
         let (version, rest) = bytes.split_first()?;
         let (stream, rest) = rest.split_first_chunk::<8>()?;
         let (number, rest) = rest.split_first_chunk::<4>()?;
         let (captured_us, rest) = rest.split_first_chunk::<8>()?;
-        let (&[flags, epoch @ ..], _) = rest.split_first_chunk::<3>()?;
+        let (&[flags, epoch @ ..], rest) = rest.split_first_chunk::<3>()?;
+        let (first_packet, _) = rest.split_first_chunk::<NUMBER_LEN>()?;
         if *version != VERSION {
             return None;
         }
@@ -85,6 +91,7 @@ impl FrameIdentity {
             temporal: flags & TEMPORAL_MASK,
             key: flags & KEY_FLAG != 0,
             epoch: u16::from_be_bytes(epoch),
+            first_packet: packet::number_from_bytes(*first_packet),
         })
     }
 }

@@ -56,7 +56,7 @@ fn split(packet: &[u8]) -> Option<Parts<'_>> {
 }
 
 /// Writes `identity` into the packet's padding; earlier padding is dropped. The frames stay as they are. Adds
-/// 32 bytes.
+/// 38 bytes.
 ///
 /// `None` when the input is not an Opus packet, or has at most [`UNMARKED_LEN_MAX`] bytes.
 pub fn mark(packet: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {

@@ -43,8 +43,23 @@ pub struct PayloadTypes {
     pub opus: u8,
 }
 
+/// Number of slots of an ordinary link.
+pub const PEER_SLOTS: usize = 6;
+
+/// RTP parameters that a browser has chosen for its end of an ordinary link. Other ends derive them from the user
+/// fragment, or use fixed ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrowserMedia {
+    /// SSRC of each slot, in order.
+    pub ssrcs: [u32; PEER_SLOTS],
+    /// Header extension id of transport-wide sequence numbers, 1 to 14; 0 without them.
+    pub transport_wide_id: u8,
+    /// Header extension id of the audio level, 1 to 14; 0 without it.
+    pub audio_level_id: u8,
+}
+
 /// An ICE candidate: an address at which a peer may be reached (RFC 8445).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidate {
     /// Address of a local interface.
     Host(SocketAddr),
@@ -52,6 +67,21 @@ pub enum Candidate {
     Reflexive(SocketAddr),
     /// Relayed address at a TURN server.
     Relayed(SocketAddr),
+    /// Name of a local interface that only multicast DNS resolves, `<uuid>.local`, and a port: a browser hides its
+    /// addresses so (draft-ietf-mmusic-mdns-ice-candidates). Other browsers resolve it.
+    Named(Text<64>, u16),
+}
+
+impl Candidate {
+    /// The address; `None` for a name.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match *self {
+            Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
+                Some(address)
+            }
+            Candidate::Named(..) => None,
+        }
+    }
 }
 
 /// Transport parameters of one end of a link.
@@ -67,6 +97,8 @@ pub struct Description {
     pub setup: Setup,
     /// Payload types; `None` for the usual ones.
     pub payload_types: Option<PayloadTypes>,
+    /// RTP parameters, if a browser has chosen them.
+    pub browser: Option<BrowserMedia>,
     /// ICE candidates of this end.
     pub candidates: List<Candidate, CANDIDATES_MAX>,
 }

@@ -30,8 +30,8 @@ pub use election::{
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{
-    Answer, CANDIDATES_MAX, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes,
-    Setup,
+    Answer, BrowserMedia, CANDIDATES_MAX, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer,
+    PEER_SLOTS, PayloadTypes, Setup,
 };
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub(crate) use reign::REIGNS_AHEAD_MAX;
@@ -57,7 +57,7 @@ use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 2;
+pub const MESSAGE_VERSION: u8 = 3;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.

@@ -171,6 +171,7 @@ pub(crate) fn description() -> Description {
         fingerprint: [6; 32],
         setup: Setup::ActPass,
         payload_types: None,
+        browser: None,
         candidates: list(vec![Candidate::Host("127.0.0.1:40000".parse().unwrap())]),
     }
 }

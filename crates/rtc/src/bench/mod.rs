@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use plenary_proto::identity::h264;
 use plenary_proto::message::Description;
 use plenary_proto::packet::{LinkId, MediaPacket};
 
@@ -35,8 +36,11 @@ const WARM_UP: Duration = Duration::from_millis(1_500);
 const STEP_MAX: Duration = Duration::from_secs(10);
 /// Clock ticks a second in `/proc/stat`.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Number of bytes at the end of a frame's last payload that hold its send time, in microseconds since the start.
-const STAMP_LEN: usize = 8;
+/// Number of bytes in a frame's last payload that hold its send time, in microseconds since the start: one for each
+/// hexadecimal digit, so that no start code arises.
+const STAMP_LEN: usize = 16;
+/// Bits that make a byte of a digit.
+const DIGIT: u8 = 0x40;
 
 /// Link from the source, at the relay.
 pub const UPSTREAM: LinkId = LinkId(1);
@@ -57,7 +61,8 @@ pub struct Work {
     pub measured: Duration,
 }
 
-/// Makes the packets of the source's next frame. The last 8 bytes of a frame are overwritten.
+/// Makes the packets of the source's next frame. The send time of a frame is written into the tail of its
+/// identity, or, without one, over its last 16 bytes.
 pub type Source = Box<dyn FnMut() -> Vec<MediaPacket> + Send>;
 
 /// Reason why a round failed.
@@ -193,10 +198,11 @@ impl Arrivals {
         self.packets.fetch_add(1, Ordering::Relaxed);
         if marker
             && self.is_measured.load(Ordering::Relaxed)
-            && let Some(stamp) = payload.last_chunk::<STAMP_LEN>()
+            && let Some(stamp) = payload[..payload.len() - trailing_len(payload)].last_chunk::<STAMP_LEN>()
         {
             let now_us = self.start.elapsed().as_micros() as u64;
-            let delay_us = now_us.saturating_sub(u64::from_be_bytes(*stamp));
+            let sent_us = stamp.iter().fold(0, |us, digit| us << 4 | u64::from(digit & !DIGIT));
+            let delay_us = now_us.saturating_sub(sent_us);
             self.delays_us.lock().unwrap().push(u32::try_from(delay_us).unwrap_or(u32::MAX));
         }
     }
@@ -208,11 +214,37 @@ fn stamped(mut packet: MediaPacket, start: Instant) -> MediaPacket {
         return packet;
     }
     let mut payload = packet.payload.to_vec();
-    if let Some(stamp) = payload.last_chunk_mut::<STAMP_LEN>() {
-        *stamp = (start.elapsed().as_micros() as u64).to_be_bytes();
+    let sent_us = start.elapsed().as_micros() as u64;
+    let digits = (0..STAMP_LEN as u64).rev().map(|digit| DIGIT | (sent_us >> (4 * digit) & 0xf) as u8);
+    match identity_at(&payload) {
+        Some(at) => {
+            // in a STAP-A, a length of two bytes precedes the unit's header
+            if payload[0] & 0x1f == 24
+                && let Some([high, low, _]) = payload[..at].last_chunk_mut()
+            {
+                [*high, *low] = (u16::from_be_bytes([*high, *low]) + STAMP_LEN as u16).to_be_bytes();
+            }
+            let end = payload.len() - trailing_len(&payload);
+            payload.splice(end..end, digits);
+        }
+        None => {
+            let begin = payload.len().saturating_sub(STAMP_LEN);
+            payload.truncate(begin);
+            payload.extend(digits);
+        }
     }
     packet.payload = payload.into();
     packet
+}
+
+/// Position of a frame's identity, behind the header of its NAL unit.
+fn identity_at(payload: &[u8]) -> Option<usize> {
+    payload.windows(h264::TAG.len()).rposition(|bytes| bytes == h264::TAG)
+}
+
+/// Length of the trailing bits behind the tail of an identity; 0 without an identity.
+fn trailing_len(payload: &[u8]) -> usize {
+    usize::from(identity_at(payload).is_some())
 }
 
 /// Counters at one instant.

@@ -4,5 +4,6 @@ mod channels;
 mod media;
 mod network;
 mod opening;
+mod sdp;
 mod standard;
 mod support;

@@ -182,10 +182,7 @@ async fn echo(from: Arc<UdpSocket>, by: Arc<UdpSocket>, to: Arc<OnceLock<SocketA
 #[tokio::test]
 async fn what_the_network_repeats_is_heard_once() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
-    let address = |description: &Description| match description.candidates[0] {
-        Candidate::Host(address) => address,
-        _ => panic!("{description:?}"),
-    };
+    let address = |description: &Description| description.candidates[0].address().unwrap();
     // each end's description names the address of the echo in place of the other end
     let bind = || UdpSocket::bind((LOOPBACK, 0));
     let (for_a, for_b) = (Arc::new(bind().await.unwrap()), Arc::new(bind().await.unwrap()));

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::PACKET_EXTENSION_URI;
 use plenary_proto::message::{Candidate, Description, LinkKind, Setup};
+use plenary_proto::sdp::sdp;
 use plenary_rtc::*;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::media_stream::MediaStreamTrack;
@@ -87,9 +88,10 @@ fn ssrcs() -> Vec<u32> {
         fingerprint: [0; 32],
         setup: Setup::ActPass,
         payload_types: None,
+        browser: None,
         candidates: List::truncated([Candidate::Host("127.0.0.1:9".parse().unwrap())]),
     };
-    let sdp = sdp(LinkKind::Peer, &stands_in).unwrap();
+    let sdp = sdp(LinkKind::Peer, &stands_in, None).unwrap();
     let numbers = sdp.lines().filter_map(|line| line.strip_prefix("a=ssrc:")?.split(' ').next());
     numbers.map(|number| number.parse().unwrap()).collect()
 }
@@ -105,6 +107,7 @@ fn description(sdp: &str, setup: Setup, address: SocketAddr) -> Description {
         fingerprint: fingerprint.try_into().unwrap(),
         setup,
         payload_types: None,
+        browser: None,
         candidates: List::truncated([Candidate::Host(address)]),
     }
 }
@@ -279,7 +282,7 @@ async fn exchange(peer: &mut Peer, standard: &mut Standard) {
 async fn a_standard_stack_answers_a_link_and_carries_messages_and_media() {
     let (mut peer, mut standard) = (Peer::new(), Standard::new(false).await);
     peer.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
-    let offer = sdp(LinkKind::Peer, &peer.described(LINK).await).unwrap();
+    let offer = sdp(LinkKind::Peer, &peer.described(LINK).await, None).unwrap();
     let offer = RTCSessionDescription::offer(offer).unwrap();
     standard.core.set_remote_description(Instant::now(), offer).unwrap();
     let answer = standard.core.create_answer(None).unwrap();
@@ -301,7 +304,7 @@ async fn a_standard_stack_offers_a_link_and_carries_messages_and_media() {
     let offer = standard.set_local(offer);
     let offer = description(&offer, Setup::ActPass, standard.address());
     peer.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
-    let answer = sdp(LinkKind::Peer, &peer.described(LINK).await).unwrap();
+    let answer = sdp(LinkKind::Peer, &peer.described(LINK).await, None).unwrap();
     let answer = RTCSessionDescription::answer(answer).unwrap();
     standard.core.set_remote_description(Instant::now(), answer).unwrap();
     standard.run(|standard| standard.messages.iter().any(|(channel, _)| *channel == HEARTBEAT)).await;

@@ -69,6 +69,7 @@ impl Flooder {
             fingerprint: [7; 32],
             setup: Setup::ActPass,
             payload_types: None,
+            browser: None,
             candidates: List::truncated([Candidate::Host(victim)]),
         }
     }

@@ -70,6 +70,7 @@ impl World {
             fingerprint: [at as u8; 32],
             setup: Setup::ActPass,
             payload_types: None,
+            browser: None,
             candidates: List::new(),
         };
         let input = Input::Described { peer, kind, description };

@@ -308,7 +308,8 @@ impl Room {
         let encoded =
             self.encoding.push(&samples, captured_us)?.context("the sound encoder yielded no frame")?;
         self.number += 1;
-        encoded.identified(StreamId(self.id.to_be_bytes()), self.number).context("the sound frame is invalid")
+        let identified = encoded.identified(StreamId(self.id.to_be_bytes()), self.number, self.number.into());
+        identified.context("the sound frame is invalid")
     }
 }
 

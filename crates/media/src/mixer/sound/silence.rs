@@ -67,7 +67,7 @@ fn heard(voices: &[&[Vec<f32>]], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
             bytes += encoded.data.len();
             let (_, feed) = &stage.inputs[at];
             let stream = plenary_proto::StreamId([at as u8; 8]);
-            feed.push(encoded.identified(stream, numbers[at]).unwrap(), time(step));
+            feed.push(encoded.identified(stream, numbers[at], numbers[at].into()).unwrap(), time(step));
         }
         if let Some(played) = step.checked_sub(AHEAD) {
             program.step(time(played), &stage, true, &Counts::default());

@@ -75,7 +75,8 @@ impl Cinema {
             {
                 let encoded = encoding.push(&samples, time_us).unwrap().unwrap();
                 let stream = plenary_proto::StreamId(input.id.to_be_bytes());
-                feed.push(encoded.identified(stream, self.step as u32 + 1).unwrap(), time_us);
+                let number = self.step as u32 + 1;
+                feed.push(encoded.identified(stream, number, number.into()).unwrap(), time_us);
             }
             if let Some(played) = self.step.checked_sub(AHEAD) {
                 self.play(START_US + played * SOUND_FRAME_US);

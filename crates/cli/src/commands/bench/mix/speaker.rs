@@ -86,6 +86,7 @@ impl Speaker {
                 temporal: encoded.temporal,
                 key: encoded.key,
                 epoch: 0,
+                first_packet: u64::from(number) + 1,
             };
             Frame { kind: MediaKind::Video, identity, data: encoded.data, level: None }
         }))
@@ -102,7 +103,8 @@ impl Speaker {
             .sound
             .push(&[0.0; SOUND_FRAME_LEN], captured_us)?
             .context("the sound encoder yielded no frame")?;
-        Ok(encoded.identified(self.stream, number / apart + 1))
+        let sound = number / apart + 1;
+        Ok(encoded.identified(self.stream, sound, sound.into()))
     }
 
     /// Returns the last camera picture.

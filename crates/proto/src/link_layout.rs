@@ -1,21 +1,29 @@
 //! What all links of a kind have in common, so that no SDP is exchanged: a fixed number of slots, payload types,
 //! header extension ids, and SSRCs that follow from the user fragment. Also checks the descriptions of other peers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use plenary_proto::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
+use crate::bounded::Text;
+use crate::message::{BrowserMedia, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Setup};
 
 /// Maximum number of slots of a link.
-pub(crate) const SLOTS_MAX: usize = 16;
+pub const SLOTS_MAX: usize = 16;
 /// Slot number from which the SSRC of packet trains is derived. Trains have no negotiated slot.
 const TRAIN_SLOT: u8 = 255;
-/// Header extension ids (RFC 8285).
-pub(crate) const PACKET_EXTENSION_ID: u8 = 1;
-pub(crate) const TWCC_EXTENSION_ID: u8 = 2;
-pub(crate) const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
-pub(crate) const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
+/// Header extension id (RFC 8285) of the packet identity.
+pub const PACKET_EXTENSION_ID: u8 = 1;
+/// Header extension id of transport-wide sequence numbers.
+pub const TWCC_EXTENSION_ID: u8 = 2;
+/// Header extension id of the audio level (RFC 6464).
+pub const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
+/// Header extension id of the levels of contributing speakers (RFC 6465).
+pub const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
+/// Largest header extension id of the one-byte form.
+const EXTENSION_ID_MAX: u8 = 14;
+/// Payload type that says that a browser has no H.264.
+pub const NO_H264: u8 = 0;
 /// Default payload types, for descriptions that name none.
-pub(crate) const PAYLOAD_TYPES: PayloadTypes = PayloadTypes { h264: 102, opus: 111 };
+pub const PAYLOAD_TYPES: PayloadTypes = PayloadTypes { h264: 102, opus: 111 };
 
 /// Reason that a description is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +47,13 @@ pub enum DescriptionError {
     /// A candidate address is unreachable: port 0, unspecified or multicast.
     #[error("{0} is no address of a peer")]
     Candidate(SocketAddr),
+    /// A candidate's name is not one of multicast DNS.
+    #[error("{0:?} is no name of multicast DNS")]
+    Name(Text<64>),
+    /// The RTP parameters of a browser are unusable: SSRCs that are 0 or equal, extension ids that are no ids or
+    /// equal, or a link between mixers.
+    #[error("the browser's RTP parameters cannot be used")]
+    Browser,
     /// Two slots have the same SSRC, so another user fragment is needed. Probability: one link in 30 million
     /// (16 slots at each end).
     #[error("two slots share an SSRC")]
@@ -47,35 +62,47 @@ pub enum DescriptionError {
 
 /// Role of a description in the negotiation: offer or answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// Sent first; leaves the DTLS role open.
     Offer,
+    /// Answers an offer; chooses the DTLS role.
     Answer,
 }
 
 /// Number of slots of a link of that kind: even slots for video, odd slots for sound.
-pub(crate) const fn slot_count(kind: LinkKind) -> u8 {
+pub const fn slot_count(kind: LinkKind) -> u8 {
     match kind {
-        LinkKind::Peer => 6,
+        LinkKind::Peer => PEER_SLOTS as u8,
         LinkKind::Trunk(_) => SLOTS_MAX as u8,
     }
 }
 
 /// Whether a slot carries video: even slots do.
-pub(crate) const fn is_video(slot: u8) -> bool {
+pub const fn is_video(slot: u8) -> bool {
     slot.is_multiple_of(2)
 }
 
 /// SSRCs of one end of a link: of its slots, in order, and of its packet trains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ssrcs {
+pub struct Ssrcs {
     slots: [u32; SLOTS_MAX],
     slot_count: u8,
     /// SSRC of packet trains.
-    pub(crate) train: u32,
+    pub train: u32,
 }
 
 impl Ssrcs {
-    pub(crate) fn of(kind: LinkKind, ufrag: &str) -> Ssrcs {
+    /// SSRCs of the end that a description describes.
+    pub fn described(kind: LinkKind, description: &Description) -> Ssrcs {
+        let mut ssrcs = Ssrcs::of(kind, &description.ufrag);
+        if let Some(browser) = &description.browser {
+            ssrcs.slots[..PEER_SLOTS].copy_from_slice(&browser.ssrcs);
+        }
+        ssrcs
+    }
+
+    /// SSRCs of an end with that user fragment, unless it is a browser.
+    pub fn of(kind: LinkKind, ufrag: &str) -> Ssrcs {
         Ssrcs {
             slots: std::array::from_fn(|slot| ssrc(ufrag, slot as u8)),
             slot_count: slot_count(kind),
@@ -83,25 +110,28 @@ impl Ssrcs {
         }
     }
 
-    pub(crate) fn slots(&self) -> &[u32] {
+    /// SSRCs of the slots, in order.
+    pub fn slots(&self) -> &[u32] {
         self.slots.get(..usize::from(self.slot_count)).unwrap_or_default()
     }
 
-    pub(crate) fn of_slot(&self, slot: u8) -> Option<u32> {
+    /// SSRC of a slot; `None` for a slot that the link lacks.
+    pub fn of_slot(&self, slot: u8) -> Option<u32> {
         self.slots().get(usize::from(slot)).copied()
     }
 
-    pub(crate) fn slot_of(&self, ssrc: u32) -> Option<u8> {
+    /// Slot with that SSRC.
+    pub fn slot_of(&self, ssrc: u32) -> Option<u8> {
         self.slots().iter().position(|&of_slot| of_slot == ssrc).map(|slot| slot as u8)
     }
 
     /// Whether any two SSRCs of both ends together are equal.
-    pub(crate) fn clash(&self, other: &Ssrcs) -> bool {
+    pub fn clash(&self, other: &Ssrcs) -> bool {
         has_twins([self.slots(), other.slots(), &[self.train, other.train]].concat())
     }
 
     /// Whether any two SSRCs of this end are equal.
-    pub(crate) fn clash_among_themselves(&self) -> bool {
+    pub fn clash_among_themselves(&self) -> bool {
         has_twins([self.slots(), &[self.train]].concat())
     }
 }
@@ -121,7 +151,14 @@ fn ssrc(ufrag: &str, slot: u8) -> u32 {
 }
 
 /// Checks every field of a description that could confuse the transport, and returns its payload types.
-pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
+///
+/// # Errors
+/// [`DescriptionError`].
+pub fn check(
+    kind: LinkKind,
+    description: &Description,
+    role: Role,
+) -> Result<PayloadTypes, DescriptionError> {
     if !is_ice_text(&description.ufrag, 4..=32) {
         return Err(DescriptionError::Ufrag);
     }
@@ -135,17 +172,41 @@ pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadType
         return Err(DescriptionError::NoCandidates);
     }
     for candidate in &description.candidates {
-        let address = address(candidate);
-        let ip = address.ip().to_canonical();
-        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-            return Err(DescriptionError::Candidate(address));
+        match candidate {
+            Candidate::Named(name, port) if *port == 0 || !is_local_name(name) => {
+                return Err(DescriptionError::Name(name.clone()));
+            }
+            Candidate::Named(..) => {}
+            Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
+                let ip = address.ip().to_canonical();
+                if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+                    return Err(DescriptionError::Candidate(*address));
+                }
+            }
         }
     }
+    if description.browser.as_ref().is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser)) {
+        return Err(DescriptionError::Browser);
+    }
     let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
-    if types.h264 == types.opus || !is_dynamic(types.h264) || !is_dynamic(types.opus) {
+    let has_picture = types.h264 != NO_H264 || description.browser.is_none();
+    if types.h264 == types.opus || has_picture && !is_dynamic(types.h264) || !is_dynamic(types.opus) {
         return Err(DescriptionError::PayloadTypes(types));
     }
     Ok(types)
+}
+
+fn is_usable(browser: &BrowserMedia) -> bool {
+    let ids = [browser.transport_wide_id, browser.audio_level_id];
+    let are_distinct = ids[0] != ids[1] || ids[0] == 0;
+    let [one, two] = ids.map(|id| id <= EXTENSION_ID_MAX);
+    one && two && are_distinct && !browser.ssrcs.contains(&0) && !has_twins(browser.ssrcs.to_vec())
+}
+
+/// Whether a name is one of multicast DNS with no character that could end a line or a field of SDP.
+fn is_local_name(name: &str) -> bool {
+    let label = name.strip_suffix(".local").unwrap_or_default();
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// ALPHA / DIGIT / "+" / "/" (RFC 8839, 5.4): no character that could end a line of SDP.
@@ -159,31 +220,14 @@ fn is_dynamic(payload_type: u8) -> bool {
     (96..=127).contains(&payload_type) || (35..=63).contains(&payload_type)
 }
 
-pub(crate) fn address(candidate: &Candidate) -> SocketAddr {
-    match *candidate {
-        Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => address,
-    }
-}
-
 /// Priority of a candidate (RFC 8445, 5.1.2): host before reflexive before relayed, then in listed order.
-pub(crate) fn priority(candidate: &Candidate, index: u32) -> u32 {
+pub fn priority(candidate: &Candidate, index: u32) -> u32 {
     let preference: u32 = match candidate {
-        Candidate::Host(_) => 126,
+        Candidate::Host(_) | Candidate::Named(..) => 126,
         Candidate::Reflexive(_) => 100,
         Candidate::Relayed(_) => 0,
     };
     (preference << 24) | ((65_535 - index) << 8) | 255
-}
-
-/// Whether an address is worth offering to other peers; the caller decides about loopback.
-pub(crate) fn is_offerable(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_broadcast()
-        }
-        // an fe80:: address is useless without its scope, which candidates don't carry
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local() && !ip.is_multicast(),
-    }
 }
 
 #[cfg(test)]

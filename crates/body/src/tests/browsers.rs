@@ -1,0 +1,149 @@
+//! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
+
+use plenary_proto::packet::BrowserPacket;
+
+use super::*;
+
+/// Sends the packets as a browser does: with numbers and times of its own, and without the packets' identities.
+struct Browser {
+    next: u64,
+    offset: u32,
+}
+
+impl Browser {
+    fn new() -> Browser {
+        Browser { next: (1 << 16) + 40_000, offset: 77_777 }
+    }
+
+    fn packets(&mut self, made: &[MediaPacket]) -> Vec<BrowserPacket> {
+        let packets = made.iter().map(|packet| {
+            self.next += 1;
+            BrowserPacket {
+                sequence_number: self.next,
+                timestamp: packet.timestamp.wrapping_add(self.offset),
+                marker: packet.marker,
+                audio_level: packet.audio_level,
+                payload: packet.payload.clone(),
+            }
+        });
+        packets.collect()
+    }
+}
+
+impl Stand {
+    fn come_from_browser(&mut self, link: LinkId, slot: u8, packets: Vec<BrowserPacket>) {
+        for packet in packets {
+            self.media.browser_packet(link, slot, packet, self.now_us, &mut self.outs);
+        }
+    }
+
+    /// The packets sent in a slot of a link since the last call.
+    fn sent(&mut self, link: LinkId, slot: u8) -> Vec<MediaPacket> {
+        let sends = std::mem::take(&mut self.outs.sends);
+        let sent = sends.into_iter().filter_map(|out| match out {
+            Out::Forward { to, packet } if to.contains(&(link, slot)) => Some(packet),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn browser_link(&mut self, peer: PeerId) -> LinkId {
+        let link = self.link(peer, LinkKind::Peer);
+        self.media.links.set_browser(link);
+        link
+    }
+}
+
+#[test]
+fn below_a_browser_the_originators_packets_are_made_again() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.links.set_browser(ada);
+    program.camera.len_min = 5_000;
+    let ben = stand.link(BEN, LinkKind::Peer);
+    stand.media.serve(BEN, None, true, BEGIN_US, &mut stand.outs);
+    let (mut pictures, mut sounds) = (Browser::new(), Browser::new());
+    for at in 0..40_u64 {
+        let (_, made) = program.picture(at == 0, BEGIN_US + at * FRAME_US);
+        assert!(made.len() > 4);
+        // the last two packets change places on the way
+        let mut packets = pictures.packets(&made);
+        let last = packets.len() - 1;
+        packets.swap(last - 1, last);
+        stand.come_from_browser(ada, 0, packets);
+        assert_eq!(stand.sent(ben, 0), made);
+        let (_, made) = program.sound(BEGIN_US + at * SOUND_US);
+        let packets = sounds.packets(&made);
+        stand.come_from_browser(ada, 1, packets);
+        assert_eq!(stand.sent(ben, 1), made);
+    }
+}
+
+#[test]
+fn what_a_browser_loses_is_a_hole_until_the_next_keyframe_which_it_is_asked_for() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.links.set_browser(ada);
+    program.camera.len_min = 5_000;
+    let mut browser = Browser::new();
+    let mut lost = browser.packets(&program.picture(true, BEGIN_US).1);
+    stand.come_from_browser(ada, 0, lost.clone());
+    lost = browser.packets(&program.picture(false, BEGIN_US + FRAME_US).1);
+    lost.remove(2);
+    stand.come_from_browser(ada, 0, lost);
+    let after = browser.packets(&program.picture(false, BEGIN_US + 2 * FRAME_US).1);
+    stand.come_from_browser(ada, 0, after);
+    stand.now_us = BEGIN_US + 500 * MS;
+    stand.media.on_time(stand.now_us, &mut stand.outs);
+    let wishes = stand
+        .outs
+        .sends
+        .iter()
+        .filter(|out| matches!(out, Out::KeyframeWanted { link, slot: 0 } if *link == ada));
+    assert!(wishes.count() >= 1);
+    let ben = stand.link(BEN, LinkKind::Peer);
+    stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+    stand.outs.sends.clear();
+    let (_, key) = program.picture(true, BEGIN_US + 3 * FRAME_US);
+    let packets = browser.packets(&key);
+    stand.come_from_browser(ada, 0, packets);
+    assert_eq!(stand.sent(ben, 0), key);
+}
+
+#[test]
+fn a_browser_gets_whole_frames_in_order_from_a_keyframe_on() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    program.camera.len_min = 5_000;
+    let frames: Vec<_> = (0..3).map(|at| program.picture(at == 0, BEGIN_US + at * FRAME_US)).collect();
+    stand.come(ada, 0, frames[0].clone());
+    let ben = stand.browser_link(BEN);
+    stand.media.serve(BEN, None, true, BEGIN_US, &mut stand.outs);
+    assert_eq!(stand.sent(ben, 0), frames[0].1, "from the kept keyframe on");
+    // of the second frame a packet is missing; the third one is whole, and waits
+    let mut late = None;
+    for (at, packet) in frames[1].1.iter().enumerate() {
+        if at == 2 {
+            late = Some(packet.clone());
+        } else {
+            stand.media.packet(ada, 0, packet.clone(), stand.now_us, &mut stand.outs);
+        }
+    }
+    stand.come(ada, 0, frames[2].clone());
+    assert_eq!(stand.sent(ben, 0), []);
+    stand.media.packet(ada, 0, late.unwrap(), stand.now_us, &mut stand.outs);
+    assert_eq!(stand.sent(ben, 0), [&frames[1].1[..], &frames[2].1].concat());
+}
+
+#[test]
+fn a_browser_that_begins_within_a_group_gets_no_picture_twice() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let ben = stand.browser_link(BEN);
+    stand.media.serve(BEN, None, true, BEGIN_US, &mut stand.outs);
+    let mut made = Vec::new();
+    let mut sent = Vec::new();
+    for at in 0..5 {
+        let picture = program.picture(at == 0, BEGIN_US + at * FRAME_US);
+        made.extend(picture.1.clone());
+        stand.come(ada, 0, picture);
+        sent.extend(stand.sent(ben, 0));
+    }
+    assert_eq!(sent, made, "the first keyframe makes the stream current, and is sent once");
+}

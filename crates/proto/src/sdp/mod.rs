@@ -1,0 +1,236 @@
+//! SDP at the border to standard WebRTC stacks, such as a browser's: [`sdp`] writes one end of a link as they see it,
+//! [`describe`] reads what a browser says of its own end.
+//!
+//! Peers exchange [`Description`]s, and links between native peers need no SDP. SDP never crosses the
+//! wire, and no text of another peer can become a line of it.
+
+use std::fmt::Write;
+
+use crate::identity::PACKET_EXTENSION_URI;
+use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
+
+pub use self::read::{SdpError, describe};
+use crate::link_layout::{
+    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, DescriptionError, NO_H264, PACKET_EXTENSION_ID,
+    Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority, slot_count,
+};
+
+mod read;
+
+/// Transport-wide congestion control: draft-holmer-rmcat-transport-wide-cc-extensions-01.
+pub const TWCC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// Audio level of the client: RFC 6464.
+const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+/// Audio levels of the contributors in mixed sound: RFC 6465.
+const CONTRIBUTORS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
+/// H.264 format (RFC 6184, 8.1): constrained baseline, level 3.1, FU-A allowed.
+const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+/// Opus format (RFC 7587, 6.1).
+const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1";
+/// RTCP feedback of every slot (RFC 4585).
+const FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("transport-cc", "")];
+
+/// Writes the SDP of one end of a link: an offer if its DTLS role is open, else an answer. `offer` is the description
+/// that it answers; the numbers that a browser has chosen there stand in the answer as well.
+///
+/// # Errors
+/// The description is one that no link accepts.
+pub fn sdp(
+    kind: LinkKind,
+    description: &Description,
+    offer: Option<&Description>,
+) -> Result<String, DescriptionError> {
+    let role = if description.setup == Setup::ActPass { Role::Offer } else { Role::Answer };
+    let types = check(kind, description, role)?;
+    let mut sdp = String::with_capacity(700 * usize::from(slot_count(kind)));
+    let end = End { kind, description, types, extensions: Extensions::of(description, offer) };
+    // writing to a String cannot fail
+    let _ = end.write(&mut sdp);
+    Ok(sdp)
+}
+
+/// Header extension ids of a link; 0 where an extension is not used.
+struct Extensions {
+    packet: u8,
+    transport_wide: u8,
+    audio_level: u8,
+    contributors: u8,
+}
+
+impl Extensions {
+    fn of(description: &Description, offer: Option<&Description>) -> Extensions {
+        // the end that offers chooses
+        let chosen = offer.unwrap_or(description).browser.as_ref();
+        chosen.map_or(
+            Extensions {
+                packet: PACKET_EXTENSION_ID,
+                transport_wide: TWCC_EXTENSION_ID,
+                audio_level: AUDIO_LEVEL_EXTENSION_ID,
+                contributors: CONTRIBUTORS_EXTENSION_ID,
+            },
+            |browser| Extensions {
+                packet: 0,
+                transport_wide: browser.transport_wide_id,
+                audio_level: browser.audio_level_id,
+                contributors: 0,
+            },
+        )
+    }
+}
+
+/// One end of a link, as it is written.
+struct End<'a> {
+    kind: LinkKind,
+    description: &'a Description,
+    types: PayloadTypes,
+    extensions: Extensions,
+}
+
+impl End<'_> {
+    fn write(&self, sdp: &mut String) -> std::fmt::Result {
+        let End { kind, description, types, .. } = *self;
+        let ssrcs = Ssrcs::described(kind, description);
+        let application = slot_count(kind);
+        let is_rejected = |slot: u8| is_video(slot) && types.h264 == NO_H264;
+        write!(sdp, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 ")?;
+        for (index, byte) in description.fingerprint.iter().enumerate() {
+            write!(sdp, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
+        }
+        write!(sdp, "\r\na=group:BUNDLE")?;
+        let bundled = (0..=application).filter(|mid| *mid == application || !is_rejected(*mid));
+        for mid in bundled.clone() {
+            write!(sdp, " {mid}")?;
+        }
+        write!(sdp, "\r\na=extmap-allow-mixed\r\n")?;
+        for (slot, ssrc) in (0..).zip(ssrcs.slots()) {
+            if is_rejected(slot) {
+                write!(
+                    sdp,
+                    "m=video 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:{slot}\r\na=inactive\r\n"
+                )?;
+                continue;
+            }
+            let (media, payload_type) =
+                if is_video(slot) { ("video", types.h264) } else { ("audio", types.opus) };
+            write!(sdp, "m={media} 9 UDP/TLS/RTP/SAVPF {payload_type}\r\n")?;
+            write_transport(sdp, slot, description)?;
+            self.write_media(sdp, slot, payload_type)?;
+            // track ids of the two ends differ, since some stacks route RTCP by them
+            write!(
+                sdp,
+                "a=msid:s{slot} {}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n",
+                &*description.ufrag
+            )?;
+            if bundled.clone().next() == Some(slot) {
+                write_candidates(sdp, description)?;
+            }
+        }
+        write!(sdp, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")?;
+        write_transport(sdp, application, description)?;
+        write!(sdp, "a=sctp-port:5000\r\n")
+    }
+
+    fn write_media(&self, sdp: &mut String, slot: u8, payload_type: u8) -> std::fmt::Result {
+        let (codec, format) =
+            if is_video(slot) { ("H264/90000", H264_FORMAT) } else { ("opus/48000/2", OPUS_FORMAT) };
+        write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{payload_type} {codec}\r\n")?;
+        write!(sdp, "a=fmtp:{payload_type} {format}\r\n")?;
+        for (feedback, parameter) in FEEDBACK {
+            let space = if parameter.is_empty() { "" } else { " " };
+            write!(sdp, "a=rtcp-fb:{payload_type} {feedback}{space}{parameter}\r\n")?;
+        }
+        let Extensions { packet, transport_wide, audio_level, contributors } = self.extensions;
+        let of_all = [(packet, PACKET_EXTENSION_URI), (transport_wide, TWCC_URI)];
+        let of_sound = [(audio_level, AUDIO_LEVEL_URI), (contributors, CONTRIBUTORS_URI)];
+        let of_sound = of_sound.into_iter().filter(|_| !is_video(slot));
+        for (id, uri) in of_all.into_iter().chain(of_sound).filter(|(id, _)| *id != 0) {
+            write!(sdp, "a=extmap:{id} {uri}\r\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_transport(sdp: &mut String, mid: u8, description: &Description) -> std::fmt::Result {
+    let setup = match description.setup {
+        Setup::ActPass => "actpass",
+        Setup::Active => "active",
+        Setup::Passive => "passive",
+    };
+    write!(
+        sdp,
+        "c=IN IP4 0.0.0.0\r\na=setup:{setup}\r\na=mid:{mid}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+        &*description.ufrag, &*description.pwd
+    )
+}
+
+fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Result {
+    for (index, candidate) in (0_u32..).zip(&description.candidates) {
+        let kind = match candidate {
+            Candidate::Host(_) | Candidate::Named(..) => "host",
+            Candidate::Reflexive(_) => "srflx raddr 0.0.0.0 rport 0",
+            Candidate::Relayed(_) => "relay raddr 0.0.0.0 rport 0",
+        };
+        let priority = priority(candidate, index);
+        write!(sdp, "a=candidate:{index} 1 udp {priority} ")?;
+        match candidate {
+            Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
+                write!(sdp, "{} {}", address.ip(), address.port())?;
+            }
+            Candidate::Named(name, port) => write!(sdp, "{} {port}", &**name)?,
+        }
+        write!(sdp, " typ {kind}\r\n")?;
+    }
+    write!(sdp, "a=end-of-candidates\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::bounded::{List, Text};
+
+    use super::*;
+
+    const KINDS: [LinkKind; 2] = [LinkKind::Peer, LinkKind::Trunk(9)];
+
+    fn description() -> Description {
+        Description {
+            ufrag: Text::truncated("ab+/"),
+            pwd: Text::truncated("abcdefghijklmnopqrstuv"),
+            fingerprint: [0xab; 32],
+            setup: Setup::ActPass,
+            payload_types: None,
+            browser: None,
+            candidates: List::truncated([
+                Candidate::Host("192.0.2.7:50000".parse().unwrap()),
+                Candidate::Reflexive("[2001:db8::1]:4000".parse().unwrap()),
+                Candidate::Relayed("203.0.113.9:3478".parse().unwrap()),
+            ]),
+        }
+    }
+
+    #[test]
+    fn each_slot_has_its_section_and_candidates_are_ranked() {
+        for (kind, slots) in KINDS.into_iter().zip([6, 16]) {
+            let sdp = sdp(kind, &description(), None).unwrap();
+            let count = |line: &str| sdp.lines().filter(|found| found.starts_with(line)).count();
+            assert_eq!(count("m=video 9 UDP/TLS/RTP/SAVPF 102"), slots / 2);
+            assert_eq!(count("m=audio 9 UDP/TLS/RTP/SAVPF 111"), slots / 2);
+            assert_eq!(
+                (count("m="), count("a=mid:"), count("a=setup:actpass")),
+                (slots + 1, slots + 1, slots + 1)
+            );
+            assert_eq!(
+                (count("a=ssrc:"), count("a=extmap:1 "), count("a=extmap:3 ")),
+                (slots, slots, slots / 2)
+            );
+            let candidates: Vec<_> = sdp.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+            assert_eq!(
+                candidates,
+                [
+                    "a=candidate:0 1 udp 2130706431 192.0.2.7 50000 typ host",
+                    "a=candidate:1 1 udp 1694498559 2001:db8::1 4000 typ srflx raddr 0.0.0.0 rport 0",
+                    "a=candidate:2 1 udp 16776703 203.0.113.9 3478 typ relay raddr 0.0.0.0 rport 0",
+                ]
+            );
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Reads the SDP of this end's own browser.
+
+use crate::bounded::{List, Text};
+use crate::message::{
+    BrowserMedia, CANDIDATES_MAX, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Setup,
+};
+
+use super::{AUDIO_LEVEL_URI, TWCC_URI};
+use crate::link_layout::{NO_H264, Ssrcs, is_video};
+
+/// Reason why the SDP of a browser describes no end of a link.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// A line that every end has is missing or malformed.
+    #[error("there is no usable line {0}")]
+    Line(&'static str),
+    /// The sections are not three pairs of video and sound, and the channels.
+    #[error("the sections are not those of a link")]
+    Sections,
+    /// The browser has no Opus.
+    #[error("there is no Opus")]
+    NoOpus,
+}
+
+/// Describes a browser's end of an ordinary link by its local SDP, complete with candidates. The transceivers are those
+/// of the slots, in order.
+///
+/// # Errors
+/// [`SdpError`].
+pub fn describe(sdp: &str) -> Result<Description, SdpError> {
+    let mut parts = sdp.split("\r\nm=");
+    let session = parts.next().unwrap_or_default();
+    let sections: Vec<Section<'_>> = parts.map(Section).collect();
+    let (channels, media) = sections.split_last().ok_or(SdpError::Sections)?;
+    let is_media = |(slot, section): (u8, &Section<'_>)| {
+        section.0.starts_with(if is_video(slot) { "video " } else { "audio " })
+    };
+    if media.len() != PEER_SLOTS || !channels.0.starts_with("application ") || !(0..).zip(media).all(is_media)
+    {
+        return Err(SdpError::Sections);
+    }
+    // the sections are bundled: each repeats the transport, or leaves it to the first one or to the session
+    let everywhere = || sections.iter().copied().chain([Section(session)]);
+    let line = |name| everywhere().find_map(|section| section.lines(name).next()).ok_or(SdpError::Line(name));
+    let ufrag = line("a=ice-ufrag:")?;
+    let setup = match line("a=setup:")? {
+        "actpass" => Setup::ActPass,
+        "active" => Setup::Active,
+        "passive" => Setup::Passive,
+        _ => return Err(SdpError::Line("a=setup:")),
+    };
+    let fingerprint = line("a=fingerprint:sha-256 ")?;
+    let derived = Ssrcs::of(LinkKind::Peer, ufrag);
+    let mut ssrcs = [0; PEER_SLOTS];
+    for ((ssrc, section), derived) in ssrcs.iter_mut().zip(media).zip(derived.slots()) {
+        // a browser without H.264 states no SSRC for video; the derived one is never used
+        *ssrc = section.ssrc().unwrap_or(*derived);
+    }
+    let sound = media.get(1).copied().unwrap_or(Section(""));
+    let picture = media.first().copied().unwrap_or(Section(""));
+    let in_media = |uri| media.iter().find_map(|section| section.extension(uri)).unwrap_or(0);
+    let mut candidates: Vec<Candidate> =
+        everywhere().flat_map(|section| section.lines("a=candidate:")).filter_map(candidate).collect();
+    candidates.dedup();
+    Ok(Description {
+        ufrag: Text::truncated(ufrag),
+        pwd: Text::truncated(line("a=ice-pwd:")?),
+        fingerprint: hash(fingerprint).ok_or(SdpError::Line("a=fingerprint:sha-256 "))?,
+        setup,
+        payload_types: Some(PayloadTypes {
+            h264: picture.h264().unwrap_or(NO_H264),
+            opus: sound.payload_type("opus/48000/2").next().ok_or(SdpError::NoOpus)?,
+        }),
+        browser: Some(BrowserMedia {
+            ssrcs,
+            transport_wide_id: in_media(TWCC_URI),
+            audio_level_id: in_media(AUDIO_LEVEL_URI),
+        }),
+        candidates: List::truncated(candidates.into_iter().take(CANDIDATES_MAX)),
+    })
+}
+
+/// A media section without its `m=`, or the part of the session in front of them.
+#[derive(Clone, Copy)]
+struct Section<'a>(&'a str);
+
+impl<'a> Section<'a> {
+    /// What follows `name` in the lines that begin with it.
+    fn lines(self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.lines().filter_map(move |line| line.strip_prefix(name))
+    }
+
+    /// The payload types of a codec, in the order of preference.
+    fn payload_type(self, codec: &str) -> impl Iterator<Item = u8> {
+        let is_of = move |payload_type: &u8| {
+            let mut maps = self.lines("a=rtpmap:").filter_map(|map| map.split_once(' '));
+            maps.any(|(number, of)| number.parse() == Ok(*payload_type) && of.eq_ignore_ascii_case(codec))
+        };
+        let line = self.0.lines().next().unwrap_or_default();
+        line.split(' ').skip(3).filter_map(|number| number.parse().ok()).filter(is_of)
+    }
+
+    /// The payload type of H.264 in packetization-mode 1, constrained baseline.
+    fn h264(self) -> Option<u8> {
+        let mut types = self.payload_type("H264/90000");
+        types.find(|payload_type| {
+            let mut formats = self.lines("a=fmtp:").filter_map(|format| format.split_once(' '));
+            formats.any(|(number, format)| {
+                let has = |parameter: &str| format.split(';').any(|found| found.trim() == parameter);
+                number.parse() == Ok(*payload_type)
+                    && has("packetization-mode=1")
+                    && format.contains("profile-level-id=42e0")
+            })
+        })
+    }
+
+    /// The section's SSRC; with several, the one that is listed first: the others are for retransmissions.
+    fn ssrc(self) -> Option<u32> {
+        self.lines("a=ssrc:").next()?.split(' ').next()?.parse().ok().filter(|ssrc| *ssrc != 0)
+    }
+
+    fn extension(self, uri: &str) -> Option<u8> {
+        let mut found = self.lines("a=extmap:").filter_map(|extension| extension.split_once(' '));
+        let (id, _) = found.find(|(_, of)| of.split(' ').next() == Some(uri))?;
+        id.split('/').next()?.parse().ok().filter(|id| (1..=14).contains(id))
+    }
+}
+
+/// Parses the value of a candidate line (RFC 8839, 5.1). `None` for another transport or component, or an address of no
+/// kind.
+fn candidate(line: &str) -> Option<Candidate> {
+    let fields: Vec<&str> = line.split(' ').collect();
+    let [_, "1", transport, _, address, port, "typ", kind, ..] = fields[..] else { return None };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    if !transport.eq_ignore_ascii_case("udp") {
+        return None;
+    }
+    let Ok(ip) = address.parse() else {
+        let named = kind == "host" && address.ends_with(".local") && address.len() <= 64;
+        return named.then(|| Candidate::Named(Text::truncated(address), port));
+    };
+    let address = std::net::SocketAddr::new(ip, port);
+    match kind {
+        "host" => Some(Candidate::Host(address)),
+        "srflx" => Some(Candidate::Reflexive(address)),
+        "relay" => Some(Candidate::Relayed(address)),
+        _ => None,
+    }
+}
+
+/// Parses a SHA-256 hash, as bytes of two hexadecimal digits with colons between them.
+fn hash(text: &str) -> Option<[u8; 32]> {
+    let bytes: Option<Vec<u8>> =
+        text.trim_end().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::sdp;
+
+    /// An offer of Chromium 156, shortened to what is read, with two of its H.264 formats.
+    fn offer() -> String {
+        let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3+\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
+                         a=ice-options:trickle\r\n";
+        let fingerprint: Vec<String> = (0..32).map(|byte: u8| format!("{byte:02X}")).collect();
+        let fingerprint = format!("a=fingerprint:sha-256 {}\r\na=setup:actpass\r\n", fingerprint.join(":"));
+        let mut sdp = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+                       a=group:BUNDLE 0 1 2 3 4 5 6\r\na=extmap-allow-mixed\r\n"
+            .to_owned();
+        for slot in 0..6 {
+            let (kind, types) = if is_video(slot) { ("video", "103 108") } else { ("audio", "111") };
+            sdp += &format!(
+                "m={kind} 50000 UDP/TLS/RTP/SAVPF {types}\r\n{transport}{fingerprint}a=mid:{slot}\r\n"
+            );
+            if slot == 0 {
+                sdp += "a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host generation 0\r\n\
+                        a=candidate:2 1 udp 2122194687 5c8d1ae0-25a7.local 50001 typ host\r\n\
+                        a=candidate:3 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active\r\n\
+                        a=candidate:4 1 udp 1686052607 203.0.113.4 6000 typ srflx raddr 0.0.0.0 rport 0\r\n";
+            }
+            sdp += "a=extmap:4/sendrecv http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n";
+            if is_video(slot) {
+                sdp += "a=rtpmap:103 H264/90000\r\na=fmtp:103 packetization-mode=0;profile-level-id=42e01f\r\n\
+                        a=rtpmap:108 H264/90000\r\n\
+                        a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
+            } else {
+                sdp +=
+                    "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=rtpmap:111 opus/48000/2\r\n";
+            }
+            sdp += &format!("a=ssrc:{} cname:x\r\n", 70 + u32::from(slot));
+        }
+        sdp + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+            + transport
+            + "a=mid:6\r\na=sctp-port:5000\r\n"
+    }
+
+    #[test]
+    fn the_offer_of_a_browser_says_its_numbers_and_addresses() {
+        let described = describe(&offer()).unwrap();
+        assert_eq!((&*described.ufrag, described.setup), ("Ab3+", Setup::ActPass));
+        assert_eq!(described.fingerprint[..3], [0, 1, 2]);
+        assert_eq!(described.payload_types, Some(PayloadTypes { h264: 108, opus: 111 }));
+        let browser = described.browser.unwrap();
+        assert_eq!(browser.ssrcs, [70, 71, 72, 73, 74, 75]);
+        assert_eq!((browser.transport_wide_id, browser.audio_level_id), (4, 1));
+        let candidates = [
+            Candidate::Host("192.0.2.7:50000".parse().unwrap()),
+            Candidate::Named(Text::truncated("5c8d1ae0-25a7.local"), 50001),
+            Candidate::Reflexive("203.0.113.4:6000".parse().unwrap()),
+        ];
+        assert_eq!(described.candidates[..], candidates);
+    }
+
+    #[test]
+    fn the_answer_to_a_browser_has_its_numbers() {
+        let offer = describe(&offer()).unwrap();
+        let answer = Description {
+            ufrag: Text::truncated("abcd"),
+            setup: Setup::Active,
+            browser: None,
+            candidates: List::truncated([Candidate::Host("192.0.2.8:7".parse().unwrap())]),
+            ..offer.clone()
+        };
+        let answer = sdp(LinkKind::Peer, &answer, Some(&offer)).unwrap();
+        let count = |line: &str| answer.lines().filter(|found| found.starts_with(line)).count();
+        assert_eq!(count("m=video 9 UDP/TLS/RTP/SAVPF 108"), 3);
+        assert_eq!((count("a=extmap:4 http"), count("a=extmap:1 urn:ietf"), count("a=extmap:")), (6, 3, 9));
+        assert_eq!(count("a=setup:active"), 7);
+    }
+
+    #[test]
+    fn without_h264_a_browser_gets_sound_only() {
+        let offer = describe(&offer().replace("H264", "VP8")).unwrap();
+        assert_eq!(offer.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 111 }));
+        let written = sdp(LinkKind::Peer, &offer, None).unwrap();
+        assert_eq!(written.matches("m=video 0 ").count(), 3);
+        assert!(written.contains("a=group:BUNDLE 1 3 5 6\r\n"));
+        assert_eq!(written.matches("a=candidate:").count(), 3);
+    }
+
+    #[test]
+    fn what_is_written_of_a_browser_reads_as_it_was() {
+        let described = describe(&offer()).unwrap();
+        let written = sdp(LinkKind::Peer, &described, None).unwrap();
+        assert_eq!(describe(&written), Ok(described));
+    }
+
+    #[test]
+    fn sdp_of_something_else_is_refused() {
+        assert_eq!(describe(""), Err(SdpError::Sections));
+        assert_eq!(describe(&offer().replace("m=application", "m=audio")), Err(SdpError::Sections));
+        assert_eq!(describe(&offer().replace("opus/48000", "PCMU/8000")), Err(SdpError::NoOpus));
+        assert_eq!(describe(&offer().replace("a=setup", "a=x")), Err(SdpError::Line("a=setup:")));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(lines in proptest::collection::vec("(m=(video|audio|application) |a=(ssrc|candidate|extmap|fmtp|rtpmap):|a=setup:|a=ice-ufrag:)?[ -~]{0,40}", 0..40)) {
+            let _ = describe(&lines.join("\r\n"));
+            for at in 0..offer().len() {
+                if offer().is_char_boundary(at) && at % 97 == 0 {
+                    let _ = describe(&offer()[..at]);
+                }
+            }
+        }
+    }
+}
