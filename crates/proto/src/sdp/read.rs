@@ -39,8 +39,12 @@ pub fn describe(sdp: &str) -> Result<Description, SdpError> {
     {
         return Err(SdpError::Sections);
     }
-    // the sections are bundled: each repeats the transport, or leaves it to the first one or to the session
-    let everywhere = || sections.iter().copied().chain([Section(session)]);
+    let sound = media.get(1).copied().unwrap_or(Section(""));
+    let picture = media.first().copied().unwrap_or(Section(""));
+    // The sections are bundled: the transport of the first one that the other end accepts becomes that of all. In an
+    // offer each has a transport of its own, in an answer some stacks state it once, or for the session.
+    let first = if picture.h264().is_some() { picture } else { sound };
+    let everywhere = || std::iter::once(first).chain(sections.iter().copied()).chain([Section(session)]);
     let line = |name| everywhere().find_map(|section| section.lines(name).next()).ok_or(SdpError::Line(name));
     let ufrag = line("a=ice-ufrag:")?;
     let setup = match line("a=setup:")? {
@@ -56,12 +60,8 @@ pub fn describe(sdp: &str) -> Result<Description, SdpError> {
         // a browser without H.264 states no SSRC for video; the derived one is never used
         *ssrc = section.ssrc().unwrap_or(*derived);
     }
-    let sound = media.get(1).copied().unwrap_or(Section(""));
-    let picture = media.first().copied().unwrap_or(Section(""));
     let in_media = |uri| media.iter().find_map(|section| section.extension(uri)).unwrap_or(0);
-    let mut candidates: Vec<Candidate> =
-        everywhere().flat_map(|section| section.lines("a=candidate:")).filter_map(candidate).collect();
-    candidates.dedup();
+    let candidates: Vec<Candidate> = first.lines("a=candidate:").filter_map(candidate).collect();
     Ok(Description {
         ufrag: Text::truncated(ufrag),
         pwd: Text::truncated(line("a=ice-pwd:")?),
@@ -160,7 +160,33 @@ mod tests {
     use super::*;
     use crate::sdp::sdp;
 
-    /// An offer of Chromium 156, shortened to what is read, with two of its H.264 formats.
+    /// Offers as the browsers make them, with unbundled addresses.
+    const CHROMIUM: &str = include_str!("../../tests/golden/chromium-156-offer.sdp");
+    const FIREFOX: &str = include_str!("../../tests/golden/firefox-153-offer.sdp");
+
+    #[test]
+    fn the_offers_of_real_browsers_are_read() {
+        let chromium = describe(CHROMIUM).unwrap();
+        assert_eq!(chromium.payload_types, Some(PayloadTypes { h264: 108, opus: 111 }));
+        let browser = chromium.browser.clone().unwrap();
+        assert_eq!(browser.ssrcs[..2], [1_685_252_457, 2_689_087_225]);
+        assert_eq!((browser.transport_wide_id, browser.audio_level_id), (4, 14));
+        let ports = |description: &Description| -> Vec<u16> {
+            let port = |candidate: &Candidate| match candidate {
+                Candidate::Named(_, port) => *port,
+                other => other.address().unwrap().port(),
+            };
+            description.candidates.iter().map(port).collect()
+        };
+        assert_eq!(ports(&chromium), [52_063, 52_656]);
+        assert!(CHROMIUM.find(&format!("a=ice-ufrag:{}", &*chromium.ufrag)) < CHROMIUM.find("m=audio"));
+        // without its plugin Firefox has no H.264: the sound's transport counts
+        let firefox = describe(FIREFOX).unwrap();
+        assert_eq!(firefox.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 109 }));
+        assert_eq!(ports(&firefox), [39_033, 46_011]);
+    }
+
+    /// An offer of Chromium, shortened to what is read, with two of its H.264 formats.
     fn offer() -> String {
         let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:Ab3+\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
                          a=ice-options:trickle\r\n";
@@ -174,7 +200,7 @@ mod tests {
             sdp += &format!(
                 "m={kind} 50000 UDP/TLS/RTP/SAVPF {types}\r\n{transport}{fingerprint}a=mid:{slot}\r\n"
             );
-            if slot == 0 {
+            if slot < 2 {
                 sdp += "a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host generation 0\r\n\
                         a=candidate:2 1 udp 2122194687 5c8d1ae0-25a7.local 50001 typ host\r\n\
                         a=candidate:3 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active\r\n\
