@@ -297,7 +297,7 @@ impl HostilePeer {
                 let (peer, kind, _) = self.of[&link];
                 self.input(Input::Described { peer, kind, description });
             }
-            Event::Connected { link, fingerprints, .. } => {
+            Event::Connected { link, fingerprints } => {
                 let (peer, ..) = self.of[&link];
                 let proof = LinkProof::sign(&self.keys, &self.room, &peer, &fingerprints);
                 let first = if self.proves { Message::LinkProof(proof) } else { Message::Leave };

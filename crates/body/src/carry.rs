@@ -59,16 +59,12 @@ impl Body {
             }
             Output::Answer { peer, offer, is_stranger } => {
                 let (kind, link) = (offer.kind, self.open(peer, offer.kind, outs));
-                if offer.description.browser.is_some() {
-                    self.media.links.set_browser(link);
-                }
+                self.media.links.described(link, &offer.description);
                 outs.sends.push(Out::Answer { link, kind, offer: offer.description, is_stranger });
             }
             Output::Accept(peer, answer) => {
                 if let Some(link) = self.media.links.newest(&peer, answer.kind) {
-                    if answer.description.browser.is_some() {
-                        self.media.links.set_browser(link);
-                    }
+                    self.media.links.described(link, &answer.description);
                     outs.sends.push(Out::Accept { link, answer: answer.description });
                 }
             }

@@ -51,15 +51,7 @@ mod tests {
 
     fn is_past(catch_up: &mut CatchUp, stream: u8, kind: MediaKind, captured_us: u64, now_us: u64) -> bool {
         let stream = StreamId([stream; 8]);
-        let identity = FrameIdentity {
-            stream,
-            number: 1,
-            captured_us,
-            temporal: 0,
-            key: false,
-            epoch: 0,
-            first_packet: 1,
-        };
+        let identity = FrameIdentity::single(stream, 1, captured_us);
         catch_up.is_past(&Frame { kind, identity, data: Bytes::new(), level: None }, now_us)
     }
 

@@ -189,15 +189,7 @@ mod tests {
 
     fn held(kind: MediaKind, stream: u8, captured_us: u64) -> HeldFrame {
         let stream = StreamId([stream; 8]);
-        let identity = FrameIdentity {
-            stream,
-            number: 1,
-            captured_us,
-            temporal: 0,
-            key: false,
-            epoch: 0,
-            first_packet: 1,
-        };
+        let identity = FrameIdentity::single(stream, 1, captured_us);
         let frame = Frame { kind, identity, data: Bytes::new(), level: None };
         HeldFrame { origin: Origin::Program, frame, came_us: 0, past: false }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::message::{LinkKind, Reassembly};
+use plenary_proto::message::{Description, LinkKind, Reassembly};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{PeerId, Time};
 
@@ -44,10 +44,10 @@ impl LinkTable {
         link
     }
 
-    /// Records that a browser is at the other end of a link.
-    pub(crate) fn set_browser(&mut self, link: LinkId) {
+    /// Records what the other end of a link says of itself.
+    pub(crate) fn described(&mut self, link: LinkId, other: &Description) {
         if let Some(opened) = self.links.get_mut(&link) {
-            opened.is_browser = true;
+            opened.is_browser = other.browser.is_some();
         }
     }
 
@@ -110,13 +110,13 @@ impl LinkTable {
         up.map(|((peer, _), newest)| (*peer, newest.link))
     }
 
-    /// Returns whether there is a link of any kind with a peer, up or not.
+    /// Returns whether a peer has a link of any kind; the link need not be up.
     pub(crate) fn is_known(&self, peer: &PeerId) -> bool {
         let first = self.newest.range((*peer, LinkKind::Peer)..).next();
         first.is_some_and(|((known, _), _)| known == peer)
     }
 
-    /// Returns the number of peers with a link of any kind, up or not.
+    /// Returns the number of peers that have a link of any kind; the links need not be up.
     pub(crate) fn known(&self) -> usize {
         let mut peers: Vec<_> = self.newest.keys().map(|(peer, _)| peer).collect();
         peers.dedup(); // sorted by peer

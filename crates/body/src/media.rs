@@ -3,35 +3,32 @@
 //! A state machine: each call states the time, and returns the IO that it needs as [`Outs`]. The brain decides which
 //! peer feeds which; the media carry it out.
 
+mod hand_over;
+mod mixing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use plenary_media::compose::Layout;
-use plenary_media::mixer::MixerOutput;
-use plenary_media::{Encoded, Frame};
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{
-    Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, ProgramFormat, Resume, StreamUse,
-};
+use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, Resume, StreamUse};
 use plenary_proto::packet::{BrowserPacket, LinkId, MediaPacket};
-use plenary_proto::{MixRole, PeerId, RoomId, Senders, StreamId, StreamKind, Time};
+use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::EARLY_US;
 use crate::arrivals::Arrivals;
 use crate::catch_up::CatchUp;
-use crate::in_step::{HeldFrame, InStep};
-use crate::inflow::{Inbound, Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
+use crate::in_step::InStep;
+use crate::inflow::{Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
 use crate::lag::Lag;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
-use crate::mix::{Made, Minus, Mix, Mixed, RoleChange, Tile};
+use crate::mix::Mix;
 use crate::outs::{Notice, Outs};
 use crate::own::{OWN_SLOTS, Own};
-use crate::program::{Arrived, PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
+use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
 use crate::rebuild::Rebuild;
-use crate::received::{Origin, ReceivedFrame};
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
 use crate::stream::Pushed;
@@ -560,126 +557,6 @@ impl Media {
         }
     }
 
-    // ── mixing ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Takes on a role in the mix.
-    pub(crate) fn set_role(&mut self, role: MixRole, now_us: u64, outs: &mut Outs) {
-        let start = self.start();
-        let RoleChange { begins, ended, keys_wanted } = self.mix.set_role(role, now_us, start, &mut outs.mix);
-        if let Some((id, spec)) = begins {
-            self.program.follow(id, spec, now_us);
-        }
-        if let Some(id) = ended {
-            self.program.end(&id);
-        }
-        if keys_wanted {
-            self.want_keys(outs);
-        }
-    }
-
-    /// Sets speakers, format and layout of the program.
-    pub(crate) fn set_tiles(
-        &mut self,
-        tiles: Vec<Tile>,
-        format: ProgramFormat,
-        layout: Layout,
-        outs: &mut Outs,
-    ) {
-        if self.mix.set_tiles(tiles, format, layout, &mut outs.mix) {
-            self.want_keys(outs);
-        }
-    }
-
-    /// Handles an output of the mixer.
-    pub(crate) fn mixed(&mut self, output: MixerOutput, now_us: u64, outs: &mut Outs) {
-        let start = if matches!(output, MixerOutput::MixMinus { .. }) { self.start() } else { [0; 8] };
-        match self.mix.mixed(output, start) {
-            Mixed::Program(made) => self.make_program(made, now_us, outs),
-            Mixed::KeyWanted(speaker) => self.want_key_of(&speaker, outs),
-            Mixed::Nothing => {}
-            Mixed::Minus(Minus { speaker, stream: (id, spec), packets, announced }) => {
-                if speaker == self.me {
-                    *announced = true;
-                    self.inflow.follow(id, spec, now_us);
-                    let mut inbound = Vec::new();
-                    for packet in &packets {
-                        self.voices.heard(&packet.contributors, now_us);
-                        self.inflow.packet(MediaKind::Sound, packet, None, now_us, &mut inbound);
-                    }
-                    self.use_inbound(inbound, now_us, outs);
-                } else if let Some(link) = self.links.up(&speaker, LinkKind::Peer) {
-                    if !std::mem::replace(announced, true) {
-                        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
-                    }
-                    packets.into_iter().for_each(|packet| outs.send(link, OWN_SLOTS[1], packet));
-                } else {
-                    *announced = false;
-                }
-            }
-        }
-    }
-
-    /// Handles a frame of the program that this peer makes.
-    fn make_program(&mut self, made: Made, now_us: u64, outs: &mut Outs) {
-        let Made { frame, packets, begins } = made;
-        if self.keeps_log && frame.kind == MediaKind::Video {
-            self.made.push(FrameSeen::new(&frame.identity, now_us));
-        }
-        if frame.kind == MediaKind::Sound && !self.own_mix {
-            packets.iter().for_each(|packet| self.voices.heard(&packet.contributors, now_us));
-        }
-        if let Some(frame) = self.program.own(frame, &packets, now_us, outs) {
-            self.show(&frame, now_us, outs);
-        }
-        if let Some(spec) = begins {
-            outs.notices.push(Notice::Started(spec));
-        }
-    }
-
-    // ── this peer's own stream ───────────────────────────────────────────────────────────────────────────────
-
-    /// Sends a frame of this peer's own stream.
-    pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
-        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
-            return;
-        }
-        let Some(own) = &mut self.own else { return };
-        let packets = own.publish(encoded, now_us, &self.links, outs);
-        self.voices.heard_alone(&self.me, encoded.level, now_us);
-        let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
-        self.take_own(packets, now_us, outs);
-    }
-
-    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
-    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
-        let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
-        self.own_key_wanted |= kind == MediaKind::Video && before && !muted;
-        if muted {
-            self.forget_own(kind);
-        }
-    }
-
-    /// Whether this peer's own pictures or sound are muted.
-    pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
-        self.muted[lane(kind)]
-    }
-
-    /// Handles packets of this peer's own stream, if this peer is one of its targets.
-    fn take_own(
-        &mut self,
-        packets: impl IntoIterator<Item = (MediaKind, MediaPacket)>,
-        now_us: u64,
-        outs: &mut Outs,
-    ) {
-        let mut inbound = Vec::new();
-        for (kind, packet) in packets {
-            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound).is_fresh() {
-                self.inflow.forward(kind, &packet, false, now_us, &self.links, outs);
-            }
-        }
-        self.use_inbound(inbound, now_us, outs);
-    }
-
     // ── packets ──────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Handles a packet that arrived in a slot of a link.
@@ -900,96 +777,5 @@ impl Media {
     /// Returns the log of the program's pictures that this peer made, if it keeps one.
     pub(crate) fn made(&self) -> &[FrameSeen] {
         &self.made
-    }
-
-    // ── hand-over ────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home
-    /// mixer.
-    fn feeder_link(&self) -> Option<LinkId> {
-        self.link(&self.parent.or(self.home)?)
-    }
-
-    fn use_arrived(&mut self, arrived: Arrived, now_us: u64, outs: &mut Outs) {
-        if arrived.key_wanted {
-            self.want_key_upstream(outs);
-        }
-        self.reception.left_out(arrived.left_out);
-        for frame in arrived.frames {
-            self.watches.progressed(self.watch_time(now_us), frame.identity.captured_us);
-            self.show(&frame, now_us, outs);
-        }
-    }
-
-    /// Hands frames for this peer's own use to the mixer, or in a mesh to the application.
-    fn use_inbound(&mut self, inbound: Vec<Inbound>, now_us: u64, outs: &mut Outs) {
-        for one in inbound {
-            let Inbound { maker, kind, arrived_us, .. } = one;
-            if kind == StreamKind::MixMinus {
-                // a former home mixer may not know yet that it is none, and sound may arrive after the stage was left
-                if self.speaks && self.home.is_none_or(|home| home == maker) {
-                    self.own_mix = true;
-                    self.hold(Origin::MixMinus, one.frame, false, now_us, outs);
-                }
-                continue;
-            }
-            if kind.is_speakers() && self.mesh && maker != self.me {
-                self.reception.frame(&one.frame, arrived_us);
-                outs.frames.push(ReceivedFrame::new(Origin::Speaker(maker), one.frame, arrived_us));
-                continue;
-            }
-            if maker != self.me
-                && let Some(solo) = self.solo.takes(&maker, &one.frame)
-            {
-                // a speaker hears that voice in its mix-minus, too
-                let heard_anyway = self.own_mix && one.frame.kind == MediaKind::Sound;
-                let received = ReceivedFrame::new(Origin::Speaker(maker), one.frame.clone(), arrived_us);
-                outs.frames.push(ReceivedFrame { beside: !solo.instead || heard_anyway, ..received });
-            }
-            if let Some(made) = self.mix.take(one, &mut outs.mix) {
-                self.make_program(made, now_us, outs);
-            }
-        }
-    }
-
-    /// Hands a frame of the program to the application. A speaker hears its mix-minus instead of the program's sound,
-    /// so that it doesn't hear itself.
-    fn show(&mut self, frame: &Frame, now_us: u64, outs: &mut Outs) {
-        let wanted = match frame.kind {
-            MediaKind::Video => true,
-            MediaKind::Sound => {
-                let (from_us, until_us) = self.sound_from_us;
-                !self.own_mix && (frame.identity.captured_us >= from_us || now_us >= until_us)
-            }
-        };
-        if !self.views || !wanted {
-            return;
-        }
-        let past = self.catch_up.is_past(frame, now_us);
-        if !past || frame.kind == MediaKind::Video {
-            self.hold(Origin::Program, frame.clone(), past, now_us, outs);
-        }
-    }
-
-    /// Hands a frame over once it is in step with the frames of the other kind.
-    fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64, outs: &mut Outs) {
-        let before_us = self.next_due_us();
-        self.in_step.push(HeldFrame { origin, frame, came_us: now_us, past }, now_us);
-        self.hand_over_due(now_us, outs);
-        let next_us = self.next_due_us();
-        outs.frame_waits |=
-            next_us.is_some_and(|next_us| before_us.is_none_or(|before_us| next_us < before_us));
-    }
-
-    fn give(&mut self, held: HeldFrame, now_us: u64, outs: &mut Outs) {
-        let HeldFrame { origin, frame, came_us, past } = held;
-        if !past {
-            self.reception.frame(&frame, now_us);
-        }
-        if origin != Origin::Program || self.solo.takes_program(&frame) {
-            let received = ReceivedFrame::new(origin, frame, now_us);
-            let plan_us = self.in_step.plan_us();
-            outs.frames.push(ReceivedFrame { catches_up: past, came_us, plan_us, ..received });
-        }
     }
 }

@@ -189,21 +189,14 @@ impl Program {
     }
 
     /// Sends a whole frame to the children that are browsers. A thinned one gets no picture that no other refers to.
-    fn forward_frame(&mut self, frame: &Frame, outs: &mut Outs) {
+    fn forward_frame(&mut self, frame: &Frame, packets: &[MediaPacket], outs: &mut Outs) {
+        let is_spare = is_spare_frame(frame, packets);
         let Program { children, thin, .. } = self;
-        let takes = |child: &&mut Child| {
-            let is_wanted = frame.kind == MediaKind::Video || child.sound;
-            child.frames.is_some() && child.told == Some(frame.identity.stream) && is_wanted
-        };
-        let mut to = children.values_mut().filter(takes).peekable();
-        if to.peek().is_none() {
-            return;
-        }
-        let packets = originals(frame);
-        let is_spare = is_spare_frame(frame, &packets);
-        for child in to {
-            let leaves_out = is_spare && thin.contains(&child.link);
-            child.send_frame(frame, &packets, leaves_out, outs);
+        for child in children.values_mut().filter(|child| child.told == Some(frame.identity.stream)) {
+            if frame.kind == MediaKind::Video || child.sound {
+                let leaves_out = is_spare && thin.contains(&child.link);
+                child.send_frame(frame, packets, leaves_out, outs);
+            }
         }
     }
 
@@ -271,7 +264,9 @@ impl Program {
                         if kind == MediaKind::Video {
                             self.suffering.picture(Time(now_us));
                         }
-                        self.forward_frame(&frame, outs);
+                        if self.children.values().any(|child| child.frames.is_some()) {
+                            self.forward_frame(&frame, &originals(&frame), outs);
+                        }
                         arrived.frames.push(frame);
                     }
                 }
@@ -350,7 +345,7 @@ impl Program {
         let stream = self.streams.get_mut(&id)?;
         stream.captured(frame.identity.captured_us);
         if self.current == Some(id) {
-            self.forward_frame(&frame, outs);
+            self.forward_frame(&frame, packets, outs);
         }
         if frame.identity.key && self.current != Some(id) {
             self.consider(id, true, now_us, outs); // a mixer feeds itself

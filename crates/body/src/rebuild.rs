@@ -107,7 +107,7 @@ impl Leg {
     }
 }
 
-/// The originator's packets of a frame; none if it can't be packetized.
+/// Makes the originator's packets of a frame. Empty when packetization fails.
 pub(crate) fn originals(frame: &Frame) -> Vec<MediaPacket> {
     let payloads = packetize(frame).unwrap_or_default().into_iter();
     let numbered = (frame.identity.first_packet..).zip(payloads);

@@ -25,7 +25,7 @@ pub struct Solo {
 #[derive(Debug, Default)]
 pub(crate) struct SoloWish {
     wish: Option<Solo>,
-    /// Speakers that must not be shown alone. A mixer has their streams all the same.
+    /// Speakers that must not be shown alone. Mixers receive their streams regardless.
     refusing: BTreeSet<PeerId>,
     /// Origins with pictures left out: their video resumes at a keyframe.
     pub(crate) broken: BTreeSet<Origin>,
@@ -104,8 +104,7 @@ mod tests {
 
     fn frame(kind: MediaKind, key: bool) -> Frame {
         let stream = StreamId([1; 8]);
-        let identity =
-            FrameIdentity { stream, number: 1, captured_us: 0, temporal: 0, key, epoch: 0, first_packet: 1 };
+        let identity = FrameIdentity { key, ..FrameIdentity::single(stream, 1, 0) };
         Frame { kind, identity, data: Bytes::new(), level: None }
     }
 

@@ -238,15 +238,8 @@ mod tests {
         let mut reception = Reception::new(0, false);
         for number in 1..=100 {
             let captured_us = u64::from(number) * 20_000;
-            let identity = FrameIdentity {
-                stream: StreamId([1; 8]),
-                number,
-                captured_us,
-                temporal: 0,
-                key: true,
-                epoch: 0,
-                first_packet: 1,
-            };
+            let identity =
+                FrameIdentity { key: true, ..FrameIdentity::single(StreamId([1; 8]), number, captured_us) };
             let mut arrives = |kind, after_us| {
                 let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None };
                 reception.frame(&frame, captured_us + after_us);
@@ -265,15 +258,7 @@ mod tests {
         assert_eq!(reception.stats(5_000_000).longest_audio_gap_ms, None);
         for (number, at_us) in [(1, 1_000_000), (2, 1_020_000), (3, 1_100_000)] {
             let stream = StreamId([1; 8]);
-            let identity = FrameIdentity {
-                stream,
-                number,
-                captured_us: at_us,
-                temporal: 0,
-                key: true,
-                epoch: 0,
-                first_packet: 1,
-            };
+            let identity = FrameIdentity { key: true, ..FrameIdentity::single(stream, number, at_us) };
             for kind in [MediaKind::Video, MediaKind::Sound] {
                 reception
                     .frame(&Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None }, at_us);

@@ -119,15 +119,8 @@ fn tone(hz: f32) -> Vec<f32> {
 }
 
 fn program_frame() -> Frame {
-    let identity = FrameIdentity {
-        stream: StreamId([9; 8]),
-        number: 1,
-        captured_us: 1_763_627_671_166_665,
-        temporal: 0,
-        key: true,
-        epoch: 0,
-        first_packet: 1,
-    };
+    let identity =
+        FrameIdentity { key: true, ..FrameIdentity::single(StreamId([9; 8]), 1, 1_763_627_671_166_665) };
     let slice = (0..6_250).map(|at| (at * 31) as u8 | 4);
     let sets = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65];
     let unmarked: Vec<u8> = sets.into_iter().chain(slice).collect();

@@ -156,13 +156,8 @@ impl Link {
                 self.frames[index] += 1;
                 let number = self.frames[index];
                 let mut identity = FrameIdentity {
-                    stream: stream(self.id),
-                    number,
-                    captured_us,
-                    temporal: 0,
-                    key: false,
-                    epoch: 0,
                     first_packet: self.packets[index] + 1,
+                    ..FrameIdentity::single(stream(self.id), number, captured_us)
                 };
                 let data = match kind {
                     MediaKind::Video => {

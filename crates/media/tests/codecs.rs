@@ -292,15 +292,7 @@ fn a_lost_packet_is_had_from_the_next_one() {
 
 #[test]
 fn a_mark_does_not_change_the_sound() {
-    let identity = FrameIdentity {
-        stream: StreamId([9; 8]),
-        number: 1,
-        captured_us: 7,
-        temporal: 0,
-        key: false,
-        epoch: 0,
-        first_packet: 1,
-    };
+    let identity = FrameIdentity::single(StreamId([9; 8]), 1, 7);
     let mut plain = BuiltinCodecs::default().sound_decoder(1).unwrap();
     let mut marked = BuiltinCodecs::default().sound_decoder(1).unwrap();
     for packet in speech_packets(0) {

@@ -317,15 +317,7 @@ mod tests {
             let (second, captured_us) = (step / 50, now_us - WAY_US);
             let data = encoder.encode(&[0.5; SOUND_FRAME_LEN]).unwrap();
             let (stream, number) = (StreamId([1; 8]), step + 1);
-            let identity = FrameIdentity {
-                stream,
-                number,
-                captured_us,
-                temporal: 0,
-                key: true,
-                epoch: 0,
-                first_packet: 1,
-            };
+            let identity = FrameIdentity { key: true, ..FrameIdentity::single(stream, number, captured_us) };
             let frame = Frame { kind: MediaKind::Sound, identity, data, level: None };
             let hold_us = hold_us(second.into());
             let received = ReceivedFrame {
@@ -350,8 +342,7 @@ mod tests {
         let is_decoded = |number: &u32| {
             let (number, key, temporal) = (*number, number.is_multiple_of(5), (number % 5 % 2) as u8);
             let stream = StreamId([1; 8]);
-            let identity =
-                FrameIdentity { stream, number, captured_us: 0, temporal, key, epoch: 0, first_packet: 1 };
+            let identity = FrameIdentity { temporal, key, ..FrameIdentity::single(stream, number, 0) };
             !left_out.leaves_out(Origin::Program, &identity, shedding(number))
         };
         (0..10).filter(is_decoded).collect()

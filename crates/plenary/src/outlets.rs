@@ -91,8 +91,7 @@ mod tests {
 
     fn received(origin: Origin, kind: MediaKind, number: u32, key: bool) -> ReceivedFrame {
         let stream = StreamId([1; 8]);
-        let identity =
-            FrameIdentity { stream, number, captured_us: 0, temporal: 0, key, epoch: 0, first_packet: 1 };
+        let identity = FrameIdentity { key, ..FrameIdentity::single(stream, number, 0) };
         let frame = Frame { kind, identity, data: Bytes::new(), level: None };
         ReceivedFrame::new(origin, frame, 0)
     }

@@ -181,8 +181,7 @@ mod tests {
     fn received(kind: MediaKind, number: u32) -> ReceivedFrame {
         let captured_us = 1_763_627_671_000_000 + u64::from(number) * 20_000;
         let stream = StreamId([1; 8]);
-        let identity =
-            FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet: 1 };
+        let identity = FrameIdentity::single(stream, number, captured_us);
         // 20 ms of Opus; as video, a picture that is no keyframe
         let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]), level: None };
         ReceivedFrame::new(Origin::Program, frame, captured_us)

@@ -75,12 +75,7 @@ impl Complaints {
 mod tests {
     use super::*;
     use crate::bounded::Text;
-
-    fn peer(number: u16) -> PeerId {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&number.to_be_bytes());
-        PeerId(id)
-    }
+    use crate::samples::peer;
 
     fn listed(peers: std::ops::Range<u16>) -> Directory {
         let mut directory = Directory::default();

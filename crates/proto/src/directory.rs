@@ -117,12 +117,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(number: u16) -> PeerId {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&number.to_be_bytes());
-        PeerId(id)
-    }
+    use crate::samples::peer;
 
     #[test]
     fn a_room_beyond_the_limit_is_an_even_sample_however_its_peers_arrive() {

@@ -5,6 +5,8 @@
 //! removes peers that stay away. Changes within [`FLUSH_US`] share one epoch. The audience isn't in the roster:
 //! the host keeps a bounded directory of it, and the number of viewers that each mixer counts.
 
+mod admission;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List, Text};
@@ -12,19 +14,18 @@ use crate::bucket::{Bucket, Buckets, Rate};
 use crate::complaints::Complaints;
 use crate::config::HostConfig;
 use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
-use crate::floor::{Answer, Floor};
+use crate::floor::Floor;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::lobby::{self, Lobby};
+use crate::lobby::Lobby;
 use crate::message::{
     Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat,
-    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster,
-    SignedRefusal, SignedRoster, Successor, TITLE_LEN_MAX, first_epoch, reign_of,
+    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster,
+    Successor, TITLE_LEN_MAX, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::{Keypair, Signed, key_hash};
-use crate::tickets::has_ticket;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -320,150 +321,6 @@ impl Host {
         self.heard.insert(peer, now);
     }
 
-    /// Handles a `Join` from a new peer, or from a peer with other wishes than before. Beyond the limits there is no
-    /// answer: a joiner repeats its request.
-    pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
-        let is_on_stage = self.entries.iter().any(|entry| entry.peer == from);
-        let is_in_time = if is_on_stage {
-            self.joins_on_stage.take(view.now, from, 1)
-        } else {
-            self.joins_each.take(view.now, from, 1) && self.joins.take(view.now, 1)
-        };
-        if !is_in_time {
-            return;
-        }
-        let is_member = self.is_member(view, &from, join);
-        let admitted = self
-            .may_enter(view, from, join, is_member)
-            .and_then(|may| if may { self.admit(view, from, join).map(|()| true) } else { Ok(false) });
-        match admitted {
-            Ok(true) => self.directory.joined(view.now, from, &join.name),
-            Ok(false) => return,
-            Err(refusal) => return self.refuse(view, from, refusal),
-        }
-        if self.flush_at.is_some() {
-            // so that the roster sent to the newcomer already contains it, or the audience flag
-            self.flush(view);
-        }
-        if let Some(roster) = &self.signed {
-            let admission = view.admission(from, roster, is_member);
-            view.out.send(from, Message::Admit(Box::new(admission)));
-        }
-    }
-
-    /// Refuses a joiner.
-    pub(crate) fn refuse(&mut self, view: &mut View<'_>, from: PeerId, refusal: Refusal) {
-        let expires = view.unix_s() + REFUSAL_LIFE_S;
-        let (room, epoch) = (&view.config.room, view.stage.epoch());
-        *view.counter += 1;
-        let signed = Signed::addressed(&self.key, room, Some(from), epoch, *view.counter, expires, refusal);
-        let refusal = SignedRefusal { signed, reigns: self.reigns.clone() };
-        view.out.send(from, Message::Refuse(Box::new(refusal)));
-    }
-
-    /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket.
-    fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
-        *from == view.me
-            || self.entries.iter().any(|entry| entry.peer == *from)
-            || self.directory.get(from).is_some()
-            || has_ticket(view, from, join)
-    }
-
-    /// Returns whether a joiner may come in; false while it waits in the lobby.
-    fn may_enter(
-        &mut self,
-        view: &mut View<'_>,
-        from: PeerId,
-        join: &Join,
-        is_member: bool,
-    ) -> Result<bool, Refusal> {
-        let access = &self.rules.access;
-        if access.removed.contains(&from) {
-            return Err(Refusal::Removed);
-        }
-        if access.ended {
-            return Err(Refusal::Closed);
-        }
-        if is_member {
-            return Ok(true);
-        }
-        if self.rules.expires_unix_s.is_some_and(|expires| expires <= view.unix_s()) {
-            return Err(Refusal::Expired);
-        }
-        if access.locked {
-            return Err(Refusal::Locked);
-        }
-        if !access.lobby || self.members.contains(&from) {
-            return Ok(true);
-        }
-        match self.lobby.knock(view.now, from, join) {
-            lobby::Answer::LetIn => return Ok(true),
-            lobby::Answer::Waits { first } => {
-                if first {
-                    view.out.event(Event::Knock { peer: from, name: join.name.to_string() });
-                }
-                view.out.send(from, Message::InLobby);
-            }
-            lobby::Answer::Full => {} // it asks again
-        }
-        Ok(false)
-    }
-
-    /// Changes the rules of admission.
-    pub(crate) fn set_access(&mut self, now: Time, change: impl FnOnce(&mut Access)) {
-        let before = self.rules.access.clone();
-        change(&mut self.rules.access);
-        if self.rules.access != before {
-            self.change(now);
-        }
-    }
-
-    /// Names the key of a new invite, in a roster that goes out at once.
-    pub(crate) fn renew(&mut self, view: &mut View<'_>, generation: u16, key_hash: [u8; 16]) {
-        (self.rules.access.generation, self.rules.access.key_hash) = (generation, key_hash);
-        self.flush(view);
-    }
-
-    /// Lets a peer in from the lobby, on the application's command.
-    pub(crate) fn let_in(&mut self, view: &mut View<'_>, peer: PeerId) {
-        if let Some(join) = self.lobby.admit(peer) {
-            self.join(view, peer, &join);
-        }
-    }
-
-    /// Turns a peer in the lobby away, on the application's command.
-    pub(crate) fn deny(&mut self, view: &mut View<'_>, peer: PeerId) {
-        if self.lobby.deny(&peer) {
-            self.refuse(view, peer, Refusal::Denied);
-        }
-    }
-
-    /// Removes a peer from the room, on the application's command. The roster that says so goes out at once: to the stage
-    /// and down the tree, and to the peer and its parent directly.
-    pub(crate) fn remove_from_room(&mut self, view: &mut View<'_>, peer: PeerId) {
-        if peer == view.me || self.rules.access.removed.contains(&peer) {
-            return;
-        }
-        let removed = &mut self.rules.access.removed;
-        if removed.len() == REMOVED_MAX {
-            *removed = List::truncated(removed.iter().skip(1).copied());
-        }
-        let _ = removed.push(peer);
-        let parent = self.directory.left(&peer).and_then(|entry| entry.parent);
-        self.lobby.deny(&peer);
-        self.members.remove(&peer);
-        self.gone(view.now, peer);
-        self.stepped_down.extend(parent.filter(|parent| !view.links.is_up(parent)));
-        self.stepped_down.insert(peer);
-        self.flush(view);
-    }
-
-    /// Ends the room, on the application's command.
-    pub(crate) fn end(&mut self, view: &mut View<'_>) {
-        self.rules.access.ended = true;
-        self.flush(view);
-    }
-
     /// Takes a member's report of its position in the tree, and of a peer that fed it nothing. Peers on stage, mixers
     /// above all, aren't named to the application: the stage measures them, and elects others.
     pub(crate) fn position(
@@ -491,57 +348,6 @@ impl Host {
     /// Returns the peers in the lobby with their names.
     pub(crate) fn lobby(&self) -> impl Iterator<Item = (&PeerId, &str)> {
         self.lobby.waiting()
-    }
-
-    /// Grants a joiner the roles it may have among those it wants.
-    fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
-        let now = view.now;
-        let known = self.entries.iter().find(|entry| entry.peer == from);
-        let spoke = known.is_some_and(|entry| entry.speaks);
-        let mut join = join.clone();
-        if join.speaks && !spoke && from != view.me {
-            join.speaks = self.may_speak(view, from, &join)?;
-        } else if spoke && !join.speaks {
-            self.floor.leave(&from);
-        }
-        if join.speaks || join.mixes || from == view.me {
-            if !self.enter(now, from, &join) {
-                return Err(Refusal::StageFull);
-            }
-        } else {
-            self.step_down(now, from);
-            if join.views {
-                self.audience_seen = now;
-                if !self.audience {
-                    self.audience = true;
-                    self.change(now);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns whether a peer that wants to speak may do so at once. Otherwise a peer that also views or
-    /// mixes waits for the application's decision, and any other peer is refused.
-    fn may_speak(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
-        let stays = join.views || join.mixes;
-        if !stays && !self.rules.stage_open && !self.floor.knows(&from) {
-            return Err(Refusal::StageClosed);
-        }
-        match self.floor.judge(view.now, from, self.rules.stage_open) {
-            Answer::Granted => return Ok(true),
-            Answer::Taken if stays => view.out.send(from, Message::Floor(false)),
-            Answer::Pending { first: true } => {
-                view.out.event(Event::FloorWanted { peer: from, name: join.name.to_string() });
-            }
-            Answer::Taken | Answer::Pending { first: false } => {}
-        }
-        if stays {
-            return Ok(false);
-        }
-        // it spoke before, and hasn't heard that it lost the floor: from now on it views
-        view.out.send(from, Message::Floor(false));
-        Err(Refusal::StageClosed)
     }
 
     /// Offers a peer the floor, on the application's command.

@@ -19,7 +19,7 @@ pub const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
 /// Header extension id of the levels of contributing speakers (RFC 6465).
 pub const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
 /// Largest header extension id of the one-byte form.
-const EXTENSION_ID_MAX: u8 = 14;
+pub(crate) const EXTENSION_ID_MAX: u8 = 14;
 /// Payload type that says that a browser has no H.264.
 pub const NO_H264: u8 = 0;
 /// Default payload types, for descriptions that name none.
@@ -172,17 +172,17 @@ pub fn check(
         return Err(DescriptionError::NoCandidates);
     }
     for candidate in &description.candidates {
-        match candidate {
-            Candidate::Named(name, port) if *port == 0 || !is_local_name(name) => {
-                return Err(DescriptionError::Name(name.clone()));
-            }
-            Candidate::Named(..) => {}
-            Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
-                let ip = address.ip().to_canonical();
-                if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-                    return Err(DescriptionError::Candidate(*address));
-                }
-            }
+        if let Candidate::Named(name, port) = candidate
+            && (*port == 0 || !is_local_name(name))
+        {
+            return Err(DescriptionError::Name(name.clone()));
+        }
+        let is_useless = |address: &SocketAddr| {
+            let ip = address.ip().to_canonical();
+            address.port() == 0 || ip.is_unspecified() || ip.is_multicast()
+        };
+        if let Some(address) = candidate.address().filter(is_useless) {
+            return Err(DescriptionError::Candidate(address));
         }
     }
     if description.browser.as_ref().is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser)) {
@@ -197,14 +197,14 @@ pub fn check(
 }
 
 fn is_usable(browser: &BrowserMedia) -> bool {
-    let ids = [browser.transport_wide_id, browser.audio_level_id];
-    let are_distinct = ids[0] != ids[1] || ids[0] == 0;
-    let [one, two] = ids.map(|id| id <= EXTENSION_ID_MAX);
-    one && two && are_distinct && !browser.ssrcs.contains(&0) && !has_twins(browser.ssrcs.to_vec())
+    let BrowserMedia { ssrcs, transport_wide_id, audio_level_id } = browser;
+    let are_distinct = transport_wide_id != audio_level_id || *audio_level_id == 0;
+    let are_ids = *transport_wide_id.max(audio_level_id) <= EXTENSION_ID_MAX;
+    are_ids && are_distinct && !ssrcs.contains(&0) && !has_twins(ssrcs.to_vec())
 }
 
 /// Whether a name is one of multicast DNS with no character that could end a line or a field of SDP.
-fn is_local_name(name: &str) -> bool {
+pub(crate) fn is_local_name(name: &str) -> bool {
     let label = name.strip_suffix(".local").unwrap_or_default();
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

@@ -1,12 +1,20 @@
 //! Fixtures of the brain's unit tests: numbered keys, and rosters.
 
 use crate::bounded::{List, Text};
+use crate::id::PeerId;
 use crate::message::{Access, Claim, CodecSource, Entry, Muted, ProgramFormat, Roster};
 use crate::seal::Keypair;
 
 /// Returns the key with this number, always the same.
 pub(crate) fn key(seed: u8) -> Keypair {
     Keypair::from_seed(&[seed; 32])
+}
+
+/// Returns the peer with this number, without a key.
+pub(crate) fn peer(number: u16) -> PeerId {
+    let mut id = [0; 32];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    PeerId(id)
 }
 
 /// Returns a candidate that neither speaks nor views.

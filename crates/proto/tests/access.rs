@@ -1,8 +1,8 @@
 //! Who may come in, and who is put out: the host's answers, tickets, removal, and keys of later invites.
 
 use crate::samples::brain::{
-    Brain, MS, SECOND, admitting, candidate, events, hosting, joining, path, places_below, roster_of, said,
-    says, speaker, untimed, viewing,
+    Brain, MS, SECOND, admitting, candidate, events, hosting, path, places_below, roster_of, said, says,
+    speaker, untimed, viewing,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, key, room, ticket};
@@ -23,7 +23,7 @@ fn host() -> Brain {
 }
 
 fn join(ticket: Option<Signed<Ticket>>) -> Message {
-    Message::Join(Join { name: Text::truncated("Zoë"), ticket, ..joining() })
+    Message::Join(Join { name: Text::truncated("Zoë"), ticket, ..Join::viewer("x") })
 }
 
 /// The host's answer to a joiner.

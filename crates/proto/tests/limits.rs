@@ -5,7 +5,7 @@ use plenary_proto::seal::Signed;
 use plenary_proto::{Event, HostConfig, Input, Output, RoomConfig, Via};
 
 use crate::samples::brain::{
-    Brain, SECOND, admitting, candidate, consenting, events, hosting, joining, says, speaker, viewing,
+    Brain, SECOND, admitting, candidate, consenting, events, hosting, says, speaker, viewing,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{NEVER, NOW, claim, key, list, opening, outcome, refusal, report, room, roster};
@@ -117,7 +117,7 @@ fn the_first_flood_ends_the_links_and_the_second_within_a_minute_drops_the_peer(
 }
 
 fn join(speaks: bool) -> Message {
-    Message::Join(Join { speaks, ..joining() })
+    Message::Join(Join { speaks, ..Join::viewer("x") })
 }
 
 /// Returns a host that decides who speaks.

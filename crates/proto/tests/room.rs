@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::samples::brain::{admitting, hosting, joining};
+use crate::samples::brain::{admitting, hosting};
 use crate::samples::{self, *};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
@@ -193,7 +193,7 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
         room.handle(Time(1), Input::Misbehaved(stranger));
         assert_eq!(dropped(&drain(&mut room)), count == 8);
     }
-    let join = Message::Join(joining());
+    let join = Message::Join(Join::viewer("x"));
     assert_eq!(message(&mut room, stranger, join.clone()), []);
     assert_ne!(message(&mut room, key(8).id(), join), []);
 }
@@ -357,7 +357,7 @@ fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_no
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     drain(&mut room);
-    let join = |speaks| Message::Join(Join { speaks, ..joining() });
+    let join = |speaks| Message::Join(Join { speaks, ..Join::viewer("x") });
     let answered = |room: &mut RoomState, seed: u8, speaks| {
         let outputs = message(room, key(seed).id(), join(speaks));
         match said_to(&outputs, key(seed).id())[..] {
@@ -515,7 +515,7 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     host.handle(Time(0), Input::SignalUp(true));
     drain(&mut host);
     assert_eq!(host.snapshot().epoch, 1);
-    let newcomer = Message::Join(Join { name: Text::truncated("new"), speaks: true, ..joining() });
+    let newcomer = Message::Join(Join { name: Text::truncated("new"), speaks: true, ..Join::viewer("x") });
     message(&mut host, key(8).id(), newcomer);
     assert_eq!(host.snapshot().epoch, 2);
     let removed = key(9).id();

@@ -1,8 +1,7 @@
-//! Solo streams of speakers that refuse to be shown alone: at mixers, at the speaker itself, and at who requests one.
+//! Solo streams of speakers that refuse to be shown alone: the mixers' side, the speaker's, and the requester's.
 
 use crate::samples::brain::{
-    Brain, SECOND, candidate, consenting, events, hosting, joining, program, said, says, speaker, times_said,
-    viewing,
+    Brain, SECOND, candidate, consenting, events, hosting, program, said, says, speaker, times_said, viewing,
 };
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
@@ -101,7 +100,7 @@ fn the_roster_repeats_what_a_speaker_allows() {
         host.room.roster().unwrap().entries.iter().map(|entry| entry.no_solo).collect()
     };
     assert_eq!(refuses(&host), [true]);
-    host.hears(7, Message::Join(Join { speaks: true, no_solo: true, ..joining() }));
+    host.hears(7, Message::Join(Join { speaks: true, no_solo: true, ..Join::viewer("x") }));
     host.give(Input::Command(Command::AllowSolo(true)));
     host.runs_for(SECOND);
     assert_eq!(refuses(&host), [false, true]);

@@ -2,8 +2,8 @@
 //! its room.
 
 use crate::samples::brain::{
-    Brain, SECOND, candidate, consenting, decided_by, hosting, joining, outcome_of, roster_of, said, says,
-    speaker, viewing,
+    Brain, SECOND, candidate, consenting, decided_by, hosting, outcome_of, roster_of, said, says, speaker,
+    viewing,
 };
 use crate::samples::{NEVER, key, list, named, room};
 use plenary_proto::message::*;
@@ -216,7 +216,7 @@ fn host() -> Brain {
 }
 
 fn join(speaks: bool) -> Message {
-    Message::Join(Join { speaks, views: false, mixes: true, ..joining() })
+    Message::Join(Join { speaks, views: false, mixes: true, ..Join::viewer("x") })
 }
 
 fn voters(brain: &Brain) -> Vec<u8> {

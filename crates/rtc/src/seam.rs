@@ -209,9 +209,6 @@ pub enum Event {
         link: LinkId,
         /// Fingerprints of the certificates.
         fingerprints: Fingerprints,
-        /// Whether the other end is a browser: it gets whole frames in order, and sends
-        /// [`BrowserPacket`]s.
-        is_browser: bool,
     },
     /// A message arrived.
     Received {

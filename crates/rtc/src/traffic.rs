@@ -171,9 +171,8 @@ impl Link {
                     let own = self.shared.credentials.fingerprint;
                     // known, since the handshake has checked it
                     let other = self.other_fingerprint.unwrap_or_default();
-                    let is_browser = self.handle.wire.browser.get().is_some();
                     let fingerprints = Fingerprints { own, other };
-                    self.tell(Event::Connected { link, fingerprints, is_browser });
+                    self.tell(Event::Connected { link, fingerprints });
                     self.send_queued(connection, progress)?;
                 }
                 if !is_greeting {

@@ -110,16 +110,7 @@ fn config(hosts: bool) -> RoomConfig {
 fn abuse(sybil: u32) -> Vec<Message> {
     let other = ShortId(u64::from(sybil).to_le_bytes());
     let path: Path = List::truncated([other]);
-    let join = |speaks, mixes| Join {
-        name: Text::truncated("sybil"),
-        speaks,
-        views: true,
-        mixes,
-        muted: Muted::default(),
-        shares: false,
-        no_solo: false,
-        ticket: None,
-    };
+    let join = |speaks, mixes| Join { speaks, mixes, ..Join::viewer("sybil") };
     let aggregate =
         Aggregate { viewers: u32::MAX, free: [u16::MAX; 8], promises: [u16::MAX; 8], ..Aggregate::default() };
     let round_trips = List::truncated([RoundTrip::new(&key(sybil as u8).id(), 30_000)]);

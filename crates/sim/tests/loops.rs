@@ -41,7 +41,7 @@ fn carried(world: &World) -> (u64, u64) {
     (sent, most)
 }
 
-/// The links between peers that don't loop, and since when.
+/// Links between peers that don't loop, each with the time at which it came up.
 fn links(world: &World) -> BTreeMap<(PeerId, PeerId), Time> {
     let loopers = LOOPERS.map(|planned| world.planned(planned));
     let others: Vec<_> = world.living().filter(|peer| !loopers.contains(peer)).collect();

@@ -1,8 +1,15 @@
 //! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
 
+use plenary_proto::message::{BrowserMedia, Description};
 use plenary_proto::packet::BrowserPacket;
 
 use super::*;
+
+/// Description of a browser's end of a link.
+fn browser() -> Description {
+    let media = BrowserMedia { ssrcs: [1, 2, 3, 4, 5, 6], transport_wide_id: 4, audio_level_id: 1 };
+    Description { browser: Some(media), ..world::description(0, LinkId(0)) }
+}
 
 /// Sends the packets as a browser does: with numbers and times of its own, and without the packets' identities.
 struct Browser {
@@ -49,7 +56,7 @@ impl Stand {
 
     fn browser_link(&mut self, peer: PeerId) -> LinkId {
         let link = self.link(peer, LinkKind::Peer);
-        self.media.links.set_browser(link);
+        self.media.links.described(link, &browser());
         link
     }
 }
@@ -57,7 +64,7 @@ impl Stand {
 #[test]
 fn below_a_browser_the_originators_packets_are_made_again() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
-    stand.media.links.set_browser(ada);
+    stand.media.links.described(ada, &browser());
     program.camera.len_min = 5_000;
     let ben = stand.link(BEN, LinkKind::Peer);
     stand.media.serve(BEN, None, true, BEGIN_US, &mut stand.outs);
@@ -81,7 +88,7 @@ fn below_a_browser_the_originators_packets_are_made_again() {
 #[test]
 fn what_a_browser_loses_is_a_hole_until_the_next_keyframe_which_it_is_asked_for() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
-    stand.media.links.set_browser(ada);
+    stand.media.links.described(ada, &browser());
     program.camera.len_min = 5_000;
     let mut browser = Browser::new();
     let mut lost = browser.packets(&program.picture(true, BEGIN_US).1);

@@ -1,8 +1,8 @@
 //! Envelopes and messages: sealed, opened and verified.
 
 use plenary_proto::Via;
-use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Failover, Join, MESSAGE_VERSION, Muted, Relay, Ticket};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Failover, Join, MESSAGE_VERSION, Relay, Ticket};
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed};
 
 use super::*;
@@ -33,16 +33,7 @@ fn nonce(number: u8) -> [u8; NONCE_LEN] {
 }
 
 fn join() -> Message {
-    Message::Join(Join {
-        name: Text::truncated("Ada"),
-        speaks: true,
-        views: false,
-        mixes: true,
-        muted: Muted::default(),
-        ticket: None,
-        shares: false,
-        no_solo: false,
-    })
+    Message::Join(Join { speaks: true, views: false, mixes: true, ..Join::viewer("Ada") })
 }
 
 /// Opens an envelope that comes in Ada's name.
@@ -127,8 +118,13 @@ fn an_expired_statement_is_nothing_and_a_forged_one_is_the_violation_of_its_send
 
 /// Returns the bytes of a control message by which peer `by` hands an envelope of peer 2 for peer 3 over.
 fn carried(sealed: Vec<u8>, by: u8) -> Vec<u8> {
+    carried_of(2, sealed, by)
+}
+
+/// The same, of an author of choice.
+fn carried_of(author: u8, sealed: Vec<u8>, by: u8) -> Vec<u8> {
     let route = List::truncated([key(by).id().short()]);
-    let (from, to) = (key(2).id(), key(3).id());
+    let (from, to) = (key(author).id(), key(3).id());
     Message::Relay(Relay { from, to, route, passed: 1, sealed: List::try_from(sealed).unwrap() }).to_bytes()
 }
 
@@ -257,10 +253,7 @@ fn envelopes_that_a_link_hands_over_beyond_its_budget_are_not_opened_whatever_na
         let mut mallory = letters(seed);
         for number in 0..20 {
             let sealed = mallory.seal(Some(key(3).id()), &join(), NOW_US, nonce_of(number)).unwrap();
-            let route = List::truncated([key(5).id().short()]);
-            let (from, to) = (key(seed).id(), key(3).id());
-            let sealed = List::try_from(sealed).unwrap();
-            let bytes = Message::Relay(Relay { from, to, route, passed: 1, sealed }).to_bytes();
+            let bytes = carried_of(seed, sealed, 5);
             let letter = ben.read(key(5).id(), &bytes, NOW_US, |_, _, _| true);
             opened += usize::from(author(letter).is_some());
         }
@@ -268,15 +261,7 @@ fn envelopes_that_a_link_hands_over_beyond_its_budget_are_not_opened_whatever_na
     assert!((300..400).contains(&opened), "256 KiB of {opened} envelopes");
     // another link's are
     let sealed = letters(4).seal(Some(key(3).id()), &join(), NOW_US, nonce(9)).unwrap();
-    let route = List::truncated([key(6).id().short()]);
-    let relay = Relay {
-        from: key(4).id(),
-        to: key(3).id(),
-        route,
-        passed: 1,
-        sealed: List::try_from(sealed).unwrap(),
-    };
-    let letter = ben.read(key(6).id(), &Message::Relay(relay).to_bytes(), NOW_US, |_, _, _| true);
+    let letter = ben.read(key(6).id(), &carried_of(4, sealed, 6), NOW_US, |_, _, _| true);
     assert!(author(letter).is_some());
 }
 

@@ -64,12 +64,12 @@ pub(super) struct World {
     pub(super) peers: Vec<Peer>,
     coming: BTreeMap<(u64, u64), (usize, Coming)>,
     count: u64,
-    /// The envelopes to named peers by the rendezvous, each with its author. Any member may read those to the host,
-    /// since it may have to answer in its stead.
+    /// Envelopes that the rendezvous delivered to named peers, each with its author. Envelopes to the host are left out:
+    /// every member can open them, and answers for an absent host.
     delivered: Vec<(PeerId, Vec<u8>)>,
 }
 
-fn description(peer: usize, link: LinkId) -> Description {
+pub(super) fn description(peer: usize, link: LinkId) -> Description {
     Description {
         ufrag: Text::truncated(&format!("p{peer:02}x{:06}", link.0)),
         pwd: Text::truncated("0123456789abcdefghijklmn"),

@@ -345,7 +345,7 @@ fn sound(lengths: &[usize]) -> Vec<Frame> {
 fn identity(index: usize, step_us: u64, first_packet: u64) -> FrameIdentity {
     let captured_us = 1_700_000_000_000_000 + index as u64 * step_us;
     let number = index as u32 + 1;
-    FrameIdentity { stream: STREAM, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet }
+    FrameIdentity { first_packet, ..FrameIdentity::single(STREAM, number, captured_us) }
 }
 
 /// Lets the packets of a frame have numbers that are [`JUMP_MAX`] higher.

@@ -84,29 +84,13 @@ pub(super) fn picture_frame(id: u64, grey: Grey) -> Frame {
 /// Returns a picture frame with these contents.
 pub(super) fn broken_frame(id: u64, grey: Grey, contents: &str) -> Frame {
     let Grey { number, captured_us, key, .. } = grey;
-    let identity = FrameIdentity {
-        stream: stream(id),
-        number,
-        captured_us,
-        temporal: 0,
-        key,
-        epoch: 0,
-        first_packet: 1,
-    };
+    let identity = FrameIdentity { key, ..FrameIdentity::single(stream(id), number, captured_us) };
     Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()), level: None }
 }
 
 /// Returns a sound frame of the input `id`: the tone `hz` at `amplitude` in thousandths.
 pub(super) fn sound_frame(id: u64, number: u32, captured_us: u64, hz: u32, amplitude: u32) -> Frame {
-    let identity = FrameIdentity {
-        stream: stream(id),
-        number,
-        captured_us,
-        temporal: 0,
-        key: false,
-        epoch: 0,
-        first_packet: 1,
-    };
+    let identity = FrameIdentity::single(stream(id), number, captured_us);
     let data = format!("{number} {hz} {amplitude}").into_bytes().into();
     Frame { kind: MediaKind::Sound, identity, data, level: None }
 }

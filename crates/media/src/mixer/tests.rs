@@ -641,15 +641,7 @@ fn wild_frame() -> impl Strategy<Value = (u64, Frame, u64)> {
     ];
     (0_u64..3, 0_u64..2, number, time, near, any::<(bool, bool, Option<u8>)>(), contents).prop_map(
         |(id, maker, number, captured_us, arrives_us, (is_sound, key, level), contents)| {
-            let identity = FrameIdentity {
-                stream: stream(maker),
-                number,
-                captured_us,
-                temporal: 0,
-                key,
-                epoch: 0,
-                first_packet: 1,
-            };
+            let identity = FrameIdentity { key, ..FrameIdentity::single(stream(maker), number, captured_us) };
             let kind = if is_sound { MediaKind::Sound } else { MediaKind::Video };
             (id, Frame { kind, identity, data: contents.into(), level }, arrives_us)
         },

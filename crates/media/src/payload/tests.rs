@@ -225,14 +225,6 @@ fn sound(packet: Vec<u8>) -> Frame {
 }
 
 fn raw(kind: MediaKind, data: Vec<u8>) -> Frame {
-    let identity = FrameIdentity {
-        stream: StreamId([9; 8]),
-        number: 5,
-        captured_us: 1_763_627_671_166_665,
-        temporal: 0,
-        key: false,
-        epoch: 0,
-        first_packet: 1,
-    };
+    let identity = FrameIdentity::single(StreamId([9; 8]), 5, 1_763_627_671_166_665);
     Frame { kind, identity, data: data.into(), level: None }
 }

@@ -546,8 +546,7 @@ mod tests {
         let duration_us = opus_duration_us(&[toc]).unwrap() as u64;
         let captured_us = 7_000_000 + u64::from(number) * duration_us;
         let stream = StreamId([1; 8]);
-        let identity =
-            FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet: 1 };
+        let identity = FrameIdentity::single(stream, number, captured_us);
         Frame { kind: MediaKind::Sound, identity, data: vec![toc; 20].into(), level: None }
     }
 }

@@ -400,7 +400,7 @@ impl Driver {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
-            LinkEvent::Connected { link, fingerprints, .. } => self.prove(link, fingerprints),
+            LinkEvent::Connected { link, fingerprints } => self.prove(link, fingerprints),
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
                 let bandwidth_bps = arrivals.bandwidth_bps();

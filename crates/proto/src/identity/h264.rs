@@ -99,7 +99,7 @@ pub fn mark(access_unit: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     has_slice.then_some(marked)
 }
 
-/// Returns the identity of an access unit: that of its last NAL unit. `None` when that one is no identity.
+/// Returns the identity in the last NAL unit of an access unit. `None` when the last unit is of another kind.
 pub fn read(access_unit: &[u8]) -> Option<FrameIdentity> {
     read_nal(last_nal(access_unit)?)
 }

@@ -58,6 +58,12 @@ pub struct FrameIdentity {
 }
 
 impl FrameIdentity {
+    /// Identity of a clear frame that is no keyframe, in a stream whose frames have one packet each, as in sound.
+    pub fn single(stream: StreamId, number: u32, captured_us: u64) -> FrameIdentity {
+        let first_packet = number.into();
+        FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0, first_packet }
+    }
+
     /// Encodes version 2, 30 bytes, big endian: version, stream (8), number (4), captured_us (8), flags,
     /// epoch (2), first packet (6). The upper 16 bits of the packet number are dropped.
     pub fn to_bytes(&self) -> [u8; FRAME_IDENTITY_LEN] {

@@ -30,6 +30,22 @@ pub struct Join {
     pub ticket: Option<Signed<Ticket>>,
 }
 
+impl Join {
+    /// Returns the request of a newcomer that only wants the program, without a ticket.
+    pub fn viewer(name: &str) -> Join {
+        Join {
+            name: Text::truncated(name),
+            speaks: false,
+            views: true,
+            mixes: false,
+            muted: Muted::default(),
+            shares: false,
+            no_solo: false,
+            ticket: None,
+        }
+    }
+}
+
 /// Admission: all state that a newcomer needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admit {

@@ -172,11 +172,10 @@ fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Re
         };
         let priority = priority(candidate, index);
         write!(sdp, "a=candidate:{index} 1 udp {priority} ")?;
-        match candidate {
-            Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
-                write!(sdp, "{} {}", address.ip(), address.port())?;
-            }
-            Candidate::Named(name, port) => write!(sdp, "{} {port}", &**name)?,
+        if let Candidate::Named(name, port) = candidate {
+            write!(sdp, "{} {port}", &**name)?;
+        } else if let Some(address) = candidate.address() {
+            write!(sdp, "{} {}", address.ip(), address.port())?;
         }
         write!(sdp, " typ {kind}\r\n")?;
     }

@@ -6,7 +6,7 @@ use crate::message::{
 };
 
 use super::{AUDIO_LEVEL_URI, TWCC_URI};
-use crate::link_layout::{NO_H264, Ssrcs, is_video};
+use crate::link_layout::{EXTENSION_ID_MAX, NO_H264, Ssrcs, is_local_name, is_video};
 
 /// Reason why the SDP of a browser describes no end of a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,7 +122,7 @@ impl<'a> Section<'a> {
     fn extension(self, uri: &str) -> Option<u8> {
         let mut found = self.lines("a=extmap:").filter_map(|extension| extension.split_once(' '));
         let (id, _) = found.find(|(_, of)| of.split(' ').next() == Some(uri))?;
-        id.split('/').next()?.parse().ok().filter(|id| (1..=14).contains(id))
+        id.split('/').next()?.parse().ok().filter(|id| (1..=EXTENSION_ID_MAX).contains(id))
     }
 }
 
@@ -136,8 +136,9 @@ fn candidate(line: &str) -> Option<Candidate> {
         return None;
     }
     let Ok(ip) = address.parse() else {
-        let named = kind == "host" && address.ends_with(".local") && address.len() <= 64;
-        return named.then(|| Candidate::Named(Text::truncated(address), port));
+        let name = Text::truncated(address);
+        let is_named = kind == "host" && *name == *address && is_local_name(address);
+        return is_named.then_some(Candidate::Named(name, port));
     };
     let address = std::net::SocketAddr::new(ip, port);
     match kind {

@@ -64,20 +64,6 @@ pub(crate) fn hosting() -> HostConfig {
     }
 }
 
-/// Returns the request of a joiner that only views and has no ticket.
-pub(crate) fn joining() -> Join {
-    Join {
-        name: Text::truncated("x"),
-        speaks: false,
-        views: true,
-        mixes: false,
-        muted: Muted::default(),
-        shares: false,
-        no_solo: false,
-        ticket: None,
-    }
-}
-
 /// Returns the admission to a room in which nothing is decided yet, without a ticket.
 pub(crate) fn admitting(roster: SignedRoster) -> Admit {
     Admit {

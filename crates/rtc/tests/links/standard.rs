@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::PACKET_EXTENSION_URI;
+use plenary_proto::link_layout::Ssrcs;
 use plenary_proto::message::{Candidate, Description, LinkKind, Setup};
 use plenary_proto::sdp::sdp;
 use plenary_rtc::*;
@@ -82,18 +83,7 @@ fn media_engine() -> MediaEngine {
 
 /// SSRCs of this end's slots, as another peer derives them from the user fragment.
 fn ssrcs() -> Vec<u32> {
-    let stands_in = Description {
-        ufrag: Text::truncated(UFRAG),
-        pwd: Text::truncated(PWD),
-        fingerprint: [0; 32],
-        setup: Setup::ActPass,
-        payload_types: None,
-        browser: None,
-        candidates: List::truncated([Candidate::Host("127.0.0.1:9".parse().unwrap())]),
-    };
-    let sdp = sdp(LinkKind::Peer, &stands_in, None).unwrap();
-    let numbers = sdp.lines().filter_map(|line| line.strip_prefix("a=ssrc:")?.split(' ').next());
-    numbers.map(|number| number.parse().unwrap()).collect()
+    Ssrcs::of(LinkKind::Peer, UFRAG).slots().to_vec()
 }
 
 /// The description that says the same as an SDP of the standard stack.

@@ -3,7 +3,7 @@
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Attach, Candidate, Confirmed, Decided, Description, Digest, ElectionReason, Heartbeat, Join, LinkKind,
-    Message, Muted, Offer, Outcome, Setup,
+    Message, Offer, Outcome, Setup,
 };
 use plenary_proto::seal::{Keypair, Signed};
 use plenary_proto::{Address, PeerId, Rank, RoomId, Time};
@@ -44,16 +44,10 @@ impl Flooder {
     fn request(&mut self) -> Message {
         self.sent += 1;
         match self.sent % 5 {
-            0 => Message::Join(Join {
-                name: Text::truncated(&format!("{}", self.sent)),
-                speaks: self.sent.is_multiple_of(2),
-                views: true,
-                mixes: false,
-                muted: Muted::default(),
-                shares: false,
-                no_solo: false,
-                ticket: None,
-            }),
+            0 => {
+                let speaks = self.sent.is_multiple_of(2);
+                Message::Join(Join { speaks, ..Join::viewer(&self.sent.to_string()) })
+            }
             1 => Message::Attach(Attach::newcomer()),
             2 => Message::Digest(Digest { epoch: 0, rank: Rank::default(), evidence: [0; 32], asks: true }),
             3 => Message::Offer(Offer { kind: LinkKind::Peer, description: self.description() }),

@@ -1,8 +1,8 @@
 //! Outcasts: peers that the host has removed, and that stay and come back as far as they can.
 
-use plenary_proto::bounded::{List, Text};
+use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Attach, Digest, Join, LinkKind, Message, Muted, Purpose, Relay, SignedRoster, StreamUse, Ticket,
+    Attach, Digest, Join, LinkKind, Message, Purpose, Relay, SignedRoster, StreamUse, Ticket,
 };
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
@@ -54,16 +54,7 @@ impl Outcast {
 
     /// Returns what it asks of any peer, beside a link.
     fn requests(&self) -> Vec<Message> {
-        let join = Join {
-            name: Text::truncated("outcast"),
-            speaks: false,
-            views: true,
-            mixes: false,
-            muted: Muted::default(),
-            shares: false,
-            no_solo: false,
-            ticket: self.ticket.clone(),
-        };
+        let join = Join { ticket: self.ticket.clone(), ..Join::viewer("outcast") };
         let attach = |purpose| Attach { purpose, ticket: self.ticket.clone(), ..Attach::newcomer() };
         vec![
             Message::Join(join),

@@ -288,7 +288,7 @@ impl World {
         self.peers[self.at(id)].brain().snapshot()
     }
 
-    /// Living peers that have a link with this one at their end, and since when.
+    /// Living peers whose tables hold an established link with this peer, and the times at which these links came up.
     pub fn linked_with(&self, id: PeerId) -> Vec<(PeerId, Time)> {
         let other = self.at(id);
         let links =

@@ -80,13 +80,9 @@ impl Speaker {
         let encoded = self.encoder.encode(&self.picture.view(), number == 0)?;
         Ok(encoded.map(|encoded| {
             let identity = FrameIdentity {
-                stream: self.stream,
-                number: number + 1,
-                captured_us,
                 temporal: encoded.temporal,
                 key: encoded.key,
-                epoch: 0,
-                first_packet: u64::from(number) + 1,
+                ..FrameIdentity::single(self.stream, number + 1, captured_us)
             };
             Frame { kind: MediaKind::Video, identity, data: encoded.data, level: None }
         }))

@@ -1,0 +1,133 @@
+//! This peer as a mixer, and as the originator of its own stream.
+
+use super::Media;
+use crate::maker::lane;
+use crate::mix::{Made, Minus, Mixed, RoleChange, Tile};
+use crate::outs::{Notice, Outs};
+use crate::own::OWN_SLOTS;
+use crate::stats::FrameSeen;
+use plenary_media::Encoded;
+use plenary_media::compose::Layout;
+use plenary_media::mixer::MixerOutput;
+use plenary_proto::MixRole;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{LinkKind, Message, ProgramFormat, StreamUse};
+use plenary_proto::packet::MediaPacket;
+
+impl Media {
+    /// Takes on a role in the mix.
+    pub(crate) fn set_role(&mut self, role: MixRole, now_us: u64, outs: &mut Outs) {
+        let start = self.start();
+        let RoleChange { begins, ended, keys_wanted } = self.mix.set_role(role, now_us, start, &mut outs.mix);
+        if let Some((id, spec)) = begins {
+            self.program.follow(id, spec, now_us);
+        }
+        if let Some(id) = ended {
+            self.program.end(&id);
+        }
+        if keys_wanted {
+            self.want_keys(outs);
+        }
+    }
+
+    /// Sets speakers, format and layout of the program.
+    pub(crate) fn set_tiles(
+        &mut self,
+        tiles: Vec<Tile>,
+        format: ProgramFormat,
+        layout: Layout,
+        outs: &mut Outs,
+    ) {
+        if self.mix.set_tiles(tiles, format, layout, &mut outs.mix) {
+            self.want_keys(outs);
+        }
+    }
+
+    /// Handles an output of the mixer.
+    pub(crate) fn mixed(&mut self, output: MixerOutput, now_us: u64, outs: &mut Outs) {
+        let start = if matches!(output, MixerOutput::MixMinus { .. }) { self.start() } else { [0; 8] };
+        match self.mix.mixed(output, start) {
+            Mixed::Program(made) => self.make_program(made, now_us, outs),
+            Mixed::KeyWanted(speaker) => self.want_key_of(&speaker, outs),
+            Mixed::Nothing => {}
+            Mixed::Minus(Minus { speaker, stream: (id, spec), packets, announced }) => {
+                if speaker == self.me {
+                    *announced = true;
+                    self.inflow.follow(id, spec, now_us);
+                    let mut inbound = Vec::new();
+                    for packet in &packets {
+                        self.voices.heard(&packet.contributors, now_us);
+                        self.inflow.packet(MediaKind::Sound, packet, None, now_us, &mut inbound);
+                    }
+                    self.use_inbound(inbound, now_us, outs);
+                } else if let Some(link) = self.links.up(&speaker, LinkKind::Peer) {
+                    if !std::mem::replace(announced, true) {
+                        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
+                    }
+                    packets.into_iter().for_each(|packet| outs.send(link, OWN_SLOTS[1], packet));
+                } else {
+                    *announced = false;
+                }
+            }
+        }
+    }
+
+    /// Handles a frame of the program that this peer makes.
+    pub(super) fn make_program(&mut self, made: Made, now_us: u64, outs: &mut Outs) {
+        let Made { frame, packets, begins } = made;
+        if self.keeps_log && frame.kind == MediaKind::Video {
+            self.made.push(FrameSeen::new(&frame.identity, now_us));
+        }
+        if frame.kind == MediaKind::Sound && !self.own_mix {
+            packets.iter().for_each(|packet| self.voices.heard(&packet.contributors, now_us));
+        }
+        if let Some(frame) = self.program.own(frame, &packets, now_us, outs) {
+            self.show(&frame, now_us, outs);
+        }
+        if let Some(spec) = begins {
+            outs.notices.push(Notice::Started(spec));
+        }
+    }
+
+    /// Sends a frame of this peer's own stream.
+    pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
+        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
+            return;
+        }
+        let Some(own) = &mut self.own else { return };
+        let packets = own.publish(encoded, now_us, &self.links, outs);
+        self.voices.heard_alone(&self.me, encoded.level, now_us);
+        let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
+        self.take_own(packets, now_us, outs);
+    }
+
+    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
+    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
+        let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
+        self.own_key_wanted |= kind == MediaKind::Video && before && !muted;
+        if muted {
+            self.forget_own(kind);
+        }
+    }
+
+    /// Whether this peer's own pictures or sound are muted.
+    pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
+        self.muted[lane(kind)]
+    }
+
+    /// Handles packets of this peer's own stream, if this peer is one of its targets.
+    pub(super) fn take_own(
+        &mut self,
+        packets: impl IntoIterator<Item = (MediaKind, MediaPacket)>,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        let mut inbound = Vec::new();
+        for (kind, packet) in packets {
+            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound).is_fresh() {
+                self.inflow.forward(kind, &packet, false, now_us, &self.links, outs);
+            }
+        }
+        self.use_inbound(inbound, now_us, outs);
+    }
+}
