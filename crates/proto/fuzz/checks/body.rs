@@ -326,13 +326,13 @@ impl Trial {
     fn packets(&mut self, stream: usize, kind: MediaKind, choices: &mut Choices<'_>) -> Vec<MediaPacket> {
         let lane = usize::from(kind == MediaKind::Sound);
         let (frames, packets) = &mut self.numbers[stream][lane];
-        let key = choices.byte() % 3 == 0;
+        let key = choices.byte().is_multiple_of(3);
         let captured_us = choices.number(self.now_us);
         let encoded = frame(kind, key, captured_us, choices.below(40) * 60);
         let number = choices.number(u64::from(*frames) + 1) as u32;
         let id = self.specs[stream].id(&room());
         let mut next = choices.number(*packets + 1).min(NUMBER_MAX);
-        let first_packet = if choices.byte() % 16 == 0 { choices.number(next) } else { next };
+        let first_packet = if choices.byte().is_multiple_of(16) { choices.number(next) } else { next };
         let Some(frame) = encoded.identified(id, number, first_packet) else { return Vec::new() };
         let Ok(payloads) = packetize(&frame) else { return Vec::new() };
         let contributors: Contributors =
@@ -361,7 +361,7 @@ impl Trial {
         match choices.byte() % 16 {
             0..=4 => {
                 let (link, stream) = (self.link(choices), choices.below(self.specs.len()));
-                let slot = if choices.byte() % 8 == 0 { choices.byte() } else { choices.byte() % 6 };
+                let slot = if choices.byte().is_multiple_of(8) { choices.byte() } else { choices.byte() % 6 };
                 let kind = if slot % 2 == 0 { MediaKind::Video } else { MediaKind::Sound };
                 for packet in self.packets(stream, kind, choices) {
                     self.body.packet(now_us, link, slot, packet, &mut self.outs);
