@@ -42,6 +42,7 @@ pub mod packet;
 pub mod pauses;
 mod prevote;
 mod probe;
+pub mod rendezvous;
 mod rng;
 mod room;
 mod route;

@@ -15,6 +15,7 @@ mod near;
 mod parents;
 mod places;
 mod prevote;
+mod rendezvous;
 mod room;
 mod samples;
 mod seal;

@@ -17,7 +17,7 @@
 //! - Envelopes that arrive, arrive in order.
 //!
 //! Delivery is not guaranteed: an envelope may be lost in an outage or at a full queue, so senders retry. The
-//! wire format is in [`wire`] and in docs/RENDEZVOUS.md.
+//! wire format is in [`plenary_proto::rendezvous`] and in docs/RENDEZVOUS.md.
 
 #![warn(clippy::unwrap_used)]
 
@@ -31,12 +31,11 @@ mod signal;
 mod socket;
 mod switchboard;
 mod websocket;
-pub mod wire;
 
 pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
+pub use plenary_proto::rendezvous::{Address, Doors, Refusal};
 pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError, SIGNAL_PATH};
 pub use signal::{Outage, Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};
-pub use wire::{Address, Doors, Refusal};

@@ -11,7 +11,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::rooms::{StayOver, Way};
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::switchboard::{Membership, Switchboard};
-use crate::wire::{Address, Doors, Refusal};
+use plenary_proto::rendezvous::{Address, Doors, Refusal};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///

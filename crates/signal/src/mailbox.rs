@@ -13,7 +13,7 @@ use plenary_proto::PeerId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
-use crate::wire::Address;
+use plenary_proto::rendezvous::Address;
 
 /// Bytes accounted per piece of mail beside the envelope: the overhead of the queue, rounded up.
 const MAIL_COST: usize = 128;

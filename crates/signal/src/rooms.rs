@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mail, MailSlot};
-use crate::wire::{Address, Doors, Refusal};
+use plenary_proto::rendezvous::{Address, Doors, Refusal};
 
 /// Maximum number of members that receive an envelope for an absent host. A guess: the first members are on
 /// stage.

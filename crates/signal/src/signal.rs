@@ -7,7 +7,7 @@ use bytes::Bytes;
 use plenary_proto::PeerId;
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 
-use crate::wire::{Address, Refusal};
+use plenary_proto::rendezvous::{Address, Refusal};
 
 /// Carries sealed envelopes to and from the other peers of one room.
 #[async_trait]

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use plenary_proto::bounded::plain;
 
-use crate::wire::FRAME_LEN_MAX;
+use plenary_proto::rendezvous::FRAME_LEN_MAX;
 
 /// Read buffer size. The default of 128 KiB would be allocated, and cleared at each read, for each of
 /// thousands of connections that carry a few hundred bytes at a time.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::rooms::{Rooms, StayOver, Ticket, Way};
-use crate::wire::{Address, Doors, Refusal};
+use plenary_proto::rendezvous::{Address, Doors, Refusal};
 
 /// Carries envelopes between the peers of rooms. Cheap to clone; all clones are the same switchboard.
 ///

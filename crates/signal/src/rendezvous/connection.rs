@@ -21,7 +21,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
-use crate::wire::{FrameError, FromPeer, FromRendezvous, Refusal, SILENT_PINGS};
+use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Refusal, SILENT_PINGS};
 
 /// Maximum number of frames written before a flush. A guess.
 const MAIL_BATCH_MAX: usize = 32;

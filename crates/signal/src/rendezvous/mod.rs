@@ -1,6 +1,6 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
-//! `GET /` answers with a short text, `/signal` opens a websocket that speaks [`wire`](crate::wire), and all
+//! `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
 //! other requests go to a page that the embedding program may add. All state is in memory, in a
 //! [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox and is stored
 //! nowhere else.
@@ -36,7 +36,7 @@ use crate::limits::Limits;
 use crate::local::LocalSignal;
 use crate::socket;
 use crate::switchboard::Switchboard;
-use crate::wire::{Doors, Refusal};
+use plenary_proto::rendezvous::{Doors, Refusal};
 
 /// The path of the websocket.
 pub const SIGNAL_PATH: &str = "/signal";

@@ -18,7 +18,7 @@ use super::{Io, WebsocketConfig, WrapTcp, tcp};
 use crate::rendezvous::SIGNAL_PATH;
 use crate::signal::{Outage, SignalError};
 use crate::socket::{self, Heard, heard};
-use crate::wire::{Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
+use plenary_proto::rendezvous::{Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
 
 /// Bounds of the ping interval that a rendezvous may announce; a value outside is clamped.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
-use crate::wire::{Address, Doors};
 use dial::Dial;
+use plenary_proto::rendezvous::{Address, Doors};
 use send_queue::SendQueue;
 use upkeep::{CLOSING_MAX, Upkeep};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::signal::SignalError;
-use crate::wire::Address;
+use plenary_proto::rendezvous::Address;
 
 /// Maximum number of queued envelopes. At the limit new ones are rejected.
 pub(super) const SEND_QUEUE_LEN_MAX: usize = 256;

@@ -17,11 +17,12 @@ use tracing::debug;
 
 use super::Io;
 use super::backoff::Backoff;
+
 use super::dial::{Dial, Joined, outage};
 use super::send_queue::SendQueue;
 use crate::signal::{Outage, SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
-use crate::wire::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
+use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
 
 /// Timeout of one attempt, from name resolution to the welcome.
 const TRY_MAX: Duration = Duration::from_secs(5);

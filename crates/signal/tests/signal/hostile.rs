@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_signal::wire::{FromPeer, FromRendezvous, Hello, WIRE_VERSION};
+use plenary_proto::rendezvous::{FromPeer, FromRendezvous, Hello, WIRE_VERSION};
 use plenary_signal::{
     Address, Limits, Outage, Refusal, Rendezvous, Signal, SignalError, SignalEvent, WebsocketConfig,
     WebsocketSignal,

@@ -7,7 +7,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures::SinkExt as _;
 use plenary_proto::RoomId;
-use plenary_signal::wire::FromPeer;
+use plenary_proto::rendezvous::FromPeer;
 use plenary_signal::{
     Address, Limits, Rate, Refusal, Rendezvous, RendezvousConfig, Signal, SignalError, SignalEvent,
     WebsocketConfig, WebsocketSignal,

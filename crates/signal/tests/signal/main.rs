@@ -9,4 +9,3 @@ mod serving;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
-mod wire;

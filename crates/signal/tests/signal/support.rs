@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
+use plenary_proto::rendezvous::{Doors, FromPeer, FromRendezvous, Hello};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId};
-use plenary_signal::wire::{Doors, FromPeer, FromRendezvous, Hello};
 use plenary_signal::{
     Address, Io, Limits, Refusal, Rendezvous, RendezvousConfig, SIGNAL_PATH, Signal, SignalEvent,
     WebsocketConfig, WebsocketSignal, WrapTcp,

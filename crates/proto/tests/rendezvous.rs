@@ -1,16 +1,35 @@
 //! The wire format, as in docs/RENDEZVOUS.md, and bytes that are not frames.
 
-use plenary_proto::seal::{ENVELOPE_LEN_MAX, Signature};
-use plenary_proto::{PeerId, RoomId};
-use plenary_signal::wire::{
-    Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION,
+use plenary_proto::rendezvous::{
+    Address, Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal,
+    WIRE_VERSION,
 };
-use plenary_signal::{Address, Refusal};
+use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature};
+use plenary_proto::{PeerId, RoomId};
 use proptest::prelude::*;
 
-use crate::support::{door, doors, key, room, root};
-
 const PEER: PeerId = PeerId([0xaa; 32]);
+
+fn key(number: u8) -> Keypair {
+    Keypair::from_seed(&[number; 32])
+}
+
+fn root() -> Keypair {
+    key(0)
+}
+
+fn room() -> RoomId {
+    RoomId::of_root(&root().id())
+}
+
+/// The key that the holders of the room's invite have.
+fn door() -> Keypair {
+    key(50)
+}
+
+fn doors() -> Doors {
+    Doors::truncated([door().id()])
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -12,10 +12,15 @@
 //! byte layout is in docs/RENDEZVOUS.md.
 
 use bytes::Bytes;
-use plenary_proto::bounded::List;
-use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
-use plenary_proto::{PeerId, RoomId};
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::bounded::List;
+use crate::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
+use crate::{PeerId, RoomId};
+
+mod connection;
+
+pub use connection::{Connection, Entrance, Happening, Outage, Step};
 
 /// The first byte of every frame.
 pub const WIRE_VERSION: u8 = 1;

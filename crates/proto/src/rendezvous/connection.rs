@@ -1,0 +1,350 @@
+//! A peer's connection to a rendezvous, without IO: for a shell that brings a websocket of its own, such as a page.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
+use crate::rng::{Backoff, Rng};
+use crate::seal::Keypair;
+use crate::{PeerId, RoomId};
+
+/// Timeout of one attempt, from dialling to the welcome, in microseconds.
+const ATTEMPT_US_MAX: u64 = 5_000_000;
+/// Age at which a connection counts as stable and resets the backoff, in microseconds.
+const STEADY_US: u64 = 10_000_000;
+/// Waits between attempts: maximum after the first failure, and after any, in microseconds. A restarted rendezvous is
+/// found within them.
+const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
+/// Limits of the ping interval that a rendezvous may name, in milliseconds.
+const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
+/// Maximum number of envelopes that wait while there is no connection.
+const WAITING_MAX: usize = 256;
+/// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then. A guess.
+const WAITING_US_MAX: u64 = 10_000_000;
+
+/// What happened to the websocket.
+#[derive(Clone, Copy, Debug)]
+pub enum Happening<'a> {
+    /// It is open.
+    Opened,
+    /// A binary message arrived.
+    Frame(&'a [u8]),
+    /// It has closed, or could not be opened.
+    Closed,
+    /// The time of [`Connection::next_timeout_us`] has come.
+    Timeout,
+}
+
+/// What follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Open a websocket.
+    Dial,
+    /// Close the websocket. Nothing of it counts from now on.
+    HangUp,
+    /// Send a binary message.
+    Send(Bytes),
+    /// The peer is in its room.
+    Up,
+    /// There is no connection. A further attempt follows by itself.
+    Down(Outage),
+    /// An envelope has arrived.
+    Envelope {
+        /// Its sender, as the rendezvous has verified.
+        from: PeerId,
+        /// The envelope.
+        bytes: Bytes,
+    },
+    /// An envelope of this peer could not be delivered.
+    Undeliverable(Address),
+    /// No further attempt would change the refusal.
+    Ended(Refusal),
+}
+
+/// Reason for which there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// The websocket could not be opened, or has closed.
+    #[error("the rendezvous can't be reached")]
+    Closed,
+    /// Nothing arrived in time.
+    #[error("the rendezvous is silent")]
+    Silent,
+    /// The rendezvous refused the peer.
+    #[error("the rendezvous refused: {0}")]
+    Refused(Refusal),
+    /// Something arrived that is no frame, or a frame out of turn.
+    #[error("the rendezvous doesn't keep to the protocol")]
+    Protocol,
+}
+
+/// Keys by which a peer enters a room.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The room.
+    pub room: RoomId,
+    /// Key pair of the peer.
+    pub me: Keypair,
+    /// Key pair of the door ([`RoomKey::door`](crate::seal::RoomKey::door)).
+    pub door: Keypair,
+    /// The room's root key pair and its doors, at the host only.
+    pub host: Option<(Keypair, Doors)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Waiting { until_us: u64 },
+    Entering { said_hello: bool, until_us: u64 },
+    Up { since_us: u64, heard_us: u64, silence_us_max: u64 },
+    Ended,
+}
+
+/// The connection: one websocket at a time, which is opened anew by itself.
+#[derive(Debug)]
+pub struct Connection {
+    entrance: Entrance,
+    state: State,
+    been_up: bool,
+    backoff: Backoff,
+    rng: Rng,
+    waiting: VecDeque<(u64, Address, Bytes)>,
+}
+
+impl Connection {
+    /// Returns a connection that is due at once. `seed` draws the waits between attempts.
+    pub fn new(entrance: Entrance, seed: u64) -> Connection {
+        Connection {
+            entrance,
+            state: State::Waiting { until_us: 0 },
+            been_up: false,
+            backoff: Backoff::new(BACKOFF_US[0], BACKOFF_US[1]),
+            rng: Rng::new(seed),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Returns the time at which [`Happening::Timeout`] is due, in microseconds.
+    pub fn next_timeout_us(&self) -> Option<u64> {
+        match self.state {
+            State::Waiting { until_us } | State::Entering { until_us, .. } => Some(until_us),
+            State::Up { heard_us, silence_us_max, .. } => Some(heard_us + silence_us_max),
+            State::Ended => None,
+        }
+    }
+
+    /// Sends an envelope, or keeps it until there is a connection: at most 256, the oldest of which are dropped, and for
+    /// at most 10 s.
+    pub fn send(&mut self, now_us: u64, to: Address, envelope: Bytes) -> Option<Step> {
+        if matches!(self.state, State::Up { .. }) {
+            return Some(Step::Send(FromPeer::Send { to, envelope: &envelope }.to_bytes()));
+        }
+        self.waiting.push_back((now_us, to, envelope));
+        if self.waiting.len() > WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        None
+    }
+
+    /// Replaces the doors of the room, at its host; now and after each reconnection.
+    pub fn set_doors(&mut self, doors: Doors) -> Option<Step> {
+        let (_, known) = self.entrance.host.as_mut()?;
+        *known = doors.clone();
+        let is_up = matches!(self.state, State::Up { .. });
+        is_up.then(|| Step::Send(FromPeer::Doors(doors).to_bytes()))
+    }
+
+    /// Handles what happened.
+    pub fn handle(&mut self, now_us: u64, happening: Happening<'_>) -> Vec<Step> {
+        match (happening, self.state) {
+            (_, State::Ended) => Vec::new(),
+            (Happening::Timeout, State::Waiting { until_us }) if now_us >= until_us => {
+                self.state = State::Entering { said_hello: false, until_us: now_us + ATTEMPT_US_MAX };
+                vec![Step::Dial]
+            }
+            (Happening::Timeout, _) if self.next_timeout_us().is_none_or(|due_us| now_us < due_us) => {
+                Vec::new()
+            }
+            (Happening::Timeout, _) => self.give_up(now_us, Outage::Silent),
+            // what comes of a websocket that was given up counts for nothing
+            (_, State::Waiting { .. }) | (Happening::Opened, _) => Vec::new(),
+            (Happening::Closed, _) => self.give_up(now_us, Outage::Closed),
+            (Happening::Frame(bytes), State::Entering { said_hello, until_us }) => {
+                self.enter(now_us, bytes, said_hello, until_us)
+            }
+            (Happening::Frame(bytes), State::Up { since_us, silence_us_max, .. }) => {
+                self.state = State::Up { since_us, heard_us: now_us, silence_us_max };
+                self.frame(now_us, bytes)
+            }
+        }
+    }
+
+    /// Handles a frame before the welcome.
+    fn enter(&mut self, now_us: u64, bytes: &[u8], said_hello: bool, until_us: u64) -> Vec<Step> {
+        match FromRendezvous::from_bytes(bytes) {
+            Ok(FromRendezvous::Challenge { nonce }) if !said_hello => {
+                self.state = State::Entering { said_hello: true, until_us };
+                let Entrance { room, me, door, host } = &self.entrance;
+                let host = host.as_ref().map(|(root, doors)| (root, doors));
+                let hello = Hello::new(*room, &nonce, me, door, host);
+                vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
+            }
+            Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
+                let [least, most] = PING_INTERVAL_MS;
+                let interval_us = u64::from(ping_interval_ms.clamp(least, most)) * 1_000;
+                let silence_us_max = interval_us * u64::from(SILENT_PINGS);
+                self.state = State::Up { since_us: now_us, heard_us: now_us, silence_us_max };
+                self.been_up = true;
+                let kept = std::mem::take(&mut self.waiting).into_iter();
+                let kept = kept.filter(|(at_us, ..)| now_us.saturating_sub(*at_us) < WAITING_US_MAX);
+                let sends =
+                    kept.map(|(_, to, envelope)| FromPeer::Send { to, envelope: &envelope }.to_bytes());
+                std::iter::once(Step::Up).chain(sends.map(Step::Send)).collect()
+            }
+            Ok(FromRendezvous::Refused(refusal)) => self.give_up(now_us, Outage::Refused(refusal)),
+            Err(FrameError::Version(_)) => self.give_up(now_us, Outage::Refused(Refusal::Version)),
+            Err(FrameError::Unknown(_)) => Vec::new(),
+            Ok(_) | Err(_) => self.give_up(now_us, Outage::Protocol),
+        }
+    }
+
+    fn frame(&mut self, now_us: u64, bytes: &[u8]) -> Vec<Step> {
+        match FromRendezvous::from_bytes(bytes) {
+            Ok(FromRendezvous::Deliver { from, envelope }) => {
+                vec![Step::Envelope { from, bytes: Bytes::copy_from_slice(envelope) }]
+            }
+            Ok(FromRendezvous::Undeliverable { to }) => vec![Step::Undeliverable(to)],
+            Ok(FromRendezvous::Ping) => vec![Step::Send(FromPeer::Pong.to_bytes())],
+            Ok(FromRendezvous::Refused(refusal)) => self.give_up(now_us, Outage::Refused(refusal)),
+            Err(FrameError::Unknown(_)) => Vec::new(),
+            Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) | Err(_) => {
+                self.give_up(now_us, Outage::Protocol)
+            }
+        }
+    }
+
+    fn give_up(&mut self, now_us: u64, why: Outage) -> Vec<Step> {
+        if let State::Up { since_us, .. } = self.state
+            && now_us.saturating_sub(since_us) >= STEADY_US
+        {
+            self.backoff.reset();
+        }
+        if let Outage::Refused(refusal) = why
+            && is_final(refusal, self.been_up)
+        {
+            self.state = State::Ended;
+            return vec![Step::HangUp, Step::Ended(refusal)];
+        }
+        self.state = State::Waiting { until_us: now_us + self.backoff.next_us(&mut self.rng) };
+        vec![Step::HangUp, Step::Down(why)]
+    }
+}
+
+/// Whether a further attempt would meet the same refusal. A room that was open once may open again.
+fn is_final(refusal: Refusal, been_up: bool) -> bool {
+    match refusal {
+        Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
+        Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000;
+
+    fn connection() -> Connection {
+        let [me, door] = [1, 2].map(|seed| Keypair::from_seed(&[seed; 32]));
+        Connection::new(Entrance { room: RoomId([7; 16]), me, door, host: None }, 1)
+    }
+
+    fn frame(connection: &mut Connection, now_us: u64, frame: &FromRendezvous<'_>) -> Vec<Step> {
+        connection.handle(now_us, Happening::Frame(&frame.to_bytes()))
+    }
+
+    /// Enters the room at that time.
+    fn enter(connection: &mut Connection, now_us: u64) -> Vec<Step> {
+        assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
+        assert_eq!(connection.handle(now_us, Happening::Opened), []);
+        let steps = frame(connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] });
+        let [Step::Send(hello)] = &steps[..] else { panic!("{steps:?}") };
+        let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(hello) else { panic!() };
+        hello.check(&[9; 32]).unwrap();
+        frame(connection, now_us, &FromRendezvous::Welcome { ping_interval_ms: 5_000 })
+    }
+
+    #[test]
+    fn a_peer_enters_sends_what_has_waited_and_answers_pings() {
+        let mut connection = connection();
+        let to = Address::Host;
+        for (at_us, byte) in [(0, 1), (9 * S, 2)] {
+            assert_eq!(connection.send(at_us, to, Bytes::from(vec![byte])), None);
+        }
+        let sent = |byte: u8| Step::Send(FromPeer::Send { to, envelope: &[byte] }.to_bytes());
+        assert_eq!(enter(&mut connection, 12 * S), [Step::Up, sent(2)], "the first one is too old");
+        assert_eq!(connection.send(12 * S, to, Bytes::from_static(&[3])), Some(sent(3)));
+        let pong = Step::Send(FromPeer::Pong.to_bytes());
+        assert_eq!(frame(&mut connection, 13 * S, &FromRendezvous::Ping), [pong]);
+        let from = PeerId([5; 32]);
+        let delivered = FromRendezvous::Deliver { from, envelope: &[4] };
+        let envelope = Step::Envelope { from, bytes: Bytes::from_static(&[4]) };
+        assert_eq!(frame(&mut connection, 13 * S, &delivered), [envelope]);
+    }
+
+    #[test]
+    fn a_silent_rendezvous_is_dialled_anew_with_growing_waits() {
+        let mut connection = connection();
+        enter(&mut connection, 0);
+        assert_eq!(connection.next_timeout_us(), Some(15 * S));
+        assert_eq!(connection.handle(14 * S, Happening::Timeout), [], "not due yet");
+        let mut now_us = 15 * S;
+        assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::HangUp, Step::Down(Outage::Silent)]);
+        let mut waits_us = Vec::new();
+        for _ in 0..10 {
+            let due_us = connection.next_timeout_us().unwrap();
+            waits_us.push(due_us - now_us);
+            now_us = due_us;
+            assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
+            assert_eq!(
+                connection.handle(now_us, Happening::Closed),
+                [Step::HangUp, Step::Down(Outage::Closed)]
+            );
+        }
+        assert!(waits_us[0] <= 100_000 && waits_us[9] >= 5 * S, "{waits_us:?}");
+        assert!(waits_us.iter().all(|wait_us| *wait_us <= 10 * S), "{waits_us:?}");
+    }
+
+    #[test]
+    fn a_refusal_ends_the_attempts_unless_the_peer_was_in_before() {
+        let unknown = FromRendezvous::Refused(Refusal::UnknownRoom);
+        let mut stranger = connection();
+        stranger.handle(0, Happening::Timeout);
+        let ended = [Step::HangUp, Step::Ended(Refusal::UnknownRoom)];
+        assert_eq!(frame(&mut stranger, 0, &unknown), ended);
+        assert_eq!(stranger.next_timeout_us(), None);
+        let mut member = connection();
+        enter(&mut member, 0);
+        member.handle(S, Happening::Closed);
+        member.handle(member.next_timeout_us().unwrap(), Happening::Timeout);
+        let down = [Step::HangUp, Step::Down(Outage::Refused(Refusal::UnknownRoom))];
+        assert_eq!(frame(&mut member, 2 * S, &unknown), down);
+    }
+
+    #[test]
+    fn frames_out_of_turn_and_other_bytes_end_the_connection_and_late_ones_are_ignored() {
+        for bytes in [&[][..], &[1, 9, 9], &FromRendezvous::Welcome { ping_interval_ms: 1 }.to_bytes()] {
+            let mut connection = connection();
+            connection.handle(0, Happening::Timeout);
+            let steps = connection.handle(0, Happening::Frame(bytes));
+            let is_unknown = matches!(FromRendezvous::from_bytes(bytes), Err(FrameError::Unknown(_)));
+            let expected = if is_unknown { vec![] } else { vec![Step::HangUp, Step::Down(Outage::Protocol)] };
+            assert_eq!(steps, expected);
+            if !is_unknown {
+                assert_eq!(connection.handle(1, Happening::Frame(bytes)), [], "of a websocket given up");
+                assert_eq!(connection.handle(1, Happening::Closed), []);
+            }
+        }
+    }
+}
