@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::bounded::List;
@@ -332,6 +333,17 @@ impl Body {
         self.media.browser_packet(link, slot, packet, now_us, outs);
     }
 
+    /// Handles a whole frame that arrived in a slot of a link, at a page: its data, RFC 6464 level and contributing sources.
+    pub fn frame(
+        &mut self,
+        now_us: u64,
+        at: (LinkId, u8),
+        frame: (Bytes, Option<u8>, &[u32]),
+        outs: &mut Outs,
+    ) {
+        self.media.frame(at, frame, now_us, outs);
+    }
+
     /// Handles a keyframe request for the stream that this peer sends in a slot.
     pub fn keyframe_wanted(&mut self, now_us: u64, link: LinkId, slot: u8, outs: &mut Outs) {
         self.media.keyframe_wanted(link, slot, now_us, outs);
@@ -620,6 +632,11 @@ impl Body {
     /// Returns all links, up to their last events.
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
         self.media.links.all()
+    }
+
+    /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home mixer.
+    pub fn feeder_link(&self) -> Option<LinkId> {
+        self.media.feeder_link()
     }
 
     /// Returns peer and kind of a link, if it is the newest of its kind.

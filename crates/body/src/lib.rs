@@ -25,6 +25,7 @@ mod cache;
 mod carry;
 mod catch_up;
 mod codec_times;
+mod contact;
 mod excess;
 mod generations;
 mod heartbeats;
@@ -60,6 +61,7 @@ mod watches;
 
 pub use between::Between;
 pub use body::{Body, BodyConfig, In, Sources, TICK};
+pub use contact::Contact;
 pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};

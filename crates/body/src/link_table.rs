@@ -12,7 +12,7 @@ use crate::budget::LinkBudget;
 struct Opened {
     peer: PeerId,
     kind: LinkKind,
-    /// Whether the other end is a browser.
+    /// The other end is a browser.
     is_browser: bool,
     reassembly: Reassembly,
     budget: LinkBudget,

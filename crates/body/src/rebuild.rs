@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler, Packet};
 use plenary_media::payload::packetize;
-use plenary_proto::identity::{MediaKind, PacketIdentity};
+use plenary_proto::identity::{MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::packet::{BrowserPacket, Contributors, LinkId, MediaPacket};
 
 use crate::key_wish::KeyWish;
@@ -71,7 +72,7 @@ impl Rebuild {
         self.legs.iter_mut().flat_map(of_leg).collect()
     }
 
-    /// Returns the legs whose browser is to be asked for a keyframe now, as link and slot.
+    /// Returns the legs on which a keyframe request is due, as link and slot.
     pub(crate) fn key_wishes(&mut self, now_us: u64) -> Vec<(LinkId, u8)> {
         let due = self.legs.iter_mut().filter_map(|(at, leg)| leg.key_wish.take_due(now_us).then_some(*at));
         due.collect()
@@ -105,6 +106,15 @@ impl Leg {
         }
         packets
     }
+}
+
+/// Reads the identity in a whole frame; `None` without one, as in a silent sound packet of one or two bytes.
+pub(crate) fn identified(kind: MediaKind, data: Bytes, level: Option<u8>) -> Option<Frame> {
+    let identity = match kind {
+        MediaKind::Video => h264::read(&data),
+        MediaKind::Sound => opus::read(&data),
+    }?;
+    Some(Frame { kind, identity, data, level })
 }
 
 /// Makes the originator's packets of a frame. Empty when packetization fails.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use plenary_body::{BodyConfig, Letters, layout};
+use plenary_body::{BodyConfig, Contact, Letters, layout};
 use plenary_media::{CodecBench, codec_bench};
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
@@ -246,7 +246,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         reached: false,
         snapshot_due_us: 0,
         connection: ConnectionState::default(),
-        linked_us: None,
+        contact: Contact::default(),
         benches: Benches::new(codecs_to_measure),
         scores: Arc::default(),
         members: Vec::new(),

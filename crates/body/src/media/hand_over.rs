@@ -14,7 +14,7 @@ use plenary_proto::packet::LinkId;
 impl Media {
     /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home
     /// mixer.
-    pub(super) fn feeder_link(&self) -> Option<LinkId> {
+    pub(crate) fn feeder_link(&self) -> Option<LinkId> {
         self.link(&self.parent.or(self.home)?)
     }
 

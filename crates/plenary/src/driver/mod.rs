@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Out, Outs, Sources, TICK, Traffic,
+    Body, BodyEvent, CaptureCommand, Contact, Envelope, In, Letter, Letters, Notice, Out, Outs, Sources,
+    TICK, Traffic,
 };
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
@@ -32,9 +33,6 @@ use crate::snapshot::{ConnectionState, Member, RoomSnapshot};
 
 /// Minimum interval of the application's snapshots.
 const SNAPSHOT_US: u64 = 200_000;
-/// Time without contact after which a peer on stage counts as disconnected: contact is an arrival from another peer on
-/// stage within as long a time. A guess: shorter than ICE takes to give a link up.
-const UNHEARD_US_MAX: u32 = 2_500_000;
 /// Time for which a host that has ended its room stays, so that it can tell newcomers with unfinished links. A guess:
 /// a link through a rendezvous.
 const ENDING_US: u64 = 1_000_000;
@@ -85,8 +83,7 @@ pub(crate) struct Driver {
     pub(crate) reached: bool,
     pub(crate) snapshot_due_us: u64,
     pub(crate) connection: ConnectionState,
-    /// When this peer, if it is on stage, last had contact with another peer there, in microseconds.
-    pub(crate) linked_us: Option<u64>,
+    pub(crate) contact: Contact,
     pub(crate) benches: Benches,
     /// Figures of the last election.
     pub(crate) scores: Arc<[Tally]>,
@@ -354,7 +351,8 @@ impl Driver {
     }
 
     fn renew_snapshot(&mut self) {
-        let linked = self.is_linked();
+        let (now_us, contact) = (self.clock.now_us(), &mut self.contact);
+        let linked = self.flow.read(|body| contact.is_linked(body, now_us));
         self.renew_snapshot_as(self.connection.next(linked));
     }
 
@@ -370,29 +368,6 @@ impl Driver {
         if std::mem::replace(&mut self.connection, connection) != connection {
             self.emit(RoomEvent::Connection(connection));
         }
-    }
-
-    /// Whether this peer is connected: a viewer that is fed, or a peer on stage in contact with another one there.
-    fn is_linked(&mut self) -> bool {
-        let (me, now_us) = (self.me, self.clock.now_us());
-        let contact = self.flow.read(|body| {
-            if !body.stage().iter().any(|entry| entry.peer == me) {
-                let brain = body.snapshot();
-                return Err(brain.parent.is_some() || brain.mixing);
-            }
-            let mut others = body.stage().iter().filter(|entry| entry.peer != me && !entry.away).peekable();
-            let silent_us = |peer| body.silent_us(peer, now_us).unwrap_or(u32::MAX);
-            Ok(others.peek().is_none() || others.any(|entry| silent_us(&entry.peer) < UNHEARD_US_MAX))
-        });
-        let contact = match contact {
-            Ok(contact) => contact,
-            Err(fed) => return fed,
-        };
-        if contact {
-            self.linked_us = Some(now_us);
-        }
-        // the first other peer on stage has yet to be linked
-        self.linked_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < u64::from(UNHEARD_US_MAX))
     }
 
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────

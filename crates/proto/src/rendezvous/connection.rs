@@ -13,9 +13,8 @@ use crate::{PeerId, RoomId};
 const ATTEMPT_US_MAX: u64 = 5_000_000;
 /// Age at which a connection counts as stable and resets the backoff, in microseconds.
 const STEADY_US: u64 = 10_000_000;
-/// Waits between attempts: maximum after the first failure, and after any, in microseconds. A restarted rendezvous is
-/// found within them.
-const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
+/// Maximum wait between attempts: after the first failure, and after any, in microseconds. Guesses.
+const BACKOFF: [u64; 2] = [100_000, 10_000_000];
 /// Limits of the ping interval that a rendezvous may name, in milliseconds.
 const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Maximum number of envelopes that wait while there is no connection.
@@ -30,7 +29,7 @@ pub enum Happening<'a> {
     Opened,
     /// A binary message arrived.
     Frame(&'a [u8]),
-    /// It has closed, or could not be opened.
+    /// The websocket has closed, or the attempt failed.
     Closed,
     /// The time of [`Connection::next_timeout_us`] has come.
     Timeout,
@@ -41,7 +40,7 @@ pub enum Happening<'a> {
 pub enum Step {
     /// Open a websocket.
     Dial,
-    /// Close the websocket. Nothing of it counts from now on.
+    /// Close the websocket; its later events are ignored.
     HangUp,
     /// Send a binary message.
     Send(Bytes),
@@ -62,7 +61,7 @@ pub enum Step {
     Ended(Refusal),
 }
 
-/// Reason for which there is no connection.
+/// Cause of a lost connection or a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
     /// The websocket could not be opened, or has closed.
@@ -118,7 +117,7 @@ impl Connection {
             entrance,
             state: State::Waiting { until_us: 0 },
             been_up: false,
-            backoff: Backoff::new(BACKOFF_US[0], BACKOFF_US[1]),
+            backoff: Backoff::new(BACKOFF[0], BACKOFF[1]),
             rng: Rng::new(seed),
             waiting: VecDeque::new(),
         }
@@ -133,8 +132,7 @@ impl Connection {
         }
     }
 
-    /// Sends an envelope, or keeps it until there is a connection: at most 256, the oldest of which are dropped, and for
-    /// at most 10 s.
+    /// Sends an envelope. Without a connection the envelope is queued for 10 s; a full queue of 256 drops its oldest.
     pub fn send(&mut self, now_us: u64, to: Address, envelope: Bytes) -> Option<Step> {
         if matches!(self.state, State::Up { .. }) {
             return Some(Step::Send(FromPeer::Send { to, envelope: &envelope }.to_bytes()));

@@ -1,0 +1,119 @@
+//! The page's links: descriptions, proofs of identity, and messages held back while a link is paused.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plenary_proto::link_layout::DescriptionError;
+use plenary_proto::message::{Description, Fingerprints, LinkKind};
+use plenary_proto::packet::LinkId;
+use plenary_proto::sdp::sdp;
+
+/// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
+/// data channel. A guess: what a link's budget allows at once.
+const PAUSED_BYTES_MAX: usize = 256 * 1024;
+
+/// State of the other end's proof of identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The first control message must contain the proof.
+    Due,
+    Given,
+    /// The proof was wrong: the link's messages are dropped.
+    Failed,
+}
+
+/// One link of the page.
+#[derive(Debug)]
+pub(crate) struct PageLink {
+    own: Option<Description>,
+    other: Option<Description>,
+    pub(crate) proof: Proof,
+    paused_until_us: u64,
+    paused: VecDeque<(u8, Vec<u8>)>,
+    paused_bytes: usize,
+}
+
+/// All links of the page that have not ended.
+#[derive(Debug, Default)]
+pub(crate) struct PageLinks(BTreeMap<LinkId, PageLink>);
+
+impl PageLinks {
+    /// Adds a link. `other` is the offer that it answers.
+    pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
+        let (own, paused) = (None, VecDeque::new());
+        let opened = PageLink { own, other, proof: Proof::Due, paused_until_us: 0, paused, paused_bytes: 0 };
+        self.0.insert(link, opened);
+    }
+
+    pub(crate) fn close(&mut self, link: LinkId) -> bool {
+        self.0.remove(&link).is_some()
+    }
+
+    pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut PageLink> {
+        self.0.get_mut(&link)
+    }
+
+    /// Returns the messages of links that are paused no more.
+    pub(crate) fn resumed(&mut self, now_us: u64) -> Vec<(LinkId, u8, Vec<u8>)> {
+        let due = self.0.iter_mut().filter(|(_, link)| link.paused_until_us <= now_us);
+        let of_link = |(id, link): (&LinkId, &mut PageLink)| {
+            link.paused_bytes = 0;
+            let messages = std::mem::take(&mut link.paused).into_iter();
+            messages.map(|(channel, bytes)| (*id, channel, bytes)).collect::<Vec<_>>()
+        };
+        due.flat_map(of_link).collect()
+    }
+}
+
+impl PageLink {
+    /// Sets the description of this end.
+    pub(crate) fn describe_own(&mut self, own: Description) {
+        self.own = Some(own);
+    }
+
+    /// Returns the SDP of the other end for this end's browser.
+    pub(crate) fn remote_sdp(&self) -> Option<Result<String, DescriptionError>> {
+        let other = self.other.as_ref()?;
+        Some(sdp(LinkKind::Peer, other, self.own.as_ref()))
+    }
+
+    /// Sets the answer of the other end.
+    pub(crate) fn answered(&mut self, other: Description) {
+        self.other = Some(other);
+    }
+
+    /// Returns the fingerprints that proofs of identity cover; `None` before both descriptions are known.
+    pub(crate) fn fingerprints(&self) -> Option<Fingerprints> {
+        let (own, other) = (self.own.as_ref()?.fingerprint, self.other.as_ref()?.fingerprint);
+        Some(Fingerprints { own, other })
+    }
+
+    /// Holds what arrives until that time.
+    pub(crate) fn pause(&mut self, until_us: u64) {
+        self.paused_until_us = until_us;
+    }
+
+    /// Keeps a message while the link is paused. Returns the message if it isn't.
+    ///
+    /// # Errors
+    /// So much waits that the link has to be closed.
+    pub(crate) fn hold(
+        &mut self,
+        now_us: u64,
+        channel: u8,
+        bytes: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, TooMuch> {
+        if now_us >= self.paused_until_us && self.paused.is_empty() {
+            return Ok(Some(bytes));
+        }
+        self.paused_bytes += bytes.len();
+        if self.paused_bytes > PAUSED_BYTES_MAX {
+            return Err(TooMuch);
+        }
+        self.paused.push_back((channel, bytes));
+        Ok(None)
+    }
+}
+
+/// More waits than a link may have waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMuch;

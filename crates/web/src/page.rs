@@ -1,0 +1,500 @@
+//! One peer of one room, as a page runs it: the event loop without the loop.
+
+use bytes::Bytes;
+use plenary_body::{
+    Body, BodyConfig, BodyEvent, Contact, Envelope, In, Letter, Letters, MixFigures, Notice, Out, Outs,
+};
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{
+    Consent, Description, Heartbeat, Message, Pieces, loose_from_bytes, loose_to_bytes,
+};
+use plenary_proto::packet::LinkId;
+use plenary_proto::rendezvous::{Address as SignalAddress, Connection, Entrance, Happening, Step};
+use plenary_proto::sdp::describe;
+use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, Sealer};
+use plenary_proto::{Address, Command, PeerId, RoomConfig, RoomState, Time, Via};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+use crate::link::{PageLinks, Proof, TooMuch};
+use crate::report::{PageEvent, Snapshot, Standing};
+use crate::wire::{Ask, Call, Opening, Wish};
+
+/// Ids of the data channels: reliable and ordered; unordered without retransmission; for bulk data.
+const CONTROL: u8 = 0;
+const HEARTBEAT: u8 = 1;
+const BULK: u8 = 2;
+/// Path of the websocket at a rendezvous.
+const SIGNAL_PATH: &str = "/signal";
+
+/// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
+#[derive(Default)]
+pub struct Page(Option<Box<Joined>>);
+
+impl Page {
+    /// Handles a call, and returns what follows, in order.
+    pub fn handle(&mut self, now_us: u64, call: Call) -> Vec<Ask> {
+        match (call, &mut self.0) {
+            (Call::Open(opening), room @ None) => match Joined::open(*opening, now_us) {
+                Ok(joined) => {
+                    let joined = room.insert(Box::new(joined));
+                    joined.input(now_us, In::Timeout);
+                    joined.tick(now_us);
+                    joined.take_asks(now_us)
+                }
+                Err(why) => vec![event(&PageEvent::Refused { why })],
+            },
+            (call, Some(joined)) => {
+                joined.handle(now_us, call);
+                joined.take_asks(now_us)
+            }
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// Returns when [`Call::Tick`] is due at the latest.
+    pub fn due_us(&self) -> Option<u64> {
+        let joined = self.0.as_ref()?;
+        let dues =
+            [joined.body.next_timeout(), joined.body.next_due_us(), joined.rendezvous.next_timeout_us()];
+        dues.into_iter().flatten().min()
+    }
+}
+
+/// The page's peer in its room.
+struct Joined {
+    me: PeerId,
+    body: Body,
+    letters: Letters,
+    rendezvous: Connection,
+    url: String,
+    links: PageLinks,
+    rng: ChaCha20Rng,
+    contact: Contact,
+    standing: Standing,
+    shown: Option<u64>,
+    asks: Vec<Ask>,
+}
+
+impl Joined {
+    fn open(opening: Opening, now_us: u64) -> Result<Joined, String> {
+        let Opening { invite, password, name, speaks, views, identity, entropy } = opening;
+        let invite: Invite = invite.parse().map_err(|error| format!("{error}"))?;
+        let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
+        let hint = invite.hints().find(|hint| hint.starts_with("http"));
+        let place = invite.rendezvous.as_deref().or(hint).ok_or("the invite names no rendezvous")?;
+        let url = format!("{}{SIGNAL_PATH}", place.replacen("http", "ws", 1));
+        let (room, me) = (invite.room(), Keypair::from_seed(&identity));
+        let id = me.id();
+        let mut rng = ChaCha20Rng::from_seed(entropy);
+        let counter = (now_us / 1_000_000) << 20;
+        let sealer = Sealer::new(me.clone(), key.clone(), counter);
+        let letters = Letters::new(room, invite.root(), id, sealer, Opener::new(id, key.clone()));
+        let config = RoomConfig {
+            room,
+            root: invite.root(),
+            host: None,
+            name: Text::truncated(&name),
+            speaks,
+            no_solo: false,
+            views,
+            consent: Consent::Never,
+            relays: false,
+            children_max: 0,
+            uplink_bps_max: None,
+            key: Some(key.for_member()),
+            unix_s_at_zero: now_us / 1_000_000,
+        };
+        let brain = RoomState::new(me.clone(), config, rng.next_u64(), Time(0));
+        let seed = rng.next_u64();
+        let config = BodyConfig { me: id, room, zero_us: now_us, keeps_log: false, views, speaks, seed };
+        let entrance = Entrance { room, me, door: key.door(), host: None };
+        let mut joined = Joined {
+            me: id,
+            body: Body::new(brain, config, now_us),
+            letters,
+            rendezvous: Connection::new(entrance, rng.next_u64()),
+            url,
+            links: PageLinks::default(),
+            rng,
+            contact: Contact::default(),
+            standing: Standing::Joining,
+            shown: None,
+            asks: Vec::new(),
+        };
+        joined.tell(&PageEvent::State { state: Standing::Joining });
+        Ok(joined)
+    }
+
+    fn handle(&mut self, now_us: u64, call: Call) {
+        match call {
+            Call::Open(_) => {} // one room at a time
+            Call::Tick => self.tick(now_us),
+            Call::SocketOpened => self.socket(now_us, Happening::Opened),
+            Call::SocketFrame(bytes) => self.socket(now_us, Happening::Frame(&bytes)),
+            Call::SocketClosed => self.socket(now_us, Happening::Closed),
+            Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
+            Call::LinkUp(link) => self.prove(LinkId(link)),
+            Call::LinkDown(link) => {
+                if self.links.close(LinkId(link)) {
+                    self.input(now_us, In::LinkDown(LinkId(link)));
+                }
+            }
+            Call::Received { link, channel, bytes } => self.received(now_us, LinkId(link), channel, bytes),
+            Call::Frame { link, slot, level, csrcs, data } => {
+                let link = LinkId(link);
+                if self.links.get_mut(link).is_some_and(|known| known.proof == Proof::Given) {
+                    self.step(now_us, |body, outs| {
+                        body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
+                    });
+                }
+            }
+            Call::Wish(Wish::Leave) => self.input(now_us, In::Command(Command::Leave)),
+            Call::Wish(Wish::Speak(speaks)) => self.input(now_us, In::Command(Command::Speak(speaks))),
+            Call::Snapshot => {
+                let snapshot = Snapshot::new(&self.body, &self.me, self.standing, now_us);
+                self.asks.push(Ask::Snapshot(json(&snapshot)));
+            }
+        }
+    }
+
+    /// Returns the asks so far, with a change of the shown link and of the page's state.
+    fn take_asks(&mut self, now_us: u64) -> Vec<Ask> {
+        let shown = self.body.feeder_link().map(|link| link.0);
+        if std::mem::replace(&mut self.shown, shown) != shown {
+            self.asks.push(Ask::Show(shown));
+        }
+        let standing = self.standing.next(self.contact.is_linked(&self.body, now_us));
+        self.stand(standing);
+        std::mem::take(&mut self.asks)
+    }
+
+    fn stand(&mut self, state: Standing) {
+        if std::mem::replace(&mut self.standing, state) != state {
+            self.tell(&PageEvent::State { state });
+        }
+    }
+
+    fn tell(&mut self, told: &PageEvent) {
+        self.asks.push(event(told));
+        if told.is_end() {
+            self.stand(Standing::Ended);
+        }
+    }
+
+    fn tick(&mut self, now_us: u64) {
+        self.socket(now_us, Happening::Timeout);
+        if self.body.next_timeout().is_some_and(|due_us| due_us <= now_us) {
+            self.input(now_us, In::Timeout);
+        }
+        self.step(now_us, |body, outs| {
+            body.set_figures(MixFigures::default(), outs);
+            body.hand_over_due(now_us, outs);
+            body.tick(now_us, |_| None, outs);
+        });
+        for (link, channel, bytes) in self.links.resumed(now_us) {
+            self.received(now_us, link, channel, bytes);
+        }
+    }
+
+    // ── the body ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn input(&mut self, now_us: u64, input: In) {
+        self.step(now_us, |body, outs| body.handle(now_us, input, outs));
+    }
+
+    /// Calls the body, and carries out everything that it asks for.
+    fn step<T>(&mut self, now_us: u64, act: impl FnOnce(&mut Body, &mut Outs) -> T) -> T {
+        let mut outs = Outs::default();
+        let result = act(&mut self.body, &mut outs);
+        self.carry_out(now_us, outs);
+        result
+    }
+
+    fn carry_out(&mut self, now_us: u64, outs: Outs) {
+        let Outs { sends, envelopes, events, keys, notices, figures_wanted, .. } = outs;
+        sends.into_iter().for_each(|out| self.send(now_us, out));
+        keys.iter().for_each(|key| self.letters.set_key(key, now_us));
+        envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
+        events.iter().for_each(|event| self.event(event));
+        if figures_wanted {
+            self.step(now_us, |body, outs| body.set_figures(MixFigures::default(), outs));
+        }
+        for notice in notices {
+            self.notice(now_us, notice);
+        }
+    }
+
+    fn notice(&mut self, now_us: u64, notice: Notice) {
+        self.input(now_us, In::Notice(notice));
+    }
+
+    fn event(&mut self, happened: &BodyEvent) {
+        if let Some(told) = PageEvent::of(happened) {
+            self.tell(&told);
+        }
+    }
+
+    fn send(&mut self, now_us: u64, out: Out) {
+        match out {
+            Out::Control { link, message } => {
+                for piece in Pieces::of(&message.to_bytes()) {
+                    self.send_on(link, CONTROL, Bytes::from(piece));
+                }
+            }
+            Out::Loose { link, message } => {
+                self.send_on(link, HEARTBEAT, Bytes::from(loose_to_bytes(&message)));
+            }
+            Out::Heartbeat { link, heartbeat } => {
+                self.send_on(link, HEARTBEAT, Bytes::from(heartbeat.to_bytes()));
+            }
+            Out::KeyframeWanted { link, slot } => self.asks.push(Ask::KeyframeWanted { link: link.0, slot }),
+            // a page can't pace packets of its own
+            Out::Train { link, train, .. } => self.input(now_us, In::TrainRefused { link, train }),
+            Out::Offer { link, .. } => {
+                self.links.open(link, None);
+                self.asks.push(Ask::Offer(link.0));
+            }
+            Out::Answer { link, offer, .. } => {
+                self.links.open(link, Some(offer));
+                self.ask_with_remote_sdp(now_us, link, |link, sdp| Ask::Answer { link, sdp });
+            }
+            Out::Accept { link, answer } => {
+                if let Some(known) = self.links.get_mut(link) {
+                    known.answered(answer);
+                    self.ask_with_remote_sdp(now_us, link, |link, sdp| Ask::Accept { link, sdp });
+                }
+            }
+            Out::Close { link } => self.close(now_us, link),
+            Out::Pause { link, pause_us } => {
+                if let Some(known) = self.links.get_mut(link) {
+                    known.pause(now_us + pause_us);
+                }
+            }
+            // a page neither relays nor speaks yet: its brain is told so
+            Out::Forward { .. } => {}
+        }
+    }
+
+    fn send_on(&mut self, link: LinkId, channel: u8, bytes: Bytes) {
+        self.asks.push(Ask::Send { link: link.0, channel, bytes });
+    }
+
+    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Hands the other end's SDP to the browser; without a usable one the link ends.
+    fn ask_with_remote_sdp(&mut self, now_us: u64, link: LinkId, ask: impl FnOnce(u64, String) -> Ask) {
+        match self.links.get_mut(link).and_then(|known| known.remote_sdp()) {
+            Some(Ok(sdp)) => self.asks.push(ask(link.0, sdp)),
+            _ => self.close(now_us, link),
+        }
+    }
+
+    fn close(&mut self, now_us: u64, link: LinkId) {
+        if self.links.close(link) {
+            self.asks.push(Ask::Close(link.0));
+            self.input(now_us, In::LinkDown(link));
+        }
+    }
+
+    fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
+        let Some(known) = self.links.get_mut(link) else { return };
+        let described: Result<Description, _> = describe(sdp);
+        match described {
+            Ok(description) => {
+                known.describe_own(description.clone());
+                self.input(now_us, In::Described { link, description });
+            }
+            Err(_) => self.close(now_us, link),
+        }
+    }
+
+    /// Sends the proof that this peer is at its end of a new link.
+    fn prove(&mut self, link: LinkId) {
+        let fingerprints = self.links.get_mut(link).and_then(|known| known.fingerprints());
+        let (Some(fingerprints), Some((peer, _))) = (fingerprints, self.body.link_of(link)) else { return };
+        let message = self.letters.prove_link(&peer, &fingerprints);
+        for piece in Pieces::of(&message.to_bytes()) {
+            self.send_on(link, CONTROL, Bytes::from(piece));
+        }
+    }
+
+    /// Handles the first control message on a link: without the other end's proof the link is closed.
+    fn proven(&mut self, now_us: u64, link: LinkId, bytes: &[u8]) {
+        let Some((peer, _)) = self.body.link_of(link) else { return };
+        let Some(known) = self.links.get_mut(link) else { return };
+        // one piece, the last of its message
+        let is_proven = known.fingerprints().is_some_and(|fingerprints| {
+            bytes.split_first().is_some_and(|(more, message)| {
+                *more == 0 && self.letters.is_link_proven(&peer, &fingerprints, message)
+            })
+        });
+        known.proof = if is_proven { Proof::Given } else { Proof::Failed };
+        if is_proven {
+            self.input(now_us, In::LinkUp(link));
+        } else {
+            self.close(now_us, link);
+        }
+    }
+
+    fn received(&mut self, now_us: u64, link: LinkId, channel: u8, bytes: Vec<u8>) {
+        let Some(known) = self.links.get_mut(link) else { return };
+        match known.proof {
+            // heartbeats may overtake the proof, and are lost then
+            Proof::Due if channel == CONTROL => return self.proven(now_us, link, &bytes),
+            Proof::Due | Proof::Failed => return,
+            Proof::Given => {}
+        }
+        let bytes = match known.hold(now_us, channel, bytes) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(TooMuch) => return self.close(now_us, link),
+        };
+        match channel {
+            CONTROL => {
+                let message = self.step(now_us, |body, outs| body.control_piece(now_us, link, &bytes, outs));
+                if let Some((peer, message)) = message {
+                    self.read(now_us, peer, &message);
+                }
+            }
+            HEARTBEAT => {
+                let from = self.step(now_us, |body, outs| body.heartbeat_arrived(now_us, link, &bytes, outs));
+                let Some(peer) = from else { return };
+                if let Some(message) = loose_from_bytes(&bytes) {
+                    self.read(now_us, peer, message);
+                } else if let Some(heartbeat) = Heartbeat::from_bytes(&bytes) {
+                    self.step(now_us, |body, outs| body.heartbeat(now_us, link, heartbeat, outs));
+                } else {
+                    self.input(now_us, In::Misbehaved(peer));
+                }
+            }
+            BULK => self.step(now_us, |body, outs| body.bulk_arrived(now_us, link, outs)),
+            _ => {}
+        }
+    }
+
+    // ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn read(&mut self, now_us: u64, from: PeerId, bytes: &[u8]) {
+        let Joined { letters, body, .. } = self;
+        let may_say = |from: &PeerId, via: &Via, message: &Message| body.brain().may_say(from, via, message);
+        let letter = letters.read(from, bytes, now_us, may_say);
+        self.take_letter(now_us, letter);
+    }
+
+    fn take_letter(&mut self, now_us: u64, letter: Letter) {
+        match letter {
+            Letter::Message { from, via, message } => self.input(now_us, In::Message { from, via, message }),
+            Letter::OldInvite(from) => self.input(now_us, In::OldInvite(from)),
+            Letter::OtherVersion { from, version, is_notice } => {
+                self.other_version(now_us, from, version, is_notice);
+            }
+            Letter::OtherClock => {
+                let why = "the clock of this machine differs from the room's by more than five minutes";
+                self.tell(&PageEvent::Trouble { why: why.to_owned() });
+            }
+            Letter::Bad(from) => self.input(now_us, In::Misbehaved(from)),
+            Letter::Nothing => {}
+        }
+    }
+
+    /// Handles a message of another version: the application is told, and the peer, unless it knows.
+    fn other_version(&mut self, now_us: u64, peer: PeerId, version: u8, is_notice: bool) {
+        if is_notice && self.standing == Standing::Joining {
+            let why = format!("the room speaks version {version} of the protocol: reload the page");
+            self.tell(&PageEvent::Refused { why });
+        } else if !is_notice {
+            let nonce = self.nonce();
+            if let Some(sealed) = self.letters.seal_notice(peer, now_us, nonce) {
+                self.signal(now_us, SignalAddress::Peer(peer), sealed);
+            }
+        }
+    }
+
+    fn send_envelope(&mut self, now_us: u64, envelope: Envelope) {
+        let nonce = self.nonce();
+        match envelope {
+            Envelope::Signal { to, message } => {
+                let (recipient, address) = match to {
+                    Address::Host => (None, SignalAddress::Host),
+                    Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
+                };
+                if let Some(sealed) = self.letters.seal(recipient, &message, now_us, nonce) {
+                    self.signal(now_us, address, sealed);
+                }
+            }
+            Envelope::Relay { route, message } => {
+                let sealed = self.letters.seal(Some(route.to), &message, now_us, nonce);
+                if let Some(out) = sealed.and_then(|sealed| route.carry(sealed)) {
+                    self.send(now_us, out);
+                }
+            }
+        }
+    }
+
+    fn nonce(&mut self) -> [u8; NONCE_LEN] {
+        let mut nonce = [0; NONCE_LEN];
+        self.rng.fill_bytes(&mut nonce);
+        nonce
+    }
+
+    // ── the rendezvous ───────────────────────────────────────────────────────────────────────────────────────
+
+    fn signal(&mut self, now_us: u64, to: SignalAddress, envelope: Vec<u8>) {
+        if let Some(step) = self.rendezvous.send(now_us, to, Bytes::from(envelope)) {
+            self.take_step(now_us, step);
+        }
+    }
+
+    fn socket(&mut self, now_us: u64, happening: Happening<'_>) {
+        for step in self.rendezvous.handle(now_us, happening) {
+            self.take_step(now_us, step);
+        }
+    }
+
+    fn take_step(&mut self, now_us: u64, step: Step) {
+        match step {
+            Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
+            Step::HangUp => self.asks.push(Ask::HangUp),
+            Step::Send(bytes) => self.asks.push(Ask::Transmit(bytes)),
+            Step::Up => {
+                self.tell(&PageEvent::Rendezvous { up: true, why: None });
+                self.input(now_us, In::SignalUp(true));
+            }
+            Step::Down(why) => {
+                self.tell(&PageEvent::of_outage(&why));
+                self.input(now_us, In::SignalUp(false));
+            }
+            Step::Envelope { from, bytes } => {
+                let Joined { letters, body, .. } = self;
+                let may_say =
+                    |from: &PeerId, via: &Via, message: &Message| body.brain().may_say(from, via, message);
+                let letter = letters.open(from, &bytes, now_us, may_say);
+                self.take_letter(now_us, letter);
+            }
+            Step::Undeliverable(to) => {
+                let peer = match to {
+                    SignalAddress::Peer(peer) => Some(peer),
+                    SignalAddress::Host => None,
+                };
+                self.input(now_us, In::Undeliverable(peer));
+            }
+            Step::Ended(refusal) if self.standing == Standing::Joining => {
+                self.tell(&PageEvent::Refused { why: refusal.to_string() });
+            }
+            Step::Ended(refusal) => {
+                self.tell(&PageEvent::Rendezvous { up: false, why: Some(refusal.to_string()) });
+                self.input(now_us, In::SignalUp(false));
+            }
+        }
+    }
+}
+
+fn event(told: &PageEvent) -> Ask {
+    Ask::Event(json(told))
+}
+
+/// Returns a value as JSON. The values here are plain data with names for keys.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

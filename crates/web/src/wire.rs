@@ -1,0 +1,152 @@
+//! Calls and asks as bytes: postcard, which `web/src/wire.ts` writes and reads as well. Golden vectors in
+//! `web/golden/wire.json` hold both to one format.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Calls of the page's worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Joins a room; the first call.
+    Open(Box<Opening>),
+    /// Timer: the worker calls it at the due time, and every 25 ms.
+    Tick,
+    /// The websocket of the last [`Ask::Dial`] is open.
+    SocketOpened,
+    /// A binary message arrived on it.
+    SocketFrame(Vec<u8>),
+    /// The websocket has closed, or the attempt failed.
+    SocketClosed,
+    /// A link's connection has its local SDP, with all candidates.
+    Described {
+        /// The link.
+        link: u64,
+        /// The SDP.
+        sdp: String,
+    },
+    /// A link is connected, and its control channel open.
+    LinkUp(u64),
+    /// A link's connection has failed or closed.
+    LinkDown(u64),
+    /// A message arrived on a data channel.
+    Received {
+        /// The link.
+        link: u64,
+        /// Id of the channel.
+        channel: u8,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// An encoded frame arrived, whole.
+    Frame {
+        /// The link.
+        link: u64,
+        /// Slot of the receiver.
+        slot: u8,
+        /// RFC 6464 level of sound.
+        level: Option<u8>,
+        /// Contributing sources of mixed sound.
+        csrcs: Vec<u32>,
+        /// H.264 access unit in Annex B form, or Opus packet.
+        #[serde(with = "as_bytes")]
+        data: Bytes,
+    },
+    /// The user wants something.
+    Wish(Wish),
+    /// A snapshot is wanted.
+    Snapshot,
+}
+
+/// How to join a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The invite.
+    pub invite: String,
+    /// Password of the room; `None` for a room without one.
+    pub password: Option<String>,
+    /// Name shown under the picture.
+    pub name: String,
+    /// Whether to join as a speaker.
+    pub speaks: bool,
+    /// Whether to watch the program.
+    pub views: bool,
+    /// Secret key of this peer, 32 random bytes that a reload keeps.
+    pub identity: [u8; 32],
+    /// Random bytes, new for each call.
+    pub entropy: [u8; 32],
+}
+
+/// Wishes of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wish {
+    /// Leaves the room politely.
+    Leave,
+    /// Asks for the floor, or gives it up.
+    Speak(bool),
+}
+
+/// Requests to the page's worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Opens a websocket at this address.
+    Dial(String),
+    /// Closes the websocket, of which nothing counts any more.
+    HangUp,
+    /// Sends a binary message on the websocket.
+    Transmit(#[serde(with = "as_bytes")] Bytes),
+    /// Makes a connection that offers, and calls [`Call::Described`].
+    Offer(u64),
+    /// Makes a connection that answers this SDP, and calls [`Call::Described`].
+    Answer {
+        /// The link.
+        link: u64,
+        /// SDP of the other end.
+        sdp: String,
+    },
+    /// Completes a connection with the answer to its offer.
+    Accept {
+        /// The link.
+        link: u64,
+        /// SDP of the other end.
+        sdp: String,
+    },
+    /// Closes a connection.
+    Close(u64),
+    /// Sends a message on a data channel.
+    Send {
+        /// The link.
+        link: u64,
+        /// Id of the channel.
+        channel: u8,
+        /// The message.
+        #[serde(with = "as_bytes")]
+        bytes: Bytes,
+    },
+    /// Requests a keyframe of what arrives in a slot.
+    KeyframeWanted {
+        /// The link.
+        link: u64,
+        /// The slot.
+        slot: u8,
+    },
+    /// Shows the program that arrives on this link as soon as there is a picture; `None` before there is one.
+    Show(Option<u64>),
+    /// Tells the application an event, as JSON.
+    Event(String),
+    /// Answers [`Call::Snapshot`], as JSON.
+    Snapshot(String),
+}
+
+/// Bytes as serde writes a slice, without copying them one by one.
+mod as_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        Ok(Bytes::from(Vec::<u8>::deserialize(deserializer)?))
+    }
+}

@@ -1,0 +1,98 @@
+//! Calls and asks have the bytes of the golden vectors, which the page's own test compares too.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use plenary_web::{Ask, Call, Opening, Wish};
+
+fn golden() -> BTreeMap<String, String> {
+    serde_json::from_str(include_str!("../../../web/golden/wire.json")).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn calls() -> Vec<(&'static str, Call)> {
+    let opening = Opening {
+        invite: "plenary:#abc".to_owned(),
+        password: Some("pässwort".to_owned()),
+        name: "Ada".to_owned(),
+        speaks: false,
+        views: true,
+        identity: [1; 32],
+        entropy: [2; 32],
+    };
+    let data = Bytes::from_static(&[0, 0, 0, 1, 0x65]);
+    vec![
+        ("open", Call::Open(Box::new(opening))),
+        ("tick", Call::Tick),
+        ("socket-opened", Call::SocketOpened),
+        ("socket-frame", Call::SocketFrame((0..200).collect())),
+        ("socket-closed", Call::SocketClosed),
+        ("described", Call::Described { link: 300, sdp: "v=0\r\n".to_owned() }),
+        ("link-up", Call::LinkUp(1)),
+        ("link-down", Call::LinkDown(1 << 40)),
+        ("received", Call::Received { link: 2, channel: 1, bytes: vec![7, 8] }),
+        (
+            "frame",
+            Call::Frame {
+                link: 2,
+                slot: 1,
+                level: Some(30),
+                csrcs: vec![5, 0xffff_fffe],
+                data: data.clone(),
+            },
+        ),
+        ("frame-unlevelled", Call::Frame { link: 2, slot: 0, level: None, csrcs: vec![], data }),
+        ("wish-leave", Call::Wish(Wish::Leave)),
+        ("wish-speak", Call::Wish(Wish::Speak(true))),
+        ("snapshot", Call::Snapshot),
+    ]
+}
+
+fn asks() -> Vec<(&'static str, Ask)> {
+    let bytes = Bytes::from_static(&[9, 9]);
+    vec![
+        ("dial", Ask::Dial("ws://127.0.0.1:80/signal".to_owned())),
+        ("hang-up", Ask::HangUp),
+        ("transmit", Ask::Transmit(bytes.clone())),
+        ("offer", Ask::Offer(3)),
+        ("answer", Ask::Answer { link: 3, sdp: "v=0\r\n".to_owned() }),
+        ("accept", Ask::Accept { link: 3, sdp: "v=0\r\n".to_owned() }),
+        ("close", Ask::Close(3)),
+        ("send", Ask::Send { link: 3, channel: 0, bytes }),
+        ("keyframe-wanted", Ask::KeyframeWanted { link: 3, slot: 2 }),
+        ("show", Ask::Show(Some(200))),
+        ("show-nothing", Ask::Show(None)),
+        ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
+        ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
+    ]
+}
+
+#[test]
+fn calls_are_read_from_their_golden_bytes() {
+    let golden = golden();
+    for (name, call) in calls() {
+        let bytes = postcard::to_extend(&call, Vec::new()).unwrap();
+        assert_eq!(Some(&hex(&bytes)), golden.get(name), "{name}");
+        assert_eq!(postcard::from_bytes::<Call>(&bytes).unwrap(), call, "{name}");
+    }
+}
+
+#[test]
+fn asks_have_their_golden_bytes() {
+    let golden = golden();
+    for (name, ask) in asks() {
+        assert_eq!(Some(&hex(&postcard::to_extend(&ask, Vec::new()).unwrap())), golden.get(name), "{name}");
+        assert_eq!(postcard::from_bytes::<Ask>(&unhex(&golden[name])).unwrap(), ask, "{name}");
+    }
+    assert_eq!(golden.len(), calls().len() + asks().len(), "each vector has its test");
+}

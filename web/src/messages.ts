@@ -1,0 +1,79 @@
+// Messages between the window, which owns the connections, and the worker, which owns the peer.
+
+import type { Opening, Wish } from "./wire.js";
+
+/** From the window to the worker. */
+export type ToWorker =
+  | { to: "join"; module: string; opening: Opening }
+  | { to: "described"; link: number; sdp: string }
+  | { to: "link-up"; link: number }
+  | { to: "link-down"; link: number }
+  | { to: "received"; link: number; channel: number; bytes: ArrayBuffer }
+  | { to: "wish"; wish: Wish }
+  | { to: "snapshot" };
+
+/** From the worker to the window. */
+export type ToWindow =
+  | { to: "offer"; link: number }
+  | { to: "answer"; link: number; sdp: string }
+  | { to: "accept"; link: number; sdp: string }
+  | { to: "close"; link: number }
+  | { to: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
+  | { to: "show"; link: number | null }
+  | { to: "event"; event: RoomEvent }
+  | { to: "snapshot"; snapshot: Snapshot }
+  | { to: "failed"; why: string };
+
+/** Options of a receiver's or sender's transform. */
+export interface Leg {
+  link: number;
+  slot: number;
+}
+
+export type RoomState = "joining" | "live" | "reconnecting" | "ended";
+
+/** Events of a room. */
+export type RoomEvent =
+  | { what: "state"; state: RoomState }
+  | { what: "rendezvous"; up: boolean; why: string | null }
+  | { what: "refused"; why: string }
+  | { what: "trouble"; why: string }
+  | { what: "removed" }
+  | { what: "ended" }
+  | { what: "left" }
+  | { what: "in-lobby" }
+  | { what: "stage"; epoch: number }
+  | { what: "no-mixer" }
+  | { what: "speaking"; dominant: string | null; speaking: string[] };
+
+/** A peer on stage. */
+export interface Member {
+  peer: string;
+  name: string;
+  speaks: boolean;
+  away: boolean;
+  /** Picture, sound. */
+  muted: [boolean, boolean];
+  shares: boolean;
+}
+
+/** What the page knows of its room. */
+export interface Snapshot {
+  peer: string;
+  state: RoomState;
+  title: string;
+  mode: string;
+  host: string | null;
+  stage: Member[];
+  mixers: string[];
+  parent: string | null;
+  backup: string | null;
+  children: string[];
+  depth: number | null;
+  reparented: number;
+  links: number;
+  frames_received: number;
+  frames_expected: number;
+  longest_video_gap_ms: number;
+  longest_audio_gap_ms: number | null;
+}

@@ -1,0 +1,178 @@
+// A room that this page is in, for applications.
+
+import { Link } from "./link.js";
+import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import { Screen } from "./screen.js";
+
+export type { Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
+
+/** Slots of the program: pictures, sound. */
+const PROGRAM_SLOTS = [0, 1] as const;
+/** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
+const IDENTITY_KEY = "plenary-identity";
+
+export interface JoinOptions {
+  /** The link that the host gave. */
+  invite: string;
+  /** Name shown under the picture. */
+  name?: string;
+  /** Password of the room, if it has one. */
+  password?: string;
+  /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
+  assets?: string | URL;
+}
+
+/**
+ * Joins a room. The promise is fulfilled once the host has admitted this peer.
+ *
+ * @throws {Error} whose message tells the user why not.
+ */
+export async function join(options: JoinOptions): Promise<Room> {
+  const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
+  const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
+  const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
+  try {
+    await room.open(options, new URL("plenary.wasm", assets));
+  } catch (error) {
+    room.close();
+    throw error;
+  }
+  return room;
+}
+
+/** A room, from joining to its end. Events are `CustomEvent`s named "room", with a {@link RoomEvent} as detail. */
+export class Room extends EventTarget {
+  readonly #links = new Map<number, Link>();
+  readonly #screen = new Screen();
+  #snapshots: ((snapshot: Snapshot) => void)[] = [];
+  #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
+
+  /** @internal */
+  constructor(
+    private readonly certificate: RTCCertificate,
+    private readonly worker: Worker,
+  ) {
+    super();
+    worker.onmessage = ({ data }: MessageEvent<ToWindow>) => this.#handle(data);
+    worker.onerror = ({ message }) => this.#fail(message);
+  }
+
+  /** @internal */
+  open(options: JoinOptions, module: URL): Promise<void> {
+    const opened = new Promise<void>((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    const { invite, name = "", password = null } = options;
+    const entropy = crypto.getRandomValues(new Uint8Array(32));
+    const opening = { invite, password, name, speaks: false, views: true, identity: identity(), entropy };
+    this.#tell({ to: "join", module: module.href, opening });
+    return opened;
+  }
+
+  /** The program's picture: an element to put into the page. */
+  get picture(): HTMLElement {
+    return this.#screen.element;
+  }
+
+  /** Turns the program's sound on; to be called at a click. */
+  unmute(): Promise<void> {
+    return this.#screen.unmute();
+  }
+
+  /** What this peer knows of its room. */
+  snapshot(): Promise<Snapshot> {
+    return new Promise((resolve) => {
+      this.#snapshots.push(resolve);
+      this.#tell({ to: "snapshot" });
+    });
+  }
+
+  /** Leaves politely. */
+  leave(): void {
+    this.#tell({ to: "wish", wish: { wish: "leave" } });
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    this.#screen.clear();
+    this.worker.terminate();
+  }
+
+  #handle(message: ToWindow): void {
+    switch (message.to) {
+      case "offer":
+        this.#open(message.link, (link) => link.offer());
+        break;
+      case "answer":
+        this.#open(message.link, (link) => link.answer(message.sdp));
+        break;
+      case "accept":
+        this.#during(message.link, (link) => link.accept(message.sdp));
+        break;
+      case "close":
+        this.#links.get(message.link)?.close();
+        this.#links.delete(message.link);
+        break;
+      case "send":
+        this.#links.get(message.link)?.send(message.channel, message.bytes);
+        break;
+      case "show": {
+        const link = message.link === null ? undefined : this.#links.get(message.link);
+        if (link) this.#screen.show(link.tracks(PROGRAM_SLOTS));
+        break;
+      }
+      case "snapshot":
+        this.#snapshots.shift()?.(message.snapshot);
+        break;
+      case "event":
+        this.#event(message.event);
+        break;
+      case "failed":
+        this.#fail(message.why);
+        break;
+    }
+  }
+
+  #open(id: number, describe: (link: Link) => Promise<void>): void {
+    this.#links.set(id, new Link(id, this.certificate, this.worker));
+    this.#during(id, describe);
+  }
+
+  /** Does something with a link that ends if it fails. */
+  #during(id: number, act: (link: Link) => Promise<void>): void {
+    const link = this.#links.get(id);
+    if (!link) return;
+    act(link).catch((error) => {
+      console.warn(`link ${id}:`, error);
+      link.close();
+      this.#links.delete(id);
+      this.#tell({ to: "link-down", link: id });
+    });
+  }
+
+  #event(event: RoomEvent): void {
+    if (event.what === "state" && event.state === "live") this.#settle?.resolve();
+    if (event.what === "refused") this.#settle?.reject(new Error(event.why));
+    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));
+  }
+
+  #fail(why: string): void {
+    this.#settle?.reject(new Error(why));
+    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: { what: "refused", why } }));
+  }
+
+  #tell(message: ToWorker): void {
+    this.worker.postMessage(message);
+  }
+}
+
+/** The secret key of this tab's peer. */
+function identity(): Uint8Array {
+  const kept = sessionStorage.getItem(IDENTITY_KEY);
+  if (kept) return Uint8Array.from(atob(kept), (char) => char.charCodeAt(0));
+  const made = crypto.getRandomValues(new Uint8Array(32));
+  sessionStorage.setItem(IDENTITY_KEY, btoa(String.fromCharCode(...made)));
+  return made;
+}

@@ -1,0 +1,221 @@
+// Calls to the module and its asks, as bytes: the format of postcard (https://postcard.jamesmunns.com/wire-format).
+// crates/web/src/wire.rs is the other end; golden/wire.json holds both to one format.
+
+export interface Opening {
+  invite: string;
+  password: string | null;
+  name: string;
+  speaks: boolean;
+  views: boolean;
+  /** Secret key of this peer: 32 random bytes that a reload keeps. */
+  identity: Uint8Array;
+  /** 32 random bytes, new for each call. */
+  entropy: Uint8Array;
+}
+
+export type Wish = { wish: "leave" } | { wish: "speak"; speaks: boolean };
+
+export type Call =
+  | { call: "open"; opening: Opening }
+  | { call: "tick" }
+  | { call: "socket-opened" }
+  | { call: "socket-frame"; bytes: Uint8Array }
+  | { call: "socket-closed" }
+  | { call: "described"; link: number; sdp: string }
+  | { call: "link-up"; link: number }
+  | { call: "link-down"; link: number }
+  | { call: "received"; link: number; channel: number; bytes: Uint8Array }
+  | { call: "frame"; link: number; slot: number; level: number | null; csrcs: number[]; data: Uint8Array }
+  | { call: "wish"; wish: Wish }
+  | { call: "snapshot" };
+
+export type Ask =
+  | { ask: "dial"; url: string }
+  | { ask: "hang-up" }
+  | { ask: "transmit"; bytes: Uint8Array<ArrayBuffer> }
+  | { ask: "offer"; link: number }
+  | { ask: "answer"; link: number; sdp: string }
+  | { ask: "accept"; link: number; sdp: string }
+  | { ask: "close"; link: number }
+  | { ask: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
+  | { ask: "keyframe-wanted"; link: number; slot: number }
+  | { ask: "show"; link: number | null }
+  | { ask: "event"; json: string }
+  | { ask: "snapshot"; json: string };
+
+/** Order of the calls, which is their number. */
+const CALLS: readonly Call["call"][] = [
+  "open", "tick", "socket-opened", "socket-frame", "socket-closed", "described", "link-up", "link-down", "received",
+  "frame", "wish", "snapshot",
+];
+
+class Writer {
+  #bytes = new Uint8Array(256);
+  #length = 0;
+
+  #grow(by: number): number {
+    const at = this.#length;
+    this.#length += by;
+    if (this.#length > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#length, 2 * this.#bytes.length));
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+    }
+    return at;
+  }
+
+  u8(value: number): this {
+    const at = this.#grow(1);
+    this.#bytes[at] = value;
+    return this;
+  }
+
+  varint(value: number): this {
+    let rest = value;
+    while (rest >= 0x80) {
+      this.u8((rest % 0x80) | 0x80);
+      rest = Math.floor(rest / 0x80);
+    }
+    return this.u8(rest);
+  }
+
+  bool(value: boolean): this {
+    return this.u8(value ? 1 : 0);
+  }
+
+  fixed(bytes: Uint8Array): this {
+    const at = this.#grow(bytes.length);
+    this.#bytes.set(bytes, at);
+    return this;
+  }
+
+  bytes(bytes: Uint8Array): this {
+    return this.varint(bytes.length).fixed(bytes);
+  }
+
+  text(text: string): this {
+    return this.bytes(new TextEncoder().encode(text));
+  }
+
+  option<T>(value: T | null, write: (value: T) => void): this {
+    this.bool(value !== null);
+    if (value !== null) write(value);
+    return this;
+  }
+
+  done(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+}
+
+/** Encodes a call. */
+export function encode(call: Call): Uint8Array {
+  const to = new Writer().varint(CALLS.indexOf(call.call));
+  switch (call.call) {
+    case "open": {
+      const { invite, password, name, speaks, views, identity, entropy } = call.opening;
+      to.text(invite).option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
+      to.fixed(identity).fixed(entropy);
+      break;
+    }
+    case "socket-frame":
+      to.bytes(call.bytes);
+      break;
+    case "described":
+      to.varint(call.link).text(call.sdp);
+      break;
+    case "link-up":
+    case "link-down":
+      to.varint(call.link);
+      break;
+    case "received":
+      to.varint(call.link).u8(call.channel).bytes(call.bytes);
+      break;
+    case "frame":
+      to.varint(call.link).u8(call.slot).option(call.level, (level) => to.u8(level)).varint(call.csrcs.length);
+      for (const csrc of call.csrcs) to.varint(csrc);
+      to.bytes(call.data);
+      break;
+    case "wish":
+      if (call.wish.wish === "leave") to.varint(0);
+      else to.varint(1).bool(call.wish.speaks);
+      break;
+    case "tick":
+    case "socket-opened":
+    case "socket-closed":
+    case "snapshot":
+      break;
+  }
+  return to.done();
+}
+
+class Reader {
+  #at = 0;
+  constructor(readonly from: Uint8Array) {}
+
+  u8(): number {
+    const value = this.from[this.#at++];
+    if (value === undefined) throw new RangeError("the bytes end too early");
+    return value;
+  }
+
+  varint(): number {
+    let value = 0;
+    for (let scale = 1; ; scale *= 0x80) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+  }
+
+  /** A copy: the bytes lie in the module's memory, which moves. */
+  bytes(): Uint8Array<ArrayBuffer> {
+    const length = this.varint();
+    const bytes = this.from.slice(this.#at, this.#at + length);
+    if (bytes.length !== length) throw new RangeError("the bytes end too early");
+    this.#at += length;
+    return bytes;
+  }
+
+  text(): string {
+    return new TextDecoder().decode(this.bytes());
+  }
+
+  option<T>(read: () => T): T | null {
+    return this.u8() === 0 ? null : read();
+  }
+}
+
+/** Decodes an ask. */
+export function decode(bytes: Uint8Array): Ask {
+  const from = new Reader(bytes);
+  const variant = from.varint();
+  switch (variant) {
+    case 0:
+      return { ask: "dial", url: from.text() };
+    case 1:
+      return { ask: "hang-up" };
+    case 2:
+      return { ask: "transmit", bytes: from.bytes() };
+    case 3:
+      return { ask: "offer", link: from.varint() };
+    case 4:
+      return { ask: "answer", link: from.varint(), sdp: from.text() };
+    case 5:
+      return { ask: "accept", link: from.varint(), sdp: from.text() };
+    case 6:
+      return { ask: "close", link: from.varint() };
+    case 7:
+      return { ask: "send", link: from.varint(), channel: from.u8(), bytes: from.bytes() };
+    case 8:
+      return { ask: "keyframe-wanted", link: from.varint(), slot: from.u8() };
+    case 9:
+      return { ask: "show", link: from.option(() => from.varint()) };
+    case 10:
+      return { ask: "event", json: from.text() };
+    case 11:
+      return { ask: "snapshot", json: from.text() };
+    default:
+      throw new RangeError(`ask ${variant} is not known`);
+  }
+}

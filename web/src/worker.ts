@@ -1,0 +1,156 @@
+// The worker: peer, websocket and encoded frames. The window keeps the connections, which workers can't have.
+
+import type { Leg, ToWindow, ToWorker } from "./messages.js";
+import { Module, nowUs } from "./module.js";
+import type { Ask, Call } from "./wire.js";
+
+/** The peer's own interval, in milliseconds: it counts lateness by it. */
+const TICK_MS = 25;
+
+const window = (message: ToWindow, transfer: Transferable[] = []) => postMessage(message, { transfer });
+/** Receivers by leg, for keyframe requests. */
+const receivers = new Map<string, RTCRtpScriptTransformer>();
+let peer: Module | null = null;
+let socket: WebSocket | null = null;
+let timer = 0;
+
+function call(call: Call): void {
+  if (!peer) return;
+  try {
+    peer.call(call).forEach(carryOut);
+  } catch (error) {
+    peer = null;
+    hangUp();
+    window({ to: "failed", why: String(error) });
+    return;
+  }
+  schedule();
+}
+
+function schedule(): void {
+  clearTimeout(timer);
+  const dueMs = peer ? (peer.dueUs() - nowUs()) / 1000 : Infinity;
+  timer = setTimeout(() => call({ call: "tick" }), Math.max(0, Math.min(TICK_MS, dueMs)));
+}
+
+function carryOut(ask: Ask): void {
+  switch (ask.ask) {
+    case "dial":
+      dial(ask.url);
+      break;
+    case "hang-up":
+      hangUp();
+      break;
+    case "transmit":
+      if (socket?.readyState === WebSocket.OPEN) socket.send(ask.bytes);
+      break;
+    case "offer":
+      window({ to: "offer", link: ask.link });
+      break;
+    case "answer":
+      window({ to: "answer", link: ask.link, sdp: ask.sdp });
+      break;
+    case "accept":
+      window({ to: "accept", link: ask.link, sdp: ask.sdp });
+      break;
+    case "close":
+      window({ to: "close", link: ask.link });
+      break;
+    case "send":
+      window({ to: "send", link: ask.link, channel: ask.channel, bytes: ask.bytes }, [ask.bytes.buffer]);
+      break;
+    case "keyframe-wanted":
+      receivers.get(`${ask.link}/${ask.slot}`)?.sendKeyFrameRequest().catch(() => {});
+      break;
+    case "show":
+      window({ to: "show", link: ask.link });
+      break;
+    case "event":
+      window({ to: "event", event: JSON.parse(ask.json) });
+      break;
+    case "snapshot":
+      window({ to: "snapshot", snapshot: JSON.parse(ask.json) });
+      break;
+  }
+}
+
+function dial(url: string): void {
+  hangUp();
+  const dialled = new WebSocket(url);
+  dialled.binaryType = "arraybuffer";
+  // nothing of a socket counts that was given up
+  const ifCurrent = (then: Call) => dialled === socket && call(then);
+  dialled.onopen = () => ifCurrent({ call: "socket-opened" });
+  dialled.onmessage = ({ data }) => {
+    // a text is no frame of the protocol: as bytes it is none either
+    const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array();
+    ifCurrent({ call: "socket-frame", bytes });
+  };
+  dialled.onclose = () => ifCurrent({ call: "socket-closed" });
+  socket = dialled;
+}
+
+function hangUp(): void {
+  const gone = socket;
+  socket = null;
+  gone?.close();
+}
+
+onmessage = async ({ data }: MessageEvent<ToWorker>) => {
+  switch (data.to) {
+    case "join":
+      try {
+        peer = await Module.load(fetch(data.module));
+      } catch (error) {
+        window({ to: "failed", why: `the page could not be loaded whole: ${error}` });
+        return;
+      }
+      call({ call: "open", opening: data.opening });
+      break;
+    case "described":
+      call({ call: "described", link: data.link, sdp: data.sdp });
+      break;
+    case "link-up":
+      call({ call: "link-up", link: data.link });
+      break;
+    case "link-down":
+      for (const leg of receivers.keys()) if (leg.startsWith(`${data.link}/`)) receivers.delete(leg);
+      call({ call: "link-down", link: data.link });
+      break;
+    case "received":
+      call({ call: "received", link: data.link, channel: data.channel, bytes: new Uint8Array(data.bytes) });
+      break;
+    case "wish":
+      call({ call: "wish", wish: data.wish });
+      break;
+    case "snapshot":
+      call({ call: "snapshot" });
+      break;
+  }
+};
+
+type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
+
+// each receiver has a transform of its own; frames go on to the browser's decoder, and a copy to the peer
+(self as unknown as { onrtctransform: (event: { transformer: RTCRtpScriptTransformer }) => void }).onrtctransform = ({
+  transformer,
+}) => {
+  const { link, slot } = transformer.options as Leg;
+  receivers.set(`${link}/${slot}`, transformer);
+  const frames = transformer.readable as ReadableStream<EncodedFrame>;
+  const see = new TransformStream<EncodedFrame, EncodedFrame>({
+    transform(frame, controller) {
+      const metadata = frame.getMetadata() as { contributingSources?: number[]; audioLevel?: number };
+      const level = metadata.audioLevel === undefined ? null : toDbov(metadata.audioLevel);
+      const csrcs = slot % 2 === 1 ? (metadata.contributingSources ?? []) : [];
+      call({ call: "frame", link, slot, level, csrcs, data: new Uint8Array(frame.data) });
+      controller.enqueue(frame);
+    },
+  });
+  frames.pipeThrough(see).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
+};
+
+/** RFC 6464 level, 0 (loudest) to 127, of a level between 0 and 1. */
+function toDbov(level: number): number {
+  return level <= 0 ? 127 : Math.min(127, Math.max(0, Math.round(-20 * Math.log10(level))));
+}

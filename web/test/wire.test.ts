@@ -1,0 +1,83 @@
+// Calls and asks have the bytes of the golden vectors, which crates/web/tests/wire.rs compares too.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import golden from "../golden/wire.json";
+import { type Ask, type Call, decode, encode } from "../src/wire.js";
+
+const bytes = new Uint8Array([9, 9]);
+const data = new Uint8Array([0, 0, 0, 1, 0x65]);
+
+const calls: Record<string, Call> = {
+  open: {
+    call: "open",
+    opening: {
+      invite: "plenary:#abc",
+      password: "pässwort",
+      name: "Ada",
+      speaks: false,
+      views: true,
+      identity: new Uint8Array(32).fill(1),
+      entropy: new Uint8Array(32).fill(2),
+    },
+  },
+  tick: { call: "tick" },
+  "socket-opened": { call: "socket-opened" },
+  "socket-frame": { call: "socket-frame", bytes: Uint8Array.from({ length: 200 }, (_, at) => at) },
+  "socket-closed": { call: "socket-closed" },
+  described: { call: "described", link: 300, sdp: "v=0\r\n" },
+  "link-up": { call: "link-up", link: 1 },
+  "link-down": { call: "link-down", link: 2 ** 40 },
+  received: { call: "received", link: 2, channel: 1, bytes: new Uint8Array([7, 8]) },
+  frame: { call: "frame", link: 2, slot: 1, level: 30, csrcs: [5, 0xffff_fffe], data },
+  "frame-unlevelled": { call: "frame", link: 2, slot: 0, level: null, csrcs: [], data },
+  "wish-leave": { call: "wish", wish: { wish: "leave" } },
+  "wish-speak": { call: "wish", wish: { wish: "speak", speaks: true } },
+  snapshot: { call: "snapshot" },
+};
+
+const asks: Record<string, Ask> = {
+  dial: { ask: "dial", url: "ws://127.0.0.1:80/signal" },
+  "hang-up": { ask: "hang-up" },
+  transmit: { ask: "transmit", bytes },
+  offer: { ask: "offer", link: 3 },
+  answer: { ask: "answer", link: 3, sdp: "v=0\r\n" },
+  accept: { ask: "accept", link: 3, sdp: "v=0\r\n" },
+  close: { ask: "close", link: 3 },
+  send: { ask: "send", link: 3, channel: 0, bytes },
+  "keyframe-wanted": { ask: "keyframe-wanted", link: 3, slot: 2 },
+  show: { ask: "show", link: 200 },
+  "show-nothing": { ask: "show", link: null },
+  event: { ask: "event", json: '{"what":"left"}' },
+  "snapshot-taken": { ask: "snapshot", json: "{}" },
+};
+
+const vectors = new Map(Object.entries(golden));
+
+test("each call is written as its golden bytes", () => {
+  for (const [name, call] of Object.entries(calls)) {
+    assert.equal(Buffer.from(encode(call)).toString("hex"), vectors.get(name), name);
+  }
+});
+
+test("each ask is read from its golden bytes", () => {
+  for (const [name, ask] of Object.entries(asks)) {
+    assert.deepEqual(decode(new Uint8Array(Buffer.from(vectors.get(name) ?? "", "hex"))), ask, name);
+  }
+  assert.equal(vectors.size, Object.keys(calls).length + Object.keys(asks).length);
+});
+
+test("bytes that end too early are an error, and so is an unknown ask", () => {
+  for (const vector of Object.values(asks).map((_, at) => [...vectors.values()][at] ?? "")) {
+    const whole = Buffer.from(vector, "hex");
+    for (let length = 0; length < whole.length; length++) {
+      try {
+        decode(whole.subarray(0, length));
+      } catch (error) {
+        assert.ok(error instanceof RangeError);
+      }
+    }
+  }
+  assert.throws(() => decode(new Uint8Array([99])), RangeError);
+});
