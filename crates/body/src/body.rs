@@ -95,8 +95,15 @@ pub enum In {
         /// The message.
         message: Verified<Message>,
     },
-    /// A peer without a ticket asks to join by an invite that has been replaced.
-    OldInvite(PeerId),
+    /// A request to join, with valid signatures, under the key of an invite that has been replaced.
+    OldInvite {
+        /// Author of the message.
+        from: PeerId,
+        /// Transport by which it arrived.
+        via: Via,
+        /// The request.
+        message: Verified<Message>,
+    },
     /// A peer sent bytes that are no message, or an invalid signature.
     Misbehaved(PeerId),
     /// The rendezvous became available or unavailable.
@@ -278,7 +285,9 @@ impl Body {
             In::Message { from, via, message } => {
                 self.input(now_us, Input::Message { from, via, message }, outs);
             }
-            In::OldInvite(peer) => self.input(now_us, Input::OldInvite(peer), outs),
+            In::OldInvite { from, via, message } => {
+                self.input(now_us, Input::OldInvite { from, via, message }, outs);
+            }
             In::Misbehaved(peer) => self.input(now_us, Input::Misbehaved(peer), outs),
             In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
             In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),

@@ -1,13 +1,13 @@
 //! Generations of the room's key. They decide the key that seals for each peer, and the uses of envelopes under a replaced key.
 //!
 //! When the host makes a new invite, members pass its key on, and envelopes are sealed with it from then on. Envelopes under
-//! a replaced key count for [`OLD_KEY_US`] more. After that they only let members in that were away meanwhile, which show
-//! their ticket.
+//! a replaced key count for [`OLD_KEY_US`] more, requests to join excepted: from the first moment they only let members in
+//! that show a ticket of the host.
 
 use std::collections::BTreeMap;
 
 use plenary_proto::PeerId;
-use plenary_proto::message::{Join, Message};
+use plenary_proto::message::Message;
 
 /// Time for which all envelopes under a replaced key count. A guess: the new key has passed all links by then.
 const OLD_KEY_US: u64 = 10_000_000;
@@ -19,7 +19,7 @@ const BEHIND_MAX: usize = 256;
 pub(crate) enum Counts {
     /// It counts.
     Yes,
-    /// Its author asks to join by a replaced invite.
+    /// Its author asks to join under a replaced key.
     OldInvite,
     /// It is too old.
     No,
@@ -67,9 +67,9 @@ impl Generations {
     pub(crate) fn judge(&self, generation: u16, message: &Message, now_us: u64) -> Counts {
         let fresh = self.renewed_us.is_some_and(|at| now_us.saturating_sub(at) < OLD_KEY_US);
         match message {
-            _ if generation == self.newest || fresh => Counts::Yes,
-            Message::Join(Join { ticket: Some(_), .. }) => Counts::Yes,
+            _ if generation == self.newest => Counts::Yes,
             Message::Join(_) => Counts::OldInvite,
+            _ if fresh => Counts::Yes,
             _ => Counts::No,
         }
     }

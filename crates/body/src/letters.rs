@@ -49,7 +49,6 @@ pub struct Letters {
 
 /// Result of reading bytes from another peer.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, for a moment")]
 pub enum Letter {
     /// A message with valid signatures.
     Message {
@@ -60,8 +59,15 @@ pub enum Letter {
         /// The message.
         message: Verified<Message>,
     },
-    /// A peer without a ticket asks to join by an invite that has been replaced.
-    OldInvite(PeerId),
+    /// A request to join, with valid signatures, under the key of an invite that has been replaced.
+    OldInvite {
+        /// The author.
+        from: PeerId,
+        /// Transport by which it came.
+        via: Via,
+        /// The request.
+        message: Verified<Message>,
+    },
     /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself.
     OtherVersion {
         /// The peer.
@@ -183,8 +189,12 @@ impl Letters {
                 match (message, counts) {
                     (Ok(Message::Relay(_)), _) => Letter::Bad(from), // an envelope in an envelope
                     (_, Counts::No) => Letter::Nothing,
-                    (_, Counts::OldInvite) => Letter::OldInvite(from),
-                    (message, _) => self.check(from, via, message, now_us, may_say),
+                    (message, counts) => match self.check(from, via, message, now_us, may_say) {
+                        Letter::Message { from, via, message } if counts == Counts::OldInvite => {
+                            Letter::OldInvite { from, via, message }
+                        }
+                        letter => letter,
+                    },
                 }
             }
             Err(SealError::Expired) => Letter::OtherClock,

@@ -105,7 +105,7 @@ fn span_of(me: &Keypair) -> Span {
 
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
-    let RoomKeys { root, host: me, secret, generation, door, removed } = keys.clone();
+    let RoomKeys { root, host: me, secret, generation, door, removed, reign } = keys.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -146,8 +146,10 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         lobby: host.lobby,
         members: host.members,
         removed,
+        reign,
     };
-    let keys = Some(keys);
+    // the next session begins above this one, and above a reign that is handed over without being begun
+    let keys = Some(RoomKeys { reign: reign.saturating_add(2), ..keys });
     open(Opening { me, invite, keys, key, host: Some(host), signal, rendezvous, span }, options).await
 }
 

@@ -15,10 +15,10 @@ use crate::{random_bytes, secret_file};
 
 /// First words of the files, with the version of their format.
 const IDENTITY_FILE: &str = "plenary identity 1 ";
-const ROOM_KEYS_FILE: &str = "plenary room keys 1 ";
-/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation, door.
-const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32;
-const ROOM_KEYS_VERSION: u8 = 1;
+const ROOM_KEYS_FILE: &str = "plenary room keys 2 ";
+/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation, door, reign.
+const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
+const ROOM_KEYS_VERSION: u8 = 2;
 
 /// Bytes or a file that are no identity or no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +109,10 @@ impl fmt::Debug for Identity {
 /// A host that restarts with them ([`HostOptions::keys`](crate::HostOptions::keys)) goes on with its room: the
 /// same root key and identity, so that members accept it, and the same secret and generation, so that invites
 /// that were given out stay good. Peers that it removed stay out.
+///
+/// Keep the keys that [`Room::room_keys`](crate::Room::room_keys) returns while the room is open, not those that opened it:
+/// a room that opens again with them goes by none of the statements of earlier sessions, which their guests may have
+/// kept. Such a room admits its first peers after 3 s, in which members that have stayed show themselves.
 #[derive(Clone)]
 pub struct RoomKeys {
     pub(crate) root: Keypair,
@@ -119,6 +123,8 @@ pub struct RoomKeys {
     pub(crate) door: Option<DoorSeed>,
     /// Peers that the host has removed, the last ones at the end.
     pub(crate) removed: Vec<PeerId>,
+    /// Number of the reign under which the room opens next.
+    pub(crate) reign: u32,
 }
 
 impl RoomKeys {
@@ -137,6 +143,7 @@ impl RoomKeys {
             generation: 0,
             door: None,
             removed: Vec::new(),
+            reign: 0,
         }
     }
 
@@ -154,6 +161,7 @@ impl RoomKeys {
         bytes.extend_from_slice(&self.secret.0);
         bytes.extend_from_slice(&self.generation.to_be_bytes());
         bytes.extend_from_slice(&self.door.as_ref().map_or([0; 32], |door| door.0));
+        bytes.extend_from_slice(&self.reign.to_be_bytes());
         self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
         bytes
     }
@@ -168,7 +176,8 @@ impl RoomKeys {
         let (host, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
         let (secret, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
         let (generation, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (door, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (door, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (reign, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
         let door = (*door != [0; 32]).then_some(DoorSeed(*door));
         let generation = u16::from_be_bytes(*generation);
         let (removed, rest) = removed.as_chunks::<32>();
@@ -177,7 +186,8 @@ impl RoomKeys {
         }
         let removed = removed.iter().map(|id| PeerId(*id)).collect();
         let [root, host] = [root, host].map(Keypair::from_seed);
-        Ok(RoomKeys { root, host, secret: RoomSecret(*secret), generation, door, removed })
+        let (secret, reign) = (RoomSecret(*secret), u32::from_be_bytes(*reign));
+        Ok(RoomKeys { root, host, secret, generation, door, removed, reign })
     }
 
     /// Reads keys from a file; `None` without the file.
@@ -264,12 +274,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         assert!(RoomKeys::load(&file).unwrap().is_none());
-        let keys = RoomKeys { generation: 513, ..RoomKeys::generate() };
+        let keys = RoomKeys { generation: 513, reign: 70_000, ..RoomKeys::generate() };
         keys.save(&file).unwrap();
         keys.save(&file).unwrap(); // in place of the first
         let read = RoomKeys::load(&file).unwrap().unwrap();
         assert_eq!(*read.to_bytes(), *keys.to_bytes());
-        assert_eq!((read.host(), read.root.id(), read.generation), (keys.host(), keys.root.id(), 513));
+        assert_eq!((read.host(), read.root.id()), (keys.host(), keys.root.id()));
+        assert_eq!((read.generation, read.reign), (513, 70_000));
         let bytes = keys.to_bytes();
         for len in 0..bytes.len() {
             assert!(RoomKeys::from_bytes(&bytes[..len]).is_err(), "{len} bytes");

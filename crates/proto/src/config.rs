@@ -66,4 +66,7 @@ pub struct HostConfig {
     pub members: Vec<PeerId>,
     /// Peers that were removed before the host restarted.
     pub removed: Vec<PeerId>,
+    /// Number of the reign under which the room opens; 0 for a new room. A number above all of earlier sessions takes the
+    /// force from everything that was signed then.
+    pub reign: u32,
 }

@@ -2,13 +2,14 @@
 //!
 //! A peer enters it when the host admits it, and reports its position in the tree from then on. Nobody but the host holds
 //! it; a later host gets the reports anew. The first [`DIRECTORY_MAX`] peers stand in full; of a larger room it is an even
-//! sample, drawn by the hash of the ids. The number of viewers is counted exactly by the mixers.
+//! sample, drawn by a hash of the ids that only this host can compute. The number of viewers is counted exactly by the mixers.
 
 use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, Text};
 use crate::id::PeerId;
 use crate::message::NAME_LEN_MAX;
+use crate::seal::Keypair;
 use crate::time::{SECOND, Time};
 
 /// Maximum peers of a directory.
@@ -37,14 +38,21 @@ pub struct DirectoryEntry {
 pub(crate) struct Directory {
     entries: BTreeMap<PeerId, DirectoryEntry>,
     look_at: Option<Time>,
-}
-
-/// Returns a peer's rank in the sample: the lower, the sooner it belongs to it.
-fn sample_rank(peer: &PeerId) -> [u8; 32] {
-    *blake3::hash(&peer.0).as_bytes()
+    /// Secret of this host: without it nobody can make ids that belong to the sample.
+    salt: [u8; 32],
 }
 
 impl Directory {
+    pub(crate) fn new(host: &Keypair) -> Directory {
+        let salt = blake3::derive_key("plenary 1 sample of the directory", &*host.seed());
+        Directory { salt, ..Directory::default() }
+    }
+
+    /// Returns a peer's rank in the sample: the lower, the sooner it belongs to it.
+    fn sample_rank(&self, peer: &PeerId) -> [u8; 32] {
+        *blake3::keyed_hash(&self.salt, &peer.0).as_bytes()
+    }
+
     /// Records a peer that the host admits.
     pub(crate) fn joined(&mut self, now: Time, peer: PeerId, name: &Text<NAME_LEN_MAX>) {
         if let Some(entry) = self.entry(now, peer) {
@@ -69,8 +77,8 @@ impl Directory {
     fn entry(&mut self, now: Time, peer: PeerId) -> Option<&mut DirectoryEntry> {
         if !self.entries.contains_key(&peer) {
             if self.entries.len() >= DIRECTORY_MAX {
-                let last = self.entries.keys().max_by_key(|other| sample_rank(other)).copied()?;
-                if sample_rank(&last) <= sample_rank(&peer) {
+                let last = self.entries.keys().max_by_key(|other| self.sample_rank(other)).copied()?;
+                if self.sample_rank(&last) <= self.sample_rank(&peer) {
                     return None;
                 }
                 self.entries.remove(&last);

@@ -20,8 +20,8 @@ use crate::io::Event;
 use crate::lobby::Lobby;
 use crate::message::{
     Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat,
-    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster,
-    Successor, TITLE_LEN_MAX, first_epoch, reign_of,
+    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Reign, Reigns, Roster,
+    SignedRoster, Successor, TITLE_LEN_MAX, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -50,6 +50,10 @@ const MEMBERS_MAX: usize = DIRECTORY_MAX;
 const VOTES_AFTER_US: u64 = 300 * SECOND;
 /// Maximum peers that the host has named as voters.
 const NAMED_MAX: usize = ROSTER_MAX;
+/// Time for which a host that opens its room again waits for the rosters of members that have stayed, and admits nobody:
+/// newcomers would follow a replayed roster of an earlier session. A guess: members contact a host that may have restarted
+/// within a second.
+const REOPEN_US: u64 = 3 * SECOND;
 /// Interval at which the host takes its room back: numbers of reigns are limited. A guess.
 const RECLAIM_EACH_US: u64 = 30 * SECOND;
 /// Time for which the host remembers that most of its stage was away: a cut-off host's stage may
@@ -61,9 +65,11 @@ const CONFIRM_AGAIN_US: u64 = 35 * SECOND;
 /// `Join`s of one peer that are answered. Each may cost an answer of kilobytes, a signature, or a question to the
 /// application. The burst is a guess: a repetition, and a change of mind.
 const JOINS_EACH: Rate = Rate { per_s: 1, burst: 3 };
-/// `Join`s of all peers off stage that are answered: as many per second as a stand-in answers. The burst is a guess:
-/// more than the flash crowd of 300 that comes when a room opens.
-const JOINS: Rate = Rate { per_s: 32, burst: JOINERS_MAX as u64 };
+/// `Join`s of all newcomers that are answered, and those of all peers off stage that show a ticket. An answer takes about
+/// 150 µs, and has a kilobyte or more. The burst is a flash crowd: with 512 at once and 32 per second, half of 5,000 viewers
+/// that came together waited for more than 20 s (flash-5k).
+const JOINS: Rate = Rate { per_s: 256, burst: 8192 };
+const RENEWALS: Rate = Rate { per_s: 256, burst: 1024 };
 /// Maximum number of joiners that are counted one by one; beyond it those that asked least often are forgotten.
 const JOINERS_MAX: usize = 512;
 
@@ -112,14 +118,20 @@ pub(crate) struct Host {
     /// When each peer on stage came.
     since: BTreeMap<PeerId, Time>,
     reclaimed_at: Option<Time>,
+    /// Minimum number of this host's reign, and when that reign begins at the latest; `None` once it has begun.
+    reign_min: u32,
+    reopens_at: Option<Time>,
+    /// While the room opens again: the newest roster of an earlier session by this host or the root key.
+    before: Option<Signed<Roster>>,
     /// Last time at which most stage peers were away.
     cut_off_at: Option<Time>,
     /// The host from which this one took the room back, and the number of its reign, if the stage chose it while
     /// this one was cut off: outcomes under that host's rosters may count.
     rival: Option<(PeerId, u32)>,
     confirm_at: Option<Time>,
-    /// `Join`s of peers off stage that may still be answered: of all, and of each.
+    /// `Join`s of peers off stage that may still be answered: of newcomers, of members, and of each.
     joins: Bucket,
+    renewals: Bucket,
     joins_each: Buckets<JOINERS_MAX>,
     /// The same for each peer on stage, which strangers can't use up.
     joins_on_stage: Buckets<ROSTER_MAX>,
@@ -147,8 +159,14 @@ impl Host {
             },
         };
         let members = config.members.into_iter().take(MEMBERS_MAX).collect();
-        let mut host =
-            Host { mixers: config.mixers, members, ..Host::new(view, config.root, Reigns::default(), rules) };
+        let reign_min = config.reign.min(REIGN_NUMBER_MAX);
+        let mut host = Host {
+            mixers: config.mixers,
+            members,
+            reign_min,
+            reopens_at: (reign_min > 0).then_some(view.now + REOPEN_US),
+            ..Host::new(view, config.root, Reigns::default(), rules)
+        };
         host.enter(view.now, view.me, join);
         host.flush(view);
         host
@@ -210,17 +228,21 @@ impl Host {
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
-            directory: Directory::default(),
+            directory: Directory::new(view.keys),
             complaints: Complaints::default(),
             lobby: Lobby::default(),
             members: BTreeSet::new(),
             named: BTreeSet::new(),
             since: BTreeMap::new(),
             reclaimed_at: None,
+            reign_min: 0,
+            reopens_at: None,
+            before: None,
             cut_off_at: None,
             rival: None,
             confirm_at: None,
             joins: Bucket::new(JOINS, view.now),
+            renewals: Bucket::new(RENEWALS, view.now),
             joins_each: Buckets::new(JOINS_EACH),
             joins_on_stage: Buckets::new(JOINS_EACH),
         }
@@ -248,36 +270,84 @@ impl Host {
     /// Takes the room back from a host that a majority chose: signs the next roster under a reign that the root key
     /// begins. A host that has begun anew takes over the peers of the last roster that it signed itself.
     pub(crate) fn reclaim(&mut self, view: &mut View<'_>, rival: &ProvenRoster) {
-        let number = reign_of(rival.epoch).max(self.reigns.number()) + 1;
+        let number = (reign_of(rival.epoch).max(self.reigns.number()) + 1).max(self.reign_min);
         let soon = self.reclaimed_at.is_some_and(|at| view.now.since(at) < RECLAIM_EACH_US);
-        let root = view.config.host.as_ref().map(|config| config.root.clone());
+        let root = view.config.host.as_ref().map(|config| config.root.id());
         let Some(root) = root.filter(|_| !soon && number <= REIGN_NUMBER_MAX) else { return };
+        self.keep_out(&rival.body.access);
         let known = self.signed.as_ref().map_or(0, |signed| signed.epoch);
-        let before = rival.reigns.0.iter().filter_map(|reign| match reign {
-            Reign::Chosen { under, .. } => Some(under),
-            Reign::Named { .. } => None,
-        });
-        let own =
-            |roster: &&Signed<Roster>| [root.id(), view.me].contains(&roster.sender) && roster.epoch > known;
-        let before = before.chain([&rival.signed]).filter(own).max_by_key(|roster| roster.epoch);
+        let before = newest_by(rival, [root, view.me]).filter(|roster| roster.epoch > known).cloned();
+        self.take_over(view.now, before.as_ref());
+        self.reclaimed_at = Some(view.now);
+        self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
+        self.begin_reign(view, number);
+    }
+
+    /// Keeps a roster that arrives while the room opens again, if it is the newest so far by this host or the root key.
+    /// Returns false if the room is open.
+    pub(crate) fn keep_while_opening(&mut self, view: &View<'_>, roster: &ProvenRoster) -> bool {
+        let root = view.config.root;
+        if let Some(newest) = newest_by(roster, [root, view.me]).filter(|_| self.reopens_at.is_some())
+            && self.before.as_ref().is_none_or(|before| before.epoch < newest.epoch)
+        {
+            self.before = Some(newest.clone());
+        }
+        self.reopens_at.is_some()
+    }
+
+    /// Opens the room again, under a new reign, with the stage of the newest roster of members that have stayed.
+    fn reopen(&mut self, view: &mut View<'_>) {
+        if let Some(before) = self.before.take() {
+            self.keep_out(&before.body.access);
+            let Roster { audience, program, k, k1, mixers, stage_open, layout, .. } = before.body.clone();
+            let Rules { expires_unix_s, title, access, .. } = self.rules.clone();
+            self.rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+            (self.mixers, self.audience, self.audience_seen) = (mixers, audience, view.now);
+            self.take_over(view.now, Some(&before));
+        }
+        self.begin_reign(view, self.reign_min);
+    }
+
+    /// Takes the peers of an earlier roster over, less removed ones.
+    fn take_over(&mut self, now: Time, before: Option<&Signed<Roster>>) {
         for entry in before.into_iter().flat_map(|before| before.body.entries.iter()) {
             let is_new = self.entries.iter().all(|known| known.peer != entry.peer);
-            if is_new && self.entries.len() < ROSTER_MAX {
+            let is_removed = self.rules.access.removed.contains(&entry.peer);
+            if is_new && !is_removed && self.entries.len() < ROSTER_MAX {
                 self.entries.push(entry.clone());
-                self.heard.insert(entry.peer, view.now);
-                self.since.insert(entry.peer, view.now);
+                self.heard.insert(entry.peer, now);
+                self.since.insert(entry.peer, now);
                 let index = if entry.speaks { entry.index.saturating_add(1) } else { 0 };
                 self.speakers_seen = self.speakers_seen.max(index);
             }
         }
-        self.reclaimed_at = Some(view.now);
-        self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
-        self.confirm_at = Some(view.now + CONFIRM_AGAIN_US);
-        self.reigns =
-            Reigns(List::truncated([Reign::Named { named: successor(view, &root, known, number, view.me) }]));
+    }
+
+    /// Signs the next roster under a reign that the root key begins.
+    fn begin_reign(&mut self, view: &mut View<'_>, number: u32) {
+        self.reopens_at = None;
+        let Some(root) = view.config.host.as_ref().map(|config| config.root.clone()) else { return };
+        let known = self.signed.as_ref().map_or(0, |signed| signed.epoch);
+        let named = successor(view, &root, known, number, view.me);
+        self.reigns = Reigns(List::truncated([Reign::Named { named }]));
         self.key = view.keys.clone();
+        self.confirm_at = Some(view.now + CONFIRM_AGAIN_US);
         self.flush(view);
         self.confirm(view);
+    }
+
+    /// Removes the peers that another roster of this room has removed, and stays as closed to newcomers as that one.
+    fn keep_out(&mut self, other: &Access) {
+        let access = &mut self.rules.access;
+        for peer in &other.removed {
+            if !access.removed.contains(peer) && access.removed.len() < REMOVED_MAX {
+                let _ = access.removed.push(*peer);
+            }
+        }
+        access.locked |= other.locked;
+        access.lobby |= other.lobby;
+        let removed = access.removed.clone();
+        self.entries.retain(|entry| !removed.contains(&entry.peer));
     }
 
     /// Hands the room over to a peer on stage, on the application's command: that peer signs the next roster.
@@ -449,8 +519,15 @@ impl Host {
         }
         let Roster { entries, audience, program, k, k1, mixers, stage_open, layout, title, access, .. } =
             newest.body.clone();
-        let expires_unix_s = self.rules.expires_unix_s;
+        let Rules { expires_unix_s, title: own_title, access: own_access, .. } = self.rules.clone();
+        let title = if own_title.is_empty() { title } else { own_title };
+        // the keys with which the host came back are those of the newest invite
+        let access = match own_access.generation >= access.generation {
+            true => Access { generation: own_access.generation, key_hash: own_access.key_hash, ..access },
+            false => access,
+        };
         self.rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+        self.keep_out(&own_access);
         (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, view.now);
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
         self.speakers_seen = self.speakers_seen.max(seen.max().unwrap_or(0));
@@ -636,6 +713,9 @@ impl Host {
         if self.flush_at.is_some_and(|at| at <= view.now) {
             self.flush(view);
         }
+        if self.reopens_at.is_some_and(|at| at <= view.now) {
+            self.reopen(view);
+        }
         if self.confirm_at.take_if(|at| *at <= view.now).is_some() {
             self.confirm(view);
         }
@@ -659,10 +739,20 @@ impl Host {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let own = [self.flush_at, Some(self.look_at), self.confirm_at];
+        let own = [self.flush_at, Some(self.look_at), self.confirm_at, self.reopens_at];
         let times = own.into_iter().chain([self.floor.next_timeout(), self.directory.next_timeout()]);
         times.flatten().min()
     }
+}
+
+/// Returns the newest of the rosters in a proof, the proven one included, that one of these keys has signed.
+fn newest_by(roster: &ProvenRoster, signers: [PeerId; 2]) -> Option<&Signed<Roster>> {
+    let before = roster.reigns.0.iter().filter_map(|reign| match reign {
+        Reign::Chosen { under, .. } => Some(under),
+        Reign::Named { .. } => None,
+    });
+    let own = before.chain([&roster.signed]).filter(|roster| signers.contains(&roster.sender));
+    own.max_by_key(|roster| roster.epoch)
 }
 
 /// Signs the appointment of a host under the reign of that number.

@@ -118,8 +118,15 @@ pub enum Input {
         /// The message.
         message: Verified<Message>,
     },
-    /// A peer that is no member asks to join by an invite that has been replaced.
-    OldInvite(PeerId),
+    /// A request to join under the key of an invite that has been replaced: it counts for members only.
+    OldInvite {
+        /// Author of the message.
+        from: PeerId,
+        /// Transport by which it arrived.
+        via: Via,
+        /// The request, with verified signatures.
+        message: Verified<Message>,
+    },
     /// The rendezvous does not know that peer; `None`: it knows no host.
     Undeliverable(Option<PeerId>),
     /// Parameters of this end of a link, as requested by [`Output::Offer`] or [`Output::Answer`].

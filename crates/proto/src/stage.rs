@@ -225,6 +225,14 @@ impl Stage {
             || self.kept.values().any(|roster| roster.body.entries.iter().any(|entry| entry.peer == *peer))
     }
 
+    /// Returns whether a peer is the host, or was by the reigns of the last few rosters.
+    pub(crate) fn has_hosted(&self, peer: &PeerId) -> bool {
+        let mut rosters = self.signed().into_iter().chain(self.kept.values());
+        rosters.any(|roster| {
+            roster.body.host == *peer || roster.reigns.0.iter().any(|reign| reign.involves(peer))
+        })
+    }
+
     /// Returns the roster of that epoch, if it is among the last few.
     pub(crate) fn at(&self, epoch: u32) -> Option<&SignedRoster> {
         self.kept.get(&epoch)

@@ -5,9 +5,9 @@
 //!
 //! - Half-way to the watchdog's limit, the watching peer asks all linked peers on stage how long ago they
 //!   heard the mixer (`HearWanted`).
-//! - At the limit, if the others have had time to answer and none has heard the mixer for 350 ms, the
-//!   watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes on with
-//!   one mixer fewer.
+//! - At the limit, if the others have had time to answer and most of those that did haven't heard the mixer for
+//!   350 ms, the watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes
+//!   on with one mixer fewer. Where a voter has answered, only voters' answers count: ids cost nothing.
 //! - A mixer that leaves requests a failover itself (`FailoverWanted`). Its signature is in the failover.
 //! - A mixer that the host has removed is succeeded at once, and may not deny it.
 //! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
@@ -24,7 +24,7 @@ use crate::stage::Mode;
 use crate::time::{MS, Time};
 use crate::view::View;
 
-/// If any peer has heard the mixer within this time, no failover is declared: equal to
+/// If at least half of the answering peers have heard the mixer within this time, no failover is declared: equal to
 /// [`MIXER_SILENT_US`](crate::watchdog::MIXER_SILENT_US).
 const HEARD_US: u64 = 350 * MS;
 /// Interval at which the question is repeated while the mixer is suspected.
@@ -41,8 +41,8 @@ const LATE_US: u64 = 50 * MS;
 #[derive(Debug, Default)]
 struct Watched {
     silent: bool,
-    /// The latest time at which any answering peer has heard the mixer.
-    heard_at: Option<Time>,
+    /// When each answering peer has last heard the mixer, and whether that peer votes.
+    heard: BTreeMap<PeerId, (Time, bool)>,
     asking: Option<Asking>,
 }
 
@@ -57,7 +57,17 @@ impl Watched {
     /// Returns when no answer stands against a failover any more; `None` before the stage was asked.
     fn unheard_at(&self) -> Option<Time> {
         let answered_at = self.asking.as_ref()?.since + ANSWER_US;
-        Some(self.heard_at.map_or(answered_at, |at| answered_at.max(at + HEARD_US)))
+        Some(self.heard_at().map_or(answered_at, |at| answered_at.max(at + HEARD_US)))
+    }
+
+    /// Returns the time since which at least half of the answering peers have heard the mixer. One peer that lies, or
+    /// that alone still hears it, decides nothing among three.
+    fn heard_at(&self) -> Option<Time> {
+        let any_votes = self.heard.values().any(|(_, votes)| *votes);
+        let counted = self.heard.values().filter(|(_, votes)| *votes || !any_votes);
+        let mut times: Vec<Time> = counted.map(|(at, _)| *at).collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        times.get(times.len().saturating_sub(1) / 2).copied()
     }
 
     /// Returns whether the stage is to be asked now. If that is overdue, this machine has stalled and all
@@ -122,11 +132,11 @@ impl Succession {
     /// Handles an answer of a peer on stage: how long the mixer has been silent there.
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, silent_us: Option<u32>) {
         let watched = self.watched.get_mut(&mixer).filter(|watched| watched.asking.is_some());
-        if let (Some(silent_us), Some(watched)) = (silent_us, watched)
-            && view.stage.contains(&from)
-        {
-            let heard_at = Time(view.now.0.saturating_sub(silent_us.into()));
-            watched.heard_at = watched.heard_at.max(Some(heard_at));
+        if let (Some(watched), Some(entry)) = (watched, view.stage.entry(&from)) {
+            // a peer that has never heard the mixer answers without a time
+            let at = Time(silent_us.map_or(0, |silent_us| view.now.0.saturating_sub(silent_us.into())));
+            let (known, votes) = watched.heard.entry(from).or_insert((at, entry.votes));
+            (*known, *votes) = ((*known).max(at), entry.votes);
         }
     }
 

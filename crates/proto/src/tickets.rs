@@ -3,7 +3,8 @@
 //! The host, or a peer on stage in its stead, gives each peer that it admits a signed ticket, and renews it. A peer shows
 //! its ticket on each new link and with each request for a place in the tree. A linked peer without one is told nothing and
 //! fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need no ticket: the roster names them. A
-//! peer that the host has removed has no valid ticket any more.
+//! peer that the host has removed has no valid ticket any more. A ticket that a peer on stage has signed in the host's stead
+//! is valid only while the room is open to newcomers: not locked, without a lobby, and before its invite expires.
 
 use std::collections::BTreeMap;
 
@@ -158,6 +159,12 @@ pub(crate) fn is_removed(stage: &Stage, mandate: &Mandate, peer: &PeerId) -> boo
     stage.has_removed(peer) && !mandate.mutated.is(Mutation::KeepsTheRemoved)
 }
 
+/// Returns whether a joiner shows a valid ticket of its own, signed by the host or a former host.
+pub(crate) fn has_ticket_of_host(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool {
+    has_ticket(view, joiner, join)
+        && join.ticket.as_ref().is_some_and(|ticket| view.stage.has_hosted(&ticket.sender))
+}
+
 /// Returns whether a joiner shows a valid ticket of its own.
 pub(crate) fn has_ticket(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool {
     is_own(view, joiner, join.ticket.as_ref())
@@ -171,10 +178,18 @@ pub(crate) fn is_own(view: &View<'_>, peer: &PeerId, ticket: Option<&Signed<Tick
 
 /// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
 fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
-    let admits =
-        view.stage.was_on_stage(&ticket.sender) && !is_removed(view.stage, view.mandate, &ticket.sender);
+    let signer = &ticket.sender;
+    let may_admit = view.stage.has_hosted(signer) || (is_open(view) && view.stage.was_on_stage(signer));
+    let admits = may_admit && !is_removed(view.stage, view.mandate, signer);
     // a signer with a clock that is ahead can't make its tickets last longer
     let left_s = ticket.expires_unix_s.checked_sub(view.unix_s())?.min(STATEMENT_LIFE_S);
     (admits && left_s > 0 && !is_removed(view.stage, view.mandate, &ticket.body.peer))
         .then(|| view.now + left_s * SECOND)
+}
+
+/// Returns whether the room takes newcomers without the host.
+fn is_open(view: &View<'_>) -> bool {
+    let Some(roster) = view.stage.roster() else { return false };
+    let expired = roster.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
+    !expired && !roster.access.locked && !roster.access.lobby
 }

@@ -9,7 +9,7 @@ use crate::samples::{NOW, key, room, ticket};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Invite, RoomSecret, Signed};
-use plenary_proto::{Command, Event, HostConfig, Input, Output, RoomConfig};
+use plenary_proto::{Command, Event, HostConfig, Input, Output, RoomConfig, Via};
 
 /// A host, key 2, that neither mixes nor views.
 fn host_with(change: impl FnOnce(&mut HostConfig)) -> Brain {
@@ -168,9 +168,12 @@ fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on_and_leaves() {
 
 #[test]
 fn a_joiner_by_a_replaced_invite_is_refused_by_the_host_only() {
-    let outputs = host().give(Input::OldInvite(key(5).id()));
-    assert_eq!(answer(&outputs, 5), Answer::Refused(Refusal::OldInvite));
-    assert_eq!(answer(&Viewer::relay().give(Input::OldInvite(key(5).id())), 5), Answer::Nothing);
+    let asks = || {
+        let message = join(None).verify(&room(), &key(1).id(), NOW).unwrap();
+        Input::OldInvite { from: key(5).id(), via: Via::Signal, message }
+    };
+    assert_eq!(answer(&host().give(asks()), 5), Answer::Refused(Refusal::OldInvite));
+    assert_eq!(answer(&Viewer::relay().give(asks()), 5), Answer::Nothing);
 }
 
 /// Links a peer that shows no ticket.

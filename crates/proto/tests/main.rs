@@ -12,6 +12,7 @@ mod measuring;
 mod message;
 mod mixing;
 mod near;
+mod newcomers;
 mod parents;
 mod places;
 mod prevote;

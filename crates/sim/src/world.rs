@@ -517,6 +517,7 @@ impl World {
             lobby: false,
             members: Vec::new(),
             removed: Vec::new(),
+            reign: 0,
         });
         let config = RoomConfig {
             room: self.room,

@@ -1,8 +1,10 @@
-//! Standbys that take the mixer's place as if it had asked for that.
+//! Standbys that take the mixer's place as if it had asked for that, and peers on stage that deny its death.
 
-use plenary_proto::PeerId;
+use plenary_proto::message::Message;
 use plenary_proto::time::MS;
+use plenary_proto::{PeerId, Time};
 use plenary_sim::attackers::usurpers;
+use plenary_sim::deviation::{Deviation, Saying};
 use plenary_sim::{MediaModel, World};
 
 use crate::support::{plan, run_on, seeds};
@@ -77,5 +79,55 @@ fn in_a_room_that_believes_a_standby_s_word_it_takes_the_mixer_s_place() {
         assert_eq!(world.mixers(), [standby], "seed {seed}");
         let away = unfaithful(&world, mixer, standby).len();
         assert!(away > 20, "seed {seed}: {away} peers follow it");
+    }
+}
+
+/// Says all the time that it hears these mixers.
+#[derive(Debug)]
+struct Vouches {
+    mixers: Vec<PeerId>,
+    next: Time,
+}
+
+impl Deviation for Vouches {
+    fn says(&mut self, now: Time, linked: &[PeerId]) -> Vec<Saying> {
+        if now < self.next {
+            return Vec::new();
+        }
+        self.next = now + 100 * MS;
+        let heard = |mixer: &PeerId| Message::Heard { mixer: *mixer, silent_us: Some(0) };
+        let to_each = |peer: &PeerId| {
+            let peer = *peer;
+            self.mixers
+                .iter()
+                .map(heard)
+                .map(move |message| Saying::Control(peer, message))
+                .collect::<Vec<_>>()
+        };
+        linked.iter().flat_map(to_each).collect()
+    }
+}
+
+#[test]
+fn a_peer_on_stage_that_claims_to_hear_a_dead_mixer_delays_no_failover() {
+    for seed in seeds(SEEDS) {
+        let mut world = room(seed, |_| ());
+        let mixer = world.mixers()[0];
+        let standby = world.snapshot(mixer).standbys.first().copied();
+        let stage: Vec<PeerId> = (0..7).map(|at| world.planned(at)).collect();
+        if stage[0] == mixer {
+            continue; // the host's death is another matter
+        }
+        let liar = stage[1..].iter().find(|peer| **peer != mixer && Some(**peer) != standby).copied();
+        let liar = liar.expect("a third peer");
+        world.deviate(liar, Box::new(Vouches { mixers: vec![mixer], next: Time(0) }));
+        world.run_for(1_000 * MS);
+        let since = world.now();
+        world.kill(mixer);
+        world.run_for(5_000 * MS);
+        for viewer in world.viewers() {
+            let gap_us = world.longest_gap_us(viewer, since);
+            assert!(gap_us <= 1_000 * MS, "seed {seed}: {viewer:?} has no picture for {gap_us} us");
+        }
     }
 }

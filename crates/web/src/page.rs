@@ -385,7 +385,9 @@ impl Joined {
     fn take_letter(&mut self, now_us: u64, letter: Letter) {
         match letter {
             Letter::Message { from, via, message } => self.input(now_us, In::Message { from, via, message }),
-            Letter::OldInvite(from) => self.input(now_us, In::OldInvite(from)),
+            Letter::OldInvite { from, via, message } => {
+                self.input(now_us, In::OldInvite { from, via, message });
+            }
             Letter::OtherVersion { from, version, is_notice } => {
                 self.other_version(now_us, from, version, is_notice);
             }

@@ -44,7 +44,7 @@ fn open(letters: &mut Letters, sealed: &[u8], now_us: u64) -> Letter {
 fn author(letter: Letter) -> Option<(PeerId, Message)> {
     match letter {
         Letter::Message { from, message, .. } => Some((from, (*message).clone())),
-        Letter::Nothing | Letter::OtherClock | Letter::OldInvite(_) | Letter::OtherVersion { .. } => None,
+        Letter::Nothing | Letter::OtherClock | Letter::OldInvite { .. } | Letter::OtherVersion { .. } => None,
         Letter::Bad(from) => panic!("{from:?} is blamed"),
     }
 }
@@ -295,28 +295,31 @@ fn letters_with(me: u8, room: &RoomKey) -> Letters {
 const SECOND: u64 = 1_000_000;
 
 #[test]
-fn a_replaced_key_counts_for_ten_seconds_and_then_only_to_ask_to_join() {
+fn a_replaced_key_counts_for_ten_seconds_but_requests_to_join_are_told_apart_at_once() {
     let [first, second] = two_generations();
     let (mut host, mut late) = (letters_with(3, &first), letters_with(2, &first));
     host.set_key(&second.for_member(), NOW_US);
     let to_host = Some(key(3).id());
     let sealed = late.seal(to_host, &Message::Leave, NOW_US, nonce(1)).unwrap();
     assert_eq!(author(open(&mut host, &sealed, NOW_US)), Some((key(2).id(), Message::Leave)));
+    let ticket =
+        Signed::new(&key(2), &first.room(), 1, 1, NOW_US / SECOND + 600, Ticket { peer: key(2).id() });
+    let shown = match join() {
+        Message::Join(asked) => Message::Join(Join { ticket: Some(ticket), ..asked }),
+        other => other,
+    };
     let later_us = NOW_US + 11 * SECOND;
-    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(2)).unwrap();
+    for (number, (message, at_us)) in (2..).zip([(join(), NOW_US), (join(), later_us), (shown, later_us)]) {
+        let sealed = late.seal(to_host, &message, at_us, nonce(number)).unwrap();
+        let letter = open(&mut host, &sealed, at_us);
+        let Letter::OldInvite { from, message: asked, .. } = letter else { panic!("{letter:?}") };
+        assert_eq!((from, asked.into_inner()), (key(2).id(), message));
+    }
+    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(5)).unwrap();
     assert!(matches!(open(&mut host, &sealed, later_us), Letter::Nothing));
-    let sealed = late.seal(to_host, &join(), later_us, nonce(3)).unwrap();
-    assert!(matches!(open(&mut host, &sealed, later_us), Letter::OldInvite(peer) if peer == key(2).id()));
-    let expires_unix_s = later_us / SECOND + 600;
-    let ticket = Ticket { peer: key(2).id() };
-    let ticket = Signed::new(&key(3), &first.room(), 1, 1, expires_unix_s, ticket);
-    let Message::Join(asked) = join() else { unreachable!() };
-    let member = Message::Join(Join { ticket: Some(ticket), ..asked });
-    let sealed = late.seal(to_host, &member, later_us, nonce(4)).unwrap();
-    assert_eq!(author(open(&mut host, &sealed, later_us)), Some((key(2).id(), member)));
 
     // the answer can be read by a peer that has the old key only
-    let answer = host.seal(Some(key(2).id()), &Message::Leave, later_us, nonce(5)).unwrap();
+    let answer = host.seal(Some(key(2).id()), &Message::Leave, later_us, nonce(8)).unwrap();
     let letter = late.open(key(3).id(), &answer, later_us, |_, _, _| true);
     assert_eq!(author(letter), Some((key(3).id(), Message::Leave)));
     // and once it has the new one, it gets that

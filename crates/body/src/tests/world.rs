@@ -281,7 +281,7 @@ impl World {
         match letter {
             Letter::Message { from, via, message } => self.input(peer, In::Message { from, via, message }),
             Letter::Nothing => {}
-            Letter::Bad(_) | Letter::OldInvite(_) | Letter::OtherVersion { .. } | Letter::OtherClock => {
+            Letter::Bad(_) | Letter::OldInvite { .. } | Letter::OtherVersion { .. } | Letter::OtherClock => {
                 panic!("{letter:?}")
             }
         }
@@ -355,6 +355,7 @@ impl Peer {
             lobby: false,
             members: Vec::new(),
             removed: Vec::new(),
+            reign: 0,
         };
         let config = RoomConfig {
             room,

@@ -468,7 +468,7 @@ impl Driver {
     fn take_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Message { from, via, message } => self.input(In::Message { from, via, message }),
-            Letter::OldInvite(from) => self.input(In::OldInvite(from)),
+            Letter::OldInvite { from, via, message } => self.input(In::OldInvite { from, via, message }),
             Letter::OtherVersion { from, version, is_notice } => self.other_version(from, version, is_notice),
             Letter::OtherClock => self.emit(RoomEvent::OtherClock),
             Letter::Bad(from) => self.input(In::Misbehaved(from)),

@@ -8,7 +8,7 @@ use crate::io::Event;
 use crate::lobby;
 use crate::message::{Access, Join, Message, REMOVED_MAX, Refusal, SignedRefusal};
 use crate::seal::Signed;
-use crate::tickets::has_ticket;
+use crate::tickets::{has_ticket, has_ticket_of_host};
 use crate::time::Time;
 use crate::view::View;
 
@@ -17,12 +17,20 @@ impl Host {
     /// answer: a joiner repeats its request.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
         let is_on_stage = self.entries.iter().any(|entry| entry.peer == from);
-        let is_in_time = if is_on_stage {
-            self.joins_on_stage.take(view.now, from, 1)
-        } else {
-            self.joins_each.take(view.now, from, 1) && self.joins.take(view.now, 1)
+        // made-up ids use up the answers to newcomers, not those to members
+        let all = if has_ticket(view, &from, join) { &mut self.renewals } else { &mut self.joins };
+        let is_in_time = match is_on_stage {
+            true => self.joins_on_stage.take(view.now, from, 1),
+            false => self.joins_each.take(view.now, from, 1) && all.take(view.now, 1),
         };
         if !is_in_time {
+            return;
+        }
+        if self.reopens_at.is_some() && from != view.me {
+            // a member that has stayed answers an older roster with its own
+            if let Some(roster) = self.signed.clone() {
+                view.out.send(from, Message::Roster(roster));
+            }
             return;
         }
         let is_member = self.is_member(view, &from, join);
@@ -54,12 +62,12 @@ impl Host {
         view.out.send(from, Message::Refuse(Box::new(refusal)));
     }
 
-    /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket.
+    /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket of a host.
     pub(super) fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
         *from == view.me
             || self.entries.iter().any(|entry| entry.peer == *from)
             || self.directory.get(from).is_some()
-            || has_ticket(view, from, join)
+            || has_ticket_of_host(view, from, join)
     }
 
     /// Returns whether a joiner may come in; false while it waits in the lobby.

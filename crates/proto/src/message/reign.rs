@@ -105,6 +105,15 @@ impl Reign {
         }
     }
 
+    /// Whether a peer is the host of the reign, or was the host before it.
+    pub(crate) fn involves(&self, peer: &PeerId) -> bool {
+        let before = match self {
+            Reign::Chosen { under, .. } => under.body.host,
+            Reign::Named { named } => named.sender,
+        };
+        self.host() == *peer || before == *peer
+    }
+
     /// Whether the root key named the host.
     pub fn is_by(&self, root: &PeerId) -> bool {
         matches!(self, Reign::Named { named } if named.sender == *root)

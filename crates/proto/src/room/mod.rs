@@ -31,12 +31,12 @@ use crate::outbox::{Item, Note, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
 use crate::route::Router;
-use crate::seal::{Keypair, Signed};
+use crate::seal::{Keypair, Signed, Verified};
 use crate::solo::Solo;
 use crate::stage::{Mode, Stage};
 use crate::streams::{Relations, Streams};
 use crate::succession::Succession;
-use crate::tickets::Tickets;
+use crate::tickets::{Tickets, has_ticket_of_host};
 use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
 use crate::uplink::Uplink;
@@ -213,6 +213,17 @@ impl RoomState {
         room
     }
 
+    /// Handles a message with verified signatures, if its author may say such a thing.
+    fn arrived(&mut self, from: PeerId, via: &Via, message: Verified<Message>) {
+        if self.may_say(&from, via, &message) {
+            if let Via::Mesh(route) = via {
+                self.router.came_by(self.shared.now, from, route);
+            }
+            self.heard(from);
+            self.message(from, message.into_inner());
+        }
+    }
+
     /// Processes one input. Infallible: the worst that a peer's message can cause is
     /// [`Event::PeerMisbehaved`]. After it, call [`poll_output`](Self::poll_output) until it returns `None`.
     pub fn handle(&mut self, now: Time, input: Input) {
@@ -228,18 +239,14 @@ impl RoomState {
                     self.membership.signal_up(view, lost);
                 }
             }
-            Input::Message { from, via, message } => {
-                if self.may_say(&from, &via, &message) {
-                    if let Via::Mesh(route) = &via {
-                        self.router.came_by(self.shared.now, from, route);
-                    }
-                    self.heard(from);
-                    self.message(from, message.into_inner());
-                }
-            }
-            Input::OldInvite(peer) => {
-                if let Some(host) = self.membership.host() {
-                    host.refuse(&mut self.shared.view(), peer, Refusal::OldInvite);
+            Input::Message { from, via, message } => self.arrived(from, &via, message),
+            Input::OldInvite { from, via, message } => {
+                let view = &mut self.shared.view();
+                let is_member = |join| view.stage.contains(&from) || has_ticket_of_host(view, &from, join);
+                if matches!(&*message, Message::Join(join) if is_member(join)) {
+                    self.arrived(from, &via, message);
+                } else if let Some(host) = self.membership.host() {
+                    host.refuse(view, from, Refusal::OldInvite);
                 }
             }
             Input::Undeliverable(Some(peer)) => {

@@ -194,6 +194,9 @@ impl RoomState {
         let accepts = stage.accepts(*now, &roster, &config.root, absent);
         if let Some(host) = self.membership.host() {
             let view = &mut self.shared.view();
+            if host.keep_while_opening(view, &roster) {
+                return;
+            }
             let rivalled = host.is_rivalled(view, &roster);
             if rivalled {
                 host.reclaim(view, &roster);

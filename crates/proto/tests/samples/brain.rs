@@ -61,6 +61,7 @@ pub(crate) fn hosting() -> HostConfig {
         lobby: false,
         members: Vec::new(),
         removed: Vec::new(),
+        reign: 0,
     }
 }
 
