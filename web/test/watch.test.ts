@@ -1,0 +1,82 @@
+// A page in a room of native peers.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import type * as library from "../src/room.js";
+import { Room } from "./room.js";
+
+declare global {
+  interface Window {
+    room: library.Room;
+    events: library.RoomEvent[];
+  }
+}
+
+/** Joins, and shows the program. */
+async function join(page: Page, options: library.JoinOptions): Promise<void> {
+  await page.evaluate(async (options) => {
+    const url = "/plenary.js";
+    const { join } = (await import(url)) as typeof library;
+    window.events = [];
+    window.room = await join(options);
+    window.room.addEventListener("room", (event) => window.events.push((event as CustomEvent).detail));
+    document.body.append(window.room.picture);
+  }, options);
+}
+
+let room: Room;
+
+before(async () => {
+  room = await Room.open("--program", "320x180@15");
+  room.start("mixer", room.invite);
+  room.start("join", room.invite, "--speak", "--name", "Ada", "--speaker-size", "320x180@15");
+});
+
+after(() => room.close());
+
+test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_000 }, async () => {
+  const page = await room.page();
+  await join(page, { invite: room.invite, name: "Web" });
+  await page.waitForFunction(() => document.querySelector("video")?.videoWidth === 320, { timeout: 20_000 });
+  const begin = await page.evaluate(() => window.room.snapshot());
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  const end = await page.evaluate(() => window.room.snapshot());
+  const [received, expected] = [
+    end.frames_received - begin.frames_received,
+    end.frames_expected - begin.frames_expected,
+  ];
+  assert.ok(received >= 60 && received >= 0.99 * expected - 1, `${received} of ${expected} pictures`);
+  assert.equal(end.state, "live");
+  assert.ok(end.parent !== null && end.depth === 1, JSON.stringify(end));
+  assert.deepEqual(end.stage.map((member) => member.name).sort(), ["Ada", "host", "mixer"]);
+  // the test source's row of cells, decoded and shown: white and black, and another a second later
+  const cells = () =>
+    page.evaluate(() => {
+      const video = [...document.querySelectorAll("video")].find((video) => video.videoWidth > 0);
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [320, 180];
+      const context = canvas.getContext("2d");
+      if (!video || !context) throw new Error("nothing is shown");
+      context.drawImage(video, 0, 0, 320, 180);
+      return Array.from({ length: 32 }, (_, at) => context.getImageData(at * 10 + 5, 6, 1, 1).data[0] ?? 0);
+    });
+  const first = await cells();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const second = await cells();
+  assert.ok(first.every((value) => value < 70 || value > 180), `${first}`);
+  assert.notDeepEqual(first, second);
+});
+
+test("a page that may not come in is told why", { timeout: 30_000 }, async () => {
+  const page = await room.page();
+  const refused = (invite: string) =>
+    join(page, { invite }).then(
+      () => "joined",
+      (error: Error) => error.message,
+    );
+  assert.match(await refused("https://example.org/"), /invite/);
+  assert.match(await refused(`${room.invite.slice(0, -3)}AAA`), /invite|damaged|character/);
+});
