@@ -43,6 +43,8 @@ export type RoomEvent =
   | { what: "left" }
   | { what: "in-lobby" }
   | { what: "stage"; epoch: number }
+  | { what: "parent"; peer: string | null }
+  | { what: "backup"; peer: string | null }
   | { what: "no-mixer" }
   | { what: "speaking"; dominant: string | null; speaking: string[] };
 

@@ -18,6 +18,8 @@ export interface JoinOptions {
   name?: string;
   /** Password of the room, if it has one. */
   password?: string;
+  /** Hears of every event from the first one on. */
+  onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
   assets?: string | URL;
 }
@@ -31,6 +33,8 @@ export async function join(options: JoinOptions): Promise<Room> {
   const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
   const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
   const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
+  const { onEvent } = options;
+  if (onEvent) room.addEventListener("room", (event) => onEvent((event as CustomEvent<RoomEvent>).detail));
   try {
     await room.open(options, new URL("plenary.wasm", assets));
   } catch (error) {

@@ -54,6 +54,10 @@ pub(crate) enum PageEvent {
     InLobby,
     /// The roster has changed.
     Stage { epoch: u32 },
+    /// Another peer feeds this one, or none.
+    Parent { peer: Option<String> },
+    /// Another peer would feed this one at once, or none.
+    Backup { peer: Option<String> },
     /// Nobody mixes.
     NoMixer,
     /// The peers that speak have changed.
@@ -74,6 +78,8 @@ impl PageEvent {
             BodyEvent::Brain(Event::Left) => PageEvent::Left,
             BodyEvent::Brain(Event::InLobby) => PageEvent::InLobby,
             BodyEvent::Brain(Event::Roster { epoch }) => PageEvent::Stage { epoch: *epoch },
+            BodyEvent::Brain(Event::Parent(peer)) => PageEvent::Parent { peer: peer.as_ref().map(hex) },
+            BodyEvent::Brain(Event::Backup(peer)) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
             BodyEvent::Brain(Event::NoMixer) => PageEvent::NoMixer,
             _ => return None,
         })

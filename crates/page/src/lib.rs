@@ -1,0 +1,148 @@
+//! The page of a room: the files of `web/dist`, embedded, as routes for the web server of a rendezvous.
+//!
+//! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
+//! allows the page's own scripts, its WebAssembly, and websockets to any rendezvous, since invites may name another one.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::routing::get;
+use bytes::Bytes;
+
+/// Name, content, and content compressed by brotli of each file.
+const FILES: &[(&str, &[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+/// Sources that the page may use. Lit puts its styles into the document by script where constructed style sheets are
+/// missing, hence `'unsafe-inline'` for styles alone.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; \
+    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
+
+/// One file as it is served.
+#[derive(Clone)]
+struct Asset {
+    kind: &'static str,
+    tag: HeaderValue,
+    plain: Bytes,
+    brotli: Bytes,
+}
+
+/// Returns the routes of the page; `None` in a build without it.
+pub fn routes() -> Option<Router> {
+    let has_page = FILES.iter().any(|(name, ..)| *name == "index.html");
+    has_page.then(|| FILES.iter().fold(Router::new(), |router, file| route(router, file)))
+}
+
+fn route(router: Router, &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8])) -> Router {
+    let hash = blake3::hash(plain).to_hex();
+    let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hash[..32])) else { return router };
+    let (plain, brotli) = (Bytes::from_static(plain), Bytes::from_static(brotli));
+    let asset = Asset { kind: kind_of(name), tag, plain, brotli };
+    let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
+    router.route(&path, get(async move |headers: HeaderMap| asset.respond(&headers)))
+}
+
+impl Asset {
+    fn respond(&self, request: &HeaderMap) -> Response<Body> {
+        let takes_brotli = request.get(ACCEPT_ENCODING).is_some_and(|accepted| takes(accepted, "br"));
+        let is_known = request.get(IF_NONE_MATCH).is_some_and(|tags| names(tags, &self.tag));
+        let (status, body) = match (is_known, takes_brotli) {
+            (true, _) => (StatusCode::NOT_MODIFIED, Bytes::new()),
+            (false, true) => (StatusCode::OK, self.brotli.clone()),
+            (false, false) => (StatusCode::OK, self.plain.clone()),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(ETAG, self.tag.clone());
+        let fixed = [
+            (CONTENT_TYPE, self.kind),
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (CACHE_CONTROL, "no-cache"),
+            (VARY, "accept-encoding"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+        ];
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if !is_known && takes_brotli {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("br"));
+        }
+        response
+    }
+}
+
+/// Returns whether a request accepts an encoding. A weight of 0 refuses it (RFC 9110, 12.5.3).
+fn takes(accepted: &HeaderValue, encoding: &str) -> bool {
+    accepted.to_str().unwrap_or_default().split(',').any(|item| {
+        let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        name.trim().eq_ignore_ascii_case(encoding) && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
+    })
+}
+
+/// Returns whether a list of tags has this one, weak or not (RFC 9110, 13.1.2).
+fn names(tags: &HeaderValue, tag: &HeaderValue) -> bool {
+    let (tags, tag) = (tags.to_str().unwrap_or_default(), tag.to_str().unwrap_or_default());
+    tags.split(',')
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn kind_of(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("wasm") => "application/wasm",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: (&str, &[u8], &[u8]) = ("page.js", b"let plain;", b"compressed");
+
+    fn asset() -> Asset {
+        let (plain, brotli) = (Bytes::from_static(FILE.1), Bytes::from_static(FILE.2));
+        Asset { kind: kind_of(FILE.0), tag: HeaderValue::from_static("\"tag\""), plain, brotli }
+    }
+
+    fn ask(headers: &[(axum::http::HeaderName, &'static str)]) -> Response<Body> {
+        let given = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        asset().respond(&given.collect())
+    }
+
+    #[test]
+    fn a_file_goes_out_compressed_where_that_is_accepted_and_never_without_its_policy() {
+        for (accepted, encoding) in
+            [("gzip, br", Some("br")), ("br;q=0, gzip", None), ("gzip", None), ("BR;q=0.5", Some("br"))]
+        {
+            let response = ask(&[(ACCEPT_ENCODING, accepted)]);
+            assert_eq!(response.status(), StatusCode::OK);
+            let sent = response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(sent, encoding, "{accepted}");
+            assert_eq!(response.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
+            assert!(
+                response.headers()[CONTENT_SECURITY_POLICY]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("default-src 'none'")
+            );
+        }
+    }
+
+    #[test]
+    fn a_visitor_that_has_the_file_gets_no_bytes() {
+        for tags in ["\"tag\"", "W/\"tag\"", "\"other\", \"tag\"", "*"] {
+            assert_eq!(ask(&[(IF_NONE_MATCH, tags)]).status(), StatusCode::NOT_MODIFIED, "{tags}");
+        }
+        assert_eq!(ask(&[(IF_NONE_MATCH, "\"other\"")]).status(), StatusCode::OK);
+    }
+}

@@ -1,0 +1,17 @@
+// compress.mjs FOLDER: writes each file of a folder a second time, compressed by brotli, and prints the sum.
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { brotliCompressSync, constants } from "node:zlib";
+
+const folder = process.argv[2];
+let sum = 0;
+for (const name of readdirSync(folder)) {
+  const text = readFileSync(`${folder}/${name}`);
+  const params = {
+    [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+  };
+  const compressed = brotliCompressSync(text, { params });
+  sum += compressed.length;
+  writeFileSync(`${folder}/${name}.br`, compressed);
+}
+console.log(`${folder}: ${Math.round(sum / 1024)} KiB compressed`);
