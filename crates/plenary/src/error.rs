@@ -8,7 +8,7 @@ use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
 
-use crate::hosting::NotHost;
+use crate::hosting::{HostRefusal, NotHost};
 use crate::secrets::NoKeys;
 
 /// Reason why a room could not be opened, joined or used.
@@ -77,6 +77,15 @@ pub enum Error {
     /// The call is the host's, and this peer is not the host.
     #[error(transparent)]
     NotHost(#[from] NotHost),
+    /// The host's call can't apply.
+    #[error(transparent)]
+    Host(#[from] HostRefusal),
+    /// The roster has not shown the effect of the host's call in time. It may still come.
+    #[error("the room has not shown it for {seconds} s: it may still come, or the peer doesn't answer")]
+    NotShown {
+        /// Time waited for the roster, seconds.
+        seconds: u64,
+    },
     /// An operating-system call failed.
     #[error("{what}: {error}")]
     Io {

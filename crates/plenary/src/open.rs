@@ -27,6 +27,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::{EVENTS_MAX, End};
 use crate::flow::Flow;
+use crate::hosting::HostRefusal;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::random_u64;
@@ -105,6 +106,7 @@ fn span_of(me: &Keypair) -> Span {
 
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
+    HostRefusal::of_mixers(host.mixers)?;
     let RoomKeys { root, host: me, secret, generation, door, removed } = keys.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
@@ -266,6 +268,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let room = Room(Arc::new(Inner {
         me: id,
         invite: invite.into(),
+        renewing: tokio::sync::Mutex::default(),
         keys: keys.into(),
         options,
         flow,

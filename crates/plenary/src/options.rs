@@ -103,7 +103,7 @@ pub struct HostOptions {
     pub k: u8,
     /// Maximum number of viewers that one mixer feeds; 10 by default.
     pub k1: u8,
-    /// Number of mixers, from the start and however few peers watch. 0, the default, adapts it to the need: none for
+    /// Number of mixers, at most 8, from the start and however few peers watch. 0, the default, adapts it to the need: none for
     /// two speakers without an audience, and more than one only if the load exceeds the uplink of one mixer.
     pub mixers: u8,
     /// Layout of the program; a grid by default.
