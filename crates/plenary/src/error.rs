@@ -94,9 +94,10 @@ pub enum Error {
         /// The error that the system returned.
         error: std::io::Error,
     },
-    /// The host speaks another version of the protocol.
+    /// The host did not answer in time, and a peer of the room says that it speaks another version of the protocol.
     #[error(
-        "the host speaks version {0} of the protocol, this program version {MESSAGE_VERSION}: update the older one"
+        "the host doesn't answer, and the room seems to speak version {0} of the protocol, this program version \
+         {MESSAGE_VERSION}: update the older one"
     )]
     OtherVersion(u8),
     /// The room is closed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Contact, Letters, layout};
@@ -228,6 +228,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let links = Arc::new(links);
     flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
+    let noticed: Arc<AtomicU8> = Arc::default();
     let driver = Driver {
         me: id,
         clock,
@@ -244,6 +245,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         on_event: options.on_event.clone(),
         snapshot,
         joined: Some(joined),
+        noticed: noticed.clone(),
+        in_lobby: false,
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
@@ -287,7 +290,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let result = match answered {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Closed),
-        Err(_) => Err(Error::NoAnswer { seconds: patience.as_secs() }),
+        Err(_) => Err(match noticed.load(Ordering::Relaxed) {
+            0 => Error::NoAnswer { seconds: patience.as_secs() },
+            version => Error::OtherVersion(version),
+        }),
     };
     match result {
         Ok(()) => Ok(room),
