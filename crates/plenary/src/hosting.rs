@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::room::{Inner, Room};
 
 /// Time that a call waits until the roster shows its effect: as long as the host repeats an offer of the floor. A guess
-/// for other calls, whose effect takes some round trips.
+/// for other calls, which need some round trips.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
 
 /// Error of a call reserved to the room's host, at another peer.
@@ -149,8 +149,8 @@ impl<'a> Host<'a> {
 }
 
 impl Room {
-    /// Makes this peer the host again, which opened the room and handed it over, or whose stage chose another host while
-    /// it was away. Resolves when the roster names it. If the other host has replaced the invite,
+    /// Makes the peer that opened the room its host again, after it has handed the room over, or after the stage has
+    /// chosen another host. Resolves when the roster names it. If the other host has replaced the invite,
     /// [`Room::invite`] is out of date until [`Host::renew_invite`] makes the next one.
     ///
     /// # Errors

@@ -82,11 +82,31 @@ async fn on_runtime(
             self.0.abort();
         }
     }
+    let drives = match &runtime {
+        Some(runtime) => {
+            let _inside = runtime.enter();
+            drives_io_and_time()
+        }
+        None => Handle::try_current().is_ok() && drives_io_and_time(),
+    };
     match runtime {
+        _ if !drives => Err(Error::NoRuntime),
         Some(runtime) => (&mut Opening(runtime.spawn(opening)).0).await.map_err(|_| Error::Closed)?,
-        None if Handle::try_current().is_ok() => opening.await,
-        None => Err(Error::NoRuntime),
+        None => opening.await,
     }
+}
+
+/// Returns whether the runtime around the call has IO and time. Tokio says so by a panic alone, which is caught here.
+fn drives_io_and_time() -> bool {
+    let probe = || {
+        drop(tokio::time::sleep(Duration::ZERO));
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        // a missing socket proves nothing here: links report its cause
+        if let Ok(socket) = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) {
+            drop(tokio::net::UdpSocket::from_std(socket));
+        }
+    };
+    std::panic::catch_unwind(probe).is_ok()
 }
 
 /// Returns the keys of a room to be opened, with the identity of its host.
@@ -192,7 +212,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let config = RoomConfig {
         room,
         root: invite.root(),
-        name: Text::truncated(&options.name),
+        name: Text::truncated(options.name.trim()),
         speaks: options.speaks,
         views: options.views,
         no_solo: !options.solo_allowed,

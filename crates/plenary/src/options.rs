@@ -30,7 +30,7 @@ use crate::testing::Testing;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Name shown under this peer's picture; cut to 64 bytes of UTF-8.
+    /// Name shown under this peer's picture; without space at its ends, and cut to 64 bytes of UTF-8.
     pub name: String,
     /// Joins as a speaker, which sends picture and sound.
     pub speaks: bool,

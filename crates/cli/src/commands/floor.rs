@@ -6,7 +6,7 @@ use plenary::{Room, RoomEvent, RoomSnapshot};
 use crate::Failure;
 use crate::args::RoomArgs;
 
-/// What a peer does with the floor.
+/// Follower of one peer's floor.
 pub(crate) struct Floor {
     pub(crate) sources: RoomArgs,
     /// Accepts the floor whenever the host offers it, since the peer was started to speak. Any other peer accepts by

@@ -86,7 +86,7 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
         "/mixers" => units::mixers(rest).map(Order::Mixers).map_err(|why| format!("{why}; 0: as needed")),
         "/end" => alone(Order::End),
         "/help" => alone(Order::Help),
-        // not quoted: a line that was left over may be a secret
+        // not quoted: a password may be left on standard input
         _ => Err("no such command; /help lists them".to_owned()),
     })
 }

@@ -1,3 +1,5 @@
+//! What a page does with what others send, without a network.
+
 use plenary_proto::seal::RoomSecret;
 
 use super::*;
