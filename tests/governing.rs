@@ -114,6 +114,30 @@ fn a_promoted_viewer_speaks_by_its_own_word_and_a_new_host_governs_until_the_roo
 }
 
 #[test]
+fn a_peer_that_was_started_to_speak_takes_an_offered_floor_by_itself() {
+    let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
+    let host = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--name", "Ada"];
+    let mut ada = Running::start_listening(&[&host[..], &small].concat());
+    let invite = ada.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
+    let joins = ["join", &invite, "--speak", "--view", "--mix", "never", "--name", "Cai"];
+    let cai = Running::start(&[&joins[..], &small[..2]].concat());
+    is_in(&cai);
+    ada.say("/demote Cai");
+    answers(&ada, "Cai watches");
+    wait_until("the viewer's report to the host", || {
+        ada.say("/who");
+        ada.stderr.so_far().iter().any(|line| line.contains("\"Cai\"  watches for"))
+    });
+    ada.say("/promote Cai");
+    answers(&ada, "Cai speaks");
+    ada.say("/end");
+    for peer in [ada, cai] {
+        let Ended { code, stderr, .. } = peer.ended();
+        assert_eq!(code, Some(0), "{stderr}");
+    }
+}
+
+#[test]
 fn a_host_is_told_that_a_list_of_members_is_longer_than_what_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("members");
