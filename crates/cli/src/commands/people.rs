@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use plenary::{PeerId, Room};
 
 /// Minimum hex digits of an id that are shown and understood: as many as messages and logs show.
@@ -72,7 +73,7 @@ impl People {
     }
 
     /// Finds the peer that is meant by 8 or more digits of its id, or by its name. An id goes before a name; in quotes,
-    /// only a name is meant.
+    /// only a name is meant. A whole id may be that of a peer that isn't listed.
     ///
     /// # Errors
     /// A sentence: nobody is meant, or several peers are; then with ids that tell them apart.
@@ -87,8 +88,10 @@ impl People {
         if found.is_empty() {
             found = self.0.iter().filter(|(_, other)| tidy(other) == name).collect();
         }
+        // of a large audience the host lists a sample only
+        let whole = HEXLOWER.decode(digits.as_bytes()).ok().and_then(|id| id.try_into().ok()).map(PeerId);
         match found[..] {
-            [] => Err(format!("nobody here is called {typed}; /who lists everybody")),
+            [] => whole.ok_or_else(|| format!("nobody here is called {typed}; /who lists everybody")),
             [(peer, _)] => Ok(*peer),
             _ => {
                 let ids = found.iter().map(|(peer, name)| format!("{} {}", self.id(peer), quoted(name)));
@@ -171,6 +174,9 @@ mod tests {
         assert_eq!((people.find("aaaaaaaa"), people.find("bbbbbbbb")), (Ok(a), Ok(b)));
         assert_eq!(people.find("\"aaaaaaaa\""), Ok(b), "in quotes, a name");
         assert_eq!(people.find(&a.to_string()), Ok(a), "a whole id");
+        let unlisted = id(&[0xcc; 4]);
+        assert_eq!(people.find(&unlisted.to_string()), Ok(unlisted));
+        assert!(people.find("cccccccc").is_err(), "digits of a peer that isn't listed");
         assert!(people.find("aaaaaaa").is_err(), "seven digits are no id");
     }
 
