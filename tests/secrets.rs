@@ -82,6 +82,20 @@ fn a_secret_that_cannot_be_used_is_not_quoted() {
 }
 
 #[test]
+fn an_empty_password_opens_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "\n").unwrap();
+    let at_file = format!("@{}", file.display());
+    for typed in ["", &at_file, "-"] {
+        let host = ["host", "--listen", "127.0.0.1:0", "--duration", "1s", "--password", typed];
+        let ended = Running::start_with(&host, "\n", &[]).ended();
+        assert_eq!((ended.code, &*ended.stderr), (Some(2), "plenary: the password is empty\n"));
+        assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn a_host_that_dies_and_comes_back_with_the_rooms_keys_goes_on_with_its_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -25,6 +25,9 @@ const ENVELOPES: Rate = Rate { per_s: 1 << 20, burst: 4 << 20 };
 const ENVELOPE_OVERHEAD_BYTES: u64 = 512;
 /// Minimum interval at which peers of another version are told so.
 const NOTICE_US: u64 = 1_000_000;
+/// Minimum interval at which the shell is told of other versions, of notices of them, and of other clocks, each: any guest
+/// can send them without end, under ids that cost nothing. A guess.
+const TOLD_US: u64 = 1_000_000;
 /// Version of a notice, which all versions read: `00`, and the version that its sender speaks.
 const NOTICE: u8 = 0;
 /// Maximum number of peers with an envelope count of their own.
@@ -40,6 +43,8 @@ pub struct Letters {
     verifier: Verifier,
     generations: Generations,
     notice_us: Option<u64>,
+    /// When the shell was last told of another version, of a notice, and of another clock.
+    told_us: [Option<u64>; 3],
     opened: Bucket,
     /// Envelopes by the rendezvous, by author as the rendezvous names it.
     opened_each: Buckets<AUTHORS_MAX>,
@@ -68,7 +73,8 @@ pub enum Letter {
         /// The request.
         message: Verified<Message>,
     },
-    /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself.
+    /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself. Any guest can
+    /// say so. Returned at most once a second, and as often for notices.
     OtherVersion {
         /// The peer.
         from: PeerId,
@@ -77,7 +83,7 @@ pub enum Letter {
         /// Whether it told so in answer to a message of this peer.
         is_notice: bool,
     },
-    /// An envelope from a clock that differs from this machine's by more than five minutes.
+    /// An envelope from a clock that differs from this machine's by more than five minutes. Returned at most once a second.
     OtherClock,
     /// A message of an unknown variant or of nobody's business, an expired statement, or a useless envelope: no peer's
     /// violation.
@@ -99,6 +105,7 @@ impl Letters {
             verifier: Verifier::new(VERIFIED_SLOTS),
             generations,
             notice_us: None,
+            told_us: [None; 3],
             opened: Bucket::new(ENVELOPES, Time(0)),
             opened_each: Buckets::new(ENVELOPES_EACH),
             carried_each: Buckets::new(ENVELOPES_EACH),
@@ -160,7 +167,23 @@ impl Letters {
         may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
     ) -> Letter {
         let is_in_time = self.opened_each.take(Time(now_us), from, cost(envelope));
-        self.unseal(from, envelope, Via::Signal, is_in_time, (now_us, &may_say))
+        let letter = self.unseal(from, envelope, Via::Signal, is_in_time, (now_us, &may_say));
+        self.seldom(letter, now_us)
+    }
+
+    /// Returns the letter, or nothing for one that the shell was told of within the last second.
+    fn seldom(&mut self, letter: Letter, now_us: u64) -> Letter {
+        let kind = match letter {
+            Letter::OtherVersion { is_notice, .. } => usize::from(is_notice),
+            Letter::OtherClock => 2,
+            letter => return letter,
+        };
+        let last_us = &mut self.told_us[kind];
+        if last_us.is_some_and(|at| now_us.saturating_sub(at) < TOLD_US) {
+            return Letter::Nothing;
+        }
+        *last_us = Some(now_us);
+        letter
     }
 
     fn unseal(
@@ -215,7 +238,7 @@ impl Letters {
         now_us: u64,
         may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
     ) -> Letter {
-        match Message::from_bytes(bytes) {
+        let letter = match Message::from_bytes(bytes) {
             Ok(Message::Relay(relay)) if relay.to == self.me => {
                 if !relay.may_come_from(&from) {
                     return Letter::Nothing;
@@ -225,7 +248,8 @@ impl Letters {
                 self.unseal(author, &sealed, Via::Mesh(route), is_in_time, (now_us, &may_say))
             }
             message => self.check(from, Via::Link, message, now_us, &may_say),
-        }
+        };
+        self.seldom(letter, now_us)
     }
 
     fn check(

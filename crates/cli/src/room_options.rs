@@ -103,7 +103,7 @@ impl RoomArgs {
     pub(crate) fn check_sources(&self, speaks: bool) -> Result<(), Failure> {
         self.source.iter().try_for_each(|file| open(file).map(|_| ()))?;
         if !speaks && !self.source.is_empty() {
-            eprintln!("--source is not played: this peer does not speak");
+            eprintln!("--source is not played before this peer speaks");
         }
         Ok(())
     }

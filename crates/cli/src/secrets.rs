@@ -40,8 +40,12 @@ pub(crate) fn password(typed: Option<&str>, needed: bool) -> Result<Option<Passw
 
 /// Returns the password as [`password`] does, to hand it to another process.
 pub(crate) fn password_text(typed: Option<&str>, needed: bool) -> Result<Option<String>, Failure> {
-    match given(typed, PASSWORD_VARIABLE)? {
-        None if needed && io::stdin().is_terminal() => line_of_stdin("Password: ", false).map(Some),
+    let text = match given(typed, PASSWORD_VARIABLE)? {
+        None if needed && io::stdin().is_terminal() => Some(line_of_stdin("Password: ", false)?),
+        text => text,
+    };
+    match text {
+        Some(text) if text.is_empty() => Err(usage("the password is empty")),
         text => Ok(text),
     }
 }

@@ -1,13 +1,21 @@
 //! Messages about a running room, for a person on a terminal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use plenary::{Mode, OnEvent, RoomEvent, Shedding};
+use parking_lot::Mutex;
+use plenary::{Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
 
-use crate::commands::govern::short;
+use crate::commands::people::{People, quoted};
+
+/// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
+/// guess.
+const VERSIONS_EACH: Duration = Duration::from_secs(60);
+/// Minimum interval of lines about an offered floor: longer than the ten seconds in which the host repeats an offer.
+const OFFERS_EACH: Duration = Duration::from_secs(15);
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
@@ -32,6 +40,20 @@ pub(crate) struct Teller {
     trouble_told: AtomicBool,
     /// Whether a clock that differs was reported.
     clock_told: AtomicBool,
+    version_told: Mutex<Option<Instant>>,
+    offer_told: Mutex<Option<Instant>>,
+    /// The room, once this peer is in it.
+    room: OnceLock<Room>,
+}
+
+/// Whether a line is due: the last one was longer ago than the interval. Then it counts as told.
+fn is_due(last: &Mutex<Option<Instant>>, each: Duration) -> bool {
+    let mut last = last.lock();
+    let due = last.is_none_or(|at| at.elapsed() >= each);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
 }
 
 impl Teller {
@@ -47,6 +69,17 @@ impl Teller {
                 eprintln!("{}", plain(&line));
             }
         })
+    }
+
+    /// Sets the room: from now on ids are as long as its peers need, and its host is reported.
+    pub(crate) fn knows(&self, room: &Room) {
+        let _ = self.room.set(room.clone()); // there is one
+    }
+
+    /// Returns a peer as a command names it: its name, and its id.
+    fn named(&self, peer: &PeerId, name: &str) -> (String, String) {
+        let people = self.room.get().map(People::all).unwrap_or_default();
+        (quoted(name), people.id(peer))
     }
 
     /// Stops the reports of a missing parent, since this peer leaves.
@@ -97,15 +130,27 @@ impl Teller {
             }
             RoomEvent::InLobby => "waiting in the lobby until the host lets you in".to_owned(),
             RoomEvent::Knock { peer, name } => {
-                format!("{name} ({}) waits in the lobby: /admit or /deny", short(peer))
+                let (name, id) = self.named(peer, name);
+                format!("{name} ({id}) waits in the lobby: /admit {id} or /deny {id}")
             }
             RoomEvent::NotForwarding { peer, name } => {
-                let id = short(peer);
+                let (name, id) = self.named(peer, name);
                 format!("{name} ({id}) promises to feed others and sends them nothing: /remove {id} removes it")
+            }
+            RoomEvent::FloorWanted { peer, name } => {
+                let (name, id) = self.named(peer, name);
+                format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}")
+            }
+            RoomEvent::FloorOffered if is_due(&self.offer_told, OFFERS_EACH) => {
+                "the host offers you the floor: /speak takes it".to_owned()
+            }
+            RoomEvent::FloorDenied => "the host has not given you the floor".to_owned(),
+            RoomEvent::Host(host) if self.room.get().is_some_and(|room| Some(room.me()) == *host) => {
+                "you are the host now: /help lists what you can do".to_owned()
             }
             RoomEvent::MutedByHost(muted) if muted.sound => "the host has muted you".to_owned(),
             RoomEvent::MutedByHost(_) => "the host has switched your picture off".to_owned(),
-            RoomEvent::OtherVersion { peer, version } => {
+            RoomEvent::OtherVersion { peer, version } if is_due(&self.version_told, VERSIONS_EACH) => {
                 format!("{peer:?} speaks version {version} of the protocol, this program {MESSAGE_VERSION}: one is to be updated")
             }
             RoomEvent::OtherClock if !self.clock_told.swap(true, Ordering::Relaxed) => {
@@ -136,7 +181,16 @@ mod tests {
     fn a_peer_that_forwards_nothing_is_named_with_the_command_that_removes_it() {
         let event = RoomEvent::NotForwarding { peer: plenary::PeerId([7; 32]), name: "Mallory".to_owned() };
         let line = Teller::new().line(&event).unwrap();
-        assert!(line.starts_with("Mallory (") && line.contains("/remove 07070707"), "{line}");
+        assert!(line.starts_with("\"Mallory\" (") && line.contains("/remove 07070707"), "{line}");
+    }
+
+    #[test]
+    fn what_any_guest_can_cause_each_second_is_told_once_a_minute() {
+        let teller = Teller::new();
+        let event = |id| RoomEvent::OtherVersion { peer: PeerId([id; 32]), version: 77 };
+        assert_eq!((0..100).filter_map(|id| teller.line(&event(id))).count(), 1);
+        assert_eq!((0..100).filter_map(|_| teller.line(&RoomEvent::OtherClock)).count(), 1);
+        assert_eq!((0..10).filter_map(|_| teller.line(&RoomEvent::FloorOffered)).count(), 1);
     }
 
     #[test]

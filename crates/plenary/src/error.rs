@@ -8,7 +8,7 @@ use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
 
-use crate::hosting::NotHost;
+use crate::hosting::{HostRefusal, NotHost};
 use crate::secrets::NoKeys;
 
 /// Reason why a room could not be opened, joined or used.
@@ -43,8 +43,9 @@ pub enum Error {
         /// Time waited for the answer, seconds.
         seconds: u64,
     },
-    /// There is no tokio runtime around the call, and [`Options::runtime`](crate::Options::runtime) names none.
-    #[error("there is no tokio runtime: call from within one, or set Options::runtime")]
+    /// There is no tokio runtime around the call, and [`Options::runtime`](crate::Options::runtime) names none; or IO or time
+    /// is disabled there.
+    #[error("there is no tokio runtime with IO and time: call from within one, or set Options::runtime")]
     NoRuntime,
     /// Links cannot be made: there is no certificate, or no list of network interfaces.
     #[error(transparent)]
@@ -77,6 +78,15 @@ pub enum Error {
     /// The call is the host's, and this peer is not the host.
     #[error(transparent)]
     NotHost(#[from] NotHost),
+    /// The host's call can't apply.
+    #[error(transparent)]
+    Host(#[from] HostRefusal),
+    /// The roster has not shown the effect of the host's call in time. It may still come.
+    #[error("the room has not shown it for {seconds} s: it may still come, or the peer doesn't answer")]
+    NotShown {
+        /// Time waited for the roster, seconds.
+        seconds: u64,
+    },
     /// An operating-system call failed.
     #[error("{what}: {error}")]
     Io {
@@ -85,9 +95,10 @@ pub enum Error {
         /// The error that the system returned.
         error: std::io::Error,
     },
-    /// The host speaks another version of the protocol.
+    /// The host did not answer in time, and a peer of the room says that it speaks another version of the protocol.
     #[error(
-        "the host speaks version {0} of the protocol, this program version {MESSAGE_VERSION}: update the older one"
+        "the host doesn't answer, and the room seems to speak version {0} of the protocol, this program version \
+         {MESSAGE_VERSION}: update the older one"
     )]
     OtherVersion(u8),
     /// The room is closed.

@@ -54,7 +54,8 @@ pub enum RoomEvent {
     Removed,
     /// The host has ended the room.
     Ended,
-    /// Another peer speaks another version of the protocol: the older program needs an update.
+    /// Another peer says that it speaks another version of the protocol: the older program needs an update. At most two
+    /// events a second, whatever guests send.
     OtherVersion {
         /// The peer.
         peer: PeerId,
@@ -62,7 +63,7 @@ pub enum RoomEvent {
         version: u8,
     },
     /// The clock of another peer differs from this machine's by more than five minutes, so its messages are refused: one
-    /// of the two is wrong.
+    /// of the two is wrong. At most one event a second.
     OtherClock,
     /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),

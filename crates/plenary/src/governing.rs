@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use plenary_proto::message::Muted;
+use plenary_proto::message::{Muted, Roster};
 use plenary_proto::seal::{Invite, InviteError, RoomSecret};
 use plenary_proto::{Command, PeerId};
 
 use crate::error::Error;
-use crate::hosting::Host;
+use crate::hosting::{Host, NotHost};
 use crate::open::blocking;
 use crate::random_bytes;
 
@@ -54,6 +54,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn admit(self, peer: PeerId) -> Result<(), Error> {
+        self.check_other(peer)?;
         self.command(Command::Admit(peer), |_| true).await
     }
 
@@ -62,6 +63,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn deny(self, peer: PeerId) -> Result<(), Error> {
+        self.check_other(peer)?;
         self.command(Command::Deny(peer), |_| true).await
     }
 
@@ -87,6 +89,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
+        self.check_other(peer)?;
         self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await?;
         if let Some(keys) = &mut *self.inner().keys.lock() {
             keys.removed = self
@@ -113,17 +116,20 @@ impl Host<'_> {
     /// See [`Host`].
     pub async fn renew_invite(self) -> Result<Invite, Error> {
         let inner = self.inner();
+        let _turn = inner.renewing.lock().await;
         let (before, password) = (inner.invite.lock().clone(), inner.options.password.clone());
+        // another host may have replaced it meanwhile
+        let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
+        let generation = before.generation().max(newest).wrapping_add(1);
         let secret = RoomSecret(random_bytes());
         let made = secret.clone();
         let (invite, key) = blocking(move || {
             let password = password.as_ref().map(|password| password.as_str());
-            let invite = before.renewed(made, password)?;
+            let invite = before.renewed((generation, made), password)?;
             let key = invite.key(password)?;
             Ok::<_, InviteError>((invite, key))
         })
         .await??;
-        let generation = invite.generation();
         let renews = Command::Renew(key.for_member());
         self.command(renews, |roster| roster.access.generation == generation).await?;
         *inner.invite.lock() = invite.clone();
@@ -138,20 +144,26 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn ask_to_mute(self, peer: PeerId, muted: Muted) -> Result<(), Error> {
+        self.check_other(peer)?;
+        self.room().check_on_stage(peer)?;
         self.command(Command::AskToMute(peer, muted), |_| true).await
     }
 
-    /// Makes another peer on stage the host.
+    /// Makes another peer on stage the host. The peer that opened the room can take it back:
+    /// [`Room::take_back`](crate::Room::take_back).
     ///
     /// # Errors
     /// See [`Host`].
     pub async fn hand_over(self, peer: PeerId) -> Result<(), Error> {
-        let handed = self.command(Command::HandOver(peer), |roster| roster.host == peer).await;
-        // the hand-over has made this peer an ordinary member
-        match handed {
-            Err(Error::NotHost(_)) => Ok(()),
-            handed => handed,
-        }
+        let me = self.room().me();
+        self.check_other(peer)?;
+        self.room().check_on_stage(peer)?;
+        let settled = |roster: &Roster| match roster.host {
+            host if host == peer => Some(Ok(())),
+            host if host == me => None,
+            _ => Some(Err(NotHost.into())),
+        };
+        self.room().command_until(Command::HandOver(peer), settled).await
     }
 
     /// Ends the room: every peer leaves it. Resolves when this peer has left.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plenary_body::layout;
 use plenary_media::compose::Layout;
-use plenary_proto::message::Roster;
+use plenary_proto::message::{MIXERS_MAX, Roster};
 use plenary_proto::{Command, PeerId};
 use tokio::sync::oneshot;
 
@@ -12,20 +12,45 @@ use crate::driver::Request;
 use crate::error::Error;
 use crate::room::{Inner, Room};
 
-/// Time that a peer has to take an offered floor: as long as the host repeats the offer.
-const FLOOR_TAKEN_MAX: Duration = Duration::from_secs(10);
+/// Time that a call waits until the roster shows its effect: as long as the host repeats an offer of the floor. A guess
+/// for other calls, which need some round trips.
+const SHOWN_MAX: Duration = Duration::from_secs(10);
 
 /// Error of a call reserved to the room's host, at another peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("only the host of the room may do this")]
 pub struct NotHost;
 
+/// Reason why a call of the host can't apply. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostRefusal {
+    /// The call names the host itself. A host mutes itself by [`Room::mute`], takes and gives up the floor by
+    /// [`Room::speak`], and goes by [`Room::leave`].
+    #[error("the host can't do this to itself")]
+    Itself,
+    /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
+    #[error("only a peer on stage can do this, and this one watches or is not here")]
+    OffStage,
+    /// The number of mixers is too large.
+    #[error("a room has at most {MIXERS_MAX} mixers")]
+    TooManyMixers,
+}
+
+impl HostRefusal {
+    /// Refuses a number of mixers that no room has.
+    pub(crate) fn of_mixers(mixers: u8) -> Result<(), HostRefusal> {
+        if usize::from(mixers) > MIXERS_MAX { Err(HostRefusal::TooManyMixers) } else { Ok(()) }
+    }
+}
+
 /// The host's powers over its room, from [`Room::as_host`].
 ///
-/// Each call resolves when the roster, which the host signs, shows its effect.
+/// Each call resolves when the roster, which the host signs, shows its effect. Calls may run at the same time.
 ///
 /// # Errors
-/// Of every call: [`Error::NotHost`] if another peer has become host, [`Error::Closed`] if the room is closed.
+/// Of every call: [`Error::NotHost`] if another peer has become host, [`Error::Host`] if the call can't apply,
+/// [`Error::NotShown`] if the roster doesn't show the effect within ten seconds, [`Error::Closed`] if the room is closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
     room: &'a Room,
@@ -47,13 +72,14 @@ impl<'a> Host<'a> {
         if is_host { Ok(Host { room }) } else { Err(NotHost) }
     }
 
-    /// Sets the number of mixers; 0 lets the room choose it, as in [`HostOptions::mixers`].
+    /// Sets the number of mixers, at most 8; 0 lets the room choose it, as in [`HostOptions::mixers`].
     ///
     /// [`HostOptions::mixers`]: crate::HostOptions::mixers
     ///
     /// # Errors
     /// See [`Host`].
     pub async fn set_mixers(self, mixers: u8) -> Result<(), Error> {
+        HostRefusal::of_mixers(mixers)?;
         self.command(Command::SetMixers(mixers), |roster| roster.mixers == mixers).await
     }
 
@@ -86,9 +112,11 @@ impl<'a> Host<'a> {
     /// # Errors
     /// [`Error::NoAnswer`] if the peer does not take the floor within ten seconds; see [`Host`] for others.
     pub async fn promote(self, peer: PeerId) -> Result<(), Error> {
-        let speaks = |roster: &Roster| speaks(roster, &peer);
-        let taken = self.room.within(FLOOR_TAKEN_MAX, self.command(Command::Promote(peer), speaks)).await;
-        taken.unwrap_or(Err(Error::NoAnswer { seconds: FLOOR_TAKEN_MAX.as_secs() }))
+        self.check_other(peer)?;
+        match self.command(Command::Promote(peer), |roster| speaks(roster, &peer)).await {
+            Err(Error::NotShown { seconds }) => Err(Error::NoAnswer { seconds }),
+            promoted => promoted,
+        }
     }
 
     /// Takes the floor from a peer, or denies it. The peer stays in the room as a viewer.
@@ -96,7 +124,13 @@ impl<'a> Host<'a> {
     /// # Errors
     /// See [`Host`].
     pub async fn demote(self, peer: PeerId) -> Result<(), Error> {
+        self.check_other(peer)?;
         self.command(Command::Demote(peer), |roster| !speaks(roster, &peer)).await
+    }
+
+    /// Refuses a call that names the host itself.
+    pub(crate) fn check_other(self, peer: PeerId) -> Result<(), Error> {
+        if peer == self.room.me() { Err(HostRefusal::Itself.into()) } else { Ok(()) }
     }
 
     /// Gives the brain a command, and waits until the roster shows its effect.
@@ -105,23 +139,60 @@ impl<'a> Host<'a> {
         command: Command,
         shows: impl Fn(&Roster) -> bool,
     ) -> Result<(), Error> {
-        let inner = &self.room.0;
-        let mut snapshots = inner.snapshot.clone();
-        let (reply, given) = oneshot::channel();
-        self.room.request(Request::HostCommand(command, reply)).await?;
-        given.await.map_err(|_| Error::Closed)?;
-        loop {
-            snapshots.mark_unchanged(); // a roster that comes from here on changes them again
-            let seen = inner.flow.read(|body| {
-                let roster = body.roster()?;
-                Some((roster.host == inner.me, shows(roster)))
-            });
-            match seen {
-                Some((false, _)) => return Err(NotHost.into()),
-                Some((true, true)) => return Ok(()),
-                _ => snapshots.changed().await.map_err(|_| Error::Closed)?,
-            }
+        let me = self.room.me();
+        let settled = |roster: &Roster| match roster.host == me {
+            true => shows(roster).then_some(Ok(())),
+            false => Some(Err(NotHost.into())),
+        };
+        self.room.command_until(command, settled).await
+    }
+}
+
+impl Room {
+    /// Makes the peer that opened the room its host again, after it has handed the room over, or after the stage has
+    /// chosen another host. Resolves when the roster names it. If the other host has replaced the invite,
+    /// [`Room::invite`] is out of date until [`Host::renew_invite`] makes the next one.
+    ///
+    /// # Errors
+    /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage,
+    /// [`Error::NotShown`] if the roster doesn't name it within ten seconds, [`Error::Closed`] if the room is closed.
+    pub async fn take_back(&self) -> Result<(), Error> {
+        if self.0.keys.lock().is_none() {
+            return Err(NotHost.into());
         }
+        let me = self.me();
+        self.check_on_stage(me)?;
+        self.command_until(Command::HandOver(me), |roster| (roster.host == me).then_some(Ok(()))).await
+    }
+
+    /// Refuses a call that needs a peer on stage.
+    pub(crate) fn check_on_stage(&self, peer: PeerId) -> Result<(), Error> {
+        let is_there = |roster: &Roster| roster.entries.iter().any(|entry| entry.peer == peer);
+        let on_stage = self.0.flow.read(|body| body.roster().is_some_and(is_there));
+        if on_stage { Ok(()) } else { Err(HostRefusal::OffStage.into()) }
+    }
+
+    /// Gives the brain a command, and waits until `settled` returns the outcome that a roster shows.
+    pub(crate) async fn command_until(
+        &self,
+        command: Command,
+        settled: impl Fn(&Roster) -> Option<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let mut snapshots = self.0.snapshot.clone();
+        let shown = async {
+            let (reply, given) = oneshot::channel();
+            self.request(Request::HostCommand(command, reply)).await?;
+            given.await.map_err(|_| Error::Closed)?;
+            loop {
+                snapshots.mark_unchanged(); // a roster that comes from here on changes them again
+                if let Some(outcome) = self.0.flow.read(|body| body.roster().and_then(&settled)) {
+                    return outcome;
+                }
+                snapshots.changed().await.map_err(|_| Error::Closed)?;
+            }
+        };
+        let shown = self.within(SHOWN_MAX, shown).await;
+        shown.unwrap_or(Err(Error::NotShown { seconds: SHOWN_MAX.as_secs() }))
     }
 }
 

@@ -112,7 +112,7 @@ mod track;
 pub use error::Error;
 pub use event::{Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
 pub use governing::Listed;
-pub use hosting::{Host, NotHost};
+pub use hosting::{Host, HostRefusal, NotHost};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Contact, Letters, layout};
@@ -27,6 +27,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::{EVENTS_MAX, End};
 use crate::flow::Flow;
+use crate::hosting::HostRefusal;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::random_u64;
@@ -81,11 +82,31 @@ async fn on_runtime(
             self.0.abort();
         }
     }
+    let drives = match &runtime {
+        Some(runtime) => {
+            let _inside = runtime.enter();
+            drives_io_and_time()
+        }
+        None => Handle::try_current().is_ok() && drives_io_and_time(),
+    };
     match runtime {
+        _ if !drives => Err(Error::NoRuntime),
         Some(runtime) => (&mut Opening(runtime.spawn(opening)).0).await.map_err(|_| Error::Closed)?,
-        None if Handle::try_current().is_ok() => opening.await,
-        None => Err(Error::NoRuntime),
+        None => opening.await,
     }
+}
+
+/// Returns whether the runtime around the call has IO and time. Tokio says so by a panic alone, which is caught here.
+fn drives_io_and_time() -> bool {
+    let probe = || {
+        drop(tokio::time::sleep(Duration::ZERO));
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        // a missing socket proves nothing here: links report its cause
+        if let Ok(socket) = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) {
+            drop(tokio::net::UdpSocket::from_std(socket));
+        }
+    };
+    std::panic::catch_unwind(probe).is_ok()
 }
 
 /// Returns the keys of a room to be opened, with the identity of its host.
@@ -105,6 +126,7 @@ fn span_of(me: &Keypair) -> Span {
 
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
+    HostRefusal::of_mixers(host.mixers)?;
     let RoomKeys { root, host: me, secret, generation, door, removed, reign } = keys.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
@@ -192,7 +214,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let config = RoomConfig {
         room,
         root: invite.root(),
-        name: Text::truncated(&options.name),
+        name: Text::truncated(options.name.trim()),
         speaks: options.speaks,
         views: options.views,
         no_solo: !options.solo_allowed,
@@ -228,6 +250,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let links = Arc::new(links);
     flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
+    let noticed: Arc<AtomicU8> = Arc::default();
     let driver = Driver {
         me: id,
         clock,
@@ -244,6 +267,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         on_event: options.on_event.clone(),
         snapshot,
         joined: Some(joined),
+        noticed: noticed.clone(),
+        in_lobby: false,
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
@@ -268,6 +293,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let room = Room(Arc::new(Inner {
         me: id,
         invite: invite.into(),
+        renewing: tokio::sync::Mutex::default(),
         keys: keys.into(),
         options,
         flow,
@@ -286,7 +312,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let result = match answered {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Closed),
-        Err(_) => Err(Error::NoAnswer { seconds: patience.as_secs() }),
+        Err(_) => Err(match noticed.load(Ordering::Relaxed) {
+            0 => Error::NoAnswer { seconds: patience.as_secs() },
+            version => Error::OtherVersion(version),
+        }),
     };
     match result {
         Ok(()) => Ok(room),

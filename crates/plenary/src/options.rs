@@ -30,7 +30,7 @@ use crate::testing::Testing;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Name shown under this peer's picture; cut to 64 bytes of UTF-8.
+    /// Name shown under this peer's picture; without space at its ends, and cut to 64 bytes of UTF-8.
     pub name: String,
     /// Joins as a speaker, which sends picture and sound.
     pub speaks: bool,
@@ -103,7 +103,7 @@ pub struct HostOptions {
     pub k: u8,
     /// Maximum number of viewers that one mixer feeds; 10 by default.
     pub k1: u8,
-    /// Number of mixers, from the start and however few peers watch. 0, the default, adapts it to the need: none for
+    /// Number of mixers, at most 8, from the start and however few peers watch. 0, the default, adapts it to the need: none for
     /// two speakers without an audience, and more than one only if the load exceeds the uplink of one mixer.
     pub mixers: u8,
     /// Layout of the program; a grid by default.

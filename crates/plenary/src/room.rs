@@ -57,6 +57,8 @@ pub struct Room(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) me: PeerId,
     pub(crate) invite: Mutex<Invite>,
+    /// Held while the invite is replaced: two invites of one generation would exclude each other's guests.
+    pub(crate) renewing: tokio::sync::Mutex<()>,
     /// The room's keys; `None` at a peer that has not opened the room.
     pub(crate) keys: Mutex<Option<RoomKeys>>,
     pub(crate) options: Options,

@@ -94,7 +94,7 @@ fn an_envelope_opens_once_for_its_recipient() {
 fn whoever_reads_a_log_finds_no_secret_in_what_is_printed_there() {
     let secret = RoomSecret([0xab; 16]);
     let invite = Invite::create(&key(1), (0, secret.clone()), Some("tulip"), true, None, &[], NOW);
-    let renewed = invite.renewed(RoomSecret([0xab; 16]), Some("tulip")).unwrap();
+    let renewed = invite.renewed((1, RoomSecret([0xab; 16])), Some("tulip")).unwrap();
     let room = renewed.key(Some("tulip")).unwrap();
     let (member, keys) = (GenerationKey { generation: 1, key: [0xab; 32] }, Keypair::from_seed(&[0xab; 32]));
     let sealer = Sealer::new(keys.clone(), room.clone(), 0);

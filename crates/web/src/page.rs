@@ -1,5 +1,8 @@
 //! One peer of one room, as a page runs it: the event loop without the loop.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use plenary_body::{
     Body, BodyConfig, BodyEvent, Contact, Envelope, In, Letter, Letters, MixFigures, Notice, Out, Outs,
@@ -12,7 +15,7 @@ use plenary_proto::packet::LinkId;
 use plenary_proto::rendezvous::{Address as SignalAddress, Connection, Entrance, Happening, Step};
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, Sealer};
-use plenary_proto::{Address, Command, PeerId, RoomConfig, RoomState, Time, Via};
+use plenary_proto::{Address, Command, Event, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -24,6 +27,9 @@ use crate::wire::{Ask, Call, Opening, Wish};
 const CONTROL: u8 = 0;
 const HEARTBEAT: u8 = 1;
 const BULK: u8 = 2;
+/// Time after which a page that the host has not answered takes a notice of another version for the reason: as long as a
+/// peer on tokio waits for an answer. A guess.
+const ANSWER_MAX_US: u64 = 20_000_000;
 /// Path of the websocket at a rendezvous.
 const SIGNAL_PATH: &str = "/signal";
 
@@ -72,6 +78,11 @@ struct Joined {
     rng: ChaCha20Rng,
     contact: Contact,
     standing: Standing,
+    opened_us: u64,
+    /// Whether the host has answered: admitted, or in the lobby.
+    answered: bool,
+    /// Version that a notice named while the host had not answered.
+    noticed: Option<u8>,
     shown: Option<u64>,
     asks: Vec<Ask>,
 }
@@ -119,6 +130,9 @@ impl Joined {
             rng,
             contact: Contact::default(),
             standing: Standing::Joining,
+            opened_us: now_us,
+            answered: false,
+            noticed: None,
             shown: None,
             asks: Vec::new(),
         };
@@ -195,6 +209,11 @@ impl Joined {
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(now_us, link, channel, bytes);
         }
+        let is_late = !self.answered && now_us.saturating_sub(self.opened_us) >= ANSWER_MAX_US;
+        if let Some(version) = self.noticed.take_if(|_| is_late) {
+            let why = format!("the room speaks version {version} of the protocol: reload the page");
+            self.tell(&PageEvent::Refused { why });
+        }
     }
 
     // ── the body ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,6 +249,7 @@ impl Joined {
     }
 
     fn event(&mut self, happened: &BodyEvent) {
+        self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
         if let Some(told) = PageEvent::of(happened) {
             self.tell(&told);
         }
@@ -392,7 +412,7 @@ impl Joined {
                 self.other_version(now_us, from, version, is_notice);
             }
             Letter::OtherClock => {
-                let why = "the clock of this machine differs from the room's by more than five minutes";
+                let why = "the clocks of this machine and of another peer differ by more than five minutes";
                 self.tell(&PageEvent::Trouble { why: why.to_owned() });
             }
             Letter::Bad(from) => self.input(now_us, In::Misbehaved(from)),
@@ -400,12 +420,12 @@ impl Joined {
         }
     }
 
-    /// Handles a message of another version: the application is told, and the peer, unless it knows.
+    /// Handles a message of another version: the peer is told, unless it knows. A notice refuses nothing by itself, since
+    /// any guest can send one: it is the reason if the host answers nothing.
     fn other_version(&mut self, now_us: u64, peer: PeerId, version: u8, is_notice: bool) {
-        if is_notice && self.standing == Standing::Joining {
-            let why = format!("the room speaks version {version} of the protocol: reload the page");
-            self.tell(&PageEvent::Refused { why });
-        } else if !is_notice {
+        if is_notice {
+            self.noticed = Some(version);
+        } else {
             let nonce = self.nonce();
             if let Some(sealed) = self.letters.seal_notice(peer, now_us, nonce) {
                 self.signal(now_us, SignalAddress::Peer(peer), sealed);

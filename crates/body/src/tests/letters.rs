@@ -282,7 +282,7 @@ fn fifty_made_up_ids_do_not_make_a_peer_open_more_than_its_budget() {
 /// The keys of two generations of an invite.
 fn two_generations() -> [RoomKey; 2] {
     let invite = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed(RoomSecret([8; 16]), None).unwrap();
+    let newer = invite.renewed((1, RoomSecret([8; 16])), None).unwrap();
     [invite, newer].map(|invite| invite.key(None).unwrap())
 }
 
@@ -359,5 +359,29 @@ fn an_envelope_of_a_clock_that_differs_by_more_than_five_minutes_is_told_apart()
     let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
     assert!(matches!(open(&mut ben, &sealed, NOW_US + 301 * SECOND), Letter::OtherClock));
     let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US + 301 * SECOND, nonce(2)).unwrap();
-    assert!(matches!(open(&mut ben, &sealed, NOW_US), Letter::OtherClock));
+    assert!(matches!(open(&mut ben, &sealed, NOW_US), Letter::Nothing), "it was told 301 s later");
+    assert!(matches!(open(&mut letters(3), &sealed, NOW_US), Letter::OtherClock));
+}
+
+#[test]
+fn other_versions_and_clocks_are_told_once_a_second_however_many_peers_send_them() {
+    let mut ada = letters(2);
+    let mut other = Message::Leave.to_bytes();
+    other[0] = MESSAGE_VERSION + 1;
+    let mut told = [0; 3];
+    for number in 0..200u64 {
+        let now_us = NOW_US + number * SECOND / 100;
+        let (from, unix_s) = (key(10 + number as u8 % 100), now_us / SECOND);
+        let mut sealer = Sealer::new(from.clone(), room_key(), number << 20);
+        for (bytes, unix_s) in [(&other[..], unix_s), (&[0, 77], unix_s), (&other, unix_s - 400)] {
+            let sealed = sealer.seal(Some(key(2).id()), bytes, unix_s, nonce(number as u8)).unwrap();
+            match ada.open(from.id(), &sealed, now_us, |_, _, _| true) {
+                Letter::OtherVersion { is_notice, .. } => told[usize::from(is_notice)] += 1,
+                Letter::OtherClock => told[2] += 1,
+                Letter::Nothing => {}
+                letter => panic!("{letter:?}"),
+            }
+        }
+    }
+    assert_eq!(told, [2; 3], "in two seconds");
 }

@@ -1,128 +1,29 @@
-//! Commands of a host while its room runs: lines on standard input, answered on stderr.
+//! The console of host, join and mixer: lines of standard input, answered on stderr.
+//!
+//! Lines don't wait for each other's answers: a command takes effect at once, and its answer follows when the roster shows
+//! it. Only settings of the room, and invites, are changed one after the other.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use plenary::{Muted, PeerId, Room};
-use tokio::sync::mpsc;
+use plenary_proto::bounded::plain;
+use tokio::sync::{Mutex, mpsc};
 
 use super::host::publish_invite;
+use super::order::{HELP, Order, parse};
+use super::people::{People, who};
 use crate::{one_line, units};
 
 /// Longest line that is read; of a longer one the rest counts as another line.
 const LINE_LEN_MAX: u64 = 1024;
 /// Maximum lines that wait. Further ones wait in the pipe.
 const LINES_MAX: usize = 16;
-
-/// What `/help` prints.
-pub(crate) const HELP: &str = "\
-/who                 who is here, and who waits in the lobby
-/admit WHO           let in from the lobby       /deny WHO     turn away
-/promote WHO         let speak                   /demote WHO   let watch only
-/mute WHO            ask to be silent            /hand-over WHO  make host
-/remove WHO          put out of the room         /ban WHO      and replace the invite
-/lock  /unlock       admit nobody new, or again  /lobby on|off
-/invite              replace the invite: the old one admits nobody any more
-/layout grid|active|share|…                      /mixers N     0: as needed
-/end                 end the room for everybody  /help
-WHO is a name, or the first 8 hex digits of an id.";
-
-/// A command with its argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Who,
-    Admit(String),
-    Deny(String),
-    Promote(String),
-    Demote(String),
-    Mute(String),
-    Remove(String),
-    Ban(String),
-    HandOver(String),
-    Lock(bool),
-    Lobby(bool),
-    Invite,
-    Layout(String),
-    Mixers(u8),
-    End,
-    Help,
-}
-
-/// Reads a line; `None` if it is empty.
-///
-/// # Errors
-/// A sentence for the person who typed it.
-pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
-    let line = line.trim();
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim();
-    let who = |order: fn(String) -> Order| {
-        if rest.is_empty() {
-            Err(format!("{word} whom? A name, or the first 8 hex digits of an id"))
-        } else {
-            Ok(order(rest.to_owned()))
-        }
-    };
-    let alone = |order: Order| {
-        if rest.is_empty() { Ok(order) } else { Err(format!("{word} takes no argument")) }
-    };
-    Some(match word {
-        "" => return None,
-        "/who" => alone(Order::Who),
-        "/admit" => who(Order::Admit),
-        "/deny" => who(Order::Deny),
-        "/promote" => who(Order::Promote),
-        "/demote" => who(Order::Demote),
-        "/mute" => who(Order::Mute),
-        "/remove" => who(Order::Remove),
-        "/ban" => who(Order::Ban),
-        "/hand-over" => who(Order::HandOver),
-        "/lock" => alone(Order::Lock(true)),
-        "/unlock" => alone(Order::Lock(false)),
-        "/lobby" => match rest {
-            "on" => Ok(Order::Lobby(true)),
-            "off" => Ok(Order::Lobby(false)),
-            _ => Err("/lobby on or /lobby off".to_owned()),
-        },
-        "/invite" => alone(Order::Invite),
-        "/layout" if rest.is_empty() => Err("/layout grid, active or share".to_owned()),
-        "/layout" => Ok(Order::Layout(rest.to_owned())),
-        "/mixers" => {
-            rest.parse().map(Order::Mixers).map_err(|_| "/mixers takes a number, 0: as needed".to_owned())
-        }
-        "/end" => alone(Order::End),
-        "/help" => alone(Order::Help),
-        _ => Err(format!("{word}: no such command; /help lists them")),
-    })
-}
-
-/// Returns the first 8 hex digits of an id.
-pub(crate) fn short(peer: &PeerId) -> String {
-    format!("{peer:?}")
-}
-
-/// Finds the peer that is meant by a name, or by the first hex digits of an id.
-///
-/// # Errors
-/// A sentence: nobody has the name, or several peers do; then with their ids.
-pub(crate) fn find<'a>(who: &str, peers: impl Iterator<Item = (PeerId, &'a str)>) -> Result<PeerId, String> {
-    let is_id = who.len() == 8 && who.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut found: Vec<_> = peers
-        .filter(|(peer, name)| *name == who || (is_id && short(peer) == who.to_ascii_lowercase()))
-        .collect();
-    found.sort_unstable();
-    found.dedup_by_key(|(peer, _)| *peer);
-    match found[..] {
-        [] => Err(format!("nobody here is called {who}; /who lists everybody")),
-        [(peer, _)] => Ok(peer),
-        _ => {
-            let ids: Vec<_> = found.iter().map(|(peer, _)| short(peer)).collect();
-            Err(format!("{} peers are called {who}: say which, {}", found.len(), ids.join(", ")))
-        }
-    }
-}
+/// Maximum commands whose answers are awaited at a time; a further line waits, at most for the ten seconds that a call of
+/// the host takes. A guess: more than a person types in that time.
+const AT_ONCE_MAX: usize = 64;
 
 /// Files that a host's commands change.
 #[derive(Clone, Debug, Default)]
@@ -144,25 +45,26 @@ impl Files {
 
     /// Writes the room's keys, and publishes the newest invite.
     fn renew(&self, room: &Room) -> Result<(), String> {
-        self.save_keys(room).map_err(|error| one_line(&error.into()))?;
+        self.save_keys(room).map_err(said)?;
         publish_invite(&room.invite(), self.invite.as_deref()).map_err(|error| error.to_string())
     }
 }
 
 /// Carries out the lines of standard input until it ends, which is not `/end`.
 pub(crate) async fn govern(room: Room, files: Files) {
-    let (say, mut lines) = mpsc::channel(LINES_MAX);
+    let (say, lines) = mpsc::channel(LINES_MAX);
     // a thread of its own: the process may end while it waits for a line
-    std::thread::spawn(move || read_lines(std::io::stdin().lock(), |line| say.blocking_send(line).is_ok()));
-    while let Some(line) = lines.recv().await {
-        let answer = match parse(&line) {
-            None => continue,
-            Some(Ok(order)) => carry_out(&room, order, &files).await,
-            Some(Err(error)) => Err(error),
-        };
-        let (Ok(text) | Err(text)) = answer;
-        eprintln!("{text}");
-    }
+    std::thread::spawn(move || {
+        stay_in_the_background();
+        read_lines(std::io::stdin().lock(), |line| say.blocking_send(line).is_ok());
+    });
+    carry_out_all(&Console { room, files, settings: Mutex::new(()) }, lines, tell).await;
+}
+
+/// Lets a process in the background of a terminal find no line there, where it would be stopped otherwise (POSIX: SIGTTIN).
+fn stay_in_the_background() {
+    // SAFETY: ignoring a signal runs no code of this program
+    unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
 }
 
 /// Reads lines until the input ends or `take` returns false.
@@ -177,175 +79,183 @@ fn read_lines(mut input: impl BufRead, mut take: impl FnMut(String) -> bool) {
     }
 }
 
-/// Carries out a command; returns the answer.
-async fn carry_out(room: &Room, order: Order, files: &Files) -> Result<String, String> {
-    let said = |error: plenary::Error| one_line(&error.into());
-    let host = room.as_host().map_err(|error| error.to_string())?;
-    let here = |who: &str| {
-        let stage = room.snapshot().stage;
-        let listed = host.directory();
-        let on_stage = stage.iter().map(|member| (member.peer, &*member.name));
-        find(who, on_stage.chain(listed.iter().map(|listed| (listed.peer, &*listed.name))))
-    };
-    let waiting = |who: &str| {
-        let lobby = host.lobby();
-        find(who, lobby.iter().map(|(peer, name)| (*peer, &**name)))
-    };
-    Ok(match order {
-        Order::Help => HELP.to_owned(),
-        Order::Who => who(room).map_err(|error| error.to_string())?,
-        Order::Admit(name) => {
-            let peer = waiting(&name)?;
-            host.admit(peer).await.map_err(said)?;
-            format!("{name} is let in")
-        }
-        Order::Deny(name) => {
-            let peer = waiting(&name)?;
-            host.deny(peer).await.map_err(said)?;
-            format!("{name} is turned away")
-        }
-        Order::Promote(name) => {
-            let peer = here(&name)?;
-            host.promote(peer).await.map_err(said)?;
-            format!("{name} may speak")
-        }
-        Order::Demote(name) => {
-            let peer = here(&name)?;
-            host.demote(peer).await.map_err(said)?;
-            format!("{name} watches")
-        }
-        Order::Mute(name) => {
-            let peer = here(&name)?;
-            host.ask_to_mute(peer, Muted { picture: false, sound: true }).await.map_err(said)?;
-            format!("{name} is asked to be silent")
-        }
-        Order::Remove(name) => {
-            let peer = here(&name)?;
-            host.remove(peer).await.map_err(said)?;
-            files.save_keys(room).map_err(said)?;
-            format!("{name} is removed")
-        }
-        Order::Ban(name) => {
-            let peer = here(&name)?;
-            host.ban(peer).await.map_err(said)?;
-            files.renew(room)?;
-            format!("{name} is removed, and the old invite admits nobody any more")
-        }
-        Order::HandOver(name) => {
-            let peer = here(&name)?;
-            host.hand_over(peer).await.map_err(said)?;
-            format!("{name} is the host now")
-        }
-        Order::Lock(locked) => {
-            host.lock(locked).await.map_err(said)?;
-            if locked { "locked: nobody new is admitted" } else { "unlocked" }.to_owned()
-        }
-        Order::Lobby(on) => {
-            host.set_lobby(on).await.map_err(said)?;
-            if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
-        }
-        Order::Invite => {
-            host.renew_invite().await.map_err(said)?;
-            files.renew(room)?;
-            "the old invite admits nobody any more".to_owned()
-        }
-        Order::Layout(text) => {
-            host.set_layout(&units::layout(&text)?).await.map_err(said)?;
-            format!("layout {text}")
-        }
-        Order::Mixers(mixers) => {
-            host.set_mixers(mixers).await.map_err(said)?;
-            if mixers == 0 { "as many mixers as needed".to_owned() } else { format!("{mixers} mixers") }
-        }
-        Order::End => {
-            host.end().await.map_err(said)?;
-            "the room has ended".to_owned()
-        }
-    })
+/// Prints an answer, without what would steer the terminal.
+fn tell(answer: &str) {
+    let lines: Vec<_> = answer.lines().map(plain).collect();
+    eprintln!("{}", lines.join("\n"));
 }
 
-/// Returns the list of all peers: the stage, the audience, the lobby.
-fn who(room: &Room) -> Result<String, plenary::NotHost> {
-    let host = room.as_host()?;
-    let snapshot = room.snapshot();
-    let listed = host.directory();
-    let mut text = String::new();
-    let mut line = |peer: &PeerId, name: &str, what: &str| {
-        let _ = writeln!(text, "{}  {name}  {what}", short(peer));
-    };
-    for member in &snapshot.stage {
-        let mut roles = vec![if member.speaks { "speaks" } else { "mixes if elected" }];
-        roles.extend((Some(member.peer) == snapshot.host).then_some("host"));
-        roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
-        roles.extend(member.muted.sound.then_some("silent"));
-        roles.extend(member.no_solo.then_some("no solo"));
-        roles.extend(member.away.then_some("away"));
-        line(&member.peer, &member.name, &roles.join(", "));
-    }
-    for listed in &listed {
-        if snapshot.stage.iter().any(|member| member.peer == listed.peer) {
-            continue;
+/// Carries out lines as they come, and tells the answers as they are known.
+async fn carry_out_all(console: &Console, mut lines: mpsc::Receiver<String>, tell: impl Fn(&str)) {
+    let mut running = FuturesUnordered::new();
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            line = lines.recv(), if is_open && running.len() < AT_ONCE_MAX => match line.as_deref().map(parse) {
+                None => is_open = false,
+                Some(None) => {}
+                Some(Some(Ok(order))) => running.push(console.carry_out(order, &tell)),
+                Some(Some(Err(why))) => tell(&why),
+            },
+            Some(answer) = running.next(), if !running.is_empty() => {
+                let (Ok(answer) | Err(answer)) = answer;
+                tell(&answer);
+            }
+            else => return,
         }
-        let minutes = Duration::from_secs(listed.here.as_secs());
-        let place = listed.parent.map_or("not fed".to_owned(), |parent| {
-            format!("depth {} below {}", listed.depth, short(&parent))
-        });
-        line(
-            &listed.peer,
-            &listed.name,
-            &format!("watches for {}, {place}", humantime::format_duration(minutes)),
-        );
     }
-    for (peer, name) in host.lobby() {
-        line(&peer, &name, "waits in the lobby");
+}
+
+fn said(error: plenary::Error) -> String {
+    one_line(&error.into())
+}
+
+/// What commands act on.
+struct Console {
+    room: Room,
+    files: Files,
+    /// Held while a setting is changed: of two changes at the same time the roster shows the last one only. The lock is
+    /// fair, so that settings are changed in the order of their lines.
+    settings: Mutex<()>,
+}
+
+impl Console {
+    /// Carries out a command; returns the answer. `tell` takes what is to be said before.
+    async fn carry_out(&self, order: Order, tell: &impl Fn(&str)) -> Result<String, String> {
+        let room = &self.room;
+        let here = |name: &str| People::here(room).find(name);
+        match order {
+            Order::Help => return Ok(HELP.to_owned()),
+            Order::Who => return Ok(who(room)),
+            Order::Speak(speaks) => return self.speak(speaks).await,
+            Order::HandOver(name) => return self.hand_over(&name).await,
+            _ => {}
+        }
+        let host = room.as_host().map_err(|error| error.to_string())?;
+        Ok(match order {
+            Order::Admit(name) => {
+                let peer = People::waiting(room).find(&name)?;
+                host.admit(peer).await.map_err(said)?;
+                format!("{name} is let in")
+            }
+            Order::Deny(name) => {
+                let peer = People::waiting(room).find(&name)?;
+                host.deny(peer).await.map_err(said)?;
+                format!("{name} is turned away")
+            }
+            Order::Promote(name) => return self.promote(&name, here(&name)?, tell).await,
+            Order::Demote(name) => {
+                let peer = here(&name)?;
+                host.demote(peer).await.map_err(said)?;
+                format!("{name} watches")
+            }
+            Order::Mute(name) => {
+                let peer = here(&name)?;
+                host.ask_to_mute(peer, Muted { picture: false, sound: true }).await.map_err(said)?;
+                format!("{name} is asked to be silent")
+            }
+            Order::Remove(name) => {
+                let peer = People::all(room).find(&name)?;
+                host.remove(peer).await.map_err(said)?;
+                self.files.save_keys(room).map_err(said)?;
+                format!("{name} is removed")
+            }
+            Order::Ban(name) => {
+                let peer = People::all(room).find(&name)?;
+                host.ban(peer).await.map_err(said)?;
+                self.files.renew(room)?;
+                format!("{name} is removed, and the old invite admits nobody any more")
+            }
+            Order::End => {
+                host.end().await.map_err(said)?;
+                "the room has ended".to_owned()
+            }
+            order => {
+                let _turn = self.settings.lock().await;
+                self.set(order).await?
+            }
+        })
     }
-    let _ = write!(text, "{} viewers", snapshot.viewers.unwrap_or(0));
-    Ok(text)
+
+    /// Changes a setting of the room, or its invite.
+    async fn set(&self, order: Order) -> Result<String, String> {
+        let host = self.room.as_host().map_err(|error| error.to_string())?;
+        Ok(match order {
+            Order::Lock(locked) => {
+                host.lock(locked).await.map_err(said)?;
+                if locked { "locked: nobody new is admitted" } else { "unlocked" }.to_owned()
+            }
+            Order::Lobby(on) => {
+                host.set_lobby(on).await.map_err(said)?;
+                if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
+            }
+            Order::Invite => {
+                host.renew_invite().await.map_err(said)?;
+                self.files.renew(&self.room)?;
+                "the old invite admits nobody any more".to_owned()
+            }
+            Order::Layout(text) => {
+                host.set_layout(&units::layout(&text)?).await.map_err(said)?;
+                format!("layout {text}")
+            }
+            Order::Mixers(mixers) => {
+                host.set_mixers(mixers).await.map_err(said)?;
+                if mixers == 0 { "as many mixers as needed".to_owned() } else { format!("{mixers} mixers") }
+            }
+            _ => HELP.to_owned(),
+        })
+    }
+
+    /// Offers a peer the floor, says so, and waits until it has accepted.
+    async fn promote(&self, name: &str, peer: PeerId, tell: &impl Fn(&str)) -> Result<String, String> {
+        let host = self.room.as_host().map_err(|error| error.to_string())?;
+        if self.room.snapshot().stage.iter().any(|member| member.peer == peer && member.speaks) {
+            return Ok(format!("{name} speaks already"));
+        }
+        if peer != self.room.me() {
+            tell(&format!("{name} is offered the floor, and has to accept"));
+        }
+        match host.promote(peer).await {
+            Ok(()) => Ok(format!("{name} speaks")),
+            Err(plenary::Error::NoAnswer { seconds }) => {
+                Err(format!("{name} has not accepted the floor for {seconds} s"))
+            }
+            Err(error) => Err(said(error)),
+        }
+    }
+
+    /// Hands the room over, or takes it back if the peer is this one.
+    async fn hand_over(&self, name: &str) -> Result<String, String> {
+        let (room, host) = (&self.room, self.room.as_host());
+        let peer = People::here(room).find(name)?;
+        match host {
+            Ok(_) if peer == room.me() => Ok("you are the host".to_owned()),
+            Ok(host) => {
+                host.hand_over(peer).await.map_err(said)?;
+                Ok(format!("{name} is the host now"))
+            }
+            Err(_) if peer == room.me() => {
+                room.take_back().await.map_err(said)?;
+                Ok("you are the host again; /invite makes an invite, if the other host has replaced it"
+                    .to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Asks for the floor, or leaves the stage.
+    async fn speak(&self, speaks: bool) -> Result<String, String> {
+        let already = self.room.snapshot().speaks;
+        self.room.speak(speaks).await.map_err(said)?;
+        Ok(match (speaks, already) {
+            (true, true) => "you speak already",
+            (true, false) => "you have asked for the floor",
+            (false, true) => "you have left the stage",
+            (false, false) => "you watch",
+        }
+        .to_owned())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_line_of_the_help_is_understood() {
-        for line in HELP.lines().filter(|line| line.starts_with('/')) {
-            for (at, _) in line.match_indices('/') {
-                let word: String = line[at..].chars().take_while(|c| !c.is_whitespace()).collect();
-                let argument = match &*word {
-                    "/lobby" => " on",
-                    "/mixers" => " 2",
-                    "/who" | "/lock" | "/unlock" | "/invite" | "/end" | "/help" => "",
-                    _ => " Ada Lovelace",
-                };
-                let order = parse(&format!("  {word}{argument} ")).unwrap();
-                assert!(order.is_ok(), "{word}: {order:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_wrong_line_is_answered_by_a_sentence_and_an_empty_one_by_nothing() {
-        assert_eq!(parse("  "), None);
-        for (line, part) in [
-            ("hello", "/help"),
-            ("/remove", "whom"),
-            ("/end now", "no argument"),
-            ("/mixers many", "number"),
-            ("/lobby", "on or"),
-        ] {
-            let said = parse(line).unwrap().unwrap_err();
-            assert!(said.contains(part), "{line}: {said}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_two_peers_share_is_answered_by_their_ids() {
-        let peers = [(PeerId([0xab; 32]), "Ada"), (PeerId([1; 32]), "Ada"), (PeerId([2; 32]), "Ben")];
-        let find = |who: &str| find(who, peers.iter().copied());
-        assert_eq!(find("Ben"), Ok(PeerId([2; 32])));
-        assert_eq!(find("ABABABAB"), Ok(PeerId([0xab; 32])));
-        assert!(find("Ada").unwrap_err().contains("01010101, abababab"));
-        assert!(find("Cai").unwrap_err().contains("nobody"));
-    }
-}
+mod tests;

@@ -6,8 +6,11 @@ use std::path::Path;
 use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use plenary::{Consent, Invite, PeerId, Room, RoomKeys};
+use plenary_proto::DIRECTORY_MAX;
+use tokio::task::JoinHandle;
 use tracing::Level;
 
+use super::floor::Floor;
 use super::govern::{Files, govern};
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::HostArgs;
@@ -45,9 +48,10 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
             room.publish(args.room.source(0)?).await?.detach();
         }
         publish_invite(&room.invite(), files.invite.as_deref())?;
-        let governed = tokio::spawn(govern(room.clone(), files));
+        let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
+        let beside = [tokio::spawn(govern(room.clone(), files)), tokio::spawn(floor.follow(room.clone()))];
         let ended = stay(room, &args.room, &args.stay, &teller).await;
-        governed.abort();
+        beside.iter().for_each(JoinHandle::abort);
         ended
     })
 }
@@ -63,7 +67,12 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
         id.map(PeerId)
             .ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
     });
-    ids.collect()
+    let ids: Vec<_> = ids.collect::<Result<_, Failure>>()?;
+    if ids.len() > DIRECTORY_MAX {
+        let (file, many) = (file.display(), ids.len());
+        eprintln!("{file} has {many} keys: only the first {DIRECTORY_MAX} come in without waiting");
+    }
+    Ok(ids)
 }
 
 /// Prints the invite, or writes it to a file that only this user may read.

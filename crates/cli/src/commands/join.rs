@@ -1,9 +1,12 @@
 //! `plenary join`: joins a room to speak, to watch, or both.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use plenary::{Consent, PeerId, Room, RoomSnapshot, Solo};
+use tokio::task::JoinHandle;
 use tracing::Level;
 
+use super::floor::{Floor, own_index};
+use super::govern::{Files, govern};
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::JoinArgs;
 use crate::tell::Teller;
@@ -29,7 +32,12 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
             let speaker = speaker_called(name, &room.snapshot())?;
             room.set_solo(Some(Solo { speaker, instead: true })).await?;
         }
-        stay(room, &args.room, &args.stay, &teller).await
+        let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
+        let govern = govern(room.clone(), Files::default());
+        let beside = [tokio::spawn(govern), tokio::spawn(floor.follow(room.clone()))];
+        let ended = stay(room, &args.room, &args.stay, &teller).await;
+        beside.iter().for_each(JoinHandle::abort);
+        ended
     })
 }
 
@@ -41,14 +49,4 @@ fn speaker_called(name: &str, snapshot: &RoomSnapshot) -> anyhow::Result<PeerId>
         bail!("no speaker is called {name}; the speakers are: {}", names.join(", "));
     };
     Ok(found.peer)
-}
-
-/// Returns this peer's speaker index, which selects its source file or test picture.
-async fn own_index(room: &Room) -> anyhow::Result<usize> {
-    let mut snapshots = room.watch();
-    // the host has admitted this peer to the stage, but the snapshot may not show it yet
-    let there = |snapshot: &RoomSnapshot| snapshot.stage.iter().any(|member| member.peer == room.me());
-    let snapshot = snapshots.wait_for(there).await.context("the room is closed")?;
-    let own = snapshot.stage.iter().find(|member| member.peer == room.me());
-    Ok(own.map_or(0, |member| usize::from(member.index)))
 }

@@ -3,6 +3,7 @@
 use plenary::{Consent, Room};
 use tracing::Level;
 
+use super::govern::{Files, govern};
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::MixerArgs;
 use crate::tell::Teller;
@@ -26,6 +27,9 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
-        stay(room, &args.room, &args.stay, &teller).await
+        let governed = tokio::spawn(govern(room.clone(), Files::default()));
+        let ended = stay(room, &args.room, &args.stay, &teller).await;
+        governed.abort();
+        ended
     })
 }

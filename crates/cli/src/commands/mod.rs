@@ -1,10 +1,13 @@
 //! The commands, one file each.
 
 pub(crate) mod bench;
+mod floor;
 pub(crate) mod govern;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod mixer;
+mod order;
+pub(crate) mod people;
 pub(crate) mod probe;
 pub(crate) mod rendezvous;
 pub(crate) mod sim;

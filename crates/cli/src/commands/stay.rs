@@ -62,6 +62,7 @@ pub(crate) async fn stay(
 ) -> Result<(), Failure> {
     // before the line that says so: its reader may send a signal at once
     let told_to_end = Signals::listen()?;
+    teller.knows(&room);
     eprintln!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;

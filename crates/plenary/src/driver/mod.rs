@@ -7,6 +7,7 @@ mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -77,6 +78,10 @@ pub(crate) struct Driver {
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
+    /// Version that a notice named while the host had not answered; 0 for none.
+    pub(crate) noticed: Arc<AtomicU8>,
+    /// Whether the host has answered that this peer waits in the lobby.
+    pub(crate) in_lobby: bool,
     /// Whether the host has admitted this peer; a host admits itself.
     pub(crate) admitted: bool,
     /// Whether the rendezvous was reached at least once.
@@ -234,6 +239,10 @@ impl Driver {
                 None => {}
             }
             match event {
+                Event::InLobby => {
+                    self.in_lobby = true;
+                    self.noticed.store(0, Ordering::Relaxed);
+                }
                 Event::Removed => (self.left, self.end) = (true, End::Removed),
                 Event::Ended => {
                     self.end = End::HostEnded;
@@ -476,13 +485,16 @@ impl Driver {
         }
     }
 
-    /// Handles a message of another version: the application is told, and the peer, unless it knows.
+    /// Handles a message of another version: the application is told, and the peer, unless it knows. A notice doesn't
+    /// answer a peer that waits to join, since any guest can send one: it is the reason if the host answers nothing.
     fn other_version(&mut self, peer: PeerId, version: u8, is_notice: bool) {
         tracing::warn!(?peer, version, "the peer speaks another version of the protocol");
         self.emit(RoomEvent::OtherVersion { peer, version });
         let nonce = random_bytes();
         if is_notice {
-            self.answer_join(Err(crate::Error::OtherVersion(version)));
+            if !self.in_lobby {
+                self.noticed.store(version, Ordering::Relaxed);
+            }
         } else if let Some(sealed) = self.letters.seal_notice(peer, self.clock.now_us(), nonce)
             && let Some(signal) = &self.signal
         {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plenary::{
-    Consent, End, Error, HostOptions, Invite, MediaKind, Muted, Options, Refusal, Room, RoomEvent, Shape,
+    Consent, End, Error, HostOptions, HostRefusal, Invite, MediaKind, Muted, Options, PeerId, Refusal, Room,
+    RoomEvent, Shape,
 };
 
 use crate::support::*;
@@ -133,6 +134,95 @@ async fn the_host_hands_the_room_over_and_its_heir_governs() {
     let newer = within("an invite", ben.as_host().unwrap().renew_invite()).await.unwrap();
     let yan = within("joining", Room::join(&newer, viewer("Yan"))).await.unwrap();
     tokio::join!(zoe.close(), yan.close(), ben.close(), ada.close());
+}
+
+/// Time in which a call that can't apply is refused: it sends nothing, and a busy machine needs some of it.
+const REFUSED_MAX: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_s_call_that_cannot_apply_is_refused_at_once() {
+    let ada = ada(small()).await;
+    let zoe = join(&ada, viewer("Zoë")).await;
+    let (host, me, nobody) = (ada.as_host().unwrap(), ada.me(), PeerId([9; 32]));
+    let silent = Muted { picture: false, sound: true };
+    let begun = Instant::now();
+    let to_itself = [
+        host.remove(me).await,
+        host.ban(me).await.map(|_| ()),
+        host.promote(me).await,
+        host.demote(me).await,
+        host.ask_to_mute(me, silent).await,
+        host.admit(me).await,
+        host.deny(me).await,
+        host.hand_over(me).await,
+    ];
+    for (at, refused) in to_itself.into_iter().enumerate() {
+        assert!(matches!(refused, Err(Error::Host(HostRefusal::Itself))), "{at}: {refused:?}");
+    }
+    for peer in [zoe.me(), nobody] {
+        for refused in [host.hand_over(peer).await, host.ask_to_mute(peer, silent).await] {
+            assert!(matches!(refused, Err(Error::Host(HostRefusal::OffStage))), "{refused:?}");
+        }
+    }
+    let refused = host.set_mixers(9).await;
+    assert!(matches!(refused, Err(Error::Host(HostRefusal::TooManyMixers))), "{refused:?}");
+    let refused = Room::host(quick(Options::viewer("Ada")), small().mixers(9)).await.map(|_| ());
+    assert!(matches!(refused, Err(Error::Host(HostRefusal::TooManyMixers))), "{refused:?}");
+    assert!(begun.elapsed() < REFUSED_MAX, "{:?}", begun.elapsed());
+    within("the next call", host.set_mixers(2)).await.unwrap();
+    assert!(matches!(zoe.take_back().await, Err(Error::NotHost(_))));
+    tokio::join!(zoe.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_s_call_that_no_roster_answers_ends() {
+    let ada = ada(small()).await;
+    let ben = quick(Options::speaker("Ben").mix(Consent::Never));
+    let network = ben.testing.shaper.clone();
+    let ben = join(&ada, ben).await;
+    until(&ada, "a second speaker", |room| room.stage.len() == 2).await;
+    network.kill(); // it answers nothing, and the host doesn't know yet
+    let begun = Instant::now();
+    let handed = within("an answer", ada.as_host().unwrap().hand_over(ben.me())).await;
+    assert!(matches!(handed, Err(Error::NotShown { seconds: 10 })), "{handed:?}");
+    println!("an answer after {:?}", begun.elapsed());
+    within("the next call", ada.as_host().unwrap().lock(true)).await.unwrap();
+    tokio::join!(ben.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invites_that_are_replaced_at_the_same_time_follow_one_another() {
+    let ada = ada(small()).await;
+    let host = ada.as_host().unwrap();
+    let (first, second) = tokio::join!(host.renew_invite(), host.renew_invite());
+    assert_eq!((first.unwrap().generation(), second.unwrap().generation()), (1, 2));
+    let zoe = within("joining", Room::join(ada.invite(), viewer("Zoë"))).await.unwrap();
+    tokio::join!(zoe.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_opened_the_room_takes_it_back_and_its_next_invite_counts() {
+    let ada = ada(small()).await;
+    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
+    until(&ben, "a place on stage", |room| room.speaks).await;
+    within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
+    until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
+    let newer = within("an invite", ben.as_host().unwrap().renew_invite()).await.unwrap();
+    let cai = quick(Options::speaker("Cai").mix(Consent::Never));
+    let cai = within("joining", Room::join(&newer, cai)).await.unwrap();
+    until(&ada, "the roster with the new invite and the speaker", |room| room.stage.len() == 3).await;
+    let other = ben.take_back().await;
+    assert!(matches!(other, Err(Error::NotHost(_))), "{other:?}");
+
+    within("the room", ada.take_back()).await.unwrap();
+    until(&ben, "the former host", |room| room.host == Some(ada.me())).await;
+    assert!(ben.as_host().is_err());
+    let newer = within("an invite", ada.as_host().unwrap().renew_invite()).await.unwrap();
+    assert_eq!(newer.generation(), 2);
+    let zoe = within("joining", Room::join(&newer, viewer("Zoë"))).await.unwrap();
+    within("removal", ada.as_host().unwrap().remove(zoe.me())).await.unwrap();
+    assert_eq!(within("the end", zoe.closed()).await, End::Removed);
+    tokio::join!(zoe.close(), cai.close(), ben.close(), ada.close());
 }
 
 /// Depth of the removed viewers, and number of removals.

@@ -12,6 +12,7 @@ mod limits;
 mod listeners;
 mod live_media;
 mod mesh;
+mod other_versions;
 mod own_codec;
 mod program;
 mod raw;

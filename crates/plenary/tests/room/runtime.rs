@@ -27,6 +27,19 @@ fn without_a_runtime_nothing_panics_and_with_one_every_call_comes_from_outside_i
     block_on(ada.close());
 }
 
+#[test]
+fn a_runtime_without_io_or_without_time_is_refused() {
+    let builder = || tokio::runtime::Builder::new_multi_thread();
+    for runtime in [builder().build(), builder().enable_io().build(), builder().enable_time().build()] {
+        let runtime = runtime.unwrap();
+        let around = runtime.block_on(Room::host(quick(Options::viewer("Ada")), small()));
+        assert!(matches!(around, Err(Error::NoRuntime)), "{around:?}");
+        let named = quick(Options::viewer("Ada")).runtime(Some(runtime.handle().clone()));
+        let named = block_on(Room::host(named, small()));
+        assert!(matches!(named, Err(Error::NoRuntime)), "{named:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_to_join_that_is_dropped_leaves_no_peer_behind() {
     let runtime = tokio::runtime::Handle::current();

@@ -155,14 +155,17 @@ impl Invite {
         Invite { rendezvous, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the room's invite of the next generation, under the same signature, door, password and expiry. Takes about
+    /// Returns the room's invite of a later generation, under the same signature, door, password and expiry. Takes about
     /// 60 ms of processor time when there is a password.
     ///
     /// # Errors
     /// As of [`key`](Self::key).
-    pub fn renewed(&self, secret: RoomSecret, password: Option<&str>) -> Result<Invite, InviteError> {
+    pub fn renewed(
+        &self,
+        (generation, secret): (u16, RoomSecret),
+        password: Option<&str>,
+    ) -> Result<Invite, InviteError> {
         let door = DoorSeed(*self.key(password)?.door_seed());
-        let generation = self.secrets.generation.wrapping_add(1);
         let secrets = Secrets::new(generation, secret, password, &self.signed.room);
         Ok(Invite { secrets, ..self.clone() }.with_door(Some(door)))
     }
