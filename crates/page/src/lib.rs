@@ -33,7 +33,7 @@ struct Asset {
 /// Returns the routes of the page; `None` in a build without it.
 pub fn routes() -> Option<Router> {
     let has_page = FILES.iter().any(|(name, ..)| *name == "index.html");
-    has_page.then(|| FILES.iter().fold(Router::new(), |router, file| route(router, file)))
+    has_page.then(|| FILES.iter().fold(Router::new(), route))
 }
 
 fn route(router: Router, &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8])) -> Router {

@@ -132,7 +132,8 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
             let address = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-            let rendezvous = Rendezvous::bind(address, RendezvousConfig::default())?;
+            let config = RendezvousConfig { page: host.page.clone(), ..RendezvousConfig::default() };
+            let rendezvous = Rendezvous::bind(address, config)?;
             let url = format!("http://{}", reachable(rendezvous.local_addr()));
             (Some(rendezvous), url)
         }

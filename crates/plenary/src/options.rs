@@ -10,6 +10,7 @@ use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
 use plenary_proto::PeerId;
 use plenary_proto::message::{Consent, ProgramFormat};
+use plenary_signal::Router;
 use tokio::runtime::Handle;
 
 use crate::event::OnEvent;
@@ -93,6 +94,9 @@ pub struct HostOptions {
     pub listen: Option<SocketAddr>,
     /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
     pub rendezvous: Option<String>,
+    /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
+    /// a line of text.
+    pub page: Option<Router>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
     /// Lifetime of the invite; one day by default.
@@ -223,6 +227,7 @@ impl HostOptions {
     setters! {
         listen: Option<SocketAddr>,
         rendezvous: Option<String>,
+        page: Option<Router>,
         stage_open: bool,
         invite_life: Duration,
         program: ProgramFormat,
@@ -248,6 +253,7 @@ impl Default for HostOptions {
         HostOptions {
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
             rendezvous: None,
+            page: None,
             stage_open: true,
             invite_life: Duration::from_secs(24 * 3600),
             program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },

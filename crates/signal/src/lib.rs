@@ -32,6 +32,7 @@ mod socket;
 mod switchboard;
 mod websocket;
 
+pub use axum::Router;
 pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal};

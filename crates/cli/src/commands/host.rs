@@ -35,6 +35,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .room
         .host_options()
         .rendezvous(args.rendezvous.clone())
+        .page(plenary_page::routes())
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)

@@ -13,7 +13,8 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     }
     log_to_stderr(args.log, Level::INFO);
     runtime()?.block_on(async {
-        let rendezvous = Rendezvous::bind(args.listen, RendezvousConfig::default())?;
+        let config = RendezvousConfig { page: plenary_page::routes(), ..RendezvousConfig::default() };
+        let rendezvous = Rendezvous::bind(args.listen, config)?;
         eprintln!("listening on http://{}", rendezvous.local_addr());
         Signals::listen()?.come().await;
         rendezvous.close().await;
