@@ -54,9 +54,9 @@ pub(crate) enum PageEvent {
     InLobby,
     /// The roster has changed.
     Stage { epoch: u32 },
-    /// Another peer feeds this one, or none.
+    /// The parent has changed.
     Parent { peer: Option<String> },
-    /// Another peer would feed this one at once, or none.
+    /// The backup parent has changed.
     Backup { peer: Option<String> },
     /// Nobody mixes.
     NoMixer,

@@ -80,7 +80,7 @@ async fn a_notice_is_the_reason_if_the_host_answers_nothing() {
     let doors = Doors::truncated([invite.key(None).unwrap().door().id()]);
     let _silent = rendezvous.attach_host(invite.room(), host.peer(), doors).unwrap();
     let zoe = Identity::generate();
-    let options = || quick(Options::viewer("Zoe")).patience(Duration::ZERO);
+    let options = || quick(Options::viewer("Zoe")).patience(Duration::from_secs(2));
     let told = options().identity(Some(zoe.clone()));
     let pest = Pest { to: Some(zoe.peer()), bytes: NOTICE, each_ms: 50, late_s: 0 }.starts(&invite);
     let (told, untold) = tokio::join!(Room::join(&invite, told), Room::join(&invite, options()));

@@ -105,7 +105,7 @@ impl Reign {
         }
     }
 
-    /// Whether a peer is the host of the reign, or was the host before it.
+    /// Returns whether the reign names a peer: as its host, or as the preceding host.
     pub(crate) fn involves(&self, peer: &PeerId) -> bool {
         let before = match self {
             Reign::Chosen { under, .. } => under.body.host,
