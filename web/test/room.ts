@@ -51,8 +51,21 @@ export class Room {
     });
   }
 
-  /** Opens a page with the library, at a secure origin. */
+  /** Opens the page that the host serves, by its link, with this query. */
+  async visit(query = ""): Promise<Page> {
+    const page = await this.#blank();
+    await page.goto(this.invite.replace("/#", `/${query}#`));
+    return page;
+  }
+
+  /** Opens an empty page of another origin, in which the library can be imported. */
   async page(): Promise<Page> {
+    const page = await this.#blank();
+    await page.goto(`http://localhost:${await this.#serve()}/`);
+    return page;
+  }
+
+  async #blank(): Promise<Page> {
     const browser = await puppeteer.launch({
       executablePath: CHROMIUM,
       args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
@@ -60,7 +73,6 @@ export class Room {
     this.#browsers.push(browser);
     const page = await browser.newPage();
     page.on("pageerror", (error) => console.error("page:", error));
-    await page.goto(`http://localhost:${await this.#serve()}/`);
     return page;
   }
 
