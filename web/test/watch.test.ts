@@ -75,15 +75,15 @@ test("the link opens the page that the host serves, and its element watches and 
   assert.equal(new URL(page.url()).hash, "", "the secret has left the address");
   await page.locator('>>> [data-field="name"]').fill("Zoë");
   await page.locator('>>> [data-act="watch"]').click();
-  await page.waitForSelector('>>> [data-part="program"]', { timeout: 20_000 });
   const live = () => window.plenary.snapshot().then((snapshot) => (snapshot?.frames_received ?? 0) > 15);
   await page.waitForFunction(live, { timeout: 20_000 });
   await page.reload();
   await page.locator('>>> [data-act="watch"]').click();
   await page.waitForFunction(live, { timeout: 20_000 });
   await page.locator('>>> [data-act="leave"]').click();
-  const said = await page.waitForSelector('>>> [role="alert"]');
-  assert.equal(await said?.evaluate((element) => element.textContent), "You have left the room.");
+  const says = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="alert"]')?.textContent;
+  await page.waitForFunction(says, { timeout: 5000 });
+  assert.equal(await page.evaluate(says), "You have left the room.");
 });
 
 test("a page that may not come in is told why", { timeout: 30_000 }, async () => {
