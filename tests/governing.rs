@@ -16,6 +16,15 @@ fn answers(peer: &Running, part: &str) {
     peer.stderr.wait(part, |line| line.contains(part).then_some(()));
 }
 
+/// Checks that these ended because the host ended the room.
+fn ended_by_the_host<const N: usize>(peers: [Running; N]) {
+    for peer in peers {
+        let Ended { code, stderr, .. } = peer.ended();
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stderr.contains("the host ended the room"), "{stderr}");
+    }
+}
+
 #[test]
 fn a_host_lets_in_turns_away_removes_and_ends_its_room_by_lines() {
     let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
@@ -61,11 +70,7 @@ fn a_host_lets_in_turns_away_removes_and_ends_its_room_by_lines() {
     let tess = viewer(&newer, "Tess");
     answers(&tess, "fed by ");
     host.say("/end");
-    for peer in [host, tess, xia] {
-        let Ended { code, stderr, .. } = peer.ended();
-        assert_eq!(code, Some(0), "{stderr}");
-        assert!(stderr.contains("the host ended the room"), "{stderr}");
-    }
+    ended_by_the_host([host, tess, xia]);
 }
 
 #[test]
@@ -106,11 +111,7 @@ fn a_promoted_viewer_speaks_by_its_own_word_and_a_new_host_governs_until_the_roo
     ada.say("/hand-over Ada");
     answers(&ada, "you are the host again");
     ada.say("/end");
-    for peer in [bob, ada] {
-        let Ended { code, stderr, .. } = peer.ended();
-        assert_eq!(code, Some(0), "{stderr}");
-        assert!(stderr.contains("the host ended the room"), "{stderr}");
-    }
+    ended_by_the_host([bob, ada]);
 }
 
 #[test]

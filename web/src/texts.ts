@@ -18,6 +18,4 @@ export const texts = {
   noMixer: "Nobody here mixes at the moment: the picture comes once somebody does.",
   noBrowser: "This browser can't join: it needs WebRTC with encoded transforms (Chrome 141, Firefox 128, Safari 17 or later).",
   noLink: "This is no link to a room. Ask the host for the whole link, with everything behind the #.",
-  speaking: (names: string) => `${names} speaking`,
-  here: (count: number) => `${count} on stage`,
 };

@@ -134,10 +134,9 @@ impl Letters {
 
     /// Seals a notice for a peer that speaks another version; `None` if one was sealed within the last second.
     pub fn seal_notice(&mut self, to: PeerId, now_us: u64, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
-        if self.notice_us.is_some_and(|at| now_us.saturating_sub(at) < NOTICE_US) {
+        if !is_due(&mut self.notice_us, now_us, NOTICE_US) {
             return None;
         }
-        self.notice_us = Some(now_us);
         self.seal_bytes(Some(to), &[NOTICE, MESSAGE_VERSION], now_us, nonce)
     }
 
@@ -178,12 +177,7 @@ impl Letters {
             Letter::OtherClock => 2,
             letter => return letter,
         };
-        let last_us = &mut self.told_us[kind];
-        if last_us.is_some_and(|at| now_us.saturating_sub(at) < TOLD_US) {
-            return Letter::Nothing;
-        }
-        *last_us = Some(now_us);
-        letter
+        if is_due(&mut self.told_us[kind], now_us, TOLD_US) { letter } else { Letter::Nothing }
     }
 
     fn unseal(
@@ -302,4 +296,13 @@ impl Letters {
 
 fn cost(envelope: &[u8]) -> u64 {
     envelope.len() as u64 + ENVELOPE_OVERHEAD_BYTES
+}
+
+/// Returns whether the last time is at least the interval ago; then this is the last time.
+fn is_due(last_us: &mut Option<u64>, now_us: u64, interval_us: u64) -> bool {
+    let due = last_us.is_none_or(|at| now_us.saturating_sub(at) >= interval_us);
+    if due {
+        *last_us = Some(now_us);
+    }
+    due
 }

@@ -3,19 +3,16 @@
 //! A state machine: each call states the time, and returns the IO that it needs as [`Outs`]. The brain decides which
 //! peer feeds which; the media carry it out.
 
+mod browsers;
 mod hand_over;
 mod mixing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, Resume, StreamUse};
-use plenary_proto::packet::{
-    BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket,
-};
+use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -32,7 +29,7 @@ use crate::mix::Mix;
 use crate::outs::{Notice, Outs};
 use crate::own::{OWN_SLOTS, Own};
 use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
-use crate::rebuild::{Rebuild, identified, originals};
+use crate::rebuild::Rebuild;
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
 use crate::stream::Pushed;
@@ -293,7 +290,7 @@ impl Media {
         outs: &mut Outs,
     ) {
         let code = stream.slot & !1;
-        // after a new link the peer announces its streams anew on the next one
+        // a peer announces its streams anew on each new link
         if !is_slot_of(code, stream.spec.kind) || !self.links.is_known(&peer) {
             return;
         }
@@ -631,50 +628,6 @@ impl Media {
             self.inflow.forward(kind, &packet, by_trunk, now_us, &self.links, outs);
         }
         self.use_inbound(inbound, now_us, outs);
-    }
-
-    /// Handles a packet of a browser in a slot of a link.
-    pub(crate) fn browser_packet(
-        &mut self,
-        link: LinkId,
-        slot: u8,
-        packet: BrowserPacket,
-        now_us: u64,
-        outs: &mut Outs,
-    ) {
-        let Some((peer, LinkKind::Peer)) = self.links.of(link).filter(|_| usize::from(slot) < PEER_SLOTS)
-        else {
-            return;
-        };
-        self.watches.fed(peer, self.watch_time(now_us));
-        for packet in self.rebuild.packet(link, slot, packet, now_us) {
-            self.packet(link, slot, packet, now_us, outs);
-        }
-    }
-
-    /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame is
-    /// packetized anew: caches and children get the originator's packets.
-    pub(crate) fn frame(
-        &mut self,
-        (link, slot): (LinkId, u8),
-        (data, level, csrcs): (Bytes, Option<u8>, &[u32]),
-        now_us: u64,
-        outs: &mut Outs,
-    ) {
-        let Some((peer, LinkKind::Peer)) = self.links.of(link).filter(|_| usize::from(slot) < PEER_SLOTS)
-        else {
-            return;
-        };
-        self.watches.fed(peer, self.watch_time(now_us));
-        let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
-        let Some(frame) = identified(kind, data, level) else { return };
-        // a page learns the contributors, not their levels
-        let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: 127 };
-        let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
-        for packet in originals(&frame) {
-            let packet = MediaPacket { contributors: contributors.clone(), ..packet };
-            self.packet(link, slot, packet, now_us, outs);
-        }
     }
 
     /// Drops the oldest packet of the peer with the most early packets, so that no peer displaces the others'.

@@ -129,7 +129,7 @@ pub(crate) struct Host {
     /// this one was cut off: outcomes under that host's rosters may count.
     rival: Option<(PeerId, u32)>,
     confirm_at: Option<Time>,
-    /// `Join`s of peers off stage that may still be answered: of newcomers, of members, and of each.
+    /// Budgets for answers to `Join`s of peers off stage: one of all newcomers, one of all members, one of each peer.
     joins: Bucket,
     renewals: Bucket,
     joins_each: Buckets<JOINERS_MAX>,

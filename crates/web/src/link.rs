@@ -11,22 +11,13 @@ use plenary_proto::sdp::sdp;
 /// data channel. A guess: what a link's budget allows at once.
 const PAUSED_BYTES_MAX: usize = 256 * 1024;
 
-/// State of the other end's proof of identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// The first control message must contain the proof.
-    Due,
-    Given,
-    /// The proof was wrong: the link's messages are dropped.
-    Failed,
-}
-
 /// One link of the page.
 #[derive(Debug)]
 pub(crate) struct PageLink {
     own: Option<Description>,
     other: Option<Description>,
-    pub(crate) proof: Proof,
+    /// The first control message has proved the identity of the other end; without that the link is closed.
+    pub(crate) is_proven: bool,
     paused_until_us: u64,
     paused: VecDeque<(u8, Vec<u8>)>,
     paused_bytes: usize,
@@ -40,7 +31,7 @@ impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.
     pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
         let (own, paused) = (None, VecDeque::new());
-        let opened = PageLink { own, other, proof: Proof::Due, paused_until_us: 0, paused, paused_bytes: 0 };
+        let opened = PageLink { own, other, is_proven: false, paused_until_us: 0, paused, paused_bytes: 0 };
         self.0.insert(link, opened);
     }
 

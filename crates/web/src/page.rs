@@ -5,21 +5,21 @@ mod tests;
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyConfig, BodyEvent, Contact, Envelope, In, Letter, Letters, MixFigures, Notice, Out, Outs,
+    Body, BodyConfig, BodyEvent, Contact, Envelope, In, Letter, Letters, MixFigures, Out, Outs,
 };
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{
-    Consent, Description, Heartbeat, Message, Pieces, loose_from_bytes, loose_to_bytes,
-};
+use plenary_proto::message::{Consent, Heartbeat, Message, Pieces, loose_from_bytes, loose_to_bytes};
 use plenary_proto::packet::LinkId;
-use plenary_proto::rendezvous::{Address as SignalAddress, Connection, Entrance, Happening, Step};
+use plenary_proto::rendezvous::{
+    Address as SignalAddress, Connection, Entrance, Happening, SIGNAL_PATH, Step,
+};
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, Sealer};
 use plenary_proto::{Address, Command, Event, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use crate::link::{PageLinks, Proof, TooMuch};
+use crate::link::{PageLinks, TooMuch};
 use crate::report::{PageEvent, Snapshot, Standing};
 use crate::wire::{Ask, Call, Opening, Wish};
 
@@ -30,8 +30,6 @@ const BULK: u8 = 2;
 /// Time after which a page that the host has not answered takes a notice of another version for the reason: as long as a
 /// peer on tokio waits for an answer. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
-/// Path of the websocket at a rendezvous.
-const SIGNAL_PATH: &str = "/signal";
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
 #[derive(Default)]
@@ -148,7 +146,7 @@ impl Joined {
             Call::SocketFrame(bytes) => self.socket(now_us, Happening::Frame(&bytes)),
             Call::SocketClosed => self.socket(now_us, Happening::Closed),
             Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
-            Call::LinkUp(link) => self.prove(LinkId(link)),
+            Call::LinkUp(link) => self.prove(now_us, LinkId(link)),
             Call::LinkDown(link) => {
                 if self.links.close(LinkId(link)) {
                     self.input(now_us, In::LinkDown(LinkId(link)));
@@ -157,7 +155,7 @@ impl Joined {
             Call::Received { link, channel, bytes } => self.received(now_us, LinkId(link), channel, bytes),
             Call::Frame { link, slot, level, csrcs, data } => {
                 let link = LinkId(link);
-                if self.links.get_mut(link).is_some_and(|known| known.proof == Proof::Given) {
+                if self.links.get_mut(link).is_some_and(|known| known.is_proven) {
                     self.step(now_us, |body, outs| {
                         body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
                     });
@@ -240,12 +238,8 @@ impl Joined {
             self.step(now_us, |body, outs| body.set_figures(MixFigures::default(), outs));
         }
         for notice in notices {
-            self.notice(now_us, notice);
+            self.input(now_us, In::Notice(notice));
         }
-    }
-
-    fn notice(&mut self, now_us: u64, notice: Notice) {
-        self.input(now_us, In::Notice(notice));
     }
 
     fn event(&mut self, happened: &BodyEvent) {
@@ -319,8 +313,7 @@ impl Joined {
 
     fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
         let Some(known) = self.links.get_mut(link) else { return };
-        let described: Result<Description, _> = describe(sdp);
-        match described {
+        match describe(sdp) {
             Ok(description) => {
                 known.describe_own(description.clone());
                 self.input(now_us, In::Described { link, description });
@@ -330,13 +323,11 @@ impl Joined {
     }
 
     /// Sends the proof that this peer is at its end of a new link.
-    fn prove(&mut self, link: LinkId) {
+    fn prove(&mut self, now_us: u64, link: LinkId) {
         let fingerprints = self.links.get_mut(link).and_then(|known| known.fingerprints());
         let (Some(fingerprints), Some((peer, _))) = (fingerprints, self.body.link_of(link)) else { return };
-        let message = self.letters.prove_link(&peer, &fingerprints);
-        for piece in Pieces::of(&message.to_bytes()) {
-            self.send_on(link, CONTROL, Bytes::from(piece));
-        }
+        let message = Box::new(self.letters.prove_link(&peer, &fingerprints));
+        self.send(now_us, Out::Control { link, message });
     }
 
     /// Handles the first control message on a link: without the other end's proof the link is closed.
@@ -344,13 +335,12 @@ impl Joined {
         let Some((peer, _)) = self.body.link_of(link) else { return };
         let Some(known) = self.links.get_mut(link) else { return };
         // one piece, the last of its message
-        let is_proven = known.fingerprints().is_some_and(|fingerprints| {
+        known.is_proven = known.fingerprints().is_some_and(|fingerprints| {
             bytes.split_first().is_some_and(|(more, message)| {
                 *more == 0 && self.letters.is_link_proven(&peer, &fingerprints, message)
             })
         });
-        known.proof = if is_proven { Proof::Given } else { Proof::Failed };
-        if is_proven {
+        if known.is_proven {
             self.input(now_us, In::LinkUp(link));
         } else {
             self.close(now_us, link);
@@ -359,11 +349,12 @@ impl Joined {
 
     fn received(&mut self, now_us: u64, link: LinkId, channel: u8, bytes: Vec<u8>) {
         let Some(known) = self.links.get_mut(link) else { return };
-        match known.proof {
+        if !known.is_proven {
             // heartbeats may overtake the proof, and are lost then
-            Proof::Due if channel == CONTROL => return self.proven(now_us, link, &bytes),
-            Proof::Due | Proof::Failed => return,
-            Proof::Given => {}
+            if channel == CONTROL {
+                self.proven(now_us, link, &bytes);
+            }
+            return;
         }
         let bytes = match known.hold(now_us, channel, bytes) {
             Ok(Some(bytes)) => bytes,

@@ -121,7 +121,7 @@ fn carried(sealed: Vec<u8>, by: u8) -> Vec<u8> {
     carried_of(2, sealed, by)
 }
 
-/// The same, of an author of choice.
+/// Returns the bytes of a control message by which peer `by` hands an envelope of `author` for peer 3 over.
 fn carried_of(author: u8, sealed: Vec<u8>, by: u8) -> Vec<u8> {
     let route = List::truncated([key(by).id().short()]);
     let (from, to) = (key(author).id(), key(3).id());

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use plenary::{Consent, Invite, PeerId, Room, RoomKeys};
 use plenary_proto::DIRECTORY_MAX;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::floor::Floor;
@@ -50,10 +50,10 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         }
         publish_invite(&room.invite(), files.invite.as_deref())?;
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
-        let beside = [tokio::spawn(govern(room.clone(), files)), tokio::spawn(floor.follow(room.clone()))];
-        let ended = stay(room, &args.room, &args.stay, &teller).await;
-        beside.iter().for_each(JoinHandle::abort);
-        ended
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        beside.spawn(govern(room.clone(), files));
+        beside.spawn(floor.follow(room.clone()));
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use plenary::{Consent, PeerId, Room, RoomSnapshot, Solo};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::floor::{Floor, own_index};
@@ -33,11 +33,10 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
             room.set_solo(Some(Solo { speaker, instead: true })).await?;
         }
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
-        let govern = govern(room.clone(), Files::default());
-        let beside = [tokio::spawn(govern), tokio::spawn(floor.follow(room.clone()))];
-        let ended = stay(room, &args.room, &args.stay, &teller).await;
-        beside.iter().for_each(JoinHandle::abort);
-        ended
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        beside.spawn(govern(room.clone(), Files::default()));
+        beside.spawn(floor.follow(room.clone()));
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }
 

@@ -1,6 +1,7 @@
 //! `plenary mixer`: joins a room as a strong machine that only mixes.
 
 use plenary::{Consent, Room};
+use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::govern::{Files, govern};
@@ -27,9 +28,8 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
-        let governed = tokio::spawn(govern(room.clone(), Files::default()));
-        let ended = stay(room, &args.room, &args.stay, &teller).await;
-        governed.abort();
-        ended
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        beside.spawn(govern(room.clone(), Files::default()));
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }

@@ -20,6 +20,16 @@ async fn ada(host: HostOptions) -> Room {
     ada
 }
 
+/// A room that Ada has opened and handed over to Ben, a speaker that doesn't mix.
+async fn handed_over() -> (Room, Room) {
+    let ada = ada(small()).await;
+    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
+    until(&ben, "a place on stage", |room| room.speaks).await;
+    within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
+    until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
+    (ada, ben)
+}
+
 async fn refusal(invite: &Invite, options: Options) -> Refusal {
     match within("an answer", Room::join(invite, options)).await {
         Err(Error::Refused(refusal)) => refusal,
@@ -122,11 +132,7 @@ async fn the_host_lists_its_audience_asks_for_silence_and_ends_the_room_for_all(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_host_hands_the_room_over_and_its_heir_governs() {
-    let ada = ada(small()).await;
-    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
-    until(&ben, "a place on stage", |room| room.speaks).await;
-    within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
-    until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
+    let (ada, ben) = handed_over().await;
     assert!(ada.as_host().is_err());
     let zoe = join(&ada, viewer("Zoë")).await;
     within("removal", ben.as_host().unwrap().remove(zoe.me())).await.unwrap();
@@ -202,11 +208,7 @@ async fn invites_that_are_replaced_at_the_same_time_follow_one_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_opened_the_room_takes_it_back_and_its_next_invite_counts() {
-    let ada = ada(small()).await;
-    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
-    until(&ben, "a place on stage", |room| room.speaks).await;
-    within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
-    until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
+    let (ada, ben) = handed_over().await;
     let newer = within("an invite", ben.as_host().unwrap().renew_invite()).await.unwrap();
     let cai = quick(Options::speaker("Cai").mix(Consent::Never));
     let cai = within("joining", Room::join(&newer, cai)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Who may be in the room: admission, the lobby, removal, and the room's end.
+//! The host's part in membership: admission, the lobby, removal, and the room's end.
 
 use super::{Host, REFUSAL_LIFE_S};
 use crate::bounded::List;
@@ -13,15 +13,16 @@ use crate::time::Time;
 use crate::view::View;
 
 impl Host {
-    /// Handles a `Join` from a new peer, or from a peer with other wishes than before. Beyond the limits there is no
-    /// answer: a joiner repeats its request.
+    /// Handles a `Join` from a new peer, or from a peer with other wishes than before. A request beyond the
+    /// limits gets no answer, and the joiner repeats it.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
         let is_on_stage = self.entries.iter().any(|entry| entry.peer == from);
-        // made-up ids use up the answers to newcomers, not those to members
-        let all = if has_ticket(view, &from, join) { &mut self.renewals } else { &mut self.joins };
-        let is_in_time = match is_on_stage {
-            true => self.joins_on_stage.take(view.now, from, 1),
-            false => self.joins_each.take(view.now, from, 1) && all.take(view.now, 1),
+        let is_in_time = if is_on_stage {
+            self.joins_on_stage.take(view.now, from, 1)
+        } else {
+            // made-up ids use up the answers to newcomers, not those to members
+            let all = if has_ticket(view, &from, join) { &mut self.renewals } else { &mut self.joins };
+            self.joins_each.take(view.now, from, 1) && all.take(view.now, 1)
         };
         if !is_in_time {
             return;
@@ -63,7 +64,7 @@ impl Host {
     }
 
     /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket of a host.
-    pub(super) fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
+    fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
         *from == view.me
             || self.entries.iter().any(|entry| entry.peer == *from)
             || self.directory.get(from).is_some()
@@ -71,7 +72,7 @@ impl Host {
     }
 
     /// Returns whether a joiner may come in; false while it waits in the lobby.
-    pub(super) fn may_enter(
+    fn may_enter(
         &mut self,
         view: &mut View<'_>,
         from: PeerId,
@@ -166,7 +167,7 @@ impl Host {
     }
 
     /// Grants a joiner the roles it may have among those it wants.
-    pub(super) fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
+    fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
         let now = view.now;
         let known = self.entries.iter().find(|entry| entry.peer == from);
         let spoke = known.is_some_and(|entry| entry.speaks);
@@ -195,12 +196,7 @@ impl Host {
 
     /// Returns whether a peer that wants to speak may do so at once. Otherwise a peer that also views or
     /// mixes waits for the application's decision, and any other peer is refused.
-    pub(super) fn may_speak(
-        &mut self,
-        view: &mut View<'_>,
-        from: PeerId,
-        join: &Join,
-    ) -> Result<bool, Refusal> {
+    fn may_speak(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
         let stays = join.views || join.mixes;
         if !stays && !self.rules.stage_open && !self.floor.knows(&from) {
             return Err(Refusal::StageClosed);

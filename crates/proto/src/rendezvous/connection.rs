@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
+use super::{Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, silence_ms_max};
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
 use crate::{PeerId, RoomId};
@@ -15,8 +15,6 @@ const ATTEMPT_US_MAX: u64 = 5_000_000;
 const STEADY_US: u64 = 10_000_000;
 /// Maximum wait between attempts: after the first failure, and after any, in microseconds. Guesses.
 const BACKOFF: [u64; 2] = [100_000, 10_000_000];
-/// Limits of the ping interval that a rendezvous may name, in milliseconds.
-const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Maximum number of envelopes that wait while there is no connection.
 const WAITING_MAX: usize = 256;
 /// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then. A guess.
@@ -188,9 +186,7 @@ impl Connection {
                 vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
             }
             Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
-                let [least, most] = PING_INTERVAL_MS;
-                let interval_us = u64::from(ping_interval_ms.clamp(least, most)) * 1_000;
-                let silence_us_max = interval_us * u64::from(SILENT_PINGS);
+                let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
                 self.state = State::Up { since_us: now_us, heard_us: now_us, silence_us_max };
                 self.been_up = true;
                 let kept = std::mem::take(&mut self.waiting).into_iter();
@@ -228,22 +224,13 @@ impl Connection {
             self.backoff.reset();
         }
         if let Outage::Refused(refusal) = why
-            && is_final(refusal, self.been_up)
+            && refusal.is_final(self.been_up)
         {
             self.state = State::Ended;
             return vec![Step::HangUp, Step::Ended(refusal)];
         }
         self.state = State::Waiting { until_us: now_us + self.backoff.next_us(&mut self.rng) };
         vec![Step::HangUp, Step::Down(why)]
-    }
-}
-
-/// Whether a further attempt would meet the same refusal. A room that was open once may open again.
-fn is_final(refusal: Refusal, been_up: bool) -> bool {
-    match refusal {
-        Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
-        Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
-        _ => false,
     }
 }
 

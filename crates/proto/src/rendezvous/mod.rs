@@ -30,6 +30,10 @@ pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64;
 pub const DOORS_MAX: usize = 4;
 /// Number of unanswered pings after which the other side counts as gone.
 pub const SILENT_PINGS: u32 = 3;
+/// Path of the websocket.
+pub const SIGNAL_PATH: &str = "/signal";
+/// Bounds of the ping interval that a rendezvous may announce, in ms; a value outside is clamped.
+const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Number of variants of [`FromPeer`] in this version.
 const FROM_PEER_VARIANTS: u32 = 4;
 /// Number of variants of [`FromRendezvous`] in this version.
@@ -140,6 +144,23 @@ pub enum Refusal {
     /// A reason added by a later version.
     #[error("reason {0}")]
     Other(u8),
+}
+
+/// Returns the silence after which the other side counts as gone, in ms, at this announced ping interval.
+pub fn silence_ms_max(ping_interval_ms: u32) -> u32 {
+    let [least, most] = PING_INTERVAL_MS;
+    ping_interval_ms.clamp(least, most) * SILENT_PINGS
+}
+
+impl Refusal {
+    /// Whether a further attempt would meet the same refusal. A room that the peer was in may open again.
+    pub fn is_final(self, been_up: bool) -> bool {
+        match self {
+            Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
+            Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
+            _ => false,
+        }
+    }
 }
 
 /// The reasons in the order of their numbers, from 1.

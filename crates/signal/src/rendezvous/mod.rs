@@ -36,10 +36,8 @@ use crate::limits::Limits;
 use crate::local::LocalSignal;
 use crate::socket;
 use crate::switchboard::Switchboard;
-use plenary_proto::rendezvous::{Doors, Refusal};
+use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
 
-/// The path of the websocket.
-pub const SIGNAL_PATH: &str = "/signal";
 /// Answer to `GET /` when no page was added.
 const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
 

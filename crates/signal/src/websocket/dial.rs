@@ -15,14 +15,11 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{Io, WebsocketConfig, WrapTcp, tcp};
-use crate::rendezvous::SIGNAL_PATH;
 use crate::signal::{Outage, SignalError};
 use crate::socket::{self, Heard, heard};
-use plenary_proto::rendezvous::{Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
-
-/// Bounds of the ping interval that a rendezvous may announce; a value outside is clamped.
-const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
-const PING_INTERVAL_MAX: Duration = Duration::from_secs(60);
+use plenary_proto::rendezvous::{
+    Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SIGNAL_PATH, silence_ms_max,
+};
 
 /// Parameters of a connection attempt.
 pub(super) struct Dial {
@@ -138,9 +135,8 @@ impl Dial {
                     sent.map_err(|error| outage(socket::trouble(&error)))?;
                 }
                 Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
-                    let interval = Duration::from_millis(ping_interval_ms.into());
-                    let interval = interval.clamp(PING_INTERVAL_MIN, PING_INTERVAL_MAX);
-                    return Ok(Joined { socket, silence_max: interval * SILENT_PINGS });
+                    let silence_max = Duration::from_millis(silence_ms_max(ping_interval_ms).into());
+                    return Ok(Joined { socket, silence_max });
                 }
                 Ok(FromRendezvous::Refused(refusal)) => return Err(Outage::Refused(refusal)),
                 Ok(_) => return Err(Outage::Protocol("a frame out of turn".to_owned())),

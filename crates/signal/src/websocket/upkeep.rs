@@ -22,7 +22,7 @@ use super::dial::{Dial, Joined, outage};
 use super::send_queue::SendQueue;
 use crate::signal::{Outage, SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
-use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
+use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous};
 
 /// Timeout of one attempt, from name resolution to the welcome.
 const TRY_MAX: Duration = Duration::from_secs(5);
@@ -86,7 +86,9 @@ impl Upkeep {
                 Err(why) => why,
             };
             debug!(url = self.dial.url, %why, tries, "the rendezvous is not connected");
-            if let Some(refusal) = final_refusal(&why, been_up) {
+            if let Outage::Refused(refusal) = why
+                && refusal.is_final(been_up)
+            {
                 return self.end(SignalError::Refused(refusal)).await;
             }
             let retry_in = backoff.wait(random());
@@ -202,17 +204,6 @@ impl Upkeep {
 
 fn carry(to: Address, envelope: &[u8]) -> Message {
     Message::Binary(FromPeer::Send { to, envelope }.to_bytes())
-}
-
-/// Returns a refusal that retrying does not change. A room that was open once may open again.
-fn final_refusal(why: &Outage, been_up: bool) -> Option<Refusal> {
-    let Outage::Refused(refusal) = *why else { return None };
-    let is_final = match refusal {
-        Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
-        Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
-        _ => false,
-    };
-    is_final.then_some(refusal)
 }
 
 /// Random number for jitter only; without a source of randomness the jitter is lost.
