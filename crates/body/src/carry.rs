@@ -216,6 +216,9 @@ impl Body {
         match &event {
             Event::Mode(mode) => {
                 self.media.set_mesh(*mode == Mode::Mesh);
+                if *mode == Mode::Mesh && self.mode != Mode::Mesh {
+                    self.media.show_speakers(now_us, outs);
+                }
                 (self.mode, self.mode_since_us) = (*mode, now_us);
                 self.leave_silence_out(now_us, outs);
             }

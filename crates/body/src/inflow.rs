@@ -183,6 +183,15 @@ impl Inflow {
         id.and_then(|id| self.streams.get_mut(&id)).is_some_and(|stream| stream.key_wish.may_ask(now_us))
     }
 
+    /// Returns the speakers' pictures that were output since the newest keyframe of each.
+    pub(crate) fn pictures(&self, now_us: u64) -> impl Iterator<Item = (PeerId, Frame)> {
+        let of_speakers = self.streams.values().filter(|stream| stream.spec.kind.is_speakers());
+        of_speakers.flat_map(move |stream| {
+            let pictures = stream.group(now_us).into_iter().filter(|frame| frame.kind == MediaKind::Video);
+            pictures.map(|frame| (stream.spec.maker, frame))
+        })
+    }
+
     /// Returns the position in a speaker's stream.
     pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
         self.newest_of(speaker).map(Stream::position)

@@ -149,6 +149,8 @@ pub(crate) struct Media {
     keeps_log: bool,
     /// Whether a receiver of this peer's own stream needs a keyframe.
     own_key_wanted: bool,
+    /// Whether this peer's own pictures are dropped until a keyframe: those before it were dropped, too.
+    own_key_due: bool,
 }
 
 impl Media {
@@ -192,6 +194,7 @@ impl Media {
             tree_bytes: 0,
             keeps_log,
             own_key_wanted: false,
+            own_key_due: false,
         }
     }
 
@@ -439,8 +442,9 @@ impl Media {
     pub(crate) fn set_own_sources(&mut self, sources: [bool; 2]) {
         for (kind, has) in [MediaKind::Video, MediaKind::Sound].into_iter().zip(sources) {
             let known = &mut self.own_sources[lane(kind)];
-            *known = has.then_some(true).or(known.map(|_| false));
+            let before = std::mem::replace(known, has.then_some(true).or(known.map(|_| false)));
             self.own_key_wanted |= has && kind == MediaKind::Video;
+            self.own_key_due |= has && before != Some(true) && kind == MediaKind::Video;
             if !has {
                 self.forget_own(kind);
             }

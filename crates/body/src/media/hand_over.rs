@@ -60,6 +60,15 @@ impl Media {
         }
     }
 
+    /// Hands the other speakers' pictures since their newest keyframes to the application: the stage has become a mesh,
+    /// and the pictures that follow refer to these. They may be up to a GOP old, and only bring the decoder up to date.
+    pub(crate) fn show_speakers(&self, now_us: u64, outs: &mut Outs) {
+        for (maker, frame) in self.inflow.pictures(now_us).filter(|(maker, _)| *maker != self.me) {
+            let received = ReceivedFrame::new(Origin::Speaker(maker), frame, now_us);
+            outs.frames.push(ReceivedFrame { catches_up: true, ..received });
+        }
+    }
+
     /// Hands a frame of the program to the application. A speaker hears its mix-minus instead of the program's sound,
     /// so that it doesn't hear itself.
     pub(super) fn show(&mut self, frame: &Frame, now_us: u64, outs: &mut Outs) {

@@ -94,6 +94,11 @@ impl Media {
         if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
             return;
         }
+        let is_picture = encoded.kind == MediaKind::Video;
+        if is_picture && self.own_key_due && !encoded.key {
+            return;
+        }
+        self.own_key_due &= !is_picture;
         let Some(own) = &mut self.own else { return };
         let packets = own.publish(encoded, now_us, &self.links, outs);
         self.voices.heard_alone(&self.me, encoded.level, now_us);
@@ -104,7 +109,9 @@ impl Media {
     /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
     pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
         let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
-        self.own_key_wanted |= kind == MediaKind::Video && before && !muted;
+        let goes_on = kind == MediaKind::Video && before && !muted;
+        self.own_key_wanted |= goes_on;
+        self.own_key_due |= goes_on;
         if muted {
             self.forget_own(kind);
         }

@@ -38,6 +38,25 @@ fn in_a_mesh_the_application_gets_each_speaker_s_frames_and_their_levels_count()
 }
 
 #[test]
+fn pictures_that_came_before_a_peer_learned_of_the_mesh_are_handed_to_its_decoder() {
+    let mut stand = Stand::new(true);
+    let ada = stand.link(ADA, LinkKind::Peer);
+    let mut source = Source::new(ADA, StreamKind::Speaker);
+    stand.media.set_mesh(false);
+    stand.follow(ADA, OWN_SLOTS[0], &source);
+    stand.come(ada, OWN_SLOTS[0], source.picture(true, BEGIN_US));
+    stand.come(ada, OWN_SLOTS[1], source.sound(BEGIN_US));
+    assert_eq!(given(&stand.take()), []);
+    stand.media.set_mesh(true);
+    stand.media.show_speakers(stand.now_us, &mut stand.outs);
+    stand.come(ada, OWN_SLOTS[0], source.picture(false, BEGIN_US + FRAME_US));
+    let outs = stand.take();
+    let origin = Origin::Speaker(ADA);
+    assert_eq!(given(&outs), [(origin, VIDEO, BEGIN_US), (origin, VIDEO, BEGIN_US + FRAME_US)]);
+    assert_eq!(outs.frames.iter().map(|received| received.catches_up).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
 fn a_speaker_hears_its_mix_minus_and_sees_the_program() {
     let (mut stand, ada, mut program, mut minus) = on_stage();
     stand.come(ada, 0, program.picture(true, BEGIN_US));
@@ -167,17 +186,18 @@ fn the_log_names_each_picture_that_was_received_or_made() {
 }
 
 #[test]
-fn muted_pictures_and_sound_are_not_sent_and_unmuted_pictures_begin_with_a_keyframe() {
+fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_a_keyframe() {
     let (mut stand, ada, ..) = on_stage();
     let mut camera = Camera::new();
-    let mut publish = |stand: &mut Stand| {
-        let (picture, sound) = (camera.picture(false, BEGIN_US), camera.sound(BEGIN_US));
+    let mut publish_as = |stand: &mut Stand, key: bool| {
+        let (picture, sound) = (camera.picture(key, BEGIN_US), camera.sound(BEGIN_US));
         for encoded in [picture, sound] {
             stand.media.publish(&encoded, stand.now_us, &mut stand.outs);
         }
         sent_on(&stand.take(), ada).iter().map(|(slot, _)| *slot).collect::<Vec<_>>()
     };
     assert!(stand.media.take_own_key_wanted(), "a new target without a cached keyframe");
+    let mut publish = |stand: &mut Stand| publish_as(stand, false);
     assert_eq!(publish(&mut stand), OWN_SLOTS);
     stand.media.mute(SOUND, true);
     assert_eq!(publish(&mut stand), OWN_SLOTS[..1]);
@@ -190,6 +210,16 @@ fn muted_pictures_and_sound_are_not_sent_and_unmuted_pictures_begin_with_a_keyfr
     assert!(stand.media.take_own_key_wanted());
     stand.media.mute(VIDEO, false);
     assert!(!stand.media.take_own_key_wanted(), "they were not muted");
+    for _ in 0..2 {
+        assert_eq!(publish_as(&mut stand, false), OWN_SLOTS[1..], "these refer to pictures that nobody has");
+        assert_eq!(publish_as(&mut stand, true), OWN_SLOTS);
+        assert_eq!(publish_as(&mut stand, false), OWN_SLOTS);
+        // another camera: its first picture, a keyframe, may come before the source is known
+        stand.media.set_own_sources([false, true]);
+        assert_eq!(publish_as(&mut stand, true), OWN_SLOTS[1..]);
+        stand.media.set_own_sources([true, true]);
+        assert!(stand.media.take_own_key_wanted());
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ async fn a_camera_makes_way_for_a_screen_and_comes_back_while_the_voice_goes_on(
         let second = ada.publish_as(TrackKind::Screen, source(0)).await.map(drop);
         assert!(matches!(second, Err(Error::Publish(_))), "one picture at a time: {second:?}");
         let first = frame(&mut frames, "a picture", |received| received.frame.kind == MediaKind::Video).await;
-        assert!(first.frame.identity.key, "{kind:?} begins with a keyframe");
+        assert!(first.frame.identity.key, "{kind:?} begins with a keyframe: {:?}", first.frame.identity);
         let stream = first.frame.identity.stream;
         frame(&mut frames, "the voice beside it", |received| {
             received.frame.kind == MediaKind::Sound && received.frame.identity.stream == stream
