@@ -2,6 +2,12 @@
 
 import type { Leg, ToWorker } from "./messages.js";
 
+// not in TypeScript's library: Chromium's alone
+declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
+  constructor(options: { kind: "video" | "audio" });
+  readonly writable: WritableStream<T>;
+}
+
 const SLOTS = 6;
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
 const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetransmits: 0 }, {}];
@@ -72,6 +78,25 @@ export class Link {
     if (to?.readyState === "open") to.send(bytes);
   }
 
+  /** Gives the program's slots dummy tracks, and sends what is written into them. */
+  feed(): void {
+    const [pictures, sound] = this.#connection.getTransceivers();
+    if (!pictures || !sound || typeof MediaStreamTrackGenerator === "undefined") return;
+    const video = new MediaStreamTrackGenerator<VideoFrame>({ kind: "video" });
+    const audio = new MediaStreamTrackGenerator<AudioData>({ kind: "audio" });
+    const leg = (slot: number): Leg => ({ link: this.id, slot, side: "send" });
+    pictures.sender.transform = new RTCRtpScriptTransform(this.worker, leg(0));
+    sound.sender.transform = new RTCRtpScriptTransform(this.worker, leg(1));
+    const attached = [pictures.sender.replaceTrack(video), sound.sender.replaceTrack(audio)];
+    Promise.all(attached).then(
+      () => {
+        const streams = { pictures: video.writable, sound: audio.writable };
+        this.#tell({ to: "dummies", link: this.id, ...streams }, [video.writable, audio.writable]);
+      },
+      () => this.#ended(),
+    );
+  }
+
   /** Tracks of two slots: pictures and sound. */
   tracks(slots: readonly number[]): MediaStreamTrack[] {
     const transceivers = this.#connection.getTransceivers();
@@ -88,7 +113,7 @@ export class Link {
     const codecs = RTCRtpReceiver.getCapabilities(kindOf(slot))?.codecs.filter(isSpoken) ?? [];
     // a browser without H.264 offers what it has; the description then says that it takes no picture
     if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
-    const leg: Leg = { link: this.id, slot };
+    const leg: Leg = { link: this.id, slot, side: "receive" };
     transceiver.receiver.transform = new RTCRtpScriptTransform(this.worker, leg);
   }
 

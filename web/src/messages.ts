@@ -9,6 +9,7 @@ export type ToWorker =
   | { to: "link-up"; link: number }
   | { to: "link-down"; link: number }
   | { to: "received"; link: number; channel: number; bytes: ArrayBuffer }
+  | { to: "dummies"; link: number; pictures: WritableStream<VideoFrame>; sound: WritableStream<AudioData> }
   | { to: "wish"; wish: Wish }
   | { to: "snapshot" };
 
@@ -19,6 +20,7 @@ export type ToWindow =
   | { to: "accept"; link: number; sdp: string }
   | { to: "close"; link: number }
   | { to: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
+  | { to: "feed"; link: number }
   | { to: "show"; link: number | null }
   | { to: "event"; event: RoomEvent }
   | { to: "snapshot"; snapshot: Snapshot }
@@ -28,6 +30,7 @@ export type ToWindow =
 export interface Leg {
   link: number;
   slot: number;
+  side: "receive" | "send";
 }
 
 export type RoomState = "joining" | "live" | "reconnecting" | "ended";

@@ -7,6 +7,8 @@ export interface Opening {
   name: string;
   speaks: boolean;
   views: boolean;
+  /** Maximum number of peers that the page feeds; 0 for none. */
+  childrenMax: number;
   /** Secret key of this peer: 32 random bytes that a reload keeps. */
   identity: Uint8Array;
   /** 32 random bytes, new for each call. */
@@ -27,7 +29,8 @@ export type Call =
   | { call: "received"; link: number; channel: number; bytes: Uint8Array }
   | { call: "frame"; link: number; slot: number; level: number | null; csrcs: number[]; data: Uint8Array }
   | { call: "wish"; wish: Wish }
-  | { call: "snapshot" };
+  | { call: "snapshot" }
+  | { call: "keyframe-wanted"; link: number; slot: number };
 
 export type Ask =
   | { ask: "dial"; url: string }
@@ -41,12 +44,13 @@ export type Ask =
   | { ask: "keyframe-wanted"; link: number; slot: number }
   | { ask: "show"; link: number | null }
   | { ask: "event"; json: string }
-  | { ask: "snapshot"; json: string };
+  | { ask: "snapshot"; json: string }
+  | { ask: "frame"; link: number; slot: number; capturedUs: number; data: Uint8Array<ArrayBuffer> };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
   "open", "tick", "socket-opened", "socket-frame", "socket-closed", "described", "link-up", "link-down", "received",
-  "frame", "wish", "snapshot",
+  "frame", "wish", "snapshot", "keyframe-wanted",
 ];
 
 class Writer {
@@ -113,9 +117,9 @@ export function encode(call: Call): Uint8Array {
   const to = new Writer().varint(CALLS.indexOf(call.call));
   switch (call.call) {
     case "open": {
-      const { invite, password, name, speaks, views, identity, entropy } = call.opening;
+      const { invite, password, name, speaks, views, childrenMax, identity, entropy } = call.opening;
       to.text(invite).option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
-      to.fixed(identity).fixed(entropy);
+      to.u8(childrenMax).fixed(identity).fixed(entropy);
       break;
     }
     case "socket-frame":
@@ -135,6 +139,9 @@ export function encode(call: Call): Uint8Array {
       to.varint(call.link).u8(call.slot).option(call.level, (level) => to.u8(level)).varint(call.csrcs.length);
       for (const csrc of call.csrcs) to.varint(csrc);
       to.bytes(call.data);
+      break;
+    case "keyframe-wanted":
+      to.varint(call.link).u8(call.slot);
       break;
     case "wish":
       if (call.wish.wish === "leave") to.varint(0);
@@ -215,6 +222,14 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "event", json: from.text() };
     case 11:
       return { ask: "snapshot", json: from.text() };
+    case 12:
+      return {
+        ask: "frame",
+        link: from.varint(),
+        slot: from.u8(),
+        capturedUs: from.varint(),
+        data: from.bytes(),
+      };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

@@ -2,6 +2,7 @@
 
 import type { Leg, ToWindow, ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
+import { Outlet } from "./outlet.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -10,6 +11,8 @@ const TICK_MS = 25;
 const window = (message: ToWindow, transfer: Transferable[] = []) => postMessage(message, { transfer });
 /** Receivers by leg, for keyframe requests. */
 const receivers = new Map<string, RTCRtpScriptTransformer>();
+/** Slots that this page sends in, by leg. */
+const outlets = new Map<string, Outlet>();
 let peer: Module | null = null;
 let socket: WebSocket | null = null;
 let timer = 0;
@@ -59,6 +62,11 @@ function carryOut(ask: Ask): void {
     case "send":
       window({ to: "send", link: ask.link, channel: ask.channel, bytes: ask.bytes }, [ask.bytes.buffer]);
       break;
+    case "frame": {
+      const outlet = outletOf(ask.link, ask.slot);
+      outlet.push(ask.data, ask.capturedUs);
+      break;
+    }
     case "keyframe-wanted":
       receivers.get(`${ask.link}/${ask.slot}`)?.sendKeyFrameRequest().catch(() => {});
       break;
@@ -73,6 +81,21 @@ function carryOut(ask: Ask): void {
       break;
   }
 }
+
+/** The outlet of a leg. With the first one of a link, the window gives the link dummy tracks. */
+function outletOf(link: number, slot: number): Outlet {
+  const leg = `${link}/${slot}`;
+  const known = outlets.get(leg);
+  if (known) return known;
+  const isFirst = ![...outlets.keys()].some((of) => of.startsWith(`${link}/`));
+  if (isFirst) window({ to: "feed", link });
+  const kind = slot % 2 === 0 ? "video" : "audio";
+  const outlet = new Outlet(kind, () => call({ call: "keyframe-wanted", link, slot }));
+  outlets.set(leg, outlet);
+  return outlet;
+}
+
+setInterval(() => outlets.forEach((outlet) => outlet.onTime()), 10);
 
 function dial(url: string): void {
   hangUp();
@@ -114,11 +137,17 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       call({ call: "link-up", link: data.link });
       break;
     case "link-down":
-      for (const leg of receivers.keys()) if (leg.startsWith(`${data.link}/`)) receivers.delete(leg);
+      for (const legs of [receivers, outlets]) {
+        for (const leg of legs.keys()) if (leg.startsWith(`${data.link}/`)) legs.delete(leg);
+      }
       call({ call: "link-down", link: data.link });
       break;
     case "received":
       call({ call: "received", link: data.link, channel: data.channel, bytes: new Uint8Array(data.bytes) });
+      break;
+    case "dummies":
+      outletOf(data.link, 0).begin(data.pictures, null);
+      outletOf(data.link, 1).begin(null, data.sound);
       break;
     case "wish":
       call({ call: "wish", wish: data.wish });
@@ -135,7 +164,11 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
 (self as unknown as { onrtctransform: (event: { transformer: RTCRtpScriptTransformer }) => void }).onrtctransform = ({
   transformer,
 }) => {
-  const { link, slot } = transformer.options as Leg;
+  const { link, slot, side } = transformer.options as Leg;
+  if (side === "send") {
+    outletOf(link, slot).transform(transformer);
+    return;
+  }
   receivers.set(`${link}/${slot}`, transformer);
   const frames = transformer.readable as ReadableStream<EncodedFrame>;
   const see = new TransformStream<EncodedFrame, EncodedFrame>({

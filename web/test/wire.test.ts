@@ -18,6 +18,7 @@ const calls: Record<string, Call> = {
       name: "Ada",
       speaks: false,
       views: true,
+      childrenMax: 3,
       identity: new Uint8Array(32).fill(1),
       entropy: new Uint8Array(32).fill(2),
     },
@@ -35,6 +36,7 @@ const calls: Record<string, Call> = {
   "wish-leave": { call: "wish", wish: { wish: "leave" } },
   "wish-speak": { call: "wish", wish: { wish: "speak", speaks: true } },
   snapshot: { call: "snapshot" },
+  "child-wants-keyframe": { call: "keyframe-wanted", link: 9, slot: 0 },
 };
 
 const asks: Record<string, Ask> = {
@@ -51,6 +53,13 @@ const asks: Record<string, Ask> = {
   "show-nothing": { ask: "show", link: null },
   event: { ask: "event", json: '{"what":"left"}' },
   "snapshot-taken": { ask: "snapshot", json: "{}" },
+  "send-frame": {
+    ask: "frame",
+    link: 3,
+    slot: 1,
+    capturedUs: 1_763_627_671_166_665,
+    data: new Uint8Array([4, 5]),
+  },
 };
 
 const vectors = new Map(Object.entries(golden));

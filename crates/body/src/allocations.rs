@@ -60,8 +60,16 @@ struct Relay {
 impl Relay {
     fn new() -> Relay {
         let (me, parent, room) = (PeerId([9; 32]), PeerId([1; 32]), RoomId([0; 16]));
-        let config =
-            MediaConfig { me, room, zero_us: 0, keeps_log: false, views: true, speaks: false, seed: 1 };
+        let config = MediaConfig {
+            me,
+            room,
+            zero_us: 0,
+            keeps_log: false,
+            views: true,
+            speaks: false,
+            is_page: false,
+            seed: 1,
+        };
         let (mut media, mut outs, now_us) = (Media::new(config, 0), Outs::default(), 1_000_000);
         let rank = Rank { term: 1, failover_count: 0 };
         let maker = Maker::new(&room, parent, StreamKind::Program, rank, [0; 8]);

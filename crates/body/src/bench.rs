@@ -87,6 +87,7 @@ impl Relay {
             keeps_log: false,
             views: false,
             speaks: false,
+            is_page: false,
             seed: 0,
         };
         let (mut media, mut outs) = (Media::new(config, now_us), Outs::default());

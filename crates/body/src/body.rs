@@ -142,6 +142,8 @@ pub struct BodyConfig {
     pub views: bool,
     /// Whether this peer joins as a speaker.
     pub speaks: bool,
+    /// This peer is a page: its browser packetizes, and gets and gives whole frames.
+    pub is_page: bool,
     /// Seed of the starts of this peer's streams, which tell them apart.
     pub seed: u64,
 }
@@ -193,8 +195,9 @@ pub struct Body {
 impl Body {
     /// Returns a body with that brain. Its outputs so far come with the first call of [`handle`](Body::handle).
     pub fn new(brain: RoomState, config: BodyConfig, now_us: u64) -> Body {
-        let BodyConfig { me, room, zero_us, keeps_log, views, speaks, seed } = config;
-        let media = Media::new(MediaConfig { me, room, zero_us, keeps_log, views, speaks, seed }, now_us);
+        let BodyConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed } = config;
+        let media =
+            Media::new(MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed }, now_us);
         Body {
             me,
             brain,

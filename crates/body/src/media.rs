@@ -94,6 +94,8 @@ pub(crate) struct MediaConfig {
     pub(crate) views: bool,
     /// Whether this peer is on stage as a speaker.
     pub(crate) speaks: bool,
+    /// This peer is a page.
+    pub(crate) is_page: bool,
     /// Seed of the starts of this peer's streams, which tell them apart.
     pub(crate) seed: u64,
 }
@@ -156,7 +158,7 @@ pub(crate) struct Media {
 impl Media {
     /// Returns the media of a peer without links and streams.
     pub(crate) fn new(config: MediaConfig, now_us: u64) -> Media {
-        let MediaConfig { me, room, zero_us, keeps_log, views, speaks, seed } = config;
+        let MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed } = config;
         Media {
             me,
             room,
@@ -166,7 +168,7 @@ impl Media {
             followed: BTreeMap::new(),
             sources: Senders::default(),
             early: VecDeque::new(),
-            program: Program::new(),
+            program: Program::new(is_page),
             inflow: Inflow::default(),
             own: None,
             mix: Mix::new(me, room),

@@ -3,6 +3,7 @@
 //! The shell calls the body under its lock. Before it unlocks, it hands [`frames`](Outs::frames) to the application
 //! and queues [`mix`](Outs::mix) for the mixer, so that both keep their order. The other outputs follow.
 
+use plenary_media::Frame;
 use plenary_media::mixer::EffortChange;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
@@ -25,6 +26,15 @@ pub enum Out {
         to: Destinations,
         /// The packet.
         packet: MediaPacket,
+    },
+    /// Sends a whole frame in a slot, at a page, whose browser packetizes.
+    Frame {
+        /// The link.
+        link: LinkId,
+        /// The slot.
+        slot: u8,
+        /// The frame.
+        frame: Box<Frame>,
     },
     /// Sends a message on the control channel.
     Control {

@@ -20,7 +20,7 @@ use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
 
 use crate::EARLY_US;
 use crate::maker::lane;
-use crate::outs::Outs;
+use crate::outs::{Out, Outs};
 use crate::past::Pasts;
 use crate::rebuild::originals;
 use crate::stream::{HOLE_US_MIN, Pushed, Stream};
@@ -43,11 +43,11 @@ struct Child {
     sound: bool,
     /// The stream announced to it last.
     told: Option<StreamId>,
-    /// What was sent to a browser; `None` for other peers.
+    /// What was sent in whole frames: by a page, or to a browser; `None` between other peers.
     frames: Option<FramesSent>,
 }
 
-/// Frames of one stream sent to a browser. It gets whole frames in order, since its packets' numbers show no hole in the
+/// Frames of one stream that a child gets whole and in order, since the numbers of a browser's packets show no hole in the
 /// stream.
 #[derive(Clone, Copy, Debug, Default)]
 struct FramesSent {
@@ -69,11 +69,20 @@ impl FramesSent {
 }
 
 impl Child {
-    /// Sends a browser a frame, in the originator's packets.
-    fn send_frame(&mut self, frame: &Frame, packets: &[MediaPacket], leaves_out: bool, outs: &mut Outs) {
+    /// Sends a frame: in the originator's packets, or at a page as it is.
+    fn send_frame(
+        &mut self,
+        frame: &Frame,
+        packets: Option<&[MediaPacket]>,
+        leaves_out: bool,
+        outs: &mut Outs,
+    ) {
         if self.frames.as_mut().is_some_and(|frames| frames.take(frame, leaves_out)) {
-            let slot = PROGRAM_SLOTS[lane(frame.kind)];
-            packets.iter().for_each(|packet| outs.send(self.link, slot, packet.clone()));
+            let (link, slot) = (self.link, PROGRAM_SLOTS[lane(frame.kind)]);
+            match packets {
+                Some(packets) => packets.iter().for_each(|packet| outs.send(link, slot, packet.clone())),
+                None => outs.sends.push(Out::Frame { link, slot, frame: Box::new(frame.clone()) }),
+            }
         }
     }
 }
@@ -111,6 +120,8 @@ pub(crate) struct Arrived {
 
 /// The program at this peer.
 pub(crate) struct Program {
+    /// This peer is a page: it sends whole frames.
+    pub(crate) is_page: bool,
     /// The mixers in force: their streams are preferred.
     in_force: InForce,
     /// The link with the peer that feeds this one.
@@ -128,8 +139,9 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new() -> Program {
+    pub(crate) fn new(is_page: bool) -> Program {
         Program {
+            is_page,
             in_force: InForce::default(),
             feeder: None,
             streams: BTreeMap::new(),
@@ -188,9 +200,10 @@ impl Program {
         self.current.take_if(|current| current == id);
     }
 
-    /// Sends a whole frame to the children that are browsers. A thinned one gets no picture that no other refers to.
+    /// Sends a whole frame to the children that get such. A thinned one gets no picture that no other refers to.
     fn forward_frame(&mut self, frame: &Frame, packets: &[MediaPacket], outs: &mut Outs) {
         let is_spare = is_spare_frame(frame, packets);
+        let packets = (!self.is_page).then_some(packets);
         let Program { children, thin, .. } = self;
         for child in children.values_mut().filter(|child| child.told == Some(frame.identity.stream)) {
             if frame.kind == MediaKind::Video || child.sound {
@@ -394,8 +407,8 @@ impl Program {
         now_us: u64,
         outs: &mut Outs,
     ) {
-        self.children
-            .insert(peer, Child { link, sound, told: None, frames: is_browser.then(FramesSent::default) });
+        let frames = (is_browser || self.is_page).then(FramesSent::default);
+        self.children.insert(peer, Child { link, sound, told: None, frames });
         let begin = match from {
             _ if !self.pasts.may_send(link, now_us) => Begin::Now,
             Some(from) => Begin::Behind(from),
@@ -423,8 +436,9 @@ impl Program {
             let past = if matches!(begin, Begin::Now) { Vec::new() } else { stream.group(now_us) };
             for frame in past.iter().filter(|frame| sound || frame.kind == MediaKind::Video) {
                 let packets = originals(frame);
+                let is_spare = is_spare_frame(frame, &packets);
                 // the burst is shorter without the pictures that no other refers to
-                child.send_frame(frame, &packets, is_spare_frame(frame, &packets), outs);
+                child.send_frame(frame, (!self.is_page).then_some(&packets), is_spare, outs);
             }
             self.forwarded_us = now_us;
             return;
@@ -533,7 +547,7 @@ mod tests {
                 let (room, mixer) = (RoomId([0; 16]), PeerId([mixer; 32]));
                 Maker::new(&room, mixer, StreamKind::Program, RANK, [0; 8])
             });
-            let mut program = Program::new();
+            let mut program = Program::new(false);
             program.set_in_force(InForce {
                 rank: RANK,
                 mixers: makers.iter().map(|maker| maker.spec.maker).collect(),

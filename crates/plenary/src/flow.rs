@@ -141,6 +141,7 @@ impl Flow {
     pub(crate) fn send(&self, out: Out) {
         match out {
             Out::Forward { to, packet } => self.submit(Command::Forward { to, packet }),
+            Out::Frame { .. } => {} // of pages alone
             Out::KeyframeWanted { link, slot } => self.submit(Command::KeyframeWanted { link, slot }),
             // what others sent over this peer must not get in the way of what it says itself
             Out::Control { link, message } if matches!(*message, Message::Relay(_)) => {

@@ -236,6 +236,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         keeps_log: options.testing.keep_frame_log,
         views: options.views,
         speaks: options.speaks,
+        is_page: false,
         seed: random_u64(),
     };
     let flow = Flow::new(brain, config, clock, options.codecs.clone(), span.clone());

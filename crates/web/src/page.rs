@@ -87,7 +87,7 @@ struct Joined {
 
 impl Joined {
     fn open(opening: Opening, now_us: u64) -> Result<Joined, String> {
-        let Opening { invite, password, name, speaks, views, identity, entropy } = opening;
+        let Opening { invite, password, name, speaks, views, children_max, identity, entropy } = opening;
         let invite: Invite = invite.parse().map_err(|error| format!("{error}"))?;
         let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
         let hint = invite.hints().find(|hint| hint.starts_with("http"));
@@ -108,15 +108,24 @@ impl Joined {
             no_solo: false,
             views,
             consent: Consent::Never,
-            relays: false,
-            children_max: 0,
+            relays: children_max > 0,
+            children_max,
             uplink_bps_max: None,
             key: Some(key.for_member()),
             unix_s_at_zero: now_us / 1_000_000,
         };
         let brain = RoomState::new(me.clone(), config, rng.next_u64(), Time(0));
         let seed = rng.next_u64();
-        let config = BodyConfig { me: id, room, zero_us: now_us, keeps_log: false, views, speaks, seed };
+        let config = BodyConfig {
+            me: id,
+            room,
+            zero_us: now_us,
+            keeps_log: false,
+            views,
+            speaks,
+            is_page: true,
+            seed,
+        };
         let entrance = Entrance { room, me, door: key.door(), host: None };
         let mut joined = Joined {
             me: id,
@@ -160,6 +169,9 @@ impl Joined {
                         body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
                     });
                 }
+            }
+            Call::KeyframeWanted { link, slot } => {
+                self.step(now_us, |body, outs| body.keyframe_wanted(now_us, LinkId(link), slot, outs));
             }
             Call::Wish(Wish::Leave) => self.input(now_us, In::Command(Command::Leave)),
             Call::Wish(Wish::Speak(speaks)) => self.input(now_us, In::Command(Command::Speak(speaks))),
@@ -285,7 +297,11 @@ impl Joined {
                     known.pause(now_us + pause_us);
                 }
             }
-            // a page neither relays nor speaks yet: its brain is told so
+            Out::Frame { link, slot, frame } => {
+                let (captured_us, data) = (frame.identity.captured_us, frame.data);
+                self.asks.push(Ask::Frame { link: link.0, slot, captured_us, data });
+            }
+            // what a page sends leaves it in whole frames
             Out::Forward { .. } => {}
         }
     }

@@ -55,6 +55,13 @@ pub enum Call {
     Wish(Wish),
     /// A snapshot is wanted.
     Snapshot,
+    /// The other end requests a keyframe of what this page sends in a slot.
+    KeyframeWanted {
+        /// The link.
+        link: u64,
+        /// The slot.
+        slot: u8,
+    },
 }
 
 /// How to join a room.
@@ -70,6 +77,8 @@ pub struct Opening {
     pub speaks: bool,
     /// Whether to watch the program.
     pub views: bool,
+    /// Maximum number of peers that the page feeds; 0 for none.
+    pub children_max: u8,
     /// Secret key of this peer, 32 random bytes that a reload keeps.
     pub identity: [u8; 32],
     /// Random bytes, new for each call.
@@ -135,6 +144,18 @@ pub enum Ask {
     Event(String),
     /// Answers [`Call::Snapshot`], as JSON.
     Snapshot(String),
+    /// Sends a whole frame in a slot.
+    Frame {
+        /// The link.
+        link: u64,
+        /// The slot.
+        slot: u8,
+        /// Capture time of the frame, in microseconds.
+        captured_us: u64,
+        /// H.264 access unit in Annex B form, or Opus packet.
+        #[serde(with = "as_bytes")]
+        data: Bytes,
+    },
 }
 
 /// Bytes as serde writes a slice, without copying them one by one.

@@ -27,6 +27,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         name: "Ada".to_owned(),
         speaks: false,
         views: true,
+        children_max: 3,
         identity: [1; 32],
         entropy: [2; 32],
     };
@@ -55,6 +56,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("wish-leave", Call::Wish(Wish::Leave)),
         ("wish-speak", Call::Wish(Wish::Speak(true))),
         ("snapshot", Call::Snapshot),
+        ("child-wants-keyframe", Call::KeyframeWanted { link: 9, slot: 0 }),
     ]
 }
 
@@ -74,6 +76,15 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("show-nothing", Ask::Show(None)),
         ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
+        (
+            "send-frame",
+            Ask::Frame {
+                link: 3,
+                slot: 1,
+                captured_us: 1_763_627_671_166_665,
+                data: Bytes::from_static(&[4, 5]),
+            },
+        ),
     ]
 }
 

@@ -154,3 +154,29 @@ fn a_browser_that_begins_within_a_group_gets_no_picture_twice() {
     }
     assert_eq!(sent, made, "the first keyframe makes the stream current, and is sent once");
 }
+
+#[test]
+fn a_page_hands_whole_frames_on_in_order_from_a_keyframe() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.program.is_page = true;
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let frames: Vec<_> = (0..4).map(|at| program.picture(at == 0, BEGIN_US + at * FRAME_US)).collect();
+    // the third one is whole before the second one
+    for at in [0, 2, 1, 3] {
+        let data = frames[at].0.data.clone();
+        stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+        if at == 0 {
+            stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+        }
+    }
+    let sends = std::mem::take(&mut stand.outs.sends);
+    let sent: Vec<_> = sends
+        .into_iter()
+        .filter_map(|out| match out {
+            Out::Frame { link, slot: 0, frame } if link == ben => Some(frame.identity.number),
+            Out::Forward { .. } => panic!("a page sends no packets"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [1, 2, 3, 4]);
+}

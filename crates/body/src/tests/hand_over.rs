@@ -170,8 +170,16 @@ fn reception_counts_missing_and_late_pictures_and_long_gaps() {
 
 #[test]
 fn the_log_names_each_picture_that_was_received_or_made() {
-    let config =
-        MediaConfig { me: ME, room: ROOM, zero_us: 0, keeps_log: true, views: true, speaks: false, seed: 1 };
+    let config = MediaConfig {
+        me: ME,
+        room: ROOM,
+        zero_us: 0,
+        keeps_log: true,
+        views: true,
+        speaks: false,
+        is_page: false,
+        seed: 1,
+    };
     let (kept, mut camera) = (Media::new(config, BEGIN_US), Camera::new());
     let mut stand = Stand { media: kept, outs: Outs::default(), now_us: BEGIN_US + 5_000 };
     let role = plenary_proto::MixRole::Mix { rank: RANK, pass_through: false };

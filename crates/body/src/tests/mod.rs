@@ -159,8 +159,16 @@ struct Stand {
 
 impl Stand {
     fn new(speaks: bool) -> Stand {
-        let config =
-            MediaConfig { me: ME, room: ROOM, zero_us: 0, keeps_log: false, views: true, speaks, seed: 1 };
+        let config = MediaConfig {
+            me: ME,
+            room: ROOM,
+            zero_us: 0,
+            keeps_log: false,
+            views: true,
+            speaks,
+            is_page: false,
+            seed: 1,
+        };
         let mut stand =
             Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
         stand.media.set_sources(trusting());

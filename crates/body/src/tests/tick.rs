@@ -31,8 +31,16 @@ pub(super) fn body() -> Body {
         key: None,
         unix_s_at_zero: 1_700_000_000,
     };
-    let config_of_body =
-        BodyConfig { me: me.id(), room, zero_us: 0, keeps_log: false, views: true, speaks: true, seed: 1 };
+    let config_of_body = BodyConfig {
+        me: me.id(),
+        room,
+        zero_us: 0,
+        keeps_log: false,
+        views: true,
+        speaks: true,
+        is_page: false,
+        seed: 1,
+    };
     Body::new(RoomState::new(me, config, 7, Time(0)), config_of_body, BEGIN_US)
 }
 

@@ -146,6 +146,7 @@ impl World {
 
     fn put_out(&mut self, peer: usize, out: Out) {
         match out {
+            Out::Frame { .. } => {} // of pages alone
             Out::Forward { to, packet } => {
                 for (link, slot) in to {
                     self.send_on(peer, link, |end| Coming::Packet(end, slot, packet.clone()));
@@ -380,8 +381,16 @@ impl Peer {
                 Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench },
             );
         }
-        let config =
-            BodyConfig { me: id, room, zero_us: ZERO_US, keeps_log: false, views, speaks, seed: seed.into() };
+        let config = BodyConfig {
+            me: id,
+            room,
+            zero_us: ZERO_US,
+            keeps_log: false,
+            views,
+            speaks,
+            is_page: false,
+            seed: seed.into(),
+        };
         Peer {
             id,
             body: Body::new(brain, config, ZERO_US),

@@ -228,7 +228,8 @@ impl Trial {
             keeps_log: false,
             views: !mixes,
             speaks,
-            seed: 7,
+            is_page: false,
+        seed: 7,
         };
         let specs = specs();
         let mut trial = Trial {

@@ -66,7 +66,8 @@ impl Shell {
         seed: u64,
     ) -> Shell {
         let Role { views, speaks } = role;
-        let config = BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, seed };
+        let config =
+            BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page: false, seed };
         let mut body = Body::new(brain, config, clock_us(now));
         let hand = SharedHand::default();
         body.set_between(Box::new(hand.clone()));

@@ -343,6 +343,7 @@ impl World {
                     self.forward(at, link, slot, &packet);
                 }
             }
+            Out::Frame { .. } => {} // of pages alone
             Out::Control { link, message } => {
                 if let Message::Ballot(_) = &*message {
                     self.ballot_by = Some(self.peers[at].id);

@@ -1,0 +1,53 @@
+// Pages below a page, and a native below a page: frames that one browser hands on to others.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import { Room } from "./room.js";
+
+let room: Room;
+
+before(async () => {
+  // one viewer below the mixer: all others are fed by pages
+  room = await Room.open("--program", "320x180@15", "--k1", "1", "--k", "3");
+  room.start("mixer", room.invite);
+  room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+});
+
+after(() => room.close());
+
+async function watching(name: string): Promise<Page> {
+  const page = await room.visit(`?auto=watch&name=${name}`);
+  const isFed = () => window.plenary.snapshot().then((snapshot) => (snapshot?.frames_received ?? 0) > 30);
+  await page.waitForFunction(isFed, { timeout: 30_000 });
+  return page;
+}
+
+const snapshot = async (page: Page) => {
+  const taken = await page.evaluate(() => window.plenary.snapshot());
+  if (!taken) throw new Error("the page is in no room");
+  return taken;
+};
+
+test("a page feeds another page and a native, which get all pictures", { timeout: 120_000 }, async () => {
+  const above = await watching("above");
+  assert.equal((await snapshot(above)).depth, 1);
+  const below = await watching("below");
+  const native = room.start("join", room.invite, "--view", "--relay", "never", "--duration", "12s", "--json", "-");
+  const line = room.line(native, (line) => line.startsWith("{"));
+  const [first, begin] = [await snapshot(above), await snapshot(below)];
+  assert.equal(begin.parent, first.peer, JSON.stringify([first, begin]));
+  assert.equal(begin.depth, 2);
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  const end = await snapshot(below);
+  const [received, expected] = [
+    end.frames_received - begin.frames_received,
+    end.frames_expected - begin.frames_expected,
+  ];
+  assert.ok(received >= 75 && received >= 0.98 * expected - 1, `${received} of ${expected} pictures`);
+  const report = JSON.parse(await line);
+  assert.ok(report.depth >= 2, JSON.stringify(report));
+  assert.ok(report.frames_received >= 0.98 * report.frames_expected - 1, JSON.stringify(report));
+});
