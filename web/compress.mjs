@@ -14,4 +14,4 @@ for (const name of readdirSync(folder)) {
   sum += compressed.length;
   writeFileSync(`${folder}/${name}.br`, compressed);
 }
-console.log(`${folder}: ${Math.round(sum / 1024)} KiB compressed`);
+console.log(`the page: ${Math.round(sum / 1024)} KiB compressed`);

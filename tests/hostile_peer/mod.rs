@@ -106,6 +106,7 @@ impl HostilePeer {
             relays: false,
             children_max: 0,
             uplink_bps_max: None,
+            sends_trains: true,
             key: None,
             unix_s_at_zero: unix_s(),
         };

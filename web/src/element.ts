@@ -3,9 +3,11 @@
 // Attributes: `invite` (by default the address of the page), `name`. The room lives on when the element is taken out of the
 // document; `leave()` ends it.
 
-import { css, html, LitElement, nothing } from "lit";
+import { html, LitElement, nothing } from "lit";
 
+import { type Devices, openDevices, openScreen } from "./devices.js";
 import { join, type Room, type RoomEvent, type Snapshot } from "./room.js";
+import { styles } from "./styles.js";
 import { texts } from "./texts.js";
 
 /** Where a link is kept that has left the address: a reload finds it again. */
@@ -14,8 +16,17 @@ const INVITE_KEY = "plenary-invite";
 type Screen =
   | { at: "entrance"; why: string | null }
   | { at: "joining"; says: string }
-  | { at: "room"; room: Room; says: string | null; muted: boolean }
+  | { at: "room"; room: Room; says: string | null; muted: boolean; own: Own | null }
   | { at: "end"; says: string };
+
+/** What this peer sends. */
+interface Own {
+  devices: Devices;
+  /** The screen in place of the camera. */
+  screen: Devices | null;
+  mutedPicture: boolean;
+  mutedSound: boolean;
+}
 
 export class PlenaryRoom extends LitElement {
   static override properties = {
@@ -25,84 +36,7 @@ export class PlenaryRoom extends LitElement {
     screen: { state: true },
   };
 
-  static override styles = css`
-    :host {
-      display: grid;
-      block-size: 100%;
-      min-block-size: 12rem;
-      color: #f2f2ee;
-      background: #14161a;
-      font: 1rem/1.5 system-ui, sans-serif;
-    }
-    form,
-    .note {
-      place-self: center;
-      display: grid;
-      gap: 1rem;
-      inline-size: min(22rem, 100% - 2rem);
-    }
-    h1 {
-      margin: 0;
-      font-size: 1.5rem;
-      font-weight: 600;
-    }
-    label {
-      display: grid;
-      gap: 0.25rem;
-    }
-    input,
-    button {
-      min-block-size: 2.75rem;
-      padding: 0 1rem;
-      border: 1px solid #8a919e;
-      border-radius: 0.5rem;
-      color: inherit;
-      background: #1d2026;
-      font: inherit;
-    }
-    button {
-      border-color: transparent;
-      background: #3a62d8;
-      cursor: pointer;
-    }
-    :focus-visible {
-      outline: 3px solid #9db7ff;
-      outline-offset: 2px;
-    }
-    [role="alert"] {
-      padding: 0.75rem 1rem;
-      border-radius: 0.5rem;
-      background: #5c1f24;
-    }
-    .room {
-      position: relative;
-      display: grid;
-      min-block-size: 0;
-    }
-    .bar {
-      position: absolute;
-      inset: auto 0 0;
-      display: flex;
-      flex-wrap: wrap;
-      gap: 0.5rem;
-      justify-content: center;
-      padding: 1rem;
-    }
-    .bar [data-act="leave"] {
-      background: #a8323c;
-    }
-    [role="status"] {
-      position: absolute;
-      inset: 1rem auto auto 50%;
-      translate: -50% 0;
-      padding: 0.25rem 1rem;
-      border-radius: 0.5rem;
-      background: #14161ad9;
-    }
-    [role="status"]:empty {
-      display: none;
-    }
-  `;
+  static override styles = styles;
 
   declare invite: string;
   declare name: string;
@@ -131,7 +65,20 @@ export class PlenaryRoom extends LitElement {
   }
 
   /** Joins to watch. */
-  async watch(): Promise<void> {
+  watch(): Promise<void> {
+    return this.#join(null);
+  }
+
+  /** Joins with camera and microphone, or as much of them as there is. */
+  async speak(): Promise<void> {
+    try {
+      await this.#join(await openDevices());
+    } catch (error) {
+      this.screen = { at: "entrance", why: reason(error) };
+    }
+  }
+
+  async #join(devices: Devices | null): Promise<void> {
     if (!("RTCRtpScriptTransform" in globalThis)) {
       this.screen = { at: "entrance", why: texts.noBrowser };
       return;
@@ -146,11 +93,90 @@ export class PlenaryRoom extends LitElement {
     const assets = this.assets ? { assets: this.assets } : {};
     const onEvent = (event: RoomEvent) => this.#event(event);
     try {
-      const room = await join({ invite, name, onEvent, ...password, ...assets });
-      this.screen = { at: "room", room, says: null, muted: true };
+      const room = await join({ invite, name, speaks: devices !== null, onEvent, ...password, ...assets });
+      this.screen = { at: "room", room, says: null, muted: true, own: null };
+      if (devices) {
+        await this.#publish(devices);
+        // the click that gave the devices allows sound
+        await this.#unmute();
+      }
     } catch (error) {
-      this.screen = { at: "entrance", why: sentence(error instanceof Error ? error.message : String(error)) };
+      stop(devices);
+      this.screen = { at: "entrance", why: reason(error) };
     }
+  }
+
+  async #publish(devices: Devices): Promise<void> {
+    if (this.screen.at !== "room") return;
+    const { room } = this.screen;
+    const own = { devices, screen: null, mutedPicture: false, mutedSound: false };
+    this.screen = { ...this.screen, own, says: devices.says };
+    for (const track of [devices.picture, devices.sound]) {
+      if (track) track.onended = () => this.#lost(devices, track);
+    }
+    await room.publish(published(own));
+  }
+
+  /** A device was unplugged: what is left goes on. */
+  #lost(devices: Devices, track: MediaStreamTrack): void {
+    if (this.screen.at !== "room" || this.screen.own?.devices !== devices) return;
+    const { room, own } = this.screen;
+    if (devices.picture === track) devices.picture = null;
+    if (devices.sound === track) devices.sound = null;
+    this.screen = { ...this.screen, says: texts.lostDevice };
+    void room.publish(published(own));
+  }
+
+  async #takeFloor(): Promise<void> {
+    if (this.screen.at !== "room") return;
+    const { room } = this.screen;
+    try {
+      const devices = await openDevices();
+      room.speak(true);
+      await this.#publish(devices);
+    } catch (error) {
+      this.screen = { ...this.screen, says: reason(error) };
+    }
+  }
+
+  #giveFloor(): void {
+    if (this.screen.at !== "room" || !this.screen.own) return;
+    const { room, own } = this.screen;
+    room.speak(false);
+    void room.unpublish();
+    stop(own.devices);
+    stop(own.screen);
+    this.screen = { ...this.screen, own: null };
+  }
+
+  #mute(kind: "picture" | "sound"): void {
+    if (this.screen.at !== "room" || !this.screen.own) return;
+    const { room, own } = this.screen;
+    const field = kind === "picture" ? "mutedPicture" : "mutedSound";
+    const changed = { ...own, [field]: !own[field] };
+    room.mute(kind, changed[field]);
+    this.screen = { ...this.screen, own: changed };
+  }
+
+  async #share(): Promise<void> {
+    if (this.screen.at !== "room" || !this.screen.own) return;
+    const { room, own } = this.screen;
+    try {
+      const screen = own.screen ? null : await openScreen();
+      if (!own.screen && !screen) return;
+      stop(own.screen);
+      const changed = { ...own, screen };
+      this.screen = { ...this.screen, own: changed };
+      // the browser has a button of its own to end it
+      if (screen?.picture) screen.picture.onended = () => void this.#unshare(screen);
+      await room.publish(published(changed));
+    } catch (error) {
+      this.screen = { ...this.screen, says: reason(error) };
+    }
+  }
+
+  async #unshare(screen: Devices): Promise<void> {
+    if (this.screen.at === "room" && this.screen.own?.screen === screen) await this.#share();
   }
 
   /** Leaves the room. */
@@ -162,7 +188,9 @@ export class PlenaryRoom extends LitElement {
 
   #end(says: string): void {
     if (this.screen.at !== "room") return;
-    const { room } = this.screen;
+    const { room, own } = this.screen;
+    stop(own?.devices ?? null);
+    stop(own?.screen ?? null);
     this.screen = { at: "end", says };
     // the last messages need a moment
     setTimeout(() => room.close(), 200);
@@ -201,9 +229,8 @@ export class PlenaryRoom extends LitElement {
 
   async #unmute(): Promise<void> {
     if (this.screen.at !== "room") return;
-    const { screen } = this;
-    await screen.room.unmute();
-    this.screen = { ...screen, muted: false };
+    await this.screen.room.unmute();
+    if (this.screen.at === "room") this.screen = { ...this.screen, muted: false };
   }
 
   protected override render() {
@@ -217,8 +244,10 @@ export class PlenaryRoom extends LitElement {
         return html`<div class="room">
           ${screen.room.picture}
           <p role="status">${screen.says ?? nothing}</p>
+          ${screen.own ? this.#selfView(screen.own) : nothing}
           <div class="bar">
-            ${screen.muted ? html`<button @click=${this.#unmute}>${texts.sound}</button>` : nothing}
+            ${screen.muted ? html`<button data-act="sound" @click=${this.#unmute}>${texts.sound}</button>` : nothing}
+            ${screen.own ? this.#speakersBar(screen.own) : this.#viewersBar()}
             <button data-act="leave" @click=${this.leave}>${texts.leave}</button>
           </div>
         </div>`;
@@ -230,10 +259,40 @@ export class PlenaryRoom extends LitElement {
     }
   }
 
+  #selfView(own: Own) {
+    const picture = (own.screen ?? own.devices).picture;
+    if (!picture || own.mutedPicture) return nothing;
+    const stream = streamOf(picture);
+    return html`<video class="self ${own.screen ? "" : "mirrored"}" .srcObject=${stream} muted autoplay playsinline></video>`;
+  }
+
+  #speakersBar({ devices, screen, mutedPicture, mutedSound }: Own) {
+    const [sound, picture] = [() => this.#mute("sound"), () => this.#mute("picture")];
+    return html`
+      ${devices.sound
+        ? html`<button data-act="mute-sound" aria-pressed=${mutedSound} @click=${sound}>
+            ${mutedSound ? texts.unmuteSound : texts.muteSound}
+          </button>`
+        : nothing}
+      ${devices.picture && !screen
+        ? html`<button data-act="mute-picture" aria-pressed=${mutedPicture} @click=${picture}>
+            ${mutedPicture ? texts.unmutePicture : texts.mutePicture}
+          </button>`
+        : nothing}
+      <button data-act="share" @click=${() => void this.#share()}>${screen ? texts.unshare : texts.share}</button>
+      <button data-act="give-floor" @click=${this.#giveFloor}>${texts.giveFloor}</button>
+    `;
+  }
+
+  #viewersBar() {
+    return html`<button data-act="take-floor" @click=${() => void this.#takeFloor()}>${texts.takeFloor}</button>`;
+  }
+
   #entrance(why: string | null) {
     const submit = (event: Event) => {
       event.preventDefault();
-      void this.watch();
+      const button = (event as SubmitEvent).submitter;
+      void (button?.dataset["act"] === "watch" ? this.watch() : this.speak());
     };
     const set = (of: "name" | "invite") => (event: Event) => (this[of] = (event.target as HTMLInputElement).value);
     const setPassword = (event: Event) => (this.#password = (event.target as HTMLInputElement).value);
@@ -248,7 +307,8 @@ export class PlenaryRoom extends LitElement {
       ${asksPassword
         ? html`<label>${texts.password}<input data-field="password" type="password" @input=${setPassword} /></label>`
         : nothing}
-      <button data-act="watch">${texts.watch}</button>
+      <button data-act="speak">${texts.speak}</button>
+      <button data-act="watch" class="plain">${texts.watch}</button>
     </form>`;
   }
 }
@@ -260,6 +320,30 @@ function linkOfPage(): string {
     history.replaceState(null, "", location.pathname + location.search);
   }
   return sessionStorage.getItem(INVITE_KEY) ?? "";
+}
+
+/** What is sent: the screen, or the camera; with both sounds there would be two, and a voice counts more. */
+function published({ devices, screen }: Own) {
+  const [picture, sound] = [screen?.picture ?? devices.picture, devices.sound ?? screen?.sound];
+  return { ...(picture ? { picture } : {}), ...(sound ? { sound } : {}), shares: screen !== null };
+}
+
+const streams = new WeakMap<MediaStreamTrack, MediaStream>();
+
+/** One stream per track: another one would make the self-view begin anew at each change of the page. */
+function streamOf(track: MediaStreamTrack): MediaStream {
+  const known = streams.get(track) ?? new MediaStream([track]);
+  streams.set(track, known);
+  return known;
+}
+
+function stop(devices: Devices | null): void {
+  devices?.picture?.stop();
+  devices?.sound?.stop();
+}
+
+function reason(error: unknown): string {
+  return sentence(error instanceof Error ? error.message : String(error));
 }
 
 function sentence(text: string): string {

@@ -1,6 +1,7 @@
 // One link: a connection with six transceivers, the slots, and three data channels, negotiated once.
 
 import type { Leg, ToWorker } from "./messages.js";
+import type { Counts, PictureFormat } from "./wire.js";
 
 // not in TypeScript's library: Chromium's alone
 declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
@@ -8,11 +9,24 @@ declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
   readonly writable: WritableStream<T>;
 }
 
+// the second argument is not in TypeScript's library
+interface OptionsSender {
+  getParameters(): RTCRtpSendParameters;
+  setParameters(parameters: RTCRtpSendParameters, options: { encodingOptions: { keyFrame?: boolean }[] }): Promise<void>;
+}
+
 const SLOTS = 6;
+/** Slots of a peer's own stream: pictures, sound. */
+const OWN_SLOTS = [2, 3] as const;
+/** What a page sends in each slot. */
+const SENDS: readonly Leg["side"][] = ["relay", "relay", "own", "own"];
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
 const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetransmits: 0 }, {}];
 /** Time that gathering may take, in milliseconds: a description names all candidates. A guess. */
 const GATHERING_MS_MAX = 3000;
+
+/** Interval of the counters, in milliseconds. */
+const STATS_MS = 1000;
 
 /** Even slots carry pictures, odd ones sound. */
 const kindOf = (slot: number) => (slot % 2 === 0 ? "video" : "audio");
@@ -27,6 +41,10 @@ export class Link {
   readonly #connection: RTCPeerConnection;
   readonly #channels: RTCDataChannel[];
   #isUp = false;
+  #parameters = Promise.resolve();
+  #timer = 0;
+  /** Wait of all packets in the browser's queue, in seconds, and their number, at the last count. */
+  #queued = { delay: 0, packets: 0 };
 
   constructor(
     readonly id: number,
@@ -84,9 +102,6 @@ export class Link {
     if (!pictures || !sound || typeof MediaStreamTrackGenerator === "undefined") return;
     const video = new MediaStreamTrackGenerator<VideoFrame>({ kind: "video" });
     const audio = new MediaStreamTrackGenerator<AudioData>({ kind: "audio" });
-    const leg = (slot: number): Leg => ({ link: this.id, slot, side: "send" });
-    pictures.sender.transform = new RTCRtpScriptTransform(this.worker, leg(0));
-    sound.sender.transform = new RTCRtpScriptTransform(this.worker, leg(1));
     const attached = [pictures.sender.replaceTrack(video), sound.sender.replaceTrack(audio)];
     Promise.all(attached).then(
       () => {
@@ -97,13 +112,50 @@ export class Link {
     );
   }
 
-  /** Tracks of two slots: pictures and sound. */
-  tracks(slots: readonly number[]): MediaStreamTrack[] {
-    const transceivers = this.#connection.getTransceivers();
-    return slots.flatMap((slot) => transceivers[slot]?.receiver.track ?? []);
+  /** Sends these tracks as this peer's own stream; null for none. */
+  async sendOwn(tracks: readonly [MediaStreamTrack | null, MediaStreamTrack | null]): Promise<void> {
+    for (const [at, slot] of OWN_SLOTS.entries()) {
+      const sender = this.#connection.getTransceivers()[slot]?.sender;
+      const track = tracks[at] ?? null;
+      if (!sender || sender.track === track) continue;
+      await sender.replaceTrack(track);
+    }
+  }
+
+  /** Makes the pictures of this peer's own stream in this format, from a track of that height. */
+  formatOwn({ height, fps, bitrateBps }: PictureFormat, trackHeight: number): void {
+    this.#setOwn((encoding) => {
+      encoding.maxBitrate = bitrateBps;
+      encoding.maxFramerate = fps;
+      encoding.scaleResolutionDownBy = Math.max(1, trackHeight / height);
+    });
+  }
+
+  /** Makes the next picture of this peer's own stream a keyframe. */
+  wantOwnKey(): void {
+    this.#setOwn(() => {}, { keyFrame: true });
+  }
+
+  /** Changes the encoder of this peer's own pictures: one change after the other, since parameters are read and then set. */
+  #setOwn(change: (encoding: RTCRtpEncodingParameters) => void, options: { keyFrame?: boolean } = {}): void {
+    const set = async () => {
+      const sender = this.#connection.getTransceivers()[OWN_SLOTS[0]]?.sender as OptionsSender | undefined;
+      const parameters = sender?.getParameters();
+      const [encoding] = parameters?.encodings ?? [];
+      if (!sender || !parameters || !encoding) return;
+      change(encoding);
+      await sender.setParameters(parameters, { encodingOptions: [options] });
+    };
+    this.#parameters = this.#parameters.then(set).catch((error) => console.warn(`link ${this.id}:`, error));
+  }
+
+  /** The track that arrives in a slot. */
+  track(slot: number): MediaStreamTrack | null {
+    return this.#connection.getTransceivers()[slot]?.receiver.track ?? null;
   }
 
   close(): void {
+    clearInterval(this.#timer);
     this.#connection.onconnectionstatechange = null;
     for (const channel of this.#channels) channel.onmessage = channel.onopen = channel.onclose = null;
     this.#connection.close();
@@ -113,8 +165,11 @@ export class Link {
     const codecs = RTCRtpReceiver.getCapabilities(kindOf(slot))?.codecs.filter(isSpoken) ?? [];
     // a browser without H.264 offers what it has; the description then says that it takes no picture
     if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
-    const leg: Leg = { link: this.id, slot, side: "receive" };
-    transceiver.receiver.transform = new RTCRtpScriptTransform(this.worker, leg);
+    const transform = (side: Leg["side"]) => new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);
+    transceiver.receiver.transform = transform("receive");
+    // Chromium sends past a transform that a sender gets only with its first track
+    const side = SENDS[slot];
+    if (side) transceiver.sender.transform = transform(side);
   }
 
   async #describe(): Promise<void> {
@@ -134,12 +189,47 @@ export class Link {
     });
   }
 
+  async #count(): Promise<void> {
+    const report: RTCStatsReport = await this.#connection.getStats();
+    const counts: Counts = {
+      bytesSent: 0, bytesReceived: 0, packetsSent: 0, repairsSent: 0, packetsReceived: 0, rttUs: null, queueUs: 0,
+    };
+    const queued = { delay: 0, packets: 0 };
+    report.forEach((stats) => {
+      switch (stats.type) {
+        case "transport":
+          counts.bytesSent += stats.bytesSent ?? 0;
+          counts.bytesReceived += stats.bytesReceived ?? 0;
+          break;
+        case "candidate-pair":
+          if (stats.nominated && stats.currentRoundTripTime !== undefined) {
+            counts.rttUs = Math.round(1e6 * stats.currentRoundTripTime);
+          }
+          break;
+        case "outbound-rtp":
+          counts.packetsSent += (stats.packetsSent ?? 0) - (stats.retransmittedPacketsSent ?? 0);
+          counts.repairsSent += stats.retransmittedPacketsSent ?? 0;
+          queued.delay += stats.totalPacketSendDelay ?? 0;
+          queued.packets += stats.packetsSent ?? 0;
+          break;
+        case "inbound-rtp":
+          counts.packetsReceived += stats.packetsReceived ?? 0;
+          break;
+      }
+    });
+    const packets = queued.packets - this.#queued.packets;
+    if (packets > 0) counts.queueUs = Math.max(0, Math.round((1e6 * (queued.delay - this.#queued.delay)) / packets));
+    this.#queued = queued;
+    this.#tell({ to: "stats", link: this.id, counts });
+  }
+
   #changed(): void {
     const state = this.#connection.connectionState;
     if (state === "failed" || state === "closed") {
       this.#ended();
     } else if (!this.#isUp && state === "connected" && this.#channels[0]?.readyState === "open") {
       this.#isUp = true;
+      this.#timer = setInterval(() => this.#count(), STATS_MS);
       this.#tell({ to: "link-up", link: this.id });
     }
   }

@@ -1,6 +1,6 @@
 // Messages between the window, which owns the connections, and the worker, which owns the peer.
 
-import type { Opening, Wish } from "./wire.js";
+import type { Counts, Opening, PictureFormat, Shown, Wish } from "./wire.js";
 
 /** From the window to the worker. */
 export type ToWorker =
@@ -8,8 +8,10 @@ export type ToWorker =
   | { to: "described"; link: number; sdp: string }
   | { to: "link-up"; link: number }
   | { to: "link-down"; link: number }
+  | { to: "stats"; link: number; counts: Counts }
   | { to: "received"; link: number; channel: number; bytes: ArrayBuffer }
   | { to: "dummies"; link: number; pictures: WritableStream<VideoFrame>; sound: WritableStream<AudioData> }
+  | { to: "sources"; picture: boolean; sound: boolean; shares: boolean }
   | { to: "wish"; wish: Wish }
   | { to: "snapshot" };
 
@@ -21,7 +23,10 @@ export type ToWindow =
   | { to: "close"; link: number }
   | { to: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
   | { to: "feed"; link: number }
-  | { to: "show"; link: number | null }
+  | { to: "send-own"; links: number[] }
+  | { to: "own-keyframe"; link: number }
+  | { to: "picture"; format: PictureFormat }
+  | { to: "show"; shown: Shown[] }
   | { to: "event"; event: RoomEvent }
   | { to: "snapshot"; snapshot: Snapshot }
   | { to: "failed"; why: string };
@@ -30,7 +35,8 @@ export type ToWindow =
 export interface Leg {
   link: number;
   slot: number;
-  side: "receive" | "send";
+  /** What the peer receives; what it relays, in place of dummies; what its own camera and microphone make. */
+  side: "receive" | "relay" | "own";
 }
 
 export type RoomState = "joining" | "live" | "reconnecting" | "ended";

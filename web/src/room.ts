@@ -3,11 +3,10 @@
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
+import type { PictureFormat, Place, Shown, Wish } from "./wire.js";
 
 export type { Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
 
-/** Slots of the program: pictures, sound. */
-const PROGRAM_SLOTS = [0, 1] as const;
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
 /** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
@@ -20,6 +19,8 @@ export interface JoinOptions {
   name?: string;
   /** Password of the room, if it has one. */
   password?: string;
+  /** Whether to join as a speaker; by default the peer only watches. */
+  speaks?: boolean;
   /** Hears of every event from the first one on. */
   onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
@@ -46,10 +47,23 @@ export async function join(options: JoinOptions): Promise<Room> {
   return room;
 }
 
+/** What a peer publishes. */
+export interface Publication {
+  picture?: MediaStreamTrack;
+  sound?: MediaStreamTrack;
+  /** Whether it is a screen or a film, which is shown large. */
+  shares?: boolean;
+}
+
 /** A room, from joining to its end. Events are `CustomEvent`s named "room", with a {@link RoomEvent} as detail. */
 export class Room extends EventTarget {
   readonly #links = new Map<number, Link>();
   readonly #screen = new Screen();
+  /** Tracks of this peer's own stream: picture, sound. */
+  #own: [MediaStreamTrack | null, MediaStreamTrack | null] = [null, null];
+  /** Links that its own stream is sent on. */
+  #ownLinks: number[] = [];
+  #format: PictureFormat | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
@@ -68,9 +82,9 @@ export class Room extends EventTarget {
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    const { invite, name = "", password = null } = options;
+    const { invite, name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { invite, password, name, speaks: false, views: true, childrenMax: CHILDREN_MAX, identity: identity(), entropy };
+    const opening = { invite, password, name, speaks, views: true, childrenMax: CHILDREN_MAX, identity: identity(), entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -93,15 +107,43 @@ export class Room extends EventTarget {
     });
   }
 
+  /** Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. */
+  async publish({ picture, sound, shares = false }: Publication): Promise<void> {
+    for (const track of this.#own) track?.stop();
+    // clones have a size of their own
+    this.#own = [picture?.clone() ?? null, sound?.clone() ?? null];
+    this.#tell({ to: "sources", picture: picture !== undefined, sound: sound !== undefined, shares });
+    await this.#formatOwn();
+    await this.#sendOwn();
+  }
+
+  /** Sends nothing more. */
+  unpublish(): Promise<void> {
+    return this.publish({});
+  }
+
+  /** Asks for the floor, or gives it up. */
+  speak(speaks: boolean): void {
+    this.#wish({ wish: "speak", speaks });
+  }
+
+  /** Mutes the own picture or sound, or unmutes it. */
+  mute(kind: "picture" | "sound", muted: boolean): void {
+    const track = this.#own[kind === "picture" ? 0 : 1];
+    if (track) track.enabled = !muted;
+    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", muted });
+  }
+
   /** Leaves politely. */
   leave(): void {
-    this.#tell({ to: "wish", wish: { wish: "leave" } });
+    this.#wish({ wish: "leave" });
   }
 
   /** Ends everything at once. */
   close(): void {
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
+    for (const track of this.#own) track?.stop();
     this.#screen.clear();
     this.worker.terminate();
   }
@@ -128,10 +170,23 @@ export class Room extends EventTarget {
         this.#links.get(message.link)?.feed();
         break;
       case "show": {
-        const link = message.link === null ? undefined : this.#links.get(message.link);
-        if (link) this.#screen.show(link.tracks(PROGRAM_SLOTS));
+        const track = ({ link, slot }: Place) => this.#links.get(link)?.track(slot) ?? null;
+        const tile = ({ speaker, picture, sound }: Shown) => ({ speaker, picture: track(picture), sound: track(sound) });
+        // while there is no parent the last picture stays
+        if (message.shown.length > 0) this.#screen.show(message.shown.map(tile));
         break;
       }
+      case "send-own":
+        this.#ownLinks = message.links;
+        void this.#sendOwn();
+        break;
+      case "own-keyframe":
+        this.#links.get(message.link)?.wantOwnKey();
+        break;
+      case "picture":
+        this.#format = message.format;
+        void this.#formatOwn();
+        break;
       case "snapshot":
         this.#snapshots.shift()?.(message.snapshot);
         break;
@@ -142,6 +197,37 @@ export class Room extends EventTarget {
         this.#fail(message.why);
         break;
     }
+  }
+
+  /** Sends the own stream on its links, and on no other. */
+  async #sendOwn(): Promise<void> {
+    for (const [id, link] of this.#links) {
+      const isTarget = this.#ownLinks.includes(id);
+      await link.sendOwn(isTarget ? this.#own : [null, null]).catch((error) => console.warn(`link ${id}:`, error));
+      if (isTarget) this.#formatLink(link);
+    }
+  }
+
+  /** Makes the own pictures in the requested format. */
+  async #formatOwn(): Promise<void> {
+    const [picture] = this.#own;
+    if (!picture || !this.#format) return;
+    const { width, height, fps } = this.#format;
+    // a camera can be cropped and scaled to the very size; other tracks are scaled by the encoder
+    await picture.applyConstraints({ width, height, frameRate: { max: fps } }).catch(() => {});
+    for (const id of this.#ownLinks) {
+      const link = this.#links.get(id);
+      if (link) this.#formatLink(link);
+    }
+  }
+
+  #formatLink(link: Link): void {
+    const height = this.#own[0]?.getSettings().height;
+    if (this.#format && height !== undefined) link.formatOwn(this.#format, height);
+  }
+
+  #wish(wish: Wish): void {
+    this.#tell({ to: "wish", wish });
   }
 
   #open(id: number, describe: (link: Link) => Promise<void>): void {

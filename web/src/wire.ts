@@ -15,7 +15,48 @@ export interface Opening {
   entropy: Uint8Array;
 }
 
-export type Wish = { wish: "leave" } | { wish: "speak"; speaks: boolean };
+/** Counters of a link since its start. */
+export interface Counts {
+  bytesSent: number;
+  bytesReceived: number;
+  /** Media packets, without repairs. */
+  packetsSent: number;
+  repairsSent: number;
+  packetsReceived: number;
+  rttUs: number | null;
+  /** Mean wait of the last second's packets in the browser's queue. */
+  queueUs: number;
+}
+
+/** A picture to show, with its sound: link and slot of each. */
+export interface Shown {
+  /** Id of the speaker; null for the program. */
+  speaker: string | null;
+  picture: Place;
+  sound: Place;
+}
+
+export interface Place {
+  link: number;
+  slot: number;
+}
+
+/** Format of this peer's own pictures. */
+export interface PictureFormat {
+  width: number;
+  height: number;
+  fps: number;
+  bitrateBps: number;
+}
+
+/** What a frame of the page's own stream is. */
+export type OwnMedia = { is: "picture"; key: boolean } | { is: "sound"; level: number | null };
+
+export type Wish =
+  | { wish: "leave" }
+  | { wish: "speak"; speaks: boolean }
+  | { wish: "mute-picture"; muted: boolean }
+  | { wish: "mute-sound"; muted: boolean };
 
 export type Call =
   | { call: "open"; opening: Opening }
@@ -30,7 +71,10 @@ export type Call =
   | { call: "frame"; link: number; slot: number; level: number | null; csrcs: number[]; data: Uint8Array }
   | { call: "wish"; wish: Wish }
   | { call: "snapshot" }
-  | { call: "keyframe-wanted"; link: number; slot: number };
+  | { call: "keyframe-wanted"; link: number; slot: number }
+  | { call: "stats"; link: number; counts: Counts }
+  | { call: "own-frame"; link: number; capturedUs: number; media: OwnMedia; data: Uint8Array }
+  | { call: "sources"; picture: boolean; sound: boolean; shares: boolean };
 
 export type Ask =
   | { ask: "dial"; url: string }
@@ -42,16 +86,23 @@ export type Ask =
   | { ask: "close"; link: number }
   | { ask: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
   | { ask: "keyframe-wanted"; link: number; slot: number }
-  | { ask: "show"; link: number | null }
+  | { ask: "show"; shown: Shown[] }
   | { ask: "event"; json: string }
   | { ask: "snapshot"; json: string }
-  | { ask: "frame"; link: number; slot: number; capturedUs: number; data: Uint8Array<ArrayBuffer> };
+  | { ask: "frame"; link: number; slot: number; capturedUs: number; data: Uint8Array<ArrayBuffer> }
+  | { ask: "own-frame"; data: Uint8Array<ArrayBuffer> }
+  | { ask: "send-own"; links: number[] }
+  | { ask: "picture"; format: PictureFormat }
+  | { ask: "own-keyframe" };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
   "open", "tick", "socket-opened", "socket-frame", "socket-closed", "described", "link-up", "link-down", "received",
-  "frame", "wish", "snapshot", "keyframe-wanted",
+  "frame", "wish", "snapshot", "keyframe-wanted", "stats",
+  "own-frame", "sources",
 ];
+/** Order of the wishes. */
+const WISHES: readonly Wish["wish"][] = ["leave", "speak", "mute-picture", "mute-sound"];
 
 class Writer {
   #bytes = new Uint8Array(256);
@@ -143,9 +194,27 @@ export function encode(call: Call): Uint8Array {
     case "keyframe-wanted":
       to.varint(call.link).u8(call.slot);
       break;
+    case "stats": {
+      const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs } = call.counts;
+      to.varint(call.link).varint(bytesSent).varint(bytesReceived).varint(packetsSent).varint(repairsSent);
+      to.varint(packetsReceived).option(rttUs, (rttUs) => to.varint(rttUs)).varint(queueUs);
+      break;
+    }
     case "wish":
-      if (call.wish.wish === "leave") to.varint(0);
-      else to.varint(1).bool(call.wish.speaks);
+      to.varint(WISHES.indexOf(call.wish.wish));
+      if (call.wish.wish === "speak") to.bool(call.wish.speaks);
+      else if (call.wish.wish !== "leave") to.bool(call.wish.muted);
+      break;
+    case "own-frame": {
+      const { media } = call;
+      to.varint(call.link).varint(call.capturedUs);
+      if (media.is === "picture") to.varint(0).bool(media.key);
+      else to.varint(1).option(media.level, (level) => to.u8(level));
+      to.bytes(call.data);
+      break;
+    }
+    case "sources":
+      to.bool(call.picture).bool(call.sound).bool(call.shares);
       break;
     case "tick":
     case "socket-opened":
@@ -191,6 +260,15 @@ class Reader {
   option<T>(read: () => T): T | null {
     return this.u8() === 0 ? null : read();
   }
+
+  list<T>(read: () => T): T[] {
+    return Array.from({ length: this.varint() }, read);
+  }
+
+  /** Bytes of a known number, as hexadecimal digits. */
+  hex(length: number): string {
+    return Array.from({ length }, () => this.u8().toString(16).padStart(2, "0")).join("");
+  }
 }
 
 /** Decodes an ask. */
@@ -217,7 +295,7 @@ export function decode(bytes: Uint8Array): Ask {
     case 8:
       return { ask: "keyframe-wanted", link: from.varint(), slot: from.u8() };
     case 9:
-      return { ask: "show", link: from.option(() => from.varint()) };
+      return { ask: "show", shown: from.list(() => shown(from)) };
     case 10:
       return { ask: "event", json: from.text() };
     case 11:
@@ -230,7 +308,22 @@ export function decode(bytes: Uint8Array): Ask {
         capturedUs: from.varint(),
         data: from.bytes(),
       };
+    case 13:
+      return { ask: "own-frame", data: from.bytes() };
+    case 14:
+      return { ask: "send-own", links: from.list(() => from.varint()) };
+    case 15: {
+      const [width, height, fps, bitrateBps] = [from.varint(), from.varint(), from.u8(), from.varint()];
+      return { ask: "picture", format: { width, height, fps, bitrateBps } };
+    }
+    case 16:
+      return { ask: "own-keyframe" };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }
+}
+
+function shown(from: Reader): Shown {
+  const place = () => ({ link: from.varint(), slot: from.u8() });
+  return { speaker: from.option(() => from.hex(32)), picture: place(), sound: place() };
 }

@@ -3,6 +3,7 @@
 import type { Leg, ToWindow, ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
+import { OwnSender, toDbov } from "./own.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -13,6 +14,12 @@ const window = (message: ToWindow, transfer: Transferable[] = []) => postMessage
 const receivers = new Map<string, RTCRtpScriptTransformer>();
 /** Slots that this page sends in, by leg. */
 const outlets = new Map<string, Outlet>();
+/** Links that this page feeds: the window has been asked to give them dummy tracks. */
+const fed = new Set<number>();
+/** Encoders of this page's own stream, by leg. */
+const own = new Map<string, OwnSender>();
+/** The answer to the last "own-frame". */
+let answered: Uint8Array<ArrayBuffer> | null = null;
 let peer: Module | null = null;
 let socket: WebSocket | null = null;
 let timer = 0;
@@ -62,16 +69,30 @@ function carryOut(ask: Ask): void {
     case "send":
       window({ to: "send", link: ask.link, channel: ask.channel, bytes: ask.bytes }, [ask.bytes.buffer]);
       break;
-    case "frame": {
-      const outlet = outletOf(ask.link, ask.slot);
-      outlet.push(ask.data, ask.capturedUs);
+    case "frame":
+      if (!fed.has(ask.link)) {
+        fed.add(ask.link);
+        window({ to: "feed", link: ask.link });
+      }
+      outletOf(ask.link, ask.slot).push(ask.data, ask.capturedUs);
       break;
-    }
     case "keyframe-wanted":
       receivers.get(`${ask.link}/${ask.slot}`)?.sendKeyFrameRequest().catch(() => {});
       break;
     case "show":
-      window({ to: "show", link: ask.link });
+      window({ to: "show", shown: ask.shown });
+      break;
+    case "send-own":
+      window({ to: "send-own", links: ask.links });
+      break;
+    case "picture":
+      window({ to: "picture", format: ask.format });
+      break;
+    case "own-keyframe":
+      own.forEach((sender) => sender.wantKey());
+      break;
+    case "own-frame":
+      answered = ask.data;
       break;
     case "event":
       window({ to: "event", event: JSON.parse(ask.json) });
@@ -82,13 +103,11 @@ function carryOut(ask: Ask): void {
   }
 }
 
-/** The outlet of a leg. With the first one of a link, the window gives the link dummy tracks. */
+/** The outlet of a leg. */
 function outletOf(link: number, slot: number): Outlet {
   const leg = `${link}/${slot}`;
   const known = outlets.get(leg);
   if (known) return known;
-  const isFirst = ![...outlets.keys()].some((of) => of.startsWith(`${link}/`));
-  if (isFirst) window({ to: "feed", link });
   const kind = slot % 2 === 0 ? "video" : "audio";
   const outlet = new Outlet(kind, () => call({ call: "keyframe-wanted", link, slot }));
   outlets.set(leg, outlet);
@@ -137,10 +156,14 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       call({ call: "link-up", link: data.link });
       break;
     case "link-down":
-      for (const legs of [receivers, outlets]) {
+      for (const legs of [receivers, outlets, own]) {
         for (const leg of legs.keys()) if (leg.startsWith(`${data.link}/`)) legs.delete(leg);
       }
+      fed.delete(data.link);
       call({ call: "link-down", link: data.link });
+      break;
+    case "stats":
+      call({ call: "stats", link: data.link, counts: data.counts });
       break;
     case "received":
       call({ call: "received", link: data.link, channel: data.channel, bytes: new Uint8Array(data.bytes) });
@@ -148,6 +171,9 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
     case "dummies":
       outletOf(data.link, 0).begin(data.pictures, null);
       outletOf(data.link, 1).begin(null, data.sound);
+      break;
+    case "sources":
+      call({ call: "sources", picture: data.picture, sound: data.sound, shares: data.shares });
       break;
     case "wish":
       call({ call: "wish", wish: data.wish });
@@ -165,8 +191,24 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
   transformer,
 }) => {
   const { link, slot, side } = transformer.options as Leg;
-  if (side === "send") {
+  if (side === "relay") {
     outletOf(link, slot).transform(transformer);
+    return;
+  }
+  if (side === "own") {
+    own.set(
+      `${link}/${slot}`,
+      new OwnSender(
+        transformer,
+        slot % 2 === 0 ? "video" : "audio",
+        (capturedUs, media, data) => {
+          answered = null;
+          call({ call: "own-frame", link, capturedUs, media, data });
+          return answered;
+        },
+        () => window({ to: "own-keyframe", link }),
+      ),
+    );
     return;
   }
   receivers.set(`${link}/${slot}`, transformer);
@@ -174,7 +216,7 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
   const see = new TransformStream<EncodedFrame, EncodedFrame>({
     transform(frame, controller) {
       const metadata = frame.getMetadata() as { contributingSources?: number[]; audioLevel?: number };
-      const level = metadata.audioLevel === undefined ? null : toDbov(metadata.audioLevel);
+      const level = toDbov(metadata.audioLevel);
       const csrcs = slot % 2 === 1 ? (metadata.contributingSources ?? []) : [];
       call({ call: "frame", link, slot, level, csrcs, data: new Uint8Array(frame.data) });
       controller.enqueue(frame);
@@ -182,8 +224,3 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
   });
   frames.pipeThrough(see).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
 };
-
-/** RFC 6464 level, 0 (loudest) to 127, of a level between 0 and 1. */
-function toDbov(level: number): number {
-  return level <= 0 ? 127 : Math.min(127, Math.max(0, Math.round(-20 * Math.log10(level))));
-}

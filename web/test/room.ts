@@ -2,23 +2,49 @@
 // browsers end with the room.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { env } from "node:process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 
+import type * as library from "../src/room.js";
+
+declare global {
+  interface Window {
+    room: library.Room;
+    events: library.RoomEvent[];
+  }
+}
+
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
-const PLENARY = process.env["PLENARY"] ?? fileURLToPath(new URL("../../../target/debug/plenary", import.meta.url));
-const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+const PLENARY = env["PLENARY"] ?? "plenary";
+const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
 
+/** Joins with the library in an empty page, and shows what there is to see. */
+export async function joinWith(page: Page, options: library.JoinOptions): Promise<void> {
+  await page.evaluate(async (options) => {
+    const url = "/plenary.js";
+    const loaded = (await import(url)) as typeof library;
+    window.events = [];
+    window.room = await loaded.join(options);
+    window.room.addEventListener("room", (event) => window.events.push((event as CustomEvent).detail));
+    document.body.append(window.room.picture);
+  }, options);
+}
+
 export class Room {
   readonly #processes: ChildProcess[] = [];
   readonly #browsers: Browser[] = [];
+  readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
   invite = "";
 
@@ -33,7 +59,7 @@ export class Room {
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
     const process = spawn(PLENARY, args, { stdio: ["ignore", "pipe", "pipe"] });
-    process.stderr.resume();
+    process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
   }
@@ -48,6 +74,15 @@ export class Room {
         if (found) resolve(found.trim());
       });
       process.once("exit", (code) => reject(new Error(`the process ended with ${code}: ${text}`)));
+    });
+  }
+
+  /** Waits for a process's end, and returns what it has printed. */
+  whole(process: ChildProcess): Promise<string> {
+    return new Promise((resolve) => {
+      let text = "";
+      process.stdout?.on("data", (data) => (text += data));
+      process.once("close", () => resolve(text));
     });
   }
 
@@ -68,12 +103,44 @@ export class Room {
   async #blank(): Promise<Page> {
     const browser = await puppeteer.launch({
       executablePath: CHROMIUM,
-      args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+      args: [
+        "--no-sandbox",
+        "--autoplay-policy=no-user-gesture-required",
+        "--use-fake-device-for-media-stream",
+        `--use-file-for-fake-audio-capture=${this.#voice()}`,
+        "--use-fake-ui-for-media-stream",
+      ],
     });
     this.#browsers.push(browser);
     const page = await browser.newPage();
+    page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
     page.on("pageerror", (error) => console.error("page:", error));
     return page;
+  }
+
+  /** A file with a hum in syllables, for the browser's microphone. */
+  #voice(): string {
+    const path = join(this.#folder, "voice.wav");
+    const [rate, seconds] = [48_000, 4];
+    const file = Buffer.alloc(44 + 2 * rate * seconds);
+    file.write("RIFF\0\0\0\0WAVEfmt ", "latin1");
+    file.writeUInt32LE(file.length - 8, 4);
+    file.writeUInt32LE(16, 16);
+    for (const [at, value] of [1, 1].entries()) file.writeUInt16LE(value, 20 + 2 * at);
+    file.writeUInt32LE(rate, 24);
+    file.writeUInt32LE(2 * rate, 28);
+    file.writeUInt16LE(2, 32);
+    file.writeUInt16LE(16, 34);
+    file.write("data", 36, "latin1");
+    file.writeUInt32LE(file.length - 44, 40);
+    for (let at = 0; at < rate * seconds; at++) {
+      const time = at / rate;
+      const syllable = Math.max(0, Math.sin(2 * Math.PI * 4 * time));
+      const hum = [1, 2, 3, 4, 5].reduce((sum, order) => sum + Math.sin(2 * Math.PI * 180 * order * time) / order, 0);
+      file.writeInt16LE(Math.round(9000 * syllable * hum), 44 + 2 * at);
+    }
+    writeFileSync(path, file);
+    return path;
   }
 
   async #serve(): Promise<number> {
@@ -108,5 +175,6 @@ export class Room {
       clearTimeout(timer);
     });
     await Promise.all(ends);
+    rmSync(this.#folder, { recursive: true });
   }
 }

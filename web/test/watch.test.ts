@@ -5,27 +5,8 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { joinWith, Room } from "./room.js";
 import type * as library from "../src/room.js";
-import { Room } from "./room.js";
-
-declare global {
-  interface Window {
-    room: library.Room;
-    events: library.RoomEvent[];
-  }
-}
-
-/** Joins, and shows the program. */
-async function join(page: Page, options: library.JoinOptions): Promise<void> {
-  await page.evaluate(async (options) => {
-    const url = "/plenary.js";
-    const { join } = (await import(url)) as typeof library;
-    window.events = [];
-    window.room = await join(options);
-    window.room.addEventListener("room", (event) => window.events.push((event as CustomEvent).detail));
-    document.body.append(window.room.picture);
-  }, options);
-}
 
 let room: Room;
 
@@ -39,7 +20,7 @@ after(() => room.close());
 
 test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_000 }, async () => {
   const page = await room.page();
-  await join(page, { invite: room.invite, name: "Web" });
+  await joinWith(page, { invite: room.invite, name: "Web" });
   await page.waitForFunction(() => document.querySelector("video")?.videoWidth === 320, { timeout: 20_000 });
   const begin = await page.evaluate(() => window.room.snapshot());
   await new Promise((resolve) => setTimeout(resolve, 5000));
@@ -89,7 +70,7 @@ test("the link opens the page that the host serves, and its element watches and 
 test("a page that may not come in is told why", { timeout: 30_000 }, async () => {
   const page = await room.page();
   const refused = (invite: string) =>
-    join(page, { invite }).then(
+    joinWith(page, { invite }).then(
       () => "joined",
       (error: Error) => error.message,
     );

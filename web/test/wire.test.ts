@@ -9,6 +9,8 @@ import { type Ask, type Call, decode, encode } from "../src/wire.js";
 const bytes = new Uint8Array([9, 9]);
 const data = new Uint8Array([0, 0, 0, 1, 0x65]);
 
+const capturedUs = 1_763_627_671_166_665;
+
 const calls: Record<string, Call> = {
   open: {
     call: "open",
@@ -37,6 +39,17 @@ const calls: Record<string, Call> = {
   "wish-speak": { call: "wish", wish: { wish: "speak", speaks: true } },
   snapshot: { call: "snapshot" },
   "child-wants-keyframe": { call: "keyframe-wanted", link: 9, slot: 0 },
+  "own-picture": { call: "own-frame", link: 3, capturedUs, media: { is: "picture", key: true }, data },
+  "own-sound": { call: "own-frame", link: 3, capturedUs, media: { is: "sound", level: 30 }, data: new Uint8Array([4, 5]) },
+  sources: { call: "sources", picture: true, sound: true, shares: false },
+  "wish-mute-sound": { call: "wish", wish: { wish: "mute-sound", muted: true } },
+  stats: {
+    call: "stats",
+    link: 9,
+    counts: {
+      bytesSent: 1, bytesReceived: 200, packetsSent: 3, repairsSent: 4, packetsReceived: 5, rttUs: 60_000, queueUs: 7,
+    },
+  },
 };
 
 const asks: Record<string, Ask> = {
@@ -49,15 +62,23 @@ const asks: Record<string, Ask> = {
   close: { ask: "close", link: 3 },
   send: { ask: "send", link: 3, channel: 0, bytes },
   "keyframe-wanted": { ask: "keyframe-wanted", link: 3, slot: 2 },
-  show: { ask: "show", link: 200 },
-  "show-nothing": { ask: "show", link: null },
+  show: { ask: "show", shown: [{ speaker: null, picture: { link: 200, slot: 0 }, sound: { link: 200, slot: 1 } }] },
+  "show-mesh": {
+    ask: "show",
+    shown: [{ speaker: "05".repeat(32), picture: { link: 3, slot: 2 }, sound: { link: 3, slot: 3 } }],
+  },
+  "show-nothing": { ask: "show", shown: [] },
+  "own-frame": { ask: "own-frame", data: new Uint8Array([4, 5]) },
+  "send-own": { ask: "send-own", links: [3, 200] },
+  picture: { ask: "picture", format: { width: 640, height: 360, fps: 30, bitrateBps: 600_000 } },
+  "own-keyframe": { ask: "own-keyframe" },
   event: { ask: "event", json: '{"what":"left"}' },
   "snapshot-taken": { ask: "snapshot", json: "{}" },
   "send-frame": {
     ask: "frame",
     link: 3,
     slot: 1,
-    capturedUs: 1_763_627_671_166_665,
+    capturedUs,
     data: new Uint8Array([4, 5]),
   },
 };

@@ -25,7 +25,7 @@ use crate::codec_times::CodecTimes;
 use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
-use crate::media::{Media, MediaConfig};
+use crate::media::{Media, MediaConfig, Shown};
 use crate::mix::{MixFigures, OnDesk, Tenure};
 use crate::outs::{CaptureCommand, Notice, Out, Outs};
 use crate::rate::ProgramRate;
@@ -356,6 +356,12 @@ impl Body {
         self.media.frame(at, frame, now_us, outs);
     }
 
+    /// Returns the bytes of a frame that a page's browser has encoded for the other end of a link, with its identity; `None`
+    /// for a frame that isn't to be sent.
+    pub fn own_frame(&mut self, now_us: u64, link: LinkId, encoded: &Encoded) -> Option<Bytes> {
+        self.media.own_frame(link, encoded, now_us)
+    }
+
     /// Handles a keyframe request for the stream that this peer sends in a slot.
     pub fn keyframe_wanted(&mut self, now_us: u64, link: LinkId, slot: u8, outs: &mut Outs) {
         self.media.keyframe_wanted(link, slot, now_us, outs);
@@ -646,9 +652,14 @@ impl Body {
         self.media.links.all()
     }
 
-    /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home mixer.
-    pub fn feeder_link(&self) -> Option<LinkId> {
-        self.media.feeder_link()
+    /// Returns what a page shows and plays.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.media.shown(&self.speakers())
+    }
+
+    /// Returns the links on which a page sends its own stream.
+    pub fn own_links(&self) -> Vec<LinkId> {
+        self.media.own_links()
     }
 
     /// Returns peer and kind of a link, if it is the newest of its kind.

@@ -64,6 +64,7 @@ pub use body::{Body, BodyConfig, In, Sources, TICK};
 pub use contact::Contact;
 pub use lag::Shedding;
 pub use letters::{Letter, Letters};
+pub use media::Shown;
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
 pub use outs::{BodyEvent, CaptureCommand, Envelope, Notice, Out, Outs, Route};
 pub use received::{Origin, ReceivedFrame};

@@ -11,6 +11,7 @@ use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
 /// Originator's state of one stream.
 #[derive(Debug)]
 pub(crate) struct Maker {
+    room: RoomId,
     pub(crate) spec: StreamSpec,
     pub(crate) id: StreamId,
     frames: [u32; 2],
@@ -41,7 +42,13 @@ impl Maker {
     /// Starts a new stream of `maker`. `start` makes its id unique.
     pub(crate) fn new(room: &RoomId, maker: PeerId, kind: StreamKind, rank: Rank, start: [u8; 8]) -> Maker {
         let spec = StreamSpec { maker, kind, rank, rung: 0, start };
-        Maker { spec, id: spec.id(room), frames: [0; 2], packets: [0; 2], captured_us: [0; 2] }
+        Maker { room: *room, spec, id: spec.id(room), frames: [0; 2], packets: [0; 2], captured_us: [0; 2] }
+    }
+
+    /// Starts another stream of the same kind.
+    pub(crate) fn anew(&self, start: [u8; 8]) -> Maker {
+        let StreamSpec { maker, kind, rank, .. } = self.spec;
+        Maker::new(&self.room, maker, kind, rank, start)
     }
 
     /// Numbers a frame, embeds its identity, and cuts it into packets; `contributors` are the voices mixed in

@@ -7,6 +7,8 @@ mod browsers;
 mod hand_over;
 mod mixing;
 
+pub use browsers::Shown;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use plenary_proto::bounded::Bound;
@@ -432,7 +434,8 @@ impl Media {
     pub(crate) fn begin_own(&mut self, shares: bool) {
         let start = self.start();
         self.pictures_before = self.pictures_sent();
-        self.own = Some(Own::new(&self.room, self.me, shares, start));
+        let own = Own::new(&self.room, self.me, shares, start);
+        self.own = Some(if self.program.is_page { own.of_page() } else { own });
     }
 
     /// Whether this peer's own stream is a screen or a film; `None` without a stream.
@@ -475,7 +478,7 @@ impl Media {
 
     /// Returns the number of pictures of this peer's own stream so far.
     pub(crate) fn pictures_sent(&self) -> u64 {
-        let now = self.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)));
+        let now = self.own.as_ref().map_or(0, |own| u64::from(own.frames(MediaKind::Video)));
         self.pictures_before + now
     }
 

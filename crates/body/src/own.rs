@@ -1,13 +1,17 @@
 //! Sends this peer's own pictures and sound to the peers that the brain names: its home mixer, or the other
 //! speakers of a mesh.
+//!
+//! A page's browser encodes for each of these peers by itself. So each of them gets a stream of its own from a page, and
+//! the browser sends its frames once they have their identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributors, Destinations, LinkId, MediaPacket};
-use plenary_proto::{PeerId, RoomId, StreamKind};
+use plenary_proto::{PeerId, RoomId, StreamKind, StreamSpec};
 
 use crate::cache::PacketCache;
 use crate::link_table::LinkTable;
@@ -27,6 +31,18 @@ pub(crate) struct Own {
     targets: BTreeMap<PeerId, bool>,
     /// Maximum number of targets at a time, since [`reset_targets_most`](Own::reset_targets_most).
     pub(crate) targets_most: usize,
+    /// At a page, the streams of the targets.
+    each: Option<Each>,
+}
+
+/// Streams of a page's targets.
+#[derive(Default)]
+struct Each {
+    makers: BTreeMap<PeerId, Maker>,
+    /// Targets that get no picture before a keyframe.
+    key_due: BTreeSet<PeerId>,
+    /// Number of streams so far.
+    begun: u64,
 }
 
 impl Own {
@@ -34,7 +50,18 @@ impl Own {
     pub(crate) fn new(room: &RoomId, me: PeerId, shares: bool, start: [u8; 8]) -> Own {
         let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
         let maker = Maker::new(room, me, kind, Default::default(), start);
-        Own { me, maker, caches: Default::default(), targets: BTreeMap::new(), targets_most: 0 }
+        Own { me, maker, caches: Default::default(), targets: BTreeMap::new(), targets_most: 0, each: None }
+    }
+
+    /// Gives each target a stream of its own: this peer is a page.
+    pub(crate) fn of_page(self) -> Own {
+        Own { each: Some(Each::default()), ..self }
+    }
+
+    /// Returns the number of frames of a kind so far; at a page, of the stream with the most.
+    pub(crate) fn frames(&self, kind: MediaKind) -> u32 {
+        let makers = self.each.iter().flat_map(|each| each.makers.values()).chain([&self.maker]);
+        makers.map(|maker| maker.frames(kind)).max().unwrap_or_default()
     }
 
     pub(crate) fn maker(&self) -> &Maker {
@@ -64,6 +91,33 @@ impl Own {
         if self.targets.contains_key(&self.me) { packets } else { Vec::new() }
     }
 
+    /// Returns the bytes of a frame that a page's browser has encoded for one target, with its identity; `None` for a frame
+    /// that isn't to be sent, which includes pictures before a keyframe.
+    pub(crate) fn frame(&mut self, peer: &PeerId, encoded: &Encoded) -> Option<Bytes> {
+        let each = self.each.as_mut().filter(|_| self.targets.get(peer) == Some(&true))?;
+        if encoded.kind == MediaKind::Video {
+            if !encoded.key && each.key_due.contains(peer) {
+                return None;
+            }
+            each.key_due.remove(peer);
+        }
+        let (frame, _) = each.makers.get_mut(peer)?.make(encoded, &Contributors::new())?;
+        Some(frame.data)
+    }
+
+    /// Lets no picture of a page pass before a keyframe.
+    pub(crate) fn hold_until_key(&mut self) {
+        if let Some(each) = &mut self.each {
+            each.key_due.extend(self.targets.keys());
+        }
+    }
+
+    /// Returns the links of the targets.
+    pub(crate) fn links(&self, links: &LinkTable) -> impl Iterator<Item = LinkId> {
+        let told = self.targets.iter().filter(|(_, told)| **told);
+        told.filter_map(|(peer, _)| links.up(peer, LinkKind::Peer))
+    }
+
     /// Sets the targets. A target with a position in this stream resumes there, any other new target starts
     /// at the newest keyframe. Returns whether a new target needs a keyframe, and the packets for this peer
     /// itself.
@@ -75,6 +129,10 @@ impl Own {
     ) -> (bool, Vec<(MediaKind, MediaPacket)>) {
         let (mut key_wanted, mut local) = (false, Vec::new());
         self.targets.retain(|peer, _| targets.iter().any(|(target, _)| target == peer));
+        if let Some(each) = &mut self.each {
+            each.makers.retain(|peer, _| self.targets.contains_key(peer));
+            each.key_due.retain(|peer| self.targets.contains_key(peer));
+        }
         for (peer, resume) in targets {
             let known = self.targets.insert(peer, false).is_some();
             let resumed = resume.filter(|resume| resume.stream == self.maker.id);
@@ -120,7 +178,8 @@ impl Own {
 
     fn tell(&mut self, peer: PeerId, link: LinkId, outs: &mut Outs) {
         self.targets.insert(peer, true);
-        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec: self.maker.spec }));
+        let spec = self.each.as_mut().map_or(self.maker.spec, |each| each.spec(&self.maker, peer));
+        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
     }
 
     /// Records that a link to a peer is up or gone. Returns true if the peer is a target that now needs a
@@ -137,5 +196,18 @@ impl Own {
             }
             _ => false,
         }
+    }
+}
+
+impl Each {
+    /// Returns the stream of a target, which begins with its first link. Pictures on each new link begin with a keyframe.
+    fn spec(&mut self, model: &Maker, peer: PeerId) -> StreamSpec {
+        self.key_due.insert(peer);
+        let maker = self.makers.entry(peer).or_insert_with(|| {
+            self.begun += 1;
+            let start = u64::from_be_bytes(model.spec.start).wrapping_add(self.begun);
+            model.anew(start.to_be_bytes())
+        });
+        maker.spec
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Fullness {
     settling: u32,
     /// Share of packets lost, at the last check with enough packets.
     lost: f64,
-    /// Queue at that check: microseconds of round-trip time above the recent minimum.
+    /// Queue at that check, in microseconds: round-trip time above the recent minimum, and the wait at this end.
     queue_us: u64,
 }
 
@@ -136,7 +136,8 @@ impl Fullness {
         let before = self.before.replace(*stats)?;
         let lost = share_lost(&before, stats)?;
         let least_us = self.rtts_us.iter().min().copied().unwrap_or_default();
-        let queue_us = stats.rtt_us.unwrap_or_default().saturating_sub(least_us);
+        let queue_us =
+            stats.rtt_us.unwrap_or_default().saturating_sub(least_us).saturating_add(stats.queue_us);
         (self.lost, self.queue_us) = (lost, queue_us);
         if self.settling > 0 {
             self.settling -= 1;

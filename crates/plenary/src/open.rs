@@ -223,6 +223,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         relays: options.relays,
         children_max: options.children_max,
         uplink_bps_max: options.uplink_bps_max,
+        sends_trains: true,
         key: Some(key.for_member()),
         unix_s_at_zero: zero_us / 1_000_000,
         host,

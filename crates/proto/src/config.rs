@@ -33,6 +33,9 @@ pub struct RoomConfig {
     pub children_max: u8,
     /// Uplink cap set by this peer's user, bits per second.
     pub uplink_bps_max: Option<u64>,
+    /// The peer can send packet trains, by which its parents measure its uplink. A page can't: only its user's and the
+    /// room's limits count there.
+    pub sends_trains: bool,
     /// Key of the invite by which the peer comes. Members pass on the keys of later invites.
     pub key: Option<GenerationKey>,
     /// Wall clock at [`Time`](crate::Time) 0, seconds since 1970; the base of all expiries.

@@ -98,6 +98,9 @@ pub struct LinkStats {
     pub packets_dropped: u64,
     /// Round-trip time of the newest connectivity check, in microseconds; a check is sent each second.
     pub rtt_us: Option<u64>,
+    /// Mean wait of the last second's packets in this end's own queue, in microseconds; 0 where this end drops packets
+    /// in place of queueing them.
+    pub queue_us: u64,
     /// Address that answered the newest connectivity check.
     pub remote: Option<IpAddr>,
 }

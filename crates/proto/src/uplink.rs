@@ -212,7 +212,7 @@ impl Uplink {
             let same = figure.bps > 0 && figure.by == parent;
             figure.told >= TRAINS && (same || view.now.since(figure.at) < old_us)
         });
-        if config.relays && config.children_max > 0 && !narrow && !known {
+        if config.relays && config.sends_trains && config.children_max > 0 && !narrow && !known {
             if self.figures.is_empty() && self.asked.is_empty() {
                 self.wait_until = Some(view.now + WAIT_US_MAX);
             }

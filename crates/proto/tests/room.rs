@@ -63,6 +63,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        sends_trains: true,
         key: None,
         unix_s_at_zero: NOW,
     }

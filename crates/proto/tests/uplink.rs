@@ -1,10 +1,11 @@
 //! Measurement of a viewer's uplink by its parents: a parent gets few trains, and its reports count only
 //! after trains.
 
+use crate::samples::brain::{candidate, says, speaker, viewing};
 use crate::samples::key;
 use crate::samples::viewer::{SECOND, Viewer};
-use plenary_proto::message::Message;
-use plenary_proto::{Input, Output, PeerId};
+use plenary_proto::message::{Attach, Message};
+use plenary_proto::{Input, Output, PeerId, RoomConfig};
 
 fn asks(outputs: &[Output], whom: PeerId) -> bool {
     outputs
@@ -66,4 +67,17 @@ fn what_one_train_alone_has_shown_is_outdone_by_what_several_have() {
     assert!(viewer.sends_trains(4, 26_400, 0).len() > 1);
     assert_eq!(viewer.is_told(4, 2_000_000), Some(2_000_000), "of two guesses the lower");
     assert_eq!(viewer.is_told(4, 3_000_000), Some(3_000_000));
+}
+
+#[test]
+fn a_page_which_can_send_no_trains_asks_for_no_measurement_and_takes_children_all_the_same() {
+    let config = RoomConfig { sends_trains: false, ..viewing() };
+    let mut page = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
+    let taken = page.is_taken_by(3, &[3]);
+    assert!(!asks(&taken, key(3).id()), "{taken:?}");
+    page.give(Input::Fed(key(3).id()));
+    page.rests_for(2 * SECOND);
+    let outputs = page.hears(20, Message::Attach(Attach::newcomer()));
+    let is_accept = |message: &Message| matches!(message, Message::Accept { .. });
+    assert!(says(&outputs, 20, is_accept), "its user's and the room's limits alone count: {outputs:?}");
 }

@@ -198,6 +198,7 @@ impl Wire {
             repairs_sent: read(&counters.repairs_sent),
             packets_dropped: read(&counters.packets_dropped),
             rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),
+            queue_us: 0,
             remote: *lock(&self.answered_from),
         }
     }

@@ -186,6 +186,7 @@ impl Stand {
             relays: part == Part::Relay,
             children_max: if part == Part::Mixer { K1 } else { K },
             uplink_bps_max: None,
+            sends_trains: true,
             key: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };

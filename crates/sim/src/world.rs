@@ -531,6 +531,7 @@ impl World {
             relays: plan.relays,
             children_max: plan.children_max,
             uplink_bps_max: None, // its parent measures it
+            sends_trains: true,
             key: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };

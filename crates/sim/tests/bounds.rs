@@ -102,6 +102,7 @@ fn config(hosts: bool) -> RoomConfig {
         relays: true,
         children_max: 64,
         uplink_bps_max: None,
+        sends_trains: true,
         key: None,
         unix_s_at_zero: NOW,
     }

@@ -17,4 +17,4 @@ mod report;
 mod wire;
 
 pub use page::Page;
-pub use wire::{Ask, Call, Opening, Wish};
+pub use wire::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use plenary_proto::link_layout::DescriptionError;
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
-use plenary_proto::packet::LinkId;
+use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::sdp::sdp;
 
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
@@ -21,6 +21,8 @@ pub(crate) struct PageLink {
     paused_until_us: u64,
     paused: VecDeque<(u8, Vec<u8>)>,
     paused_bytes: usize,
+    /// The browser's counters, once known.
+    pub(crate) stats: Option<LinkStats>,
 }
 
 /// All links of the page that have not ended.
@@ -31,7 +33,15 @@ impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.
     pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
         let (own, paused) = (None, VecDeque::new());
-        let opened = PageLink { own, other, is_proven: false, paused_until_us: 0, paused, paused_bytes: 0 };
+        let opened = PageLink {
+            own,
+            other,
+            is_proven: false,
+            paused_until_us: 0,
+            paused,
+            paused_bytes: 0,
+            stats: None,
+        };
         self.0.insert(link, opened);
     }
 
@@ -41,6 +51,11 @@ impl PageLinks {
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut PageLink> {
         self.0.get_mut(&link)
+    }
+
+    /// Returns the counters of a link.
+    pub(crate) fn stats(&self, link: LinkId) -> Option<LinkStats> {
+        self.0.get(&link).and_then(|known| known.stats)
     }
 
     /// Returns the messages of links that are paused no more.

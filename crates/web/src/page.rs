@@ -5,11 +5,16 @@ mod tests;
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyConfig, BodyEvent, Contact, Envelope, In, Letter, Letters, MixFigures, Out, Outs,
+    Body, BodyConfig, BodyEvent, CaptureCommand, Contact, Envelope, In, Letter, Letters, MixFigures, Out,
+    Outs, Sources,
 };
+use plenary_media::Encoded;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Consent, Heartbeat, Message, Pieces, loose_from_bytes, loose_to_bytes};
-use plenary_proto::packet::LinkId;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{
+    Consent, Heartbeat, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
+};
+use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{
     Address as SignalAddress, Connection, Entrance, Happening, SIGNAL_PATH, Step,
 };
@@ -21,7 +26,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::link::{PageLinks, TooMuch};
 use crate::report::{PageEvent, Snapshot, Standing};
-use crate::wire::{Ask, Call, Opening, Wish};
+use crate::wire::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};
 
 /// Ids of the data channels: reliable and ordered; unordered without retransmission; for bulk data.
 const CONTROL: u8 = 0;
@@ -81,7 +86,9 @@ struct Joined {
     answered: bool,
     /// Version that a notice named while the host had not answered.
     noticed: Option<u8>,
-    shown: Option<u64>,
+    shown: Vec<plenary_body::Shown>,
+    /// Links that the page's own stream is sent on.
+    sends_own: Vec<LinkId>,
     asks: Vec<Ask>,
 }
 
@@ -111,6 +118,7 @@ impl Joined {
             relays: children_max > 0,
             children_max,
             uplink_bps_max: None,
+            sends_trains: false,
             key: Some(key.for_member()),
             unix_s_at_zero: now_us / 1_000_000,
         };
@@ -140,7 +148,8 @@ impl Joined {
             opened_us: now_us,
             answered: false,
             noticed: None,
-            shown: None,
+            shown: Vec::new(),
+            sends_own: Vec::new(),
             asks: Vec::new(),
         };
         joined.tell(&PageEvent::State { state: Standing::Joining });
@@ -173,6 +182,25 @@ impl Joined {
             Call::KeyframeWanted { link, slot } => {
                 self.step(now_us, |body, outs| body.keyframe_wanted(now_us, LinkId(link), slot, outs));
             }
+            Call::Stats { link, counts } => {
+                if let Some(known) = self.links.get_mut(LinkId(link)) {
+                    known.stats = Some(stats(counts));
+                }
+            }
+            Call::OwnFrame { link, captured_us, media, data } => {
+                let encoded = encoded(captured_us, media, data);
+                let marked = self.step(now_us, |body, _| body.own_frame(now_us, LinkId(link), &encoded));
+                self.asks.extend(marked.map(Ask::OwnFrame));
+            }
+            Call::Sources { picture, sound, shares } => {
+                self.input(now_us, In::Sources(Sources { picture, sound, shares }));
+            }
+            Call::Wish(Wish::MutePicture(muted)) => {
+                self.step(now_us, |body, _| body.mute(MediaKind::Video, muted));
+            }
+            Call::Wish(Wish::MuteSound(muted)) => {
+                self.step(now_us, |body, _| body.mute(MediaKind::Sound, muted));
+            }
             Call::Wish(Wish::Leave) => self.input(now_us, In::Command(Command::Leave)),
             Call::Wish(Wish::Speak(speaks)) => self.input(now_us, In::Command(Command::Speak(speaks))),
             Call::Snapshot => {
@@ -184,9 +212,15 @@ impl Joined {
 
     /// Returns the asks so far, with a change of the shown link and of the page's state.
     fn take_asks(&mut self, now_us: u64) -> Vec<Ask> {
-        let shown = self.body.feeder_link().map(|link| link.0);
-        if std::mem::replace(&mut self.shown, shown) != shown {
-            self.asks.push(Ask::Show(shown));
+        let shown = self.body.shown();
+        if self.shown != shown {
+            self.asks.push(Ask::Show(shown.iter().map(on_wire).collect()));
+            self.shown = shown;
+        }
+        let links = self.body.own_links();
+        if self.sends_own != links {
+            self.asks.push(Ask::SendOwn(links.iter().map(|link| link.0).collect()));
+            self.sends_own = links;
         }
         let standing = self.standing.next(self.contact.is_linked(&self.body, now_us));
         self.stand(standing);
@@ -211,11 +245,11 @@ impl Joined {
         if self.body.next_timeout().is_some_and(|due_us| due_us <= now_us) {
             self.input(now_us, In::Timeout);
         }
-        self.step(now_us, |body, outs| {
-            body.set_figures(MixFigures::default(), outs);
-            body.hand_over_due(now_us, outs);
-            body.tick(now_us, |_| None, outs);
-        });
+        let mut outs = Outs::default();
+        self.body.set_figures(MixFigures::default(), &mut outs);
+        self.body.hand_over_due(now_us, &mut outs);
+        self.body.tick(now_us, |link| self.links.stats(link), &mut outs);
+        self.carry_out(now_us, outs);
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(now_us, link, channel, bytes);
         }
@@ -241,11 +275,12 @@ impl Joined {
     }
 
     fn carry_out(&mut self, now_us: u64, outs: Outs) {
-        let Outs { sends, envelopes, events, keys, notices, figures_wanted, .. } = outs;
+        let Outs { sends, envelopes, events, keys, notices, figures_wanted, capture, .. } = outs;
         sends.into_iter().for_each(|out| self.send(now_us, out));
         keys.iter().for_each(|key| self.letters.set_key(key, now_us));
         envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
         events.iter().for_each(|event| self.event(event));
+        self.asks.extend(capture.into_iter().filter_map(captured));
         if figures_wanted {
             self.step(now_us, |body, outs| body.set_figures(MixFigures::default(), outs));
         }
@@ -365,6 +400,9 @@ impl Joined {
 
     fn received(&mut self, now_us: u64, link: LinkId, channel: u8, bytes: Vec<u8>) {
         let Some(known) = self.links.get_mut(link) else { return };
+        if channel == HEARTBEAT && bytes.is_empty() {
+            return; // natives' links probe each other so
+        }
         if !known.is_proven {
             // heartbeats may overtake the proof, and are lost then
             if channel == CONTROL {
@@ -526,4 +564,49 @@ fn event(told: &PageEvent) -> Ask {
 /// Returns a value as JSON. The values here are plain data with names for keys.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Returns a link's counters as the body reads them.
+fn stats(counts: Counts) -> LinkStats {
+    let Counts { bytes_sent, bytes_received, packets_sent, repairs_sent, packets_received, rtt_us, queue_us } =
+        counts;
+    LinkStats {
+        udp_bytes_sent: bytes_sent,
+        udp_bytes_received: bytes_received,
+        packets_sent,
+        packets_received,
+        repairs_sent,
+        rtt_us,
+        queue_us,
+        ..LinkStats::default()
+    }
+}
+
+/// Returns what the browser's encoder does with a command. It adapts to losses by itself, sends no frames while nobody gets
+/// them, and leaves silence out as its Opus encoder was negotiated to.
+fn captured(command: CaptureCommand) -> Option<Ask> {
+    match command {
+        CaptureCommand::Video(VideoRequest { width, height, fps, bitrate_bps }) => {
+            Some(Ask::Picture { width, height, fps, bitrate_bps })
+        }
+        CaptureCommand::Key => Some(Ask::OwnKeyframe),
+        CaptureCommand::Loss(_) | CaptureCommand::Dtx(_) | CaptureCommand::Pause(_) => None,
+    }
+}
+
+fn encoded(captured_us: u64, media: OwnMedia, data: Bytes) -> Encoded {
+    match media {
+        OwnMedia::Picture { key } => {
+            Encoded { kind: MediaKind::Video, captured_us, data, key, temporal: 0, level: None }
+        }
+        OwnMedia::Sound { level } => {
+            Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level }
+        }
+    }
+}
+
+fn on_wire(shown: &plenary_body::Shown) -> Shown {
+    let ((picture, picture_slot), (sound, sound_slot)) = (shown.picture, shown.sound);
+    let speaker = shown.speaker.map(|peer| peer.0);
+    Shown { speaker, picture: (picture.0, picture_slot), sound: (sound.0, sound_slot) }
 }

@@ -62,6 +62,69 @@ pub enum Call {
         /// The slot.
         slot: u8,
     },
+    /// Counters of a link, once a second.
+    Stats {
+        /// The link.
+        link: u64,
+        /// Its counters.
+        counts: Counts,
+    },
+    /// The browser has encoded a frame of this peer's own stream for a link. The answer is [`Ask::OwnFrame`], unless the
+    /// frame isn't to be sent.
+    OwnFrame {
+        /// The link.
+        link: u64,
+        /// Capture time, in microseconds.
+        captured_us: u64,
+        /// What it is.
+        media: OwnMedia,
+        /// H.264 access unit in Annex B form, or Opus packet.
+        #[serde(with = "as_bytes")]
+        data: Bytes,
+    },
+    /// What the page publishes has changed.
+    Sources {
+        /// Whether there is a picture.
+        picture: bool,
+        /// Whether there is sound.
+        sound: bool,
+        /// Whether it is a screen or a film.
+        shares: bool,
+    },
+}
+
+/// What a frame of the page's own stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OwnMedia {
+    /// A picture.
+    Picture {
+        /// Whether it is a keyframe.
+        key: bool,
+    },
+    /// Sound.
+    Sound {
+        /// RFC 6464 level, if known.
+        level: Option<u8>,
+    },
+}
+
+/// Counters of a link since its start, as the browser has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Media packets sent, without repairs.
+    pub packets_sent: u64,
+    /// Media packets sent again.
+    pub repairs_sent: u64,
+    /// Media packets received.
+    pub packets_received: u64,
+    /// Round-trip time, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Mean wait of the last second's packets in the browser's queue, in microseconds.
+    pub queue_us: u64,
 }
 
 /// How to join a room.
@@ -92,6 +155,10 @@ pub enum Wish {
     Leave,
     /// Asks for the floor, or gives it up.
     Speak(bool),
+    /// Mutes this peer's pictures, or unmutes them.
+    MutePicture(bool),
+    /// Mutes this peer's sound, or unmutes it.
+    MuteSound(bool),
 }
 
 /// Requests to the page's worker.
@@ -138,8 +205,9 @@ pub enum Ask {
         /// The slot.
         slot: u8,
     },
-    /// Shows the program that arrives on this link as soon as there is a picture; `None` before there is one.
-    Show(Option<u64>),
+    /// Shows these pictures, and plays their sounds: the program, as soon as there is a picture of it, or the speakers of a
+    /// mesh.
+    Show(Vec<Shown>),
     /// Tells the application an event, as JSON.
     Event(String),
     /// Answers [`Call::Snapshot`], as JSON.
@@ -156,6 +224,34 @@ pub enum Ask {
         #[serde(with = "as_bytes")]
         data: Bytes,
     },
+    /// Answers [`Call::OwnFrame`]: the frame's bytes, with its identity.
+    OwnFrame(#[serde(with = "as_bytes")] Bytes),
+    /// Sends the page's own stream on these links, and on no other.
+    SendOwn(Vec<u64>),
+    /// Makes pictures in this format.
+    Picture {
+        /// Width in pixels.
+        width: u16,
+        /// Height in pixels.
+        height: u16,
+        /// Pictures per second.
+        fps: u8,
+        /// Bit rate, bits per second.
+        bitrate_bps: u32,
+    },
+    /// Makes the next picture a keyframe.
+    OwnKeyframe,
+}
+
+/// A picture to show, with its sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Id of the speaker; `None` for the program.
+    pub speaker: Option<[u8; 32]>,
+    /// Link and slot of the picture.
+    pub picture: (u64, u8),
+    /// Link and slot of the sound.
+    pub sound: (u64, u8),
 }
 
 /// Bytes as serde writes a slice, without copying them one by one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use plenary_web::{Ask, Call, Opening, Wish};
+use plenary_web::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};
 
 fn golden() -> BTreeMap<String, String> {
     serde_json::from_str(include_str!("../../../web/golden/wire.json")).unwrap()
@@ -20,6 +20,13 @@ fn unhex(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+/// A capture time of 51 bits.
+const CAPTURED_US: u64 = 1_763_627_671_166_665;
+
+fn own(media: OwnMedia, data: Bytes) -> Call {
+    Call::OwnFrame { link: 3, captured_us: CAPTURED_US, media, data }
+}
+
 fn calls() -> Vec<(&'static str, Call)> {
     let opening = Opening {
         invite: "plenary:#abc".to_owned(),
@@ -32,6 +39,15 @@ fn calls() -> Vec<(&'static str, Call)> {
         entropy: [2; 32],
     };
     let data = Bytes::from_static(&[0, 0, 0, 1, 0x65]);
+    let counts = Counts {
+        bytes_sent: 1,
+        bytes_received: 200,
+        packets_sent: 3,
+        repairs_sent: 4,
+        packets_received: 5,
+        rtt_us: Some(60_000),
+        queue_us: 7,
+    };
     vec![
         ("open", Call::Open(Box::new(opening))),
         ("tick", Call::Tick),
@@ -52,11 +68,19 @@ fn calls() -> Vec<(&'static str, Call)> {
                 data: data.clone(),
             },
         ),
-        ("frame-unlevelled", Call::Frame { link: 2, slot: 0, level: None, csrcs: vec![], data }),
+        (
+            "frame-unlevelled",
+            Call::Frame { link: 2, slot: 0, level: None, csrcs: vec![], data: data.clone() },
+        ),
         ("wish-leave", Call::Wish(Wish::Leave)),
         ("wish-speak", Call::Wish(Wish::Speak(true))),
         ("snapshot", Call::Snapshot),
         ("child-wants-keyframe", Call::KeyframeWanted { link: 9, slot: 0 }),
+        ("stats", Call::Stats { link: 9, counts }),
+        ("own-picture", own(OwnMedia::Picture { key: true }, data)),
+        ("own-sound", own(OwnMedia::Sound { level: Some(30) }, Bytes::from_static(&[4, 5]))),
+        ("sources", Call::Sources { picture: true, sound: true, shares: false }),
+        ("wish-mute-sound", Call::Wish(Wish::MuteSound(true))),
     ]
 }
 
@@ -72,18 +96,18 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("close", Ask::Close(3)),
         ("send", Ask::Send { link: 3, channel: 0, bytes }),
         ("keyframe-wanted", Ask::KeyframeWanted { link: 3, slot: 2 }),
-        ("show", Ask::Show(Some(200))),
-        ("show-nothing", Ask::Show(None)),
+        ("show", Ask::Show(vec![Shown { speaker: None, picture: (200, 0), sound: (200, 1) }])),
+        ("show-mesh", Ask::Show(vec![Shown { speaker: Some([5; 32]), picture: (3, 2), sound: (3, 3) }])),
+        ("show-nothing", Ask::Show(vec![])),
+        ("own-frame", Ask::OwnFrame(Bytes::from_static(&[4, 5]))),
+        ("send-own", Ask::SendOwn(vec![3, 200])),
+        ("picture", Ask::Picture { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 }),
+        ("own-keyframe", Ask::OwnKeyframe),
         ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
         (
             "send-frame",
-            Ask::Frame {
-                link: 3,
-                slot: 1,
-                captured_us: 1_763_627_671_166_665,
-                data: Bytes::from_static(&[4, 5]),
-            },
+            Ask::Frame { link: 3, slot: 1, captured_us: CAPTURED_US, data: Bytes::from_static(&[4, 5]) },
         ),
     ]
 }

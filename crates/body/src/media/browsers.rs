@@ -1,6 +1,8 @@
 //! Media of browsers: their packets at native peers, and whole frames at a page.
 
 use bytes::Bytes;
+use plenary_media::Encoded;
+use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{LinkKind, PEER_SLOTS};
@@ -9,8 +11,22 @@ use plenary_proto::packet::{
 };
 
 use super::Media;
+use crate::maker::lane;
 use crate::outs::Outs;
+use crate::own::OWN_SLOTS;
+use crate::program::PROGRAM_SLOTS;
 use crate::rebuild::{identified, originals};
+
+/// A picture that a page shows, with the sound that it plays: link and slot of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Whose picture it is; `None` for the program.
+    pub speaker: Option<PeerId>,
+    /// The picture.
+    pub picture: (LinkId, u8),
+    /// The sound.
+    pub sound: (LinkId, u8),
+}
 
 impl Media {
     /// Handles a packet of a browser in a slot of a link.
@@ -50,6 +66,52 @@ impl Media {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }
+    }
+
+    /// Returns the bytes of a frame that this page's browser has encoded for the other end of a link, with its identity;
+    /// `None` for a frame that isn't to be sent.
+    pub(crate) fn own_frame(&mut self, link: LinkId, encoded: &Encoded, now_us: u64) -> Option<Bytes> {
+        let (peer, LinkKind::Peer) = self.links.of(link)? else { return None };
+        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
+            return None;
+        }
+        let own = self.own.as_mut()?;
+        if std::mem::take(&mut self.own_key_due) {
+            own.hold_until_key();
+        }
+        self.voices.heard_alone(&self.me, encoded.level, now_us);
+        own.frame(&peer, encoded)
+    }
+
+    /// Returns the links on which this page sends its own stream.
+    pub(crate) fn own_links(&self) -> Vec<LinkId> {
+        self.own.iter().flat_map(|own| own.links(&self.links)).collect()
+    }
+
+    /// Returns what this page shows and plays: the program, at a speaker with its mix-minus; in a mesh the streams of the
+    /// other speakers.
+    pub(crate) fn shown(&self, speakers: &[PeerId]) -> Vec<Shown> {
+        if self.mesh && self.speaks {
+            let sends = |peer: &&PeerId| {
+                let streams = self.followed.get(&(**peer, OWN_SLOTS[0]));
+                **peer != self.me
+                    && streams.is_some_and(|streams| streams.iter().any(|one| one.kind.is_speakers()))
+            };
+            let shown = |peer: &PeerId| {
+                let link = self.link(peer)?;
+                Some(Shown {
+                    speaker: Some(*peer),
+                    picture: (link, OWN_SLOTS[0]),
+                    sound: (link, OWN_SLOTS[1]),
+                })
+            };
+            return speakers.iter().filter(sends).filter_map(shown).collect();
+        }
+        let Some(feeder) = self.feeder_link() else { return Vec::new() };
+        let [video, sound] = PROGRAM_SLOTS;
+        let minus = self.home.filter(|_| self.own_mix).and_then(|home| self.link(&home));
+        let sound = minus.map_or((feeder, sound), |link| (link, OWN_SLOTS[1]));
+        vec![Shown { speaker: None, picture: (feeder, video), sound }]
     }
 
     /// Records that media arrived. Returns whether the slot is one of an ordinary link.

@@ -1,9 +1,15 @@
 //! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
 
+use plenary_media::Encoded;
 use plenary_proto::message::{BrowserMedia, Description};
 use plenary_proto::packet::BrowserPacket;
 
 use super::*;
+use crate::Shown;
+use crate::own::OWN_SLOTS;
+use crate::rebuild::identified;
+
+const VIDEO: MediaKind = MediaKind::Video;
 
 /// Description of a browser's end of a link.
 fn browser() -> Description {
@@ -179,4 +185,69 @@ fn a_page_hands_whole_frames_on_in_order_from_a_keyframe() {
         })
         .collect();
     assert_eq!(sent, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_page_sends_each_target_a_stream_of_its_own_that_begins_with_a_keyframe() {
+    let mut stand = Stand::new(true);
+    stand.media.program.is_page = true;
+    let [ada, ben] = [ADA, BEN].map(|peer| stand.link(peer, LinkKind::Peer));
+    let mut camera = Camera::new();
+    let [key, next] = [true, false].map(|key| camera.picture(key, BEGIN_US));
+    let sound = camera.sound(BEGIN_US);
+    let identities = |stand: &mut Stand, encoded: &Encoded| {
+        [ada, ben].map(|link| {
+            let data = stand.media.own_frame(link, encoded, stand.now_us)?;
+            identified(encoded.kind, data, None).map(|frame| (frame.identity.stream, frame.identity.number))
+        })
+    };
+    assert_eq!(identities(&mut stand, &key), [None, None], "nobody gets it, and there is no source");
+    stand.media.begin_own(false);
+    stand.media.set_own_sources([true, true]);
+    stand.media.send_own(vec![(ADA, None), (BEN, None)], stand.now_us, &mut stand.outs);
+    assert_eq!(stand.media.own_links(), [ada, ben]);
+    let announced = stand.take().sends.into_iter().filter_map(|out| match out {
+        Out::Control { link, message } => match *message {
+            Message::Stream(stream) => Some((link, stream.spec.id(&ROOM))),
+            _ => None,
+        },
+        _ => None,
+    });
+    let announced: Vec<_> = announced.collect();
+    let [(_, first), (_, second)] = announced[..] else { panic!("{announced:?}") };
+    assert_ne!(first, second);
+    assert_eq!(identities(&mut stand, &next), [None, None], "a picture before the keyframe");
+    assert_eq!(identities(&mut stand, &key), [Some((first, 1)), Some((second, 1))]);
+    assert_eq!(identities(&mut stand, &next), [Some((first, 2)), Some((second, 2))]);
+    assert_eq!(identities(&mut stand, &sound), [Some((first, 1)), Some((second, 1))]);
+    stand.media.mute(VIDEO, true);
+    assert_eq!(identities(&mut stand, &key), [None, None]);
+    stand.media.mute(VIDEO, false);
+    assert_eq!(identities(&mut stand, &next), [None, None]);
+    assert_eq!(identities(&mut stand, &key), [Some((first, 3)), Some((second, 3))]);
+    // a target that comes back gets another stream
+    stand.media.send_own(vec![(BEN, None)], stand.now_us, &mut stand.outs);
+    assert_eq!(identities(&mut stand, &key), [None, Some((second, 4))]);
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    let [third, gone] = identities(&mut stand, &key);
+    assert!(gone.is_none() && third.is_some_and(|(stream, number)| stream != first && number == 1));
+}
+
+#[test]
+fn a_page_shows_the_program_and_in_a_mesh_the_other_speakers() {
+    let (mut stand, ada, _) = Stand::fed_by_ada(true);
+    let shown = |stand: &Stand| stand.media.shown(&[ME, ADA, BEN]);
+    assert_eq!(shown(&stand), [Shown { speaker: None, picture: (ada, 0), sound: (ada, 1) }]);
+    // its mix-minus takes the place of the program's sound with its first frame
+    let mut minus = Source::new(ADA, StreamKind::MixMinus);
+    stand.media.watch(None, None, stand.now_us);
+    stand.media.publish_anew(false);
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    stand.follow(ADA, OWN_SLOTS[0], &minus);
+    stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US));
+    assert_eq!(shown(&stand), [Shown { speaker: None, picture: (ada, 0), sound: (ada, 3) }]);
+    stand.media.set_mesh(true);
+    let ben = stand.link(BEN, LinkKind::Peer);
+    stand.follow(BEN, OWN_SLOTS[0], &Source::new(BEN, StreamKind::Speaker));
+    assert_eq!(shown(&stand), [Shown { speaker: Some(BEN), picture: (ben, 2), sound: (ben, 3) }]);
 }

@@ -28,6 +28,7 @@ pub(super) fn body() -> Body {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        sends_trains: true,
         key: None,
         unix_s_at_zero: 1_700_000_000,
     };

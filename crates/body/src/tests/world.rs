@@ -370,6 +370,7 @@ impl Peer {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            sends_trains: true,
             key: None,
             unix_s_at_zero: ZERO_US / 1_000_000,
         };

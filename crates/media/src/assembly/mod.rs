@@ -301,7 +301,12 @@ impl Assembler {
             payloads.push(held.payload);
             level = held.level;
         }
-        self.cursor = Cursor::Following { first: last + 1, end: last + 1, entering: false };
+        // a browser that probes for bandwidth sends padding, with numbers of the leg and the time of the last frame
+        let is_padding = self.stream.is_none() && payloads.iter().all(Bytes::is_empty);
+        self.cursor = Cursor::Following { first: last + 1, end: last + 1, entering: entering && is_padding };
+        if is_padding {
+            return None;
+        }
         // A relay may start to thin in the middle of a picture, and it forwards an identity that has a
         // payload of its own; so one filler payload is enough.
         let left_out = || payloads.iter().any(|payload| is_left_out(payload));

@@ -59,6 +59,24 @@ fn pictures_that_were_left_out_on_the_way_are_no_loss() {
 }
 
 #[test]
+fn padding_of_a_browser_between_frames_is_no_loss() {
+    let made = video(&LENGTHS, &[0, 5]);
+    let mut all = Vec::new();
+    for packet in packets(&made) {
+        let ends = packet.marker;
+        let padding = Packet { marker: false, payload: Bytes::new(), ..packet.clone() };
+        all.push(packet);
+        all.extend(std::iter::repeat_n(padding, if ends { 3 } else { 0 }));
+    }
+    // a leg numbers all that it carries, and may begin with padding
+    all.rotate_right(2);
+    all.iter_mut().zip(1..).for_each(|(packet, number)| packet.number = number);
+    let mut reader = Assembler::of_browser(MediaKind::Video, HOLE_US);
+    assert_eq!(numbers(&feed(&mut reader, 0, &all), &made), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(reader.counts(), AssemblyCounts { frames: 6, ..AssemblyCounts::default() });
+}
+
+#[test]
 fn nobody_begins_at_a_key_frame_that_was_left_out() {
     let made = video(&LENGTHS, &[0, 5]);
     let mut all = packets(&made);

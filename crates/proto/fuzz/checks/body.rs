@@ -217,6 +217,7 @@ impl Trial {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            sends_trains: true,
             key: None,
             unix_s_at_zero: NOW,
         };

@@ -195,6 +195,7 @@ fn config(at: usize) -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: (at == 5).then_some(20_000_000),
+        sends_trains: true,
         key: None,
         unix_s_at_zero: NOW,
     }

@@ -41,6 +41,7 @@ pub(crate) fn viewing() -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        sends_trains: true,
         key: None,
         unix_s_at_zero: NOW,
     }

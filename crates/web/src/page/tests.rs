@@ -17,6 +17,7 @@ fn page() -> Page {
         name: "Zoe".to_owned(),
         speaks: false,
         views: true,
+        children_max: 0,
         identity: [3; 32],
         entropy: [4; 32],
     };

@@ -1,0 +1,96 @@
+// A page on stage: its camera and microphone reach the others through the mixer, and it hears them without itself.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import { joinWith, Room } from "./room.js";
+
+let room: Room;
+
+before(async () => {
+  room = await Room.open("--program", "320x180@15");
+  room.start("mixer", room.invite);
+  room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+});
+
+after(() => room.close());
+
+/** Share of the shown picture that is as green as the browser's false camera; -1 without a picture. */
+const green = (page: Page) =>
+  page.evaluate(() => {
+    const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
+    const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
+    const video = videos.find((video) => video.videoWidth > 0);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [320, 180];
+    const context = canvas.getContext("2d");
+    if (!video || !context) return -1;
+    context.drawImage(video, 0, 0, 320, 180);
+    const { data } = context.getImageData(0, 0, 320, 180);
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const [red = 0, lime = 0, blue = 0] = data.subarray(at, at + 3);
+      if (lime > 50 && lime > 2 * red && lime > 2 * blue) found += 1;
+    }
+    return found / (320 * 180);
+  });
+
+/** Loudest levels within two seconds of what is heard, in decibels: of the browser's false voice, and of anything else. */
+const heard = (page: Page) =>
+  page.evaluate(async () => {
+    const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
+    const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
+    const stream = videos.find((video) => video.videoWidth > 0)?.srcObject;
+    if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return { voice: -200, others: -200 };
+    const context = new AudioContext({ sampleRate: 48_000 });
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 8192;
+    analyser.smoothingTimeConstant = 0;
+    context.createMediaStreamSource(stream).connect(analyser);
+    const levels = new Float32Array(analyser.frequencyBinCount);
+    const bin = (hz: number) => Math.round((hz * analyser.fftSize) / 48_000);
+    let [voice, others] = [-200, -200];
+    for (let at = 0; at < 40; at++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      analyser.getFloatFrequencyData(levels);
+      voice = Math.max(voice, ...levels.subarray(bin(170), bin(190)));
+      others = Math.max(others, ...levels.subarray(bin(300), bin(4000)));
+    }
+    await context.close();
+    return { voice, others };
+  });
+
+test("a page's camera and microphone come to the others, and theirs to it", { timeout: 90_000 }, async () => {
+  const watcher = await room.page();
+  await joinWith(watcher, { invite: room.invite, name: "Zoe" });
+  const page = await room.visit("?name=Eve");
+  await page.locator('>>> [data-act="speak"]').click();
+  const isOnStage = () =>
+    window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
+  await page.waitForFunction(isOnStage, { timeout: 20_000 });
+  const within = async (what: string, is: () => Promise<boolean>) => {
+    for (let at = 0; at < 80; at++) {
+      if (await is()) return;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    assert.fail(what);
+  };
+  await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
+  await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);
+  const [out, back] = [await heard(watcher), await heard(page)];
+  assert.ok(out.voice > -60, `the watcher hears the voice: ${out.voice} dB`);
+  assert.ok(back.others > -60 && back.voice < out.voice - 20, `the speaker hears Ada, not itself: ${JSON.stringify(back)}`);
+  // muted, it is on a card with its name
+  await page.locator('>>> [data-act="mute-picture"]').click();
+  await within("the muted camera is gone", async () => (await green(watcher)) < 0.05);
+  await page.locator('>>> [data-act="mute-picture"]').click();
+  await within("the camera is back", async () => (await green(watcher)) > 0.15);
+  await page.locator('>>> [data-act="mute-sound"]').click();
+  await within("the muted voice is gone", async () => (await heard(watcher)).voice < out.voice - 20);
+  await page.locator('>>> [data-act="give-floor"]').click();
+  const isOff = () =>
+    window.plenary.snapshot().then((snapshot) => !snapshot?.stage.some((one) => one.name === "Eve" && one.speaks));
+  await page.waitForFunction(isOff, { timeout: 20_000 });
+});
