@@ -12,10 +12,16 @@ export interface Devices {
 const SOUND: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 const PICTURE: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 
-/** Whether this browser encodes H.264 for connections: without it there is no picture. */
+const isH264 = ({ mimeType }: RTCRtpCodec) => mimeType.toLowerCase() === "video/h264";
+
+/** Whether this browser encodes H.264 for connections: without it the others see no picture. */
 function encodesPictures(): boolean {
-  const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
-  return codecs.some(({ mimeType }) => mimeType.toLowerCase() === "video/h264");
+  return RTCRtpSender.getCapabilities("video")?.codecs.some(isH264) ?? false;
+}
+
+/** Whether this browser decodes H.264 of connections: without it there is no picture to see. */
+export function decodesPictures(): boolean {
+  return RTCRtpReceiver.getCapabilities("video")?.codecs.some(isH264) ?? false;
 }
 
 /**

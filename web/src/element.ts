@@ -5,8 +5,8 @@
 
 import { html, LitElement, nothing } from "lit";
 
-import { type Devices, openDevices, openScreen } from "./devices.js";
-import { join, type Room, type RoomEvent, type Snapshot } from "./room.js";
+import { decodesPictures, type Devices, openDevices, openScreen } from "./devices.js";
+import { join, type Member, type Room, type RoomEvent, type Snapshot } from "./room.js";
 import { styles } from "./styles.js";
 import { texts } from "./texts.js";
 
@@ -16,8 +16,17 @@ const INVITE_KEY = "plenary-invite";
 type Screen =
   | { at: "entrance"; why: string | null }
   | { at: "joining"; says: string }
-  | { at: "room"; room: Room; says: string | null; muted: boolean; own: Own | null }
+  | { at: "room"; room: Room; says: string | null; muted: boolean; own: Own | null; people: People }
   | { at: "end"; says: string };
+
+/** Who is on stage. */
+interface People {
+  /** Whether the list is shown. */
+  isShown: boolean;
+  me: string;
+  stage: Member[];
+  speaking: string[];
+}
 
 /** What this peer sends. */
 interface Own {
@@ -94,7 +103,10 @@ export class PlenaryRoom extends LitElement {
     const onEvent = (event: RoomEvent) => this.#event(event);
     try {
       const room = await join({ invite, name, speaks: devices !== null, onEvent, ...password, ...assets });
-      this.screen = { at: "room", room, says: null, muted: true, own: null };
+      const people: People = { isShown: false, me: "", stage: [], speaking: [] };
+      const says = decodesPictures() ? null : texts.noDecoder;
+      this.screen = { at: "room", room, says, muted: true, own: null, people };
+      void this.#renewPeople();
       if (devices) {
         await this.#publish(devices);
         // the click that gave the devices allows sound
@@ -110,7 +122,7 @@ export class PlenaryRoom extends LitElement {
     if (this.screen.at !== "room") return;
     const { room } = this.screen;
     const own = { devices, screen: null, mutedPicture: false, mutedSound: false };
-    this.screen = { ...this.screen, own, says: devices.says };
+    this.screen = { ...this.screen, own, says: devices.says ?? this.screen.says };
     for (const track of [devices.picture, devices.sound]) {
       if (track) track.onended = () => this.#lost(devices, track);
     }
@@ -206,6 +218,12 @@ export class PlenaryRoom extends LitElement {
           this.screen = { ...screen, says: event.state === "reconnecting" ? texts.reconnecting : null };
         }
         break;
+      case "stage":
+        void this.#renewPeople();
+        break;
+      case "speaking":
+        this.screen = { ...screen, people: { ...screen.people, speaking: event.speaking } };
+        break;
       case "no-mixer":
         this.screen = { ...screen, says: texts.noMixer };
         break;
@@ -227,6 +245,19 @@ export class PlenaryRoom extends LitElement {
     }
   }
 
+  async #renewPeople(): Promise<void> {
+    const snapshot = await this.snapshot();
+    if (this.screen.at !== "room" || !snapshot) return;
+    const { people } = this.screen;
+    this.screen = { ...this.screen, people: { ...people, me: snapshot.peer, stage: snapshot.stage } };
+  }
+
+  #togglePeople(): void {
+    if (this.screen.at !== "room") return;
+    const { people } = this.screen;
+    this.screen = { ...this.screen, people: { ...people, isShown: !people.isShown } };
+  }
+
   async #unmute(): Promise<void> {
     if (this.screen.at !== "room") return;
     await this.screen.room.unmute();
@@ -245,9 +276,13 @@ export class PlenaryRoom extends LitElement {
           ${screen.room.picture}
           <p role="status">${screen.says ?? nothing}</p>
           ${screen.own ? this.#selfView(screen.own) : nothing}
+          ${screen.people.isShown ? this.#people(screen.people) : nothing}
           <div class="bar">
             ${screen.muted ? html`<button data-act="sound" @click=${this.#unmute}>${texts.sound}</button>` : nothing}
             ${screen.own ? this.#speakersBar(screen.own) : this.#viewersBar()}
+            <button data-act="people" aria-expanded=${screen.people.isShown} @click=${this.#togglePeople}>
+              ${texts.people}
+            </button>
             <button data-act="leave" @click=${this.leave}>${texts.leave}</button>
           </div>
         </div>`;
@@ -282,6 +317,25 @@ export class PlenaryRoom extends LitElement {
       <button data-act="share" @click=${() => void this.#share()}>${screen ? texts.unshare : texts.share}</button>
       <button data-act="give-floor" @click=${this.#giveFloor}>${texts.giveFloor}</button>
     `;
+  }
+
+  #people({ me, stage, speaking }: People) {
+    const row = ({ peer, name, speaks, away, muted: [picture, sound] }: Member) => {
+      const says = [
+        peer === me ? texts.you : "",
+        speaking.includes(peer) ? texts.speaking : "",
+        !speaks ? texts.onlyMixes : "",
+        speaks && sound ? texts.soundMuted : "",
+        speaks && picture ? texts.pictureMuted : "",
+        away ? texts.away : "",
+      ];
+      return html`<li class=${speaking.includes(peer) ? "speaking" : ""}>
+        <span>${name || texts.nameless}</span> <small>${says.filter((one) => one).join(", ")}</small>
+      </li>`;
+    };
+    return html`<ul class="people" aria-label=${texts.people}>
+      ${stage.map(row)}
+    </ul>`;
   }
 
   #viewersBar() {

@@ -22,8 +22,10 @@ const OWN_SLOTS = [2, 3] as const;
 const SENDS: readonly Leg["side"][] = ["relay", "relay", "own", "own"];
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
 const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetransmits: 0 }, {}];
-/** Time that gathering may take, in milliseconds: a description names all candidates. A guess. */
+/** Time that gathering may take, in milliseconds: a description names all candidates. Without an answer of the rendezvous'
+ * STUN it ends this long after the last candidate. Guesses. */
 const GATHERING_MS_MAX = 3000;
+const GATHERING_REST_MS = 300;
 
 /** Interval of the counters, in milliseconds. */
 const STATS_MS = 1000;
@@ -37,6 +39,12 @@ function isSpoken({ mimeType, sdpFmtpLine }: RTCRtpCodec): boolean {
   return mimeType.toLowerCase() === "video/h264" && h264;
 }
 
+export interface LinkOptions {
+  certificate: RTCCertificate;
+  /** URL of a STUN server, which tells this end its address. */
+  stun: string | null;
+}
+
 export class Link {
   readonly #connection: RTCPeerConnection;
   readonly #channels: RTCDataChannel[];
@@ -48,10 +56,11 @@ export class Link {
 
   constructor(
     readonly id: number,
-    certificate: RTCCertificate,
+    { certificate, stun }: LinkOptions,
     private readonly worker: Worker,
   ) {
-    this.#connection = new RTCPeerConnection({ certificates: [certificate], bundlePolicy: "max-bundle" });
+    const iceServers = stun ? [{ urls: stun }] : [];
+    this.#connection = new RTCPeerConnection({ certificates: [certificate], bundlePolicy: "max-bundle", iceServers });
     this.#connection.onconnectionstatechange = () => this.#changed();
     this.#channels = CHANNELS.map((options, id) => {
       const channel = this.#connection.createDataChannel(`${id}`, { ...options, negotiated: true, id });
@@ -183,7 +192,12 @@ export class Link {
     const connection = this.#connection;
     return new Promise((resolve) => {
       const isOver = () => connection.iceGatheringState === "complete" && resolve();
+      let rest = 0;
       connection.onicegatheringstatechange = isOver;
+      connection.onicecandidate = () => {
+        clearTimeout(rest);
+        rest = setTimeout(resolve, GATHERING_REST_MS);
+      };
       setTimeout(resolve, GATHERING_MS_MAX);
       isOver();
     });

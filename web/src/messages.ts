@@ -17,6 +17,7 @@ export type ToWorker =
 
 /** From the worker to the window. */
 export type ToWindow =
+  | { to: "rendezvous"; stun: string }
   | { to: "offer"; link: number }
   | { to: "answer"; link: number; sdp: string }
   | { to: "accept"; link: number; sdp: string }

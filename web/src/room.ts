@@ -9,6 +9,13 @@ export type { Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
+
+/** Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, or on a metered line. */
+function childrenMax(): number {
+  const line = (navigator as { connection?: { saveData?: boolean; type?: string } }).connection;
+  const isMetered = line?.saveData === true || line?.type === "cellular";
+  return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
+}
 /** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
 const IDENTITY_KEY = "plenary-identity";
 
@@ -64,6 +71,7 @@ export class Room extends EventTarget {
   /** Links that its own stream is sent on. */
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
+  #stun: string | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
@@ -84,7 +92,7 @@ export class Room extends EventTarget {
     });
     const { invite, name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { invite, password, name, speaks, views: true, childrenMax: CHILDREN_MAX, identity: identity(), entropy };
+    const opening = { invite, password, name, speaks, views: true, childrenMax: childrenMax(), identity: identity(), entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -150,6 +158,9 @@ export class Room extends EventTarget {
 
   #handle(message: ToWindow): void {
     switch (message.to) {
+      case "rendezvous":
+        this.#stun = message.stun;
+        break;
       case "offer":
         this.#open(message.link, (link) => link.offer());
         break;
@@ -231,7 +242,7 @@ export class Room extends EventTarget {
   }
 
   #open(id: number, describe: (link: Link) => Promise<void>): void {
-    this.#links.set(id, new Link(id, this.certificate, this.worker));
+    this.#links.set(id, new Link(id, { certificate: this.certificate, stun: this.#stun }, this.worker));
     this.#during(id, describe);
   }
 

@@ -75,6 +75,28 @@ export const styles = css`
 .self.mirrored {
   scale: -1 1;
 }
+.people {
+  position: absolute;
+  inset: 1rem 1rem auto auto;
+  max-inline-size: calc(100% - 2rem);
+  max-block-size: calc(100% - 8rem);
+  margin: 0;
+  padding: 0.5rem 1rem;
+  overflow: auto;
+  border-radius: 0.5rem;
+  background: #14161ae6;
+  list-style: none;
+}
+.people li {
+  padding: 0.25rem 0 0.25rem 0.75rem;
+  border-inline-start: 4px solid transparent;
+}
+.people li.speaking {
+  border-color: #57c26a;
+}
+.people small {
+  color: #b9bec8;
+}
 button.plain {
   border-color: #8a919e;
   background: none;

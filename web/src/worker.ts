@@ -118,6 +118,9 @@ setInterval(() => outlets.forEach((outlet) => outlet.onTime()), 10);
 
 function dial(url: string): void {
   hangUp();
+  const { hostname, port, protocol } = new URL(url);
+  // a rendezvous answers STUN on the UDP port of the same number
+  window({ to: "rendezvous", stun: `stun:${hostname}:${port || (protocol === "wss:" ? 443 : 80)}` });
   const dialled = new WebSocket(url);
   dialled.binaryType = "arraybuffer";
   // nothing of a socket counts that was given up

@@ -19,6 +19,9 @@ declare global {
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
+    /** All connections so far. */
+    connections: RTCPeerConnection[];
+    RTCPeerConnection: typeof RTCPeerConnection;
   }
 }
 
@@ -100,6 +103,38 @@ export class Room {
     return page;
   }
 
+  /** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, for three seconds. */
+  async skewsMs(page: Page): Promise<number[]> {
+    return page.evaluate(async () => {
+      const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
+      const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
+      const video = videos.find((video) => video.videoWidth > 0);
+      const sound = video?.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
+      const receivers = window.connections.flatMap((connection) => connection.getReceivers());
+      const receiver = receivers.find((receiver) => receiver.track === sound);
+      if (!video || !receiver) return [];
+      const origin = performance.timeOrigin;
+      // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
+      const sinceMs = (atMs: number, rtp: number, khz: number) => {
+        const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
+        return Number(BigInt.asIntN(32, steps)) / khz;
+      };
+      const skews: number[] = [];
+      const see = (_: number, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
+        const [heard] = receiver.getSynchronizationSources();
+        if (heard && shown.rtpTimestamp !== undefined) {
+          const heardAt = heard.timestamp > origin / 2 ? heard.timestamp : origin + heard.timestamp;
+          const late = sinceMs(origin + shown.expectedDisplayTime, shown.rtpTimestamp, 90);
+          skews.push(Math.round(late - sinceMs(heardAt, heard.rtpTimestamp, 48)));
+        }
+        video.requestVideoFrameCallback(see);
+      };
+      video.requestVideoFrameCallback(see);
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      return skews;
+    });
+  }
+
   async #blank(): Promise<Page> {
     const browser = await puppeteer.launch({
       executablePath: CHROMIUM,
@@ -113,6 +148,15 @@ export class Room {
     });
     this.#browsers.push(browser);
     const page = await browser.newPage();
+    await page.evaluateOnNewDocument(() => {
+      window.connections = [];
+      window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(configuration?: RTCConfiguration) {
+          super(configuration);
+          window.connections.push(this);
+        }
+      };
+    });
     page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
     page.on("pageerror", (error) => console.error("page:", error));
     return page;

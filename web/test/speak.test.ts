@@ -79,6 +79,17 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   };
   await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
   await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);
+  const eve = await page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
+  const speaks = (eve: string) =>
+    window.events.some((event) => event.what === "speaking" && event.speaking.includes(eve));
+  await watcher.waitForFunction(speaks, { timeout: 20_000 }, eve);
+  await page.locator('>>> [data-act="people"]').click();
+  const listed = () =>
+    [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".people li") ?? [])].map((one) =>
+      one.textContent?.replace(/\s+/g, " ").trim(),
+    );
+  const people = await page.evaluate(listed);
+  assert.ok(people.some((one) => one?.startsWith("Eve you")) && people.some((one) => one?.startsWith("Ada")), `${people}`);
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(out.voice > -60, `the watcher hears the voice: ${out.voice} dB`);
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `the speaker hears Ada, not itself: ${JSON.stringify(back)}`);

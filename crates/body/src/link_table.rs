@@ -128,6 +128,12 @@ impl LinkTable {
         self.newest.values().filter(|newest| newest.up).count()
     }
 
+    /// Returns the links with browsers that are up.
+    pub(crate) fn browsers(&self) -> impl Iterator<Item = LinkId> {
+        let up = self.newest.values().filter(|newest| newest.up).map(|newest| newest.link);
+        up.filter(|link| self.is_browser(*link))
+    }
+
     /// Returns all links, up to their last events.
     pub(crate) fn all(&self) -> impl Iterator<Item = LinkId> {
         self.links.keys().copied()

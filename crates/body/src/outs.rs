@@ -107,6 +107,18 @@ pub enum Out {
         /// The link.
         link: LinkId,
     },
+    /// Sends a sender report (RFC 3550, 6.4.1) in a slot of a browser's link, if anything was sent in it: the browser plays
+    /// pictures and sound in step by it. Native peers have the capture time in each frame.
+    SenderReport {
+        /// The link.
+        link: LinkId,
+        /// The slot.
+        slot: u8,
+        /// A capture time, in 32.32 bit fixed point since 1900.
+        ntp_time: u64,
+        /// RTP timestamp of a frame with that capture time.
+        rtp_time: u32,
+    },
     /// Reads no message of a link for a while: the other end has said more than its budget.
     Pause {
         /// The link.

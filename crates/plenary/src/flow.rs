@@ -14,8 +14,11 @@ use plenary_media::codec::Codecs;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Clock, Encoded};
 use plenary_proto::message::{Message, Pieces, loose_to_bytes};
+use plenary_proto::packet::Destinations;
 use plenary_proto::{PeerId, RoomState, Via};
-use plenary_rtc::{BrowserPacket, Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink};
+use plenary_rtc::{
+    BrowserPacket, Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink, SenderReport,
+};
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
 
@@ -169,6 +172,11 @@ impl Flow {
             }
             Out::Accept { link, answer } => self.submit(Command::Accept { link, answer }),
             Out::Close { link } => self.submit(Command::Close { link }),
+            Out::SenderReport { link, slot, ntp_time, rtp_time } => {
+                let (to, report) =
+                    (Destinations::from_iter([(link, slot)]), SenderReport { ntp_time, rtp_time });
+                self.submit(Command::SenderReport { to, report });
+            }
             Out::Pause { link, pause_us } => {
                 self.submit(Command::Pause { link, duration: Duration::from_micros(pause_us) });
             }

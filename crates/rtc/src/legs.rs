@@ -35,6 +35,8 @@ use plenary_proto::link_layout::{
 const ASKING_COPIES: usize = 2;
 /// RFC 6464: the highest bit flags voice activity (RFC 6465: unused), the other bits are the level.
 const LEVEL_MASK: u8 = 0x7f;
+/// RFC 6464 level of a quiet room: sound at it or below isn't speech.
+const QUIET_LEVEL: u8 = 55;
 
 /// The media legs of a link.
 pub(crate) struct Legs {
@@ -241,6 +243,9 @@ impl Legs {
         }
         for (slot, report) in reports {
             let Some(sending) = self.sending.get(usize::from(slot)) else { continue };
+            if sending.packets == 0 && self.wire.browser.get().is_some() {
+                continue;
+            }
             let report = rtc::rtcp::sender_report::SenderReport {
                 ssrc: self.wire.local.of_slot(slot).unwrap_or_default(),
                 ntp_time: report.ntp_time,
@@ -286,7 +291,9 @@ impl Legs {
             header.set_extension(level_id, level).ok()?;
         }
         if !packet.contributors.is_empty() && !is_video(slot) {
-            let named = packet.contributors.iter().take(CONTRIBUTORS_MAX);
+            // a browser tells its page the contributors, not their levels: those that are named can be heard
+            let counts = |voice: &&Contributor| browser.is_none() || voice.level < QUIET_LEVEL;
+            let named = packet.contributors.iter().filter(counts).take(CONTRIBUTORS_MAX);
             header.csrc = named.clone().map(|voice| voice.csrc).collect();
             if browser.is_none() {
                 let levels = named.map(|voice| voice.level & LEVEL_MASK).collect();

@@ -336,8 +336,8 @@ impl Joined {
                 let (captured_us, data) = (frame.identity.captured_us, frame.data);
                 self.asks.push(Ask::Frame { link: link.0, slot, captured_us, data });
             }
-            // what a page sends leaves it in whole frames
-            Out::Forward { .. } => {}
+            // what a page sends leaves it in whole frames, with reports by its browser
+            Out::Forward { .. } | Out::SenderReport { .. } => {}
         }
     }
 

@@ -88,7 +88,7 @@ pub enum Call {
         picture: bool,
         /// Whether there is sound.
         sound: bool,
-        /// Whether it is a screen or a film.
+        /// A screen or film in place of a camera.
         shares: bool,
     },
 }
@@ -205,8 +205,7 @@ pub enum Ask {
         /// The slot.
         slot: u8,
     },
-    /// Shows these pictures, and plays their sounds: the program, as soon as there is a picture of it, or the speakers of a
-    /// mesh.
+    /// Shows these pictures and plays their sounds: the program's, or those of a mesh's speakers.
     Show(Vec<Shown>),
     /// Tells the application an event, as JSON.
     Event(String),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use plenary_media::Encoded;
+use plenary_media::payload::timestamp;
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
@@ -12,10 +13,13 @@ use plenary_proto::packet::{
 
 use super::Media;
 use crate::maker::lane;
-use crate::outs::Outs;
+use crate::outs::{Out, Outs};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
 use crate::rebuild::{identified, originals};
+
+/// RFC 6464 level that a page takes for that of each voice it hears. A guess: the middle of speech.
+const VOICE_LEVEL: u8 = 30;
 
 /// A picture that a page shows, with the sound that it plays: link and slot of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +63,8 @@ impl Media {
         }
         let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
         let Some(frame) = identified(kind, data, level) else { return };
-        // a page learns the contributors, not their levels
-        let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: 127 };
+        // a page learns which voices are heard, not their levels
+        let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
         for packet in originals(&frame) {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
@@ -86,6 +90,17 @@ impl Media {
     /// Returns the links on which this page sends its own stream.
     pub(crate) fn own_links(&self) -> Vec<LinkId> {
         self.own.iter().flat_map(|own| own.links(&self.links)).collect()
+    }
+
+    /// Tells browsers which capture times the timestamps of this peer's packets stand for.
+    pub(crate) fn report_times(&self, now_us: u64, outs: &mut Outs) {
+        for link in self.links.browsers() {
+            for slot in 0..PEER_SLOTS as u8 {
+                let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
+                let (ntp_time, rtp_time) = (ntp(now_us), timestamp(kind, now_us));
+                outs.sends.push(Out::SenderReport { link, slot, ntp_time, rtp_time });
+            }
+        }
     }
 
     /// Returns what this page shows and plays: the program, at a speaker with its mix-minus; in a mesh the streams of the
@@ -121,4 +136,11 @@ impl Media {
         self.watches.fed(peer, self.watch_time(now_us));
         true
     }
+}
+
+/// Returns a time since 1970 in microseconds as NTP has it: since 1900, in 32.32 bit fixed point.
+fn ntp(us: u64) -> u64 {
+    const SECONDS_TO_1970: u64 = 2_208_988_800;
+    let fraction = ((us % 1_000_000) << 32) / 1_000_000;
+    ((us / 1_000_000 + SECONDS_TO_1970) << 32) | fraction
 }

@@ -251,3 +251,26 @@ fn a_page_shows_the_program_and_in_a_mesh_the_other_speakers() {
     stand.follow(BEN, OWN_SLOTS[0], &Source::new(BEN, StreamKind::Speaker));
     assert_eq!(shown(&stand), [Shown { speaker: Some(BEN), picture: (ben, 2), sound: (ben, 3) }]);
 }
+
+#[test]
+fn browsers_are_told_which_capture_times_the_timestamps_stand_for() {
+    let mut stand = Stand::new(false);
+    let (ada, _) = (stand.browser_link(ADA), stand.link(BEN, LinkKind::Peer));
+    let mut told = Vec::new();
+    for now_us in [BEGIN_US, BEGIN_US + 10_000_000] {
+        stand.media.report_times(now_us, &mut stand.outs);
+        for out in stand.take().sends {
+            let Out::SenderReport { link, slot, ntp_time, rtp_time } = out else { panic!("{out:?}") };
+            assert_eq!(link, ada, "natives have capture times in the frames");
+            told.push((slot, ntp_time, rtp_time));
+        }
+    }
+    assert_eq!(told.len(), 12);
+    let (before, after) = told.split_at(6);
+    for ((slot, ntp_before, rtp_before), (_, ntp_after, rtp_after)) in before.iter().zip(after) {
+        let hz = if slot % 2 == 0 { 90_000 } else { 48_000 };
+        assert_eq!(rtp_after.wrapping_sub(*rtp_before), 10 * hz);
+        assert_eq!(ntp_after - ntp_before, 10 << 32);
+        assert_eq!(ntp_before >> 32, BEGIN_US / 1_000_000 + 2_208_988_800);
+    }
+}

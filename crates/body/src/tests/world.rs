@@ -146,7 +146,7 @@ impl World {
 
     fn put_out(&mut self, peer: usize, out: Out) {
         match out {
-            Out::Frame { .. } => {} // of pages alone
+            Out::Frame { .. } | Out::SenderReport { .. } => {} // of pages and for browsers alone
             Out::Forward { to, packet } => {
                 for (link, slot) in to {
                     self.send_on(peer, link, |end| Coming::Packet(end, slot, packet.clone()));

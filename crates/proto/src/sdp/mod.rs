@@ -115,10 +115,12 @@ impl End<'_> {
             write!(sdp, "m={media} 9 UDP/TLS/RTP/SAVPF {payload_type}\r\n")?;
             write_transport(sdp, slot, description)?;
             self.write_media(sdp, slot, payload_type)?;
-            // track ids of the two ends differ, since some stacks route RTCP by them
+            // picture and sound of one stream are played in step; track ids of the two ends differ, since some stacks
+            // route RTCP by them
             write!(
                 sdp,
-                "a=msid:s{slot} {}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n",
+                "a=msid:s{} {}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n",
+                slot / 2,
                 &*description.ufrag
             )?;
             if bundled.clone().next() == Some(slot) {

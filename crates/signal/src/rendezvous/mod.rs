@@ -1,7 +1,7 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
 //! `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
-//! other requests go to a page that the embedding program may add. All state is in memory, in a
+//! other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests. All state is in memory, in a
 //! [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox and is stored
 //! nowhere else.
 //!
@@ -11,6 +11,7 @@
 
 mod connection;
 mod listener;
+mod stun;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::TaskTracker;
 use tracing::field::display;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::gate::{Gate, Pass};
 use crate::limits::Limits;
@@ -104,6 +105,12 @@ impl Rendezvous {
         let gate = Arc::new(Mutex::new(Gate::new(lobby.switchboard.limits().clone())));
         let router = lobby.router(config.page);
         lobby.tasks.spawn(listener::serve(listener, router, gate, lobby.clone()));
+        match stun::bind(local_addr) {
+            Ok(socket) => _ = lobby.tasks.spawn(stun::serve(socket, lobby.clone())),
+            Err(error) => {
+                warn!(address = %local_addr, %error, "pages learn no address of theirs here: no UDP port")
+            }
+        }
         info!(address = %local_addr, "a rendezvous listens");
         Ok(Rendezvous { lobby, local_addr })
     }

@@ -343,7 +343,7 @@ impl World {
                     self.forward(at, link, slot, &packet);
                 }
             }
-            Out::Frame { .. } => {} // of pages alone
+            Out::Frame { .. } | Out::SenderReport { .. } => {} // of pages and for browsers alone
             Out::Control { link, message } => {
                 if let Message::Ballot(_) = &*message {
                     self.ballot_by = Some(self.peers[at].id);
