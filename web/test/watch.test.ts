@@ -33,9 +33,6 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
   assert.equal(end.state, "live");
   assert.ok(end.parent !== null && end.depth === 1, JSON.stringify(end));
   assert.deepEqual(end.stage.map((member) => member.name).sort(), ["Ada", "host", "mixer"]);
-  const skewsMs = await room.skewsMs(page);
-  assert.ok(skewsMs.length > 30, `${skewsMs.length} pictures with sound`);
-  assert.ok(skewsMs.filter((skew) => Math.abs(skew) > 80).length <= 0.05 * skewsMs.length, `out of step: ${skewsMs} ms`);
   // the test source's row of cells, decoded and shown: white and black, and another a second later
   const cells = () =>
     page.evaluate(() => {
