@@ -42,7 +42,7 @@ export class Outlet {
   }
 
   /** Sends a frame. */
-  push(data: Uint8Array<ArrayBuffer>, capturedUs: number): void {
+  push(data: Uint8Array<ArrayBuffer>, atUs: number): void {
     if (this.#isBroken && !(this.kind === "audio" || isKey(data))) return;
     this.#isBroken = false;
     if (this.#waiting.length >= WAITING_MAX) {
@@ -51,7 +51,7 @@ export class Outlet {
       if (this.#isBroken) return;
     }
     this.#waiting.push(data);
-    this.#kick(capturedUs);
+    this.#kick(atUs);
   }
 
   /** Makes another dummy where one was lost. To be called some 100 times a second. */
@@ -78,12 +78,12 @@ export class Outlet {
     frames.pipeThrough(replace).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
   }
 
-  #kick(capturedUs: number): void {
+  #kick(atUs: number): void {
     const dummies = this.#dummies;
     if (!dummies) return;
     this.#dummyAt = performance.now();
     const stepUs = this.kind === "video" ? 1_000 : 20_000;
-    this.#dummyUs = Math.max(this.#dummyUs + stepUs, this.kind === "video" ? capturedUs : 0);
+    this.#dummyUs = Math.max(this.#dummyUs + stepUs, this.kind === "video" ? atUs : 0);
     const timestamp = this.#dummyUs;
     if (dummies.kind === "video") {
       const size = { codedWidth: DUMMY_SIDE, codedHeight: DUMMY_SIDE };

@@ -89,7 +89,7 @@ export type Ask =
   | { ask: "show"; shown: Shown[] }
   | { ask: "event"; json: string }
   | { ask: "snapshot"; json: string }
-  | { ask: "frame"; link: number; slot: number; capturedUs: number; data: Uint8Array<ArrayBuffer> }
+  | { ask: "frame"; link: number; slot: number; atUs: number; data: Uint8Array<ArrayBuffer> }
   | { ask: "own-frame"; data: Uint8Array<ArrayBuffer> }
   | { ask: "send-own"; links: number[] }
   | { ask: "picture"; format: PictureFormat }
@@ -305,7 +305,7 @@ export function decode(bytes: Uint8Array): Ask {
         ask: "frame",
         link: from.varint(),
         slot: from.u8(),
-        capturedUs: from.varint(),
+        atUs: from.varint(),
         data: from.bytes(),
       };
     case 13:

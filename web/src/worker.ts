@@ -74,7 +74,7 @@ function carryOut(ask: Ask): void {
         fed.add(ask.link);
         window({ to: "feed", link: ask.link });
       }
-      outletOf(ask.link, ask.slot).push(ask.data, ask.capturedUs);
+      outletOf(ask.link, ask.slot).push(ask.data, ask.atUs);
       break;
     case "keyframe-wanted":
       receivers.get(`${ask.link}/${ask.slot}`)?.sendKeyFrameRequest().catch(() => {});

@@ -78,7 +78,7 @@ const asks: Record<string, Ask> = {
     ask: "frame",
     link: 3,
     slot: 1,
-    capturedUs,
+    atUs: capturedUs,
     data: new Uint8Array([4, 5]),
   },
 };

@@ -33,6 +33,8 @@ pub enum Out {
         link: LinkId,
         /// The slot.
         slot: u8,
+        /// Time that the timestamp stands for, in microseconds: the capture time, but later for pictures of a burst.
+        at_us: u64,
         /// The frame.
         frame: Box<Frame>,
     },

@@ -332,9 +332,8 @@ impl Joined {
                     known.pause(now_us + pause_us);
                 }
             }
-            Out::Frame { link, slot, frame } => {
-                let (captured_us, data) = (frame.identity.captured_us, frame.data);
-                self.asks.push(Ask::Frame { link: link.0, slot, captured_us, data });
+            Out::Frame { link, slot, at_us, frame } => {
+                self.asks.push(Ask::Frame { link: link.0, slot, at_us, data: frame.data });
             }
             // what a page sends leaves it in whole frames, with reports by its browser
             Out::Forward { .. } | Out::SenderReport { .. } => {}

@@ -217,8 +217,8 @@ pub enum Ask {
         link: u64,
         /// The slot.
         slot: u8,
-        /// Capture time of the frame, in microseconds.
-        captured_us: u64,
+        /// Time that the frame's timestamp stands for, in microseconds.
+        at_us: u64,
         /// H.264 access unit in Annex B form, or Opus packet.
         #[serde(with = "as_bytes")]
         data: Bytes,

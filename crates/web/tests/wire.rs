@@ -107,7 +107,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
         (
             "send-frame",
-            Ask::Frame { link: 3, slot: 1, captured_us: CAPTURED_US, data: Bytes::from_static(&[4, 5]) },
+            Ask::Frame { link: 3, slot: 1, at_us: CAPTURED_US, data: Bytes::from_static(&[4, 5]) },
         ),
     ]
 }

@@ -1,6 +1,7 @@
 //! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
 
 use plenary_media::Encoded;
+use plenary_media::payload::timestamp;
 use plenary_proto::message::{BrowserMedia, Description};
 use plenary_proto::packet::BrowserPacket;
 
@@ -179,7 +180,7 @@ fn a_page_hands_whole_frames_on_in_order_from_a_keyframe() {
     let sent: Vec<_> = sends
         .into_iter()
         .filter_map(|out| match out {
-            Out::Frame { link, slot: 0, frame } if link == ben => Some(frame.identity.number),
+            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(frame.identity.number),
             Out::Forward { .. } => panic!("a page sends no packets"),
             _ => None,
         })
@@ -273,4 +274,29 @@ fn browsers_are_told_which_capture_times_the_timestamps_stand_for() {
         assert_eq!(ntp_after - ntp_before, 10 << 32);
         assert_eq!(ntp_before >> 32, BEGIN_US / 1_000_000 + 2_208_988_800);
     }
+}
+
+#[test]
+fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once_and_plays_the_last_sound() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    for at in 0..60 {
+        let captured_us = BEGIN_US + at * FRAME_US;
+        stand.come(ada, 1, program.sound(captured_us));
+        stand.come(ada, 0, program.picture(at == 0, captured_us));
+    }
+    let ben = stand.browser_link(BEN);
+    stand.take();
+    stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+    let outs = stand.take();
+    let sent = |slot: u8| -> Vec<u32> {
+        let packets = sent_on(&outs, ben).into_iter().filter(|(of, _)| *of == slot);
+        packets.map(|(_, packet)| packet.timestamp).collect()
+    };
+    let newest_us = BEGIN_US + 59 * FRAME_US;
+    let (pictures, sounds) = (sent(0), sent(1));
+    assert_eq!(pictures.len(), 60);
+    assert_eq!(pictures.last(), Some(&timestamp(VIDEO, newest_us)));
+    assert!(pictures.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 90), "1 ms apart: {pictures:?}");
+    assert_eq!(sounds.last(), Some(&timestamp(MediaKind::Sound, newest_us)));
+    assert!((2..=5).contains(&sounds.len()), "{} of 60", sounds.len());
 }
