@@ -100,9 +100,9 @@ fn burst(past: Vec<Frame>, sound: bool) -> Vec<(Frame, u64, Vec<MediaPacket>)> {
     let newest_us = past.iter().map(captured_us).max().unwrap_or_default();
     let (pictures, sounds): (Vec<_>, Vec<_>) =
         past.into_iter().partition(|frame| frame.kind == MediaKind::Video);
-    let last = sounds.into_iter().filter(|frame| {
-        sound && captured_us(frame).saturating_add(BURST_SOUND_US) >= newest_us
-    });
+    let last = sounds
+        .into_iter()
+        .filter(|frame| sound && captured_us(frame).saturating_add(BURST_SOUND_US) >= newest_us);
     let mut burst: Vec<_> = last.map(|frame| (captured_us(&frame), originals(&frame), frame)).collect();
     let marked = pictures.into_iter().map(|frame| (originals(&frame), frame));
     let pictures: Vec<_> = marked.filter(|(packets, frame)| !is_spare_frame(frame, packets)).collect();
