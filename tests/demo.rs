@@ -236,7 +236,7 @@ fn two_mixers_share_speakers_and_audience_also_after_one_has_died() {
         "--k1",
         "6",
         "--duration",
-        "36s",
+        "46s",
         "--record-all",
         "--at",
         "8s:kill=mixer",
