@@ -8,9 +8,7 @@ import { joinWith, Room } from "./room.js";
 let room: Room;
 
 before(async () => {
-  room = await Room.open("--program", "320x180@15");
-  room.start("mixer", room.invite);
-  room.start("join", room.invite, "--speak", "--name", "Ada", "--speaker-size", "320x180@15");
+  room = await Room.withAda();
 });
 
 after(() => room.close());

@@ -11,9 +11,7 @@ let room: Room;
 
 before(async () => {
   // one viewer below the mixer: all others are fed by pages
-  room = await Room.open("--program", "320x180@15", "--k1", "1", "--k", "3");
-  room.start("mixer", room.invite);
-  room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+  room = await Room.withAda("--k1", "1", "--k", "3");
 });
 
 after(() => room.close());

@@ -19,6 +19,8 @@ declare global {
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
+    /** The first picture that is shown. */
+    shown: () => HTMLVideoElement | undefined;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;
@@ -56,6 +58,14 @@ export class Room {
     const room = new Room();
     const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
     room.invite = await room.line(host, (line) => line.includes("#"));
+    return room;
+  }
+
+  /** Opens such a room, with a native mixer and Ada, a native speaker that doesn't mix. */
+  static async withAda(...options: string[]): Promise<Room> {
+    const room = await Room.open("--program", "320x180@15", ...options);
+    room.start("mixer", room.invite);
+    room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
     return room;
   }
 
@@ -106,9 +116,7 @@ export class Room {
   /** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, for three seconds. */
   async skewsMs(page: Page): Promise<number[]> {
     return page.evaluate(async () => {
-      const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-      const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-      const video = videos.find((video) => video.videoWidth > 0);
+      const video = window.shown();
       const sound = video?.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
       const receivers = window.connections.flatMap((connection) => connection.getReceivers());
       const receiver = receivers.find((receiver) => receiver.track === sound);
@@ -149,6 +157,11 @@ export class Room {
     this.#browsers.push(browser);
     const page = await browser.newPage();
     await page.evaluateOnNewDocument(() => {
+      window.shown = () => {
+        const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
+        const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
+        return videos.find((video) => video.videoWidth > 0);
+      };
       window.connections = [];
       window.RTCPeerConnection = class extends RTCPeerConnection {
         constructor(configuration?: RTCConfiguration) {

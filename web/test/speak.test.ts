@@ -10,9 +10,7 @@ import { joinWith, Room } from "./room.js";
 let room: Room;
 
 before(async () => {
-  room = await Room.open("--program", "320x180@15");
-  room.start("mixer", room.invite);
-  room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+  room = await Room.withAda();
 });
 
 after(() => room.close());
@@ -20,9 +18,7 @@ after(() => room.close());
 /** Share of the shown picture that is as green as the browser's false camera; -1 without a picture. */
 const green = (page: Page) =>
   page.evaluate(() => {
-    const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-    const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-    const video = videos.find((video) => video.videoWidth > 0);
+    const video = window.shown();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [320, 180];
     const context = canvas.getContext("2d");
@@ -40,9 +36,7 @@ const green = (page: Page) =>
 /** Loudest levels within two seconds of what is heard, in decibels: of the browser's false voice, and of anything else. */
 const heard = (page: Page) =>
   page.evaluate(async () => {
-    const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-    const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-    const stream = videos.find((video) => video.videoWidth > 0)?.srcObject;
+    const stream = window.shown()?.srcObject;
     if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return { voice: -200, others: -200 };
     const context = new AudioContext({ sampleRate: 48_000 });
     const analyser = context.createAnalyser();

@@ -11,9 +11,7 @@ import type * as library from "../src/room.js";
 let room: Room;
 
 before(async () => {
-  room = await Room.open("--program", "320x180@15");
-  room.start("mixer", room.invite);
-  room.start("join", room.invite, "--speak", "--name", "Ada", "--speaker-size", "320x180@15");
+  room = await Room.withAda();
 });
 
 after(() => room.close());

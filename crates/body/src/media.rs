@@ -153,7 +153,7 @@ pub(crate) struct Media {
     keeps_log: bool,
     /// Whether a receiver of this peer's own stream needs a keyframe.
     own_key_wanted: bool,
-    /// Whether this peer's own pictures are dropped until a keyframe: those before it were dropped, too.
+    /// Whether this peer's own pictures are dropped until a keyframe, since the pictures they refer to were dropped.
     own_key_due: bool,
 }
 

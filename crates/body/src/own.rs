@@ -58,7 +58,7 @@ impl Own {
         Own { each: Some(Each::default()), ..self }
     }
 
-    /// Returns the number of frames of a kind so far; at a page, of the stream with the most.
+    /// Returns the number of frames of a kind so far. A page returns that of its longest stream.
     pub(crate) fn frames(&self, kind: MediaKind) -> u32 {
         let makers = self.each.iter().flat_map(|each| each.makers.values()).chain([&self.maker]);
         makers.map(|maker| maker.frames(kind)).max().unwrap_or_default()

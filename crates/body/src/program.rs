@@ -73,7 +73,7 @@ impl FramesSent {
 }
 
 impl Child {
-    /// Sends a frame with the timestamp of that time: in the originator's packets, or at a page as it is.
+    /// Sends a frame with the timestamp of that time: the originator's packets, or a page's whole frame.
     fn send_frame(
         &mut self,
         (frame, at_us): (&Frame, u64),

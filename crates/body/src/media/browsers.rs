@@ -12,7 +12,6 @@ use plenary_proto::packet::{
 };
 
 use super::Media;
-use crate::maker::lane;
 use crate::outs::{Out, Outs};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
@@ -76,7 +75,7 @@ impl Media {
     /// `None` for a frame that isn't to be sent.
     pub(crate) fn own_frame(&mut self, link: LinkId, encoded: &Encoded, now_us: u64) -> Option<Bytes> {
         let (peer, LinkKind::Peer) = self.links.of(link)? else { return None };
-        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
+        if !self.is_sent(encoded.kind) {
             return None;
         }
         let own = self.own.as_mut()?;

@@ -91,7 +91,7 @@ impl Media {
 
     /// Sends a frame of this peer's own stream.
     pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
-        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
+        if !self.is_sent(encoded.kind) {
             return;
         }
         let is_picture = encoded.kind == MediaKind::Video;
@@ -115,6 +115,11 @@ impl Media {
         if muted {
             self.forget_own(kind);
         }
+    }
+
+    /// Whether this peer's own pictures or sound have a source, and aren't muted.
+    pub(super) fn is_sent(&self, kind: MediaKind) -> bool {
+        !self.muted[lane(kind)] && self.own_sources[lane(kind)] == Some(true)
     }
 
     /// Whether this peer's own pictures or sound are muted.

@@ -1,9 +1,9 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
 //! `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
-//! other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests. All state is in memory, in a
-//! [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox and is stored
-//! nowhere else.
+//! other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests.
+//! All state is in memory, in a [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox
+//! and is stored nowhere else.
 //!
 //! One task accepts connections. Each connection has a task of its own: first plain HTTP, then, after an
 //! upgrade, a second task for the websocket. A connection that violates the protocol is refused with a reason
