@@ -56,7 +56,19 @@ export type RoomEvent =
   | { what: "parent"; peer: string | null }
   | { what: "backup"; peer: string | null }
   | { what: "no-mixer" }
-  | { what: "speaking"; dominant: string | null; speaking: string[] };
+  | { what: "speaking"; dominant: string | null; speaking: string[] }
+  | { what: "knock"; peer: string; name: string }
+  | { what: "floor-wanted"; peer: string; name: string }
+  | { what: "floor"; speaks: boolean }
+  | { what: "floor-offered" }
+  | { what: "floor-denied" }
+  | { what: "muted-by-host"; picture: boolean; sound: boolean }
+  | { what: "told"; from: string; text: string }
+  | { what: "solo"; speaker: string; comes: boolean }
+  | { what: "solo-refused"; speaker: string }
+  | { what: "host"; peer: string | null };
+
+export type Layout = "grid" | "active" | "share";
 
 /** A peer on stage. */
 export interface Member {
@@ -88,4 +100,17 @@ export interface Snapshot {
   frames_expected: number;
   longest_video_gap_ms: number;
   longest_audio_gap_ms: number | null;
+  invite: string | null;
+  locked: boolean;
+  lobby: boolean;
+  stage_open: boolean;
+  layout: Layout;
+  waiting: { peer: string; name: string }[];
+  wanting: { peer: string; name: string }[];
+  audience: { peer: string; name: string; parent: string | null; depth: number | null }[];
+  viewers: number | null;
+  speaks: boolean;
+  uplink_bps: number | null;
+  latency_ms: { p50: number; p95: number } | null;
+  late_ms: number;
 }

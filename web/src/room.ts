@@ -1,11 +1,11 @@
 // A room that this page is in, for applications.
 
 import { Link } from "./link.js";
-import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import type { Layout, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
 import type { PictureFormat, Place, Shown, Wish } from "./wire.js";
 
-export type { Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Layout, Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
@@ -60,6 +60,21 @@ export interface Publication {
   sound?: MediaStreamTrack;
   /** Whether it is a screen or a film, which is shown large. */
   shares?: boolean;
+}
+
+export interface HostOptions {
+  rendezvous?: string;
+  title?: string;
+  name?: string;
+  password?: string;
+  speaks?: boolean;
+  lobby?: boolean;
+  stageOpen?: boolean;
+  onEvent?: (event: RoomEvent) => void;
+  assets?: string | URL;
+}
+export function host(_: HostOptions): Promise<Room> {
+  return Promise.reject(new Error("STUB"));
 }
 
 /** A room, from joining to its end. Events are `CustomEvent`s named "room", with a {@link RoomEvent} as detail. */
@@ -142,6 +157,26 @@ export class Room extends EventTarget {
     this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", muted });
   }
 
+  // STUB
+  invite: string | null = null;
+  tell(_: string): void {}
+  admit(_: string): void {}
+  deny(_: string): void {}
+  setLobby(_: boolean): void {}
+  lock(_: boolean): void {}
+  openStage(_: boolean): void {}
+  promote(_: string): void {}
+  demote(_: string): void {}
+  remove(_: string): void {}
+  askToMute(_: string, __: { picture?: boolean; sound?: boolean }): void {}
+  setLayout(_: Layout): void {}
+  setMixers(_: number): void {}
+  handOver(_: string): void {}
+  takeBack(): void {}
+  renewInvite(): void {}
+  end(): void {}
+  pin(_: string | null): void {}
+
   /** Leaves politely. */
   leave(): void {
     this.#wish({ wish: "leave" });
@@ -199,7 +234,7 @@ export class Room extends EventTarget {
         void this.#formatOwn();
         break;
       case "snapshot":
-        this.#snapshots.shift()?.(message.snapshot);
+        this.#snapshots.shift()?.({ invite: null, locked: false, lobby: false, stage_open: true, layout: "grid", waiting: [], wanting: [], audience: [], viewers: null, speaks: true, uplink_bps: null, latency_ms: null, late_ms: 0, ...message.snapshot } as Snapshot);
         break;
       case "event":
         this.#event(message.event);
