@@ -1,5 +1,6 @@
 // A room that this page is in, for applications.
 
+import { Identity } from "./identity.js";
 import { Link } from "./link.js";
 import type { Layout, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -16,9 +17,6 @@ function childrenMax(): number {
   const isMetered = line?.saveData === true || line?.type === "cellular";
   return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
 }
-/** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
-const IDENTITY_KEY = "plenary-identity";
-
 export interface JoinOptions {
   /** The link that the host gave. */
   invite: string;
@@ -32,6 +30,8 @@ export interface JoinOptions {
   onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
   assets?: string | URL;
+  /** Ends the attempt; the promise is rejected with an `AbortError`. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -45,11 +45,20 @@ export async function join(options: JoinOptions): Promise<Room> {
   const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
   const { onEvent } = options;
   if (onEvent) room.addEventListener("room", (event) => onEvent((event as CustomEvent<RoomEvent>).detail));
+  const { signal } = options;
+  const abort = () => {
+    room.leave();
+    room.close();
+  };
   try {
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", abort);
     await room.open(options, new URL("plenary.wasm", assets));
   } catch (error) {
     room.close();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
   return room;
 }
@@ -77,17 +86,23 @@ export function host(_: HostOptions): Promise<Room> {
   return Promise.reject(new Error("STUB"));
 }
 
+/** Picture, sound. */
+type Tracks = [MediaStreamTrack | null, MediaStreamTrack | null];
+
 /** A room, from joining to its end. Events are `CustomEvent`s named "room", with a {@link RoomEvent} as detail. */
 export class Room extends EventTarget {
   readonly #links = new Map<number, Link>();
   readonly #screen = new Screen();
   /** Tracks of this peer's own stream: picture, sound. */
-  #own: [MediaStreamTrack | null, MediaStreamTrack | null] = [null, null];
+  #own: Tracks = [null, null];
+  /** The tracks that these are clones of. */
+  #sources: Tracks = [null, null];
   /** Links that its own stream is sent on. */
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
   #stun: string | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
+  #identity: Identity | null = null;
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
   /** @internal */
@@ -101,13 +116,14 @@ export class Room extends EventTarget {
   }
 
   /** @internal */
-  open(options: JoinOptions, module: URL): Promise<void> {
+  async open(options: JoinOptions, module: URL): Promise<void> {
+    this.#identity = await Identity.take();
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
     const { invite, name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { invite, password, name, speaks, views: true, childrenMax: childrenMax(), identity: identity(), entropy };
+    const opening = { invite, password, name, speaks, views: true, childrenMax: childrenMax(), identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -122,6 +138,11 @@ export class Room extends EventTarget {
     return this.#screen.unmute();
   }
 
+  /** Plays the program on another loudspeaker: its id, "" for the system's default. Without effect where browsers lack that. */
+  setLoudspeaker(id: string): void {
+    this.#screen.setLoudspeaker(id);
+  }
+
   /** What this peer knows of its room. */
   snapshot(): Promise<Snapshot> {
     return new Promise((resolve) => {
@@ -132,9 +153,13 @@ export class Room extends EventTarget {
 
   /** Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. */
   async publish({ picture, sound, shares = false }: Publication): Promise<void> {
-    for (const track of this.#own) track?.stop();
-    // clones have a size of their own
-    this.#own = [picture?.clone() ?? null, sound?.clone() ?? null];
+    // clones have a size of their own; a track that goes on keeps its clone, so that there is no gap
+    const clone = (track: MediaStreamTrack | undefined, at: 0 | 1) =>
+      track && this.#sources[at] === track ? this.#own[at] : (track?.clone() ?? null);
+    const own: Tracks = [clone(picture, 0), clone(sound, 1)];
+    for (const track of this.#own) if (track && !own.includes(track)) track.stop();
+    this.#own = own;
+    this.#sources = [picture ?? null, sound ?? null];
     this.#tell({ to: "sources", picture: picture !== undefined, sound: sound !== undefined, shares });
     await this.#formatOwn();
     await this.#sendOwn();
@@ -189,6 +214,8 @@ export class Room extends EventTarget {
     for (const track of this.#own) track?.stop();
     this.#screen.clear();
     this.worker.terminate();
+    this.#identity?.release();
+    this.#settle?.reject(new DOMException("the room was closed", "AbortError"));
   }
 
   #handle(message: ToWindow): void {
@@ -234,7 +261,7 @@ export class Room extends EventTarget {
         void this.#formatOwn();
         break;
       case "snapshot":
-        this.#snapshots.shift()?.({ invite: null, locked: false, lobby: false, stage_open: true, layout: "grid", waiting: [], wanting: [], audience: [], viewers: null, speaks: true, uplink_bps: null, latency_ms: null, late_ms: 0, ...message.snapshot } as Snapshot);
+        this.#snapshots.shift()?.({ ...{ invite: null, locked: false, lobby: false, stage_open: true, layout: "grid", waiting: [], wanting: [], audience: [], viewers: null, speaks: true, uplink_bps: null, latency_ms: null, late_ms: 0 } as object, ...message.snapshot } as Snapshot);
         break;
       case "event":
         this.#event(message.event);
@@ -309,11 +336,3 @@ export class Room extends EventTarget {
   }
 }
 
-/** The secret key of this tab's peer. */
-function identity(): Uint8Array {
-  const kept = sessionStorage.getItem(IDENTITY_KEY);
-  if (kept) return Uint8Array.from(atob(kept), (char) => char.charCodeAt(0));
-  const made = crypto.getRandomValues(new Uint8Array(32));
-  sessionStorage.setItem(IDENTITY_KEY, btoa(String.fromCharCode(...made)));
-  return made;
-}

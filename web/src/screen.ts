@@ -17,6 +17,7 @@ export class Screen {
   readonly element = document.createElement("div");
   #tiles: TileView[] = [];
   #isMuted = true;
+  #loudspeaker = "";
 
   constructor() {
     this.element.style.cssText =
@@ -29,7 +30,7 @@ export class Screen {
     this.#tiles = tiles.map((tile) => {
       const known = before.find((view) => view.speaker === tile.speaker);
       const view = known ?? new TileView(tile.speaker, this.#isMuted, () => this.#clean(before));
-      view.show(tile);
+      view.show(tile, this.#loudspeaker);
       return view;
     });
     const columns = Math.ceil(Math.sqrt(Math.max(1, tiles.length)));
@@ -53,6 +54,12 @@ export class Screen {
   clear(): void {
     this.element.replaceChildren();
     this.#tiles = [];
+  }
+
+  /** Plays the sound on another loudspeaker, from now on. */
+  setLoudspeaker(id: string): void {
+    this.#loudspeaker = id;
+    for (const video of this.element.querySelectorAll("video")) playOn(video, id);
   }
 
   /** Turns the sound on; browsers refuse it until the user has clicked something. */
@@ -81,7 +88,7 @@ class TileView {
     return this.#shown !== null;
   }
 
-  show({ picture, sound }: Tile): void {
+  show({ picture, sound }: Tile, loudspeaker: string): void {
     const newest = this.#coming ?? this.#shown;
     const stream = newest?.srcObject;
     if (stream instanceof MediaStream && stream.getVideoTracks()[0] === (picture ?? undefined)) {
@@ -97,6 +104,7 @@ class TileView {
     video.muted = true; // until it is shown; then as the application wants
     video.style.cssText = "position:absolute;inset:0;width:100%;height:100%;object-fit:contain";
     video.srcObject = new MediaStream([picture, sound].filter((track) => track !== null));
+    if (loudspeaker) playOn(video, loudspeaker);
     this.#coming = video;
     this.element.prepend(video);
     video.requestVideoFrameCallback(() => this.#swap(video));
@@ -120,4 +128,9 @@ class TileView {
     this.#shown.muted = false;
     await this.#shown.play();
   }
+}
+
+/** A loudspeaker that is gone leaves the sound where it is. */
+function playOn(video: HTMLVideoElement, loudspeaker: string): void {
+  if ("setSinkId" in video) video.setSinkId(loudspeaker).catch(() => {});
 }

@@ -56,8 +56,8 @@ export const texts = {
   unmute: "Unmute",
   cameraOff: "Camera off",
   cameraOn: "Camera on",
-  share: "Share screen",
-  unshare: "Stop sharing",
+  share: "Share",
+  unshare: "Stop share",
   raiseHand: "Raise hand",
   lowerHand: "Lower hand",
   takeFloor: "Speak",
@@ -204,9 +204,9 @@ export const texts = {
   unknown: "not known yet",
   nobody: "nobody",
   modes: {
-    "mesh": "Directly between speakers",
-    "pass-through": "Passed on, not mixed",
-    "mixer": "One picture, mixed",
+    mesh: "Directly between speakers",
+    passthrough: "Passed on, not mixed",
+    mixer: "One picture, mixed",
   } as Record<string, string>,
   mode: "How",
 

@@ -2,7 +2,7 @@
 // browsers end with the room.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,7 +32,20 @@ const PLENARY = env["PLENARY"] ?? "plenary";
 const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
+const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
+
+/** How a page is opened. */
+export interface Opened {
+  /** By default the room's link; "" for none. */
+  invite?: string;
+  /** What follows the address, from its "?" on. */
+  query?: string;
+  /** Whether the browser has camera and microphone, none, or the user refuses them. */
+  devices?: "there" | "none" | "denied";
+  /** Markup put into the page's head. */
+  head?: string;
+  size?: { width: number; height: number };
+}
 
 /** Joins with the library in an empty page, and shows what there is to see. */
 export async function joinWith(page: Page, options: library.JoinOptions): Promise<void> {
@@ -51,12 +64,14 @@ export class Room {
   readonly #browsers: Browser[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
+  #host: ChildProcess | null = null;
   invite = "";
 
   /** Opens a room whose host neither speaks nor mixes. */
   static async open(...options: string[]): Promise<Room> {
     const room = new Room();
     const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
+    room.#host = host;
     room.invite = await room.line(host, (line) => line.includes("#"));
     return room;
   }
@@ -71,10 +86,15 @@ export class Room {
 
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
-    const process = spawn(PLENARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const process = spawn(PLENARY, args, { stdio: ["pipe", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
+  }
+
+  /** Types a command at the host. */
+  order(line: string): void {
+    this.#host?.stdin?.write(`${line}\n`);
   }
 
   /** Waits for a line of a process's standard output. */
@@ -113,6 +133,23 @@ export class Room {
     return page;
   }
 
+  /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
+  async screen({ invite = this.invite, query = "", devices = "there", head = "", size }: Opened = {}): Promise<Page> {
+    const page = await this.#blank(devices);
+    if (size) await page.setViewport(size);
+    const address = `http://localhost:${await this.#serve()}/room`;
+    if (devices === "denied") await page.browserContext().overridePermissions(address, []);
+    await page.setRequestInterception(true);
+    page.on("request", (request) => {
+      if (!request.url().startsWith(address)) return void request.continue();
+      const element = `<plenary-room invite="${invite}"></plenary-room>`;
+      const body = readFileSync(`${DIST}index.html`, "utf8").replace("<plenary-room></plenary-room>", element);
+      void request.respond({ contentType: "text/html", body: body.replace("</head>", `${head}</head>`) });
+    });
+    await page.goto(address + query);
+    return page;
+  }
+
   /** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, for three seconds. */
   async skewsMs(page: Page): Promise<number[]> {
     return page.evaluate(async () => {
@@ -143,15 +180,15 @@ export class Room {
     });
   }
 
-  async #blank(): Promise<Page> {
+  async #blank(devices: Opened["devices"] = "there"): Promise<Page> {
+    const fake = ["--use-fake-device-for-media-stream", `--use-file-for-fake-audio-capture=${this.#voice()}`];
     const browser = await puppeteer.launch({
       executablePath: CHROMIUM,
       args: [
         "--no-sandbox",
         "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
-        `--use-file-for-fake-audio-capture=${this.#voice()}`,
-        "--use-fake-ui-for-media-stream",
+        ...(devices === "none" ? [] : fake),
+        ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
       ],
     });
     this.#browsers.push(browser);

@@ -1,0 +1,407 @@
+// The state of <plenary-room>: which screen is shown, the room, and what the user does in it. It outlives the element's place in
+// the document; views read it, and call it.
+
+import { decodesPictures, joinsRooms } from "../devices.js";
+import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
+import { texts } from "../texts.js";
+import { Capture } from "./capture.js";
+import { Chat } from "./chat-log.js";
+import { loadChoices } from "./choices.js";
+import { type Health, healthOf, HISTORY_LEN_MAX } from "./health.js";
+import { hear } from "./hear.js";
+import { type Notice, type Refusal, refusalOf, type Way } from "./refusals.js";
+
+/** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
+const SNAPSHOT_MS = { open: 1000, closed: 2000 };
+/** Time that the last messages need, in milliseconds. */
+const PARTING_MS = 200;
+
+export type At = "entrance" | "open" | "prejoin" | "joining" | "room" | "end";
+export type Panel = "people" | "chat" | "connection" | "host";
+export type Dialog =
+  | { is: "settings" | "stage" | "shortcuts" | "invite" | "leave" | "more" }
+  | { is: "confirm"; says: string; label: string; act: () => void };
+
+/** Fields of the form for a new room. */
+export interface Opening {
+  title: string;
+  password: string;
+  lobby: boolean;
+  stageOpen: boolean;
+}
+
+export class Session {
+  at: At = "entrance";
+  /** What keeps the user out, on the screens before and after the room. */
+  refusal: Refusal | null = null;
+  /** What the user is told on the joining screen and in the room. */
+  notice: Notice | null = null;
+  invite = "";
+  assets: string | undefined;
+  password = "";
+  opening: Opening = { title: "", password: "", lobby: false, stageOpen: true };
+  isInLobby = false;
+  room: Room | null = null;
+  snapshot: Snapshot | null = null;
+  panel: Panel | null = null;
+  dialog: Dialog | null = null;
+  speaking: readonly string[] = [];
+  /** The speaker that is shown alone. */
+  pinned: string | null = null;
+  isSoundOn = false;
+  isHandUp = false;
+  isRendezvousUp = true;
+  /** What screen readers are told. */
+  announced = "";
+  readonly capture: Capture;
+  readonly chat = new Chat();
+  #history: Snapshot[] = [];
+  #attempt: AbortController | null = null;
+  #timer = 0;
+  /** What "again" does. */
+  #last: () => void = () => {};
+
+  constructor(
+    private readonly onChange: () => void,
+    private readonly onEvent: (event: RoomEvent) => void,
+  ) {
+    const lost = (says: string) => this.tell({ says, ways: ["settings", "dismiss"], isAlert: true });
+    this.capture = new Capture(loadChoices(), () => this.changed(), lost);
+  }
+
+  /** To be called after a change of a field. */
+  changed(): void {
+    this.onChange();
+  }
+
+  get isHost(): boolean {
+    return this.snapshot !== null && this.snapshot.host === this.snapshot.peer;
+  }
+
+  /** Whether this peer is on stage with devices of its own. */
+  get isOnStage(): boolean {
+    return this.capture.isOpen && this.room !== null;
+  }
+
+  get health(): Health {
+    return healthOf(this.#history);
+  }
+
+  go(at: At, refusal: Refusal | null = null): void {
+    this.at = at;
+    this.refusal = refusal;
+    this.changed();
+  }
+
+  tell(notice: Notice | null): void {
+    this.notice = notice;
+    this.changed();
+  }
+
+  announce(text: string): void {
+    this.announced = text;
+    this.changed();
+  }
+
+  setDialog(dialog: Dialog | null): void {
+    this.dialog = dialog;
+    this.changed();
+  }
+
+  togglePanel(panel: Panel): void {
+    this.panel = this.panel === panel ? null : panel;
+    if (this.panel === "chat") this.chat.read();
+    this.#poll();
+    this.changed();
+  }
+
+  // before the room
+
+  /** Asks for the devices and shows them. To be called at a click. */
+  async prepare(): Promise<void> {
+    this.#last = () => void this.prepare();
+    if (this.#isUnfit()) return;
+    try {
+      await this.capture.open();
+      this.go("prejoin");
+    } catch (error) {
+      this.go("entrance", refusalOf(error));
+    }
+  }
+
+  /** Joins to watch. */
+  watch(): Promise<void> {
+    this.#last = () => void this.watch();
+    this.capture.close();
+    return this.#join(false);
+  }
+
+  /** Joins with the devices that have been opened. */
+  speak(): Promise<void> {
+    this.#last = () => void this.speak();
+    return this.#join(true);
+  }
+
+  /** Opens a room. */
+  async openRoom(): Promise<void> {
+    this.#last = () => this.go("open");
+    if (!joinsRooms()) return this.go("open", refusalOf(texts.noBrowser));
+    const { title, password, lobby, stageOpen } = this.opening;
+    const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
+    await this.#enter("open", (onEvent) => host({ ...options, ...optional({ password, assets: this.assets }), onEvent }));
+    if (this.room) this.setDialog({ is: "invite" });
+  }
+
+  /** Gives up joining. */
+  cancel(): void {
+    this.#attempt?.abort();
+    this.go(this.capture.isOpen ? "prejoin" : "entrance");
+  }
+
+  #join(speaks: boolean): Promise<void> {
+    if (this.#isUnfit()) return Promise.resolve();
+    const { invite, password, assets } = this;
+    const { name } = this.capture.choices;
+    const back = speaks ? "prejoin" : "entrance";
+    const optionals = optional({ password, assets });
+    return this.#enter(back, (onEvent, signal) => join({ invite, name, speaks, ...optionals, onEvent, signal }));
+  }
+
+  #isUnfit(): boolean {
+    const why = joinsRooms() ? (this.invite.includes("#") ? null : texts.noLink) : texts.noBrowser;
+    if (why) this.go("entrance", refusalOf(why));
+    return why !== null;
+  }
+
+  async #enter(back: At, open: (onEvent: (event: RoomEvent) => void, signal: AbortSignal) => Promise<Room>): Promise<void> {
+    this.#attempt?.abort();
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#forget();
+    this.go("joining");
+    // a room that has been given up is heard no more
+    const onEvent = (event: RoomEvent) => this.#attempt === attempt && this.#hear(event);
+    try {
+      const room = await open(onEvent, attempt.signal);
+      if (this.#attempt !== attempt || attempt.signal.aborted) return part(room);
+      await this.#entered(room);
+    } catch (error) {
+      if (this.#attempt === attempt && !attempt.signal.aborted) this.go(back, refusalOf(error));
+    }
+  }
+
+  async #entered(room: Room): Promise<void> {
+    this.room = room;
+    this.password = "";
+    if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
+    this.go("room");
+    room.setLoudspeaker(this.capture.choices.loudspeaker);
+    await this.renew();
+    if (this.capture.isOpen) await this.#publish();
+    // a click allows sound; without one the page asks for it
+    if (navigator.userActivation?.hasBeenActive ?? this.capture.isOpen) await this.soundOn();
+  }
+
+  // in the room
+
+  async soundOn(): Promise<void> {
+    try {
+      await this.room?.unmute();
+      this.isSoundOn = true;
+    } catch {
+      this.isSoundOn = false;
+    }
+    this.changed();
+  }
+
+  /** Shows what may be shown before going on stage: the preview, or at once the request of a closed stage. */
+  takeFloor(): void {
+    this.isHandUp = !(this.snapshot?.stage_open ?? true) && !this.isHost && !this.snapshot?.speaks;
+    if (this.isHandUp) this.room?.speak(true);
+    else void this.showStage();
+    this.changed();
+  }
+
+  /** Opens the devices, and shows them before the others see them. To be called at a click. */
+  async showStage(): Promise<void> {
+    await this.attempt(async () => {
+      await this.capture.open();
+      this.setDialog({ is: "stage" });
+    });
+  }
+
+  /** Goes on stage with the devices that have been opened. */
+  async goOnStage(): Promise<void> {
+    this.setDialog(null);
+    this.room?.speak(true);
+    await this.attempt(() => this.#publish());
+  }
+
+  async #publish(): Promise<void> {
+    if (!this.room) return;
+    await this.capture.publishTo(this.room);
+    const { says } = this.capture;
+    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false });
+    void this.renew();
+  }
+
+  /** Leaves the stage, or takes the hand down. */
+  giveFloor(): void {
+    this.isHandUp = false;
+    this.room?.speak(false);
+    this.capture.close();
+    void this.renew();
+  }
+
+  /** Does something with devices; a refusal becomes a notice. */
+  async attempt(act: () => Promise<void>): Promise<void> {
+    this.#last = () => void this.attempt(act);
+    try {
+      await act();
+    } catch (error) {
+      const { says } = refusalOf(error);
+      this.tell({ says, ways: ["again", "dismiss"], isAlert: true });
+    }
+  }
+
+  setSound(isOn: boolean): Promise<void> {
+    if (this.notice?.ways.includes("unmute")) this.notice = null;
+    return this.attempt(() => this.capture.setSound(isOn));
+  }
+
+  setPicture(isOn: boolean): Promise<void> {
+    return this.attempt(() => this.capture.setPicture(isOn));
+  }
+
+  toggleShare(file: File | null = null): Promise<void> {
+    const { capture } = this;
+    return this.attempt(() => (capture.share ? capture.stopShare() : capture.startShare(file)));
+  }
+
+  pin(peer: string | null): void {
+    this.pinned = peer;
+    this.room?.pin(peer);
+    this.changed();
+  }
+
+  say(text: string): void {
+    const { room, snapshot } = this;
+    if (!room || !snapshot || !text.trim()) return;
+    room.tell(text.trim());
+    this.chat.add({ peer: snapshot.peer, name: this.nameOf(snapshot.peer), text: text.trim() }, true);
+    this.changed();
+  }
+
+  /** The name of a peer, or the beginning of its id. */
+  nameOf(peer: string): string {
+    const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
+    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer === peer);
+    return known ? known.name || texts.nameless : peer.slice(0, 8);
+  }
+
+  /** Reads the snapshot anew. */
+  async renew(): Promise<void> {
+    const { room } = this;
+    if (!room) return;
+    const snapshot = await room.snapshot();
+    if (room !== this.room) return;
+    this.#announceStage(this.snapshot, snapshot);
+    this.snapshot = snapshot;
+    this.#history = [...this.#history, snapshot].slice(-HISTORY_LEN_MAX);
+    this.#poll();
+    this.changed();
+  }
+
+  #announceStage(before: Snapshot | null, now: Snapshot): void {
+    if (!before) return;
+    const of = ({ stage }: Snapshot) => stage.filter(({ speaks }) => speaks);
+    const missing = (from: Snapshot, other: Snapshot) =>
+      of(other).filter(({ peer }) => peer !== now.peer && !of(from).some((one) => one.peer === peer));
+    const names = (list: { name: string }[]) => list.map(({ name }) => name || texts.nameless).join(", ");
+    const [came, left] = [missing(before, now), missing(now, before)];
+    if (came.length > 0) this.announce(texts.cameOnStage(names(came)));
+    else if (left.length > 0) this.announce(texts.leftStage(names(left)));
+  }
+
+  #poll(): void {
+    clearTimeout(this.#timer);
+    if (!this.room) return;
+    this.#timer = setTimeout(() => void this.renew(), this.panel === "connection" ? SNAPSHOT_MS.open : SNAPSHOT_MS.closed);
+  }
+
+  #hear(event: RoomEvent): void {
+    hear(this, event);
+    this.onEvent(event);
+  }
+
+  // the end
+
+  leave(): void {
+    this.room?.leave();
+    this.finish({ says: texts.left, ways: ["rejoin", "start"], isAlert: true, asksPassword: false });
+  }
+
+  /** Shows why the room is over for this peer. */
+  finish(refusal: Refusal): void {
+    const { room } = this;
+    if (!room) return;
+    this.#attempt = null;
+    this.room = null;
+    if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
+    clearTimeout(this.#timer);
+    this.capture.close();
+    this.dialog = this.panel = this.notice = null;
+    setTimeout(() => room.close(), PARTING_MS);
+    this.go("end", refusal);
+  }
+
+  #forget(): void {
+    this.snapshot = this.notice = this.panel = this.dialog = this.pinned = null;
+    this.#history = [];
+    this.speaking = [];
+    this.isInLobby = this.isHandUp = this.isSoundOn = false;
+    this.isRendezvousUp = true;
+    this.chat.clear();
+  }
+
+  /** Takes one of the ways that a notice offers. */
+  take(way: Way): void {
+    if (this.at === "room") this.notice = null;
+    switch (way) {
+      case "again":
+        return this.#last();
+      case "watch":
+        return void this.watch();
+      case "rejoin":
+        return this.go("entrance");
+      case "start":
+        return this.go(this.invite ? "entrance" : "open");
+      case "open":
+        this.invite = "";
+        return this.go("open");
+      case "reload":
+        return location.reload();
+      case "settings":
+        return this.setDialog({ is: "settings" });
+      case "people":
+        this.panel = null;
+        return this.togglePanel("people");
+      case "unmute":
+        return void this.setSound(true);
+      case "stage":
+        return void this.showStage();
+      case "dismiss":
+        return this.changed();
+    }
+  }
+}
+
+function part(room: Room): void {
+  room.leave();
+  setTimeout(() => room.close(), PARTING_MS);
+}
+
+/** Without the fields that are empty. */
+function optional<Of extends Record<string, string | undefined>>(fields: Of): { [Key in keyof Of]?: string } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value)) as { [Key in keyof Of]?: string };
+}
