@@ -1,7 +1,6 @@
 // <plenary-room>: the page of a room, as an element.
 //
-// Attributes: `invite` (by default the address of the page), `name`, and `speak`, with which it begins at the choice of devices
-// after the first click. The room lives on when the element is taken out of the document and put back; `leave()` ends it. Every
+// Attributes: `invite` (by default the address of the page), `name`, and `speak`, with which just watching is not offered. The room lives on when the element is taken out of the document and put back; `leave()` ends it. Every
 // event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
 
 import { html, LitElement, nothing, type PropertyValues } from "lit";
@@ -141,6 +140,7 @@ export class PlenaryRoom extends LitElement {
       if (session.at === "open") session.at = "entrance";
     }
     if (changed.has("name") && this.name) session.capture.choices.name = this.name.slice(0, 64);
+    if (changed.has("speak")) session.speaksOnly = this.speak;
     if (changed.has("assets")) session.assets = this.assets;
   }
 
@@ -178,7 +178,9 @@ export class PlenaryRoom extends LitElement {
     this.#shown = { at, refusal, panel, messages: chat.messages.length };
     const focus = (what: string) => this.renderRoot.querySelector<HTMLElement>(what)?.focus();
     if (before && (before.at !== at || (refusal && before.refusal !== refusal))) {
-      focus(session.refusal?.asksPassword ? '[data-field="password"]' : "[data-focus]");
+      if (!session.refusal?.asksPassword) focus("[data-focus]");
+      // what was wrong is written over
+      else this.renderRoot.querySelector<HTMLInputElement>('[data-field="password"]')?.select();
     } else if (before && before.panel !== panel) {
       const acts = { connection: "panel", people: "people", chat: "chat", host: "host" };
       const left = before.panel as keyof typeof acts | null;

@@ -261,6 +261,9 @@ const base = css`
     flex-wrap: wrap;
     gap: 0.5rem;
   }
+  .stack > button {
+    padding-inline: 0.75rem;
+  }
   .pair > * {
     flex: 1;
   }

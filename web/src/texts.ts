@@ -61,7 +61,7 @@ export const texts = {
   raiseHand: "Raise hand",
   lowerHand: "Lower hand",
   takeFloor: "Speak",
-  giveFloor: "Only listen",
+  giveFloor: "Just watch",
   leave: "Leave",
   people: "People",
   chat: "Chat",

@@ -64,6 +64,8 @@ export class Room {
   readonly #browsers: Browser[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
+  /** Pages that embed the element. */
+  readonly #pages: string[] = [];
   #host: ChildProcess | null = null;
   invite = "";
 
@@ -137,15 +139,11 @@ export class Room {
   async screen({ invite = this.invite, query = "", devices = "there", head = "", size }: Opened = {}): Promise<Page> {
     const page = await this.#blank(devices);
     if (size) await page.setViewport(size);
-    const address = `http://localhost:${await this.#serve()}/room`;
+    const served = readFileSync(`${DIST}index.html`, "utf8");
+    const element = `<plenary-room invite="${invite}"></plenary-room>`;
+    this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
+    const address = `http://localhost:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
     if (devices === "denied") await page.browserContext().overridePermissions(address, []);
-    await page.setRequestInterception(true);
-    page.on("request", (request) => {
-      if (!request.url().startsWith(address)) return void request.continue();
-      const element = `<plenary-room invite="${invite}"></plenary-room>`;
-      const body = readFileSync(`${DIST}index.html`, "utf8").replace("<plenary-room></plenary-room>", element);
-      void request.respond({ contentType: "text/html", body: body.replace("</head>", `${head}</head>`) });
-    });
     await page.goto(address + query);
     return page;
   }
@@ -240,12 +238,14 @@ export class Room {
   async #serve(): Promise<number> {
     if (!this.#server) {
       const server = createServer(async ({ url = "/" }, response) => {
-        const name = url === "/" ? "index.html" : url.slice(1);
+        const { pathname } = new URL(url, "http://localhost");
+        const name = pathname === "/" ? "index.html" : pathname.slice(1);
+        const embedding = this.#pages[Number(/^page-(\d+)\.html$/.exec(name)?.[1])];
         const type = TYPES[name.split(".").pop() ?? ""];
         try {
           if (!type || name.includes("/")) throw new Error("no such file");
           const blank = '<!doctype html><html lang="en"><title>test</title><body style="margin:0;height:100vh">';
-          const body = name === "index.html" ? blank : await readFile(DIST + name);
+          const body = embedding ?? (name === "index.html" ? blank : await readFile(DIST + name));
           response.writeHead(200, { "content-type": type }).end(body);
         } catch {
           response.writeHead(404).end();

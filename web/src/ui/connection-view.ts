@@ -17,7 +17,7 @@ export function connectionPanel(session: Session): Part {
   const name = (peer: string | null) => (peer ? session.nameOf(peer) : texts.none);
   const ms = (value: number | null | undefined) => (value === null || value === undefined ? texts.unknown : `${Math.round(value)} ms`);
   const { latency_ms, uplink_bps } = snapshot;
-  return html`<div class="scroll">
+  return html`<div class="scroll" tabindex="0">
     <p class="verdict"><i class="dot ${health.is}"></i><b>${texts[health.is]}</b><span>${health.why}</span></p>
     <section>
       <h3>${texts.yourWay}</h3>

@@ -25,18 +25,19 @@ export function prejoin(session: Session): Part {
     <form class="card wide" @submit=${submit}>
       <h1 tabindex="-1" data-focus=${asksPassword ? nothing : ""}>${texts.prejoinTitle}</h1>
       <div class="columns">
-        <div class="stack">${preview(session)} ${missing(session)}</div>
         <div class="stack">
+          ${preview(session)} ${missing(session)}
           ${refusalPart(session, session.refusal, ["start", "watch", "rejoin", "again"])}
-          ${asksPassword ? passwordField(session, texts.password) : nothing} ${nameField(session)} ${pickers(session)}
+          ${asksPassword ? passwordField(session, texts.password) : nothing} ${nameField(session)}
           <div class="stack">
             <button data-act="join">${texts.joinNow}</button>
             <div class="pair">
-              <button data-act="watch" class="plain">${texts.watch}</button>
+              ${session.speaksOnly ? nothing : html`<button data-act="watch" class="plain">${texts.watch}</button>`}
               <button type="button" data-act="back" class="plain" @click=${back}>${texts.back}</button>
             </div>
           </div>
         </div>
+        ${pickers(session)}
       </div>
     </form>
   </main>`;

@@ -45,7 +45,9 @@ export function entrance(session: Session, hasLink: boolean): Part {
       ${isInsecure() ? html`<p class="hint">${texts.insecure}</p>` : nothing}
       <div class="stack">
         ${isInsecure() ? nothing : html`<button data-act="join">${icon("camera")}${texts.join}</button>`}
-        <button data-act="watch" class=${isInsecure() ? "" : "plain"}>${icon("eye")}${texts.watch}</button>
+        ${session.speaksOnly && !isInsecure()
+          ? nothing
+          : html`<button data-act="watch" class=${isInsecure() ? "" : "plain"}>${icon("eye")}${texts.watch}</button>`}
       </div>
       ${hasLink
         ? nothing

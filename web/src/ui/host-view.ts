@@ -22,7 +22,7 @@ export function hostPanel(session: Session): Part {
   const setLayout = (event: Event) => soon(() => room.setLayout((event.target as HTMLSelectElement).value as Layout));
   const setMixers = (event: Event) => soon(() => room.setMixers(Number((event.target as HTMLSelectElement).value)));
   const layouts = Object.entries(texts.layouts);
-  return html`<div class="scroll">
+  return html`<div class="scroll" tabindex="0">
     <section>
       <button type="button" data-act="invite" @click=${() => session.setDialog({ is: "invite" })}>
         ${icon("invite")}${texts.inviteTitle}

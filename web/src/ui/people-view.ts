@@ -19,7 +19,7 @@ export function peoplePanel(session: Session): Part {
   const { snapshot, isHost } = session;
   if (!snapshot) return nothing;
   const { stage, audience, viewers } = snapshot;
-  return html`<div class="scroll">
+  return html`<div class="scroll" tabindex="0">
     ${isHost ? waiting(session) : nothing} ${isHost ? hands(session) : nothing}
     <section>
       <h3>${texts.onStage}</h3>

@@ -51,6 +51,8 @@ export class Session {
   isSoundOn = false;
   isHandUp = false;
   isRendezvousUp = true;
+  /** Whether the application wants speakers alone: watching is not offered. */
+  speaksOnly = false;
   /** What screen readers are told. */
   announced = "";
   readonly capture: Capture;
@@ -338,7 +340,7 @@ export class Session {
 
   leave(): void {
     this.room?.leave();
-    this.finish({ says: texts.left, ways: ["rejoin", "start"], isAlert: true, asksPassword: false });
+    this.finish({ says: texts.left, ways: ["rejoin", "open"], isAlert: true, asksPassword: false });
   }
 
   /** Shows why the room is over for this peer. */

@@ -99,9 +99,11 @@ export const panels = css`
     flex-basis: 100%;
   }
 
+  .scroll:focus-visible {
+    outline-offset: -3px;
+  }
   .messages {
     gap: 0.75rem;
-    outline-offset: -3px;
   }
   .message {
     justify-self: start;

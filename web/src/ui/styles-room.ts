@@ -59,6 +59,7 @@ export const room = css`
   button.dot,
   button.dot.weak,
   button.dot.lost {
+    display: inline-flex;
     border-radius: 50%;
     inline-size: 2.75rem;
     block-size: 2.75rem;
@@ -251,6 +252,9 @@ export const room = css`
     }
     .self {
       inset-block-end: 4rem;
+    }
+    .panel {
+      padding-block-end: 3rem;
     }
     :host([idle]) .room:not(.with-panel) .bar:not(:focus-within) {
       opacity: 0;

@@ -1,0 +1,237 @@
+// The page as a user meets it: every screen, by keyboard, and what it says when something is in the way.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+
+import type axe from "axe-core";
+import type { Page } from "puppeteer-core";
+
+import { Room } from "./room.js";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+let room: Room;
+
+before(async () => {
+  room = await Room.withAda("--title", "Monday");
+});
+
+after(() => room.close());
+
+const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();
+const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
+
+/** Waits for an element of the page. */
+const there = (page: Page, selector: string) => page.locator(`>>> ${selector}`).setTimeout(20_000).wait();
+
+/** Waits for a line that is read out, and returns it. */
+async function alerted(page: Page, is: string): Promise<void> {
+  const says = (is: string) =>
+    [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll('[role="alert"]') ?? [])].some((one) =>
+      one.textContent?.includes(is),
+    );
+  await page.waitForFunction(says, { timeout: 20_000 }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
+}
+
+const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
+
+/** Waits until the page is in the room. */
+const live = (page: Page) =>
+  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: 20_000 });
+
+const peer = (page: Page) => page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
+
+/** What has the focus: its hook, or its text. */
+const focused = (page: Page) =>
+  page.evaluate(() => {
+    const element = document.activeElement?.shadowRoot?.activeElement;
+    if (!(element instanceof HTMLElement)) return "";
+    const { act, field } = element.dataset;
+    return act ?? field ?? element.textContent?.trim() ?? "";
+  });
+
+/** Presses Tab until this has the focus. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let at = 0; at < 40; at++) {
+    if ((await focused(page)) === name) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`no way to ${name} by Tab`);
+}
+
+/** Fails if axe finds something serious on the page as it is, or something is wider than the screen. */
+async function clean(page: Page, name: string): Promise<void> {
+  const isLoaded = await page.evaluate(() => "axe" in window);
+  if (!isLoaded) await page.evaluate(AXE);
+  const found = await page.evaluate(async () => {
+    const { violations } = await (window as unknown as { axe: typeof axe }).axe.run();
+    const is = ({ impact }: axe.Result) => impact === "serious" || impact === "critical";
+    return violations.filter(is).map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
+  assert.deepEqual(found, [], name);
+  const small = await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const all = [...(root?.querySelectorAll<HTMLElement>("button, select, input:not(.unseen), summary, label.item") ?? [])];
+    return all
+      .filter((one) => one.checkVisibility() && !one.closest("label.switch"))
+      .map((one) => ({ is: one.dataset["act"] ?? one.textContent, box: one.getBoundingClientRect() }))
+      .filter(({ box }) => box.height < 43.5 || box.width < 43.5 || box.left < -1 || box.right > innerWidth + 1)
+      .map(({ is, box }) => `${is?.trim()}: ${box.width} x ${box.height} at ${box.left}`);
+  });
+  assert.deepEqual(small, [], `${name}: targets`);
+}
+
+test("a speaker goes all the way by keyboard, and no screen has a barrier", { timeout: 90_000 }, async () => {
+  const page = await room.screen({ size: { width: 360, height: 740 } });
+  await there(page, '[data-act="join"]');
+  await clean(page, "entrance");
+  await tabTo(page, "name");
+  await page.keyboard.type("Eve");
+  await tabTo(page, "join");
+  await page.keyboard.press("Enter");
+  await there(page, ".preview video");
+  assert.equal(await focused(page), "Ready to join?");
+  await clean(page, "pre-join");
+  await tabTo(page, "join");
+  await page.keyboard.press("Enter");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  await clean(page, "room of a speaker");
+  const pressed = async (key: string, selector: string) => {
+    await page.keyboard.press(key);
+    await there(page, selector);
+  };
+  await pressed("m", '.control.off[data-act="mute"]');
+  // held, the space bar talks
+  await page.keyboard.down("Space");
+  await there(page, '.control[data-act="mute"]:not(.off)');
+  await page.keyboard.up("Space");
+  await there(page, '.control.off[data-act="mute"]');
+  await pressed("v", '.control.off[data-act="camera"]');
+  await pressed("v", '.control[data-act="camera"]:not(.off)');
+  await pressed("l", ".panel.people");
+  await there(page, ".people li:nth-child(3)");
+  await clean(page, "people");
+  await pressed("p", ".panel.connection");
+  assert.equal(await focused(page), "Connection");
+  await clean(page, "connection");
+  await pressed("c", ".panel.chat");
+  assert.equal(await focused(page), "message");
+  await page.keyboard.type("mvs <b>hello</b>");
+  await page.keyboard.press("Enter");
+  await there(page, ".message.mine");
+  const said = await page.evaluate(
+    () => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".message .text")?.textContent,
+  );
+  assert.equal(said, "mvs <b>hello</b>");
+  await clean(page, "chat");
+  await page.keyboard.press("Escape");
+  assert.equal(await focused(page), "chat");
+  await pressed("?", "dialog.shortcuts[open]");
+  await clean(page, "shortcuts");
+  await page.keyboard.press("Escape");
+  await tabTo(page, "more");
+  await page.keyboard.press("Enter");
+  await there(page, "dialog.more[open]");
+  await clean(page, "more");
+  await tabTo(page, "settings");
+  await page.keyboard.press("Enter");
+  await there(page, "dialog.settings[open]");
+  await clean(page, "settings");
+  await page.keyboard.press("Escape");
+  await tabTo(page, "leave");
+  await page.keyboard.press("Enter");
+  await alerted(page, "You have left the room.");
+  await clean(page, "end");
+});
+
+test("a reload is the same peer, and a duplicated tab is another one", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Zoe" });
+  await live(page);
+  await clean(page, "room of a viewer");
+  const first = await peer(page);
+  await page.reload();
+  await live(page);
+  assert.equal(await peer(page), first);
+  const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
+  // a window that a page opens gets a copy of its storage, as a duplicated tab does
+  await page.evaluate(() => window.open(location.href));
+  const copy = await opened;
+  assert.ok(copy);
+  await live(copy);
+  assert.notEqual(await peer(copy), first);
+  assert.equal(await peer(page), first);
+});
+
+test("a page says what is in the way, and where to go from there", { timeout: 60_000 }, async () => {
+  const denied = await room.screen({ devices: "denied" });
+  await act(denied, "join");
+  await alerted(denied, "was not allowed to use camera and microphone");
+  await clean(denied, "refusal");
+  await act(denied, "watch");
+  await live(denied);
+  const none = await room.screen({ devices: "none" });
+  await act(none, "join");
+  await alerted(none, "No camera and no microphone was found");
+  await there(none, '[data-way="again"]');
+  const linkless = await room.screen({ invite: "" });
+  await there(linkless, '[data-act="open"]');
+  await clean(linkless, "form for a new room");
+  await act(linkless, "to-link");
+  await fill(linkless, "link", "https://example.org/");
+  await act(linkless, "watch");
+  await alerted(linkless, "This is no link to a room");
+});
+
+test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=speak&name=Mo" });
+  await there(page, '[data-act="join"]');
+  assert.match((await text(page)) ?? "", /only after a click/);
+  const head = '<meta name="plenary-auto-speak" content="yes">';
+  const allowed = await room.screen({ query: "?auto=speak&name=Mo", head });
+  await live(allowed);
+  await there(allowed, '[data-act="mute"]');
+});
+
+test("a room with a password and a lobby asks, waits, and tells how it ended", { timeout: 90_000 }, async () => {
+  const small = await Room.open("--password", "rosebud", "--lobby");
+  try {
+    const page = await small.screen();
+    await fill(page, "name", "Zoe");
+    await act(page, "watch");
+    await alerted(page, "has a password");
+    assert.equal(await focused(page), "password");
+    await page.keyboard.type("sledge");
+    await act(page, "watch");
+    await alerted(page, "was not the password");
+    await page.keyboard.type("rosebud");
+    await act(page, "watch");
+    await there(page, ".waiting");
+    await page.waitForFunction(
+      () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("The host will let you in"),
+      { timeout: 20_000 },
+    );
+    await clean(page, "lobby");
+    small.order("/admit Zoe");
+    await live(page);
+    small.order("/remove Zoe");
+    await alerted(page, "The host has removed you");
+    await there(page, '[data-way="open"]');
+    const other = await small.screen();
+    await fill(other, "name", "Max");
+    await act(other, "watch");
+    await alerted(other, "has a password");
+    await fill(other, "password", "rosebud");
+    await act(other, "watch");
+    await there(other, ".waiting");
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    small.order("/admit Max");
+    await live(other);
+    small.order("/end");
+    await alerted(other, "The host has ended the room.");
+  } finally {
+    await small.close();
+  }
+});
