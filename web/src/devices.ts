@@ -45,18 +45,17 @@ export function joinsRooms(): boolean {
   return "RTCPeerConnection" in globalThis && "RTCRtpScriptTransform" in globalThis && "Worker" in globalThis;
 }
 
-// the ids are wishes: without that device the browser takes another one
 const pictureOf = ({ camera }: Wanted): MediaTrackConstraints => ({
   width: { ideal: 1280 },
   height: { ideal: 720 },
   frameRate: { ideal: FRAME_RATE },
-  ...(camera ? { deviceId: camera } : {}),
+  ...(camera ? { deviceId: { exact: camera } } : {}),
 });
 const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstraints => ({
   echoCancellation: echo,
   noiseSuppression: noise,
   autoGainControl: gain,
-  ...(microphone ? { deviceId: microphone } : {}),
+  ...(microphone ? { deviceId: { exact: microphone } } : {}),
 });
 
 /**
@@ -73,6 +72,10 @@ export async function openDevices(wanted: Wanted, needs: { picture: boolean; sou
   try {
     return tracks(await navigator.mediaDevices.getUserMedia({ audio, video }), none);
   } catch (error) {
+    // a device that was chosen once and is gone now: another one
+    if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
+      return openDevices({ ...wanted, camera: "", microphone: "" }, needs);
+    }
     // a denied camera is denied with the microphone: only what is missing or busy is left out
     if (!(error instanceof DOMException) || error.name === "NotAllowedError" || !video || !audio) throw refusal(error);
   }

@@ -178,9 +178,9 @@ export class PlenaryRoom extends LitElement {
     this.#shown = { at, refusal, panel, messages: chat.messages.length };
     const focus = (what: string) => this.renderRoot.querySelector<HTMLElement>(what)?.focus();
     if (before && (before.at !== at || (refusal && before.refusal !== refusal))) {
-      if (!session.refusal?.asksPassword) focus("[data-focus]");
-      // what was wrong is written over
-      else this.renderRoot.querySelector<HTMLInputElement>('[data-field="password"]')?.select();
+      focus(session.refusal?.asksPassword ? '[data-field="password"]' : "[data-focus]");
+      // a wrong password is written over
+      this.renderRoot.querySelector<HTMLInputElement>('[data-field="password"]:focus')?.select();
     } else if (before && before.panel !== panel) {
       const acts = { connection: "panel", people: "people", chat: "chat", host: "host" };
       const left = before.panel as keyof typeof acts | null;

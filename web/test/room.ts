@@ -1,7 +1,7 @@
 // A room of native peers for the page's tests, and browsers that open the page in it. Everything on loopback; processes and
 // browsers end with the room.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -179,7 +179,7 @@ export class Room {
   }
 
   async #blank(devices: Opened["devices"] = "there"): Promise<Page> {
-    const fake = ["--use-fake-device-for-media-stream", `--use-file-for-fake-audio-capture=${this.#voice()}`];
+    const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${this.#voice()}`];
     const browser = await puppeteer.launch({
       executablePath: CHROMIUM,
       args: [
@@ -232,6 +232,15 @@ export class Room {
       file.writeInt16LE(Math.round(9000 * syllable * hum), 44 + 2 * at);
     }
     writeFileSync(path, file);
+    return path;
+  }
+
+  /** A video file of two seconds, with sound. */
+  film(): string {
+    const path = join(this.#folder, "film.mp4");
+    const sources = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i", "sine=frequency=600"];
+    const coding = ["-t", "2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"];
+    execFileSync("ffmpeg", ["-v", "error", "-y", ...sources, ...coding, path]);
     return path;
   }
 

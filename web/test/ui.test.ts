@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 
 import type axe from "axe-core";
-import type { Page } from "puppeteer-core";
+import type { ElementHandle, Page } from "puppeteer-core";
 
 import { Room } from "./room.js";
 
@@ -145,6 +145,65 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   await page.keyboard.press("Enter");
   await alerted(page, "You have left the room.");
   await clean(page, "end");
+});
+
+test("devices are changed, unplugged and shared in the room", { timeout: 90_000 }, async () => {
+  const page = await room.screen({ query: "?name=Ida" });
+  await act(page, "join");
+  await there(page, ".preview video");
+  await page.locator('>>> .wide [data-act="join"]').click();
+  await live(page);
+  /** Waits until a picture of this name is sent. */
+  const sends = (is: string) =>
+    page.waitForFunction(
+      (is) =>
+        window.connections
+          .filter(({ connectionState }) => connectionState === "connected")
+          .flatMap((connection) => connection.getSenders())
+          .some(({ track }) => track?.kind === "video" && track.label.includes(is)),
+      { timeout: 20_000 },
+      is,
+    );
+  const shares = (is: boolean) =>
+    page.waitForFunction(
+      (is) => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Ida" && one.shares === is)),
+      { timeout: 20_000 },
+      is,
+    );
+  await sends("fake_device_0");
+  await act(page, "more");
+  await act(page, "settings");
+  await there(page, "dialog.settings[open]");
+  const second = await page.evaluate(
+    () =>
+      [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll<HTMLOptionElement>('[data-field="camera"] option') ?? [])].find(
+        ({ text }) => text.includes("fake_device_1"),
+      )?.value ?? "",
+  );
+  assert.notEqual(second, "");
+  await page.locator('>>> [data-field="camera"]').fill(second);
+  await sends("fake_device_1");
+  await page.keyboard.press("Escape");
+  // the browser's own notice of a device that is gone
+  await page.evaluate(() => {
+    const self = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>("video.self");
+    if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
+  });
+  await alerted(page, "The camera was unplugged");
+  await page.locator('>>> [data-way="dismiss"]').click();
+  await page.keyboard.press("v");
+  await sends("fake_device");
+  await page.keyboard.press("s");
+  await shares(true);
+  await page.keyboard.press("s");
+  await shares(false);
+  await act(page, "more");
+  const input = await page.waitForSelector(">>> [data-field=film]");
+  await (input as ElementHandle<HTMLInputElement>).uploadFile(room.film());
+  await shares(true);
+  // it ends by itself
+  await shares(false);
+  await sends("fake_device");
 });
 
 test("a reload is the same peer, and a duplicated tab is another one", { timeout: 60_000 }, async () => {
