@@ -12,13 +12,11 @@ import { prejoin } from "./ui/devices-view.js";
 import { dialogView } from "./ui/dialogs.js";
 import { end, entrance, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
-import { refusalOf } from "./ui/refusals.js";
+import { linkOfPage } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
 import { type At, Session } from "./ui/session.js";
 import { Awake, play } from "./ui/windows.js";
 
-/** Where a link is kept that has left the address: a reload finds it again. */
-const INVITE_KEY = "plenary-invite";
 /** Time without a hand on pointer or keys after which the bar hides on low screens, in milliseconds. */
 const IDLE_MS = 4000;
 
@@ -42,8 +40,6 @@ export class PlenaryRoom extends LitElement {
   );
   readonly #keys = new Keys(this.#session, this);
   readonly #awake = new Awake();
-  /** Whether the link came with the address or the attribute. */
-  #hasLink = false;
   #isBegun = false;
   #idle = 0;
   /** What was shown at the last update, so that the focus moves with changes alone. */
@@ -104,11 +100,11 @@ export class PlenaryRoom extends LitElement {
     const query = new URLSearchParams(location.search);
     const auto = query.get("auto");
     session.invite = this.invite || linkOfPage();
-    this.#hasLink = session.invite !== "";
+    session.hasLink = session.invite !== "";
     session.assets = this.assets;
     const name = this.name || query.get("name");
     if (name) session.capture.choices.name = name.slice(0, 64);
-    session.at = this.#hasLink ? "entrance" : "open";
+    session.at = session.hasLink ? "entrance" : "open";
     if (auto === "watch") void session.watch();
     else if (auto === "speak") void this.#speakAtOnce();
   }
@@ -136,7 +132,7 @@ export class PlenaryRoom extends LitElement {
     const session = this.#session;
     if (changed.has("invite") && this.invite && !session.room) {
       session.invite = this.invite;
-      this.#hasLink = true;
+      session.hasLink = true;
       if (session.at === "open") session.at = "entrance";
     }
     if (changed.has("name") && this.name) session.capture.choices.name = this.name.slice(0, 64);
@@ -154,7 +150,7 @@ export class PlenaryRoom extends LitElement {
     const session = this.#session;
     switch (session.at) {
       case "entrance":
-        return entrance(session, this.#hasLink);
+        return entrance(session);
       case "open":
         return openForm(session);
       case "prejoin":
@@ -192,22 +188,6 @@ export class PlenaryRoom extends LitElement {
       const log = this.renderRoot.querySelector(".messages");
       log?.scrollTo({ top: log.scrollHeight });
     }
-  }
-}
-
-/** The link by which the page was opened. It leaves the address at once, so that nobody reads it off a screen. */
-function linkOfPage(): string {
-  try {
-    if (location.hash.length > 1) {
-      const link = `${location.origin}/${location.hash}`;
-      history.replaceState(null, "", location.pathname + location.search);
-      sessionStorage.setItem(INVITE_KEY, link);
-      return link;
-    }
-    return sessionStorage.getItem(INVITE_KEY) ?? "";
-  } catch {
-    // storage is blocked: a reload needs the link again
-    return "";
   }
 }
 

@@ -30,6 +30,8 @@ declare global {
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
 const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
+/** A name that leads to this machine, without being known as local. */
+const INSECURE = "insecure.test";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
@@ -42,6 +44,8 @@ export interface Opened {
   query?: string;
   /** Whether the browser has camera and microphone, none, or the user refuses them. */
   devices?: "there" | "none" | "denied";
+  /** Whether browsers take the page's origin for one without https. */
+  isInsecure?: boolean;
   /** Markup put into the page's head. */
   head?: string;
   size?: { width: number; height: number };
@@ -136,13 +140,13 @@ export class Room {
   }
 
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
-  async screen({ invite = this.invite, query = "", devices = "there", head = "", size }: Opened = {}): Promise<Page> {
+  async screen({ invite = this.invite, query = "", devices = "there", head = "", isInsecure = false, size }: Opened = {}): Promise<Page> {
     const page = await this.#blank(devices);
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");
     const element = `<plenary-room invite="${invite}"></plenary-room>`;
     this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
-    const address = `http://localhost:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
+    const address = `http://${isInsecure ? INSECURE : "localhost"}:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
     if (devices === "denied") await page.browserContext().overridePermissions(address, []);
     await page.goto(address + query);
     return page;
@@ -184,6 +188,7 @@ export class Room {
       executablePath: CHROMIUM,
       args: [
         "--no-sandbox",
+        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
         "--autoplay-policy=no-user-gesture-required",
         ...(devices === "none" ? [] : fake),
         ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),

@@ -244,6 +244,46 @@ test("a page says what is in the way, and where to go from there", { timeout: 60
   await alerted(linkless, "This is no link to a room");
 });
 
+test("without https a page offers to watch, and says why not more", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ isInsecure: true });
+  await there(page, '[data-act="watch"]');
+  assert.match((await text(page)) ?? "", /only to pages with https/);
+  assert.equal(await page.$('>>> [data-act="join"]'), null);
+  await act(page, "watch");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+});
+
+test("the room outlives the element's place in the document, and tells the application its events", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Uma" });
+  await page.evaluate(() => {
+    window.events = [];
+    addEventListener("plenary", (event) => window.events.push((event as CustomEvent).detail));
+  });
+  await act(page, "watch");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "state" && event.state === "live")));
+  await page.evaluate(async () => {
+    const element = document.querySelector("plenary-room");
+    element?.remove();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    if (element) document.body.append(element);
+  });
+  await live(page);
+  const plays = () => {
+    const video = window.shown();
+    return video !== undefined && !video.paused && video.currentTime;
+  };
+  const at = await page.evaluate(plays);
+  await page.waitForFunction((at) => (window.shown()?.currentTime ?? 0) > at + 1, { timeout: 10_000 }, Number(at));
+  await page.evaluate(() => {
+    const element = document.querySelector("plenary-room");
+    if (element && "leave" in element && typeof element.leave === "function") element.leave();
+  });
+  await alerted(page, "You have left the room.");
+});
+
 test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Mo" });
   await there(page, '[data-act="join"]');

@@ -10,8 +10,8 @@ import type { Session } from "./session.js";
 /** Whether camera and microphone are out of reach, since the page came without https. */
 const isInsecure = () => !navigator.mediaDevices;
 
-/** @param hasLink whether the address of the page, or the application, gave the link. */
-export function entrance(session: Session, hasLink: boolean): Part {
+export function entrance(session: Session): Part {
+  const { hasLink } = session;
   const submit = (event: Event) => {
     event.preventDefault();
     const isWatching = (event as SubmitEvent).submitter?.dataset["act"] === "watch";
@@ -123,7 +123,7 @@ export function end(session: Session): Part {
   return html`<main class="gate">
     <div class="card">
       <header>${mark()}</header>
-      <h1 tabindex="-1" data-focus role="alert">${refusal?.says ?? texts.left}</h1>
+      <div role="alert"><h1 tabindex="-1" data-focus>${refusal?.says ?? texts.left}</h1></div>
       ${waysOf(session, refusal?.ways ?? ["start"])}
     </div>
   </main>`;

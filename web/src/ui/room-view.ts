@@ -45,7 +45,7 @@ export function roomView(session: Session): Part {
                 ${waysOf(session, notice.ways)}
               </div>`
             : nothing}
-          ${session.isHandUp ? html`<p class="notice" role="status">${texts.waitingFloor}</p>` : nothing}
+          ${session.isHandUp || session.waitsForFloor ? html`<p class="notice" role="status">${texts.waitingFloor}</p>` : nothing}
         </div>
       </div>
       ${selfView(session)}
@@ -128,7 +128,10 @@ function bar(session: Session): Part {
   const { isHost, panel, snapshot, chat } = session;
   const isWanted = (snapshot?.waiting.length ?? 0) + (snapshot?.wanting.length ?? 0);
   const toggle = (of: Panel) => ({ click: () => session.togglePanel(of), expanded: panel === of });
-  return html`<nav class="bar" aria-label=${texts.controls}>
+  // the space bar talks again after a click
+  const release = (event: MouseEvent) =>
+    event.detail > 0 && (event.target as Element).closest("button")?.blur();
+  return html`<nav class="bar" aria-label=${texts.controls} @click=${release}>
     <div class="group">
       ${session.isOnStage ? ownControls(session) : watchersControls(session)}
       ${control({ act: "leave", name: "leave", label: texts.leave, state: "danger", click: () => leave(session) })}

@@ -9,6 +9,7 @@ import { Chat } from "./chat-log.js";
 import { loadChoices } from "./choices.js";
 import { type Health, healthOf, HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
+import { dropLink, keepLink } from "./page-link.js";
 import { type Notice, type Refusal, refusalOf, type Way } from "./refusals.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
@@ -37,6 +38,8 @@ export class Session {
   /** What the user is told on the joining screen and in the room. */
   notice: Notice | null = null;
   invite = "";
+  /** Whether the address of the page, or the application, gave the link. */
+  hasLink = false;
   assets: string | undefined;
   password = "";
   opening: Opening = { title: "", password: "", lobby: false, stageOpen: true };
@@ -83,6 +86,12 @@ export class Session {
   /** Whether this peer is on stage with devices of its own. */
   get isOnStage(): boolean {
     return this.capture.isOpen && this.room !== null;
+  }
+
+  /** Whether the devices are open, and the host has not given the floor yet. */
+  get waitsForFloor(): boolean {
+    const { snapshot } = this;
+    return this.isOnStage && snapshot !== null && !snapshot.speaks && !snapshot.stage_open && !this.isHost;
   }
 
   get health(): Health {
@@ -195,6 +204,11 @@ export class Session {
   async #entered(room: Room): Promise<void> {
     this.room = room;
     this.password = "";
+    if (room.invite) {
+      this.invite = room.invite;
+      this.hasLink = true;
+      keepLink(room.invite);
+    }
     if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
     this.go("room");
     room.setLoudspeaker(this.capture.choices.loudspeaker);
@@ -380,6 +394,8 @@ export class Session {
         return this.go(this.invite ? "entrance" : "open");
       case "open":
         this.invite = "";
+        this.hasLink = false;
+        dropLink();
         return this.go("open");
       case "reload":
         return location.reload();
