@@ -14,7 +14,8 @@ import { end, entrance, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
 import { linkOfPage } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
-import { type At, Session } from "./ui/session.js";
+import { Session } from "./ui/session.js";
+import type { At } from "./ui/state.js";
 import { Awake, play } from "./ui/windows.js";
 
 /** Time without a hand on pointer or keys after which the bar hides on low screens, in milliseconds. */

@@ -138,11 +138,6 @@ const base = css`
     color: var(--text);
     background: transparent;
   }
-  button.plain:hover,
-  .bare:hover,
-  .item:hover {
-    background: #ffffff14;
-  }
   button.danger {
     background: var(--danger);
   }
@@ -159,14 +154,22 @@ const base = css`
     text-decoration: underline;
     text-underline-offset: 0.2em;
   }
-  .bare {
+  button.bare,
+  summary.bare {
     inline-size: 2.75rem;
     padding: 0;
     border-radius: 50%;
     color: var(--text);
     background: transparent;
   }
-  .bare[aria-pressed="true"] {
+  button.plain:hover,
+  button.bare:hover,
+  summary.bare:hover,
+  .row-more[open] > summary.bare,
+  .item:hover {
+    background: #ffffff14;
+  }
+  button.bare[aria-pressed="true"] {
     color: var(--focus);
     background: #ffffff1f;
   }

@@ -7,8 +7,9 @@ import { texts } from "../texts.js";
 import type { Lists, Picked } from "./capture.js";
 import { icon } from "./icons.js";
 import "./level.js";
-import { nameField, type Part, passwordField, refusalPart, switchPart } from "./parts.js";
+import { nameField, type Part, passwordField, switchPart } from "./parts.js";
 import type { Session } from "./session.js";
+import { noticePart, refusalPart } from "./ways.js";
 
 export function prejoin(session: Session): Part {
   const submit = (event: Event) => {
@@ -26,7 +27,7 @@ export function prejoin(session: Session): Part {
       <h1 tabindex="-1" data-focus=${asksPassword ? nothing : ""}>${texts.prejoinTitle}</h1>
       <div class="columns">
         <div class="stack">
-          ${preview(session)} ${missing(session)}
+          ${preview(session)} ${missing(session)} ${noticePart(session)}
           ${refusalPart(session, session.refusal, ["start", "watch", "rejoin", "again"])}
           ${asksPassword ? passwordField(session, texts.password) : nothing} ${nameField(session)}
           <div class="stack">

@@ -1,16 +1,18 @@
 // The dialogs: settings, going on stage, the invite, shortcuts, questions.
 
 import { html, nothing } from "lit";
-import { renderSVG } from "uqr";
 import { unsafeSVG } from "lit/directives/unsafe-svg.js";
+import { renderSVG } from "uqr";
 
 import { texts } from "../texts.js";
 import { pickers, preview } from "./devices-view.js";
 import { endDialog } from "./host-view.js";
 import { icon } from "./icons.js";
-import { type Part } from "./parts.js";
-import { fullScreen, isFull, smallWindow, canBeSmall } from "./windows.js";
-import type { Dialog, Session } from "./session.js";
+import type { Part } from "./parts.js";
+import type { Session } from "./session.js";
+import type { Dialog } from "./state.js";
+import { noticePart } from "./ways.js";
+import { canBeSmall, fullScreen, isFull, smallWindow } from "./windows.js";
 
 export function dialogView(session: Session, root: HTMLElement): Part {
   const { dialog } = session;
@@ -27,11 +29,11 @@ function inside(session: Session, dialog: Dialog, root: HTMLElement): Part {
   switch (dialog.is) {
     case "settings":
       return html`${head(session, texts.settings)} ${session.capture.isOpen ? preview(session) : nothing}
-      ${pickers(session)}`;
+      ${noticePart(session)} ${pickers(session)}`;
     case "stage":
       return html`${head(session, texts.stageTitle)}
         <p class="dim">${session.capture.says ?? texts.stageLead}</p>
-        ${preview(session)} ${pickers(session)}
+        ${preview(session)} ${noticePart(session)} ${pickers(session)}
         <button type="button" data-act="go-on-stage" @click=${() => void session.goOnStage()}>${texts.stageNow}</button>`;
     case "shortcuts":
       return html`${head(session, texts.shortcuts)}

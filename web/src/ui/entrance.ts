@@ -4,8 +4,9 @@ import { html, nothing } from "lit";
 
 import { texts } from "../texts.js";
 import { icon } from "./icons.js";
-import { mark, nameField, type Part, passwordField, refusalPart, switchPart, waysOf } from "./parts.js";
+import { mark, nameField, type Part, passwordField, switchPart } from "./parts.js";
 import type { Session } from "./session.js";
+import { refusalPart, waysOf } from "./ways.js";
 
 /** Whether camera and microphone are out of reach, since the page came without https. */
 const isInsecure = () => !navigator.mediaDevices;
@@ -111,7 +112,7 @@ export function joining(session: Session): Part {
   return html`<main class="gate">
     <div class="card waiting">
       <div class="pulse" aria-hidden="true">${mark()}</div>
-      <h1 tabindex="-1" data-focus>${isInLobby ? texts.lobbyTitle : texts.joining}</h1>
+      <h1 tabindex="-1" data-focus>${isInLobby ? texts.lobbyTitle : session.isOpening ? texts.opening : texts.joining}</h1>
       <p role="status">${isInLobby ? texts.lobby : (notice?.says ?? nothing)}</p>
       <button type="button" class="plain" data-act="cancel" @click=${() => session.cancel()}>${texts.cancel}</button>
     </div>

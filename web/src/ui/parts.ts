@@ -4,54 +4,9 @@ import { html, nothing, type TemplateResult } from "lit";
 
 import { texts } from "../texts.js";
 import { type Icon, icon } from "./icons.js";
-import type { Refusal, Way } from "./refusals.js";
 import type { Session } from "./session.js";
 
 export type Part = TemplateResult | typeof nothing;
-
-/** Names of attributes that checks from outside use. */
-const ACTS: Partial<Record<Way, string>> = { watch: "watch" };
-
-export const wayTexts: Record<Way, string> = {
-  again: texts.again,
-  watch: texts.watch,
-  start: texts.start,
-  open: texts.openAnother,
-  reload: texts.reload,
-  rejoin: texts.rejoin,
-  settings: texts.chooseDevice,
-  people: texts.showPeople,
-  unmute: texts.unmute,
-  stage: texts.stageNow,
-  dismiss: texts.dismiss,
-};
-
-/** Buttons for the ways that a notice offers; the first one is the main one. */
-export function waysOf(session: Session, ways: readonly Way[]): Part {
-  if (ways.length === 0) return nothing;
-  return html`<div class="ways">
-    ${ways.map(
-      (way, at) => html`<button
-        type="button"
-        class=${at === 0 ? "small" : "small plain"}
-        data-way=${way}
-        data-act=${ACTS[way] ?? nothing}
-        @click=${() => session.take(way)}
-      >
-        ${wayTexts[way]}
-      </button>`,
-    )}
-  </div>`;
-}
-
-/** Why the user can't go on, with the ways that don't lead to where they are. */
-export function refusalPart(session: Session, refusal: Refusal | null, without: readonly Way[] = []): Part {
-  if (!refusal) return nothing;
-  return html`<div class="refusal">
-    <p role="alert">${refusal.says}</p>
-    ${waysOf(session, refusal.ways.filter((way) => !without.includes(way)))}
-  </div>`;
-}
 
 /** A switch with a line under it. */
 export function switchPart(label: string, isOn: boolean, set: (isOn: boolean) => void, hint = "", act = ""): Part {

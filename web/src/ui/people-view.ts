@@ -29,7 +29,7 @@ export function peoplePanel(session: Session): Part {
     </section>
     ${audience.length > 0
       ? html`<section>
-          <h3>${texts.audience} <small>${texts.watchers(viewers ?? audience.length)}</small></h3>
+          <h3>${texts.watchers(viewers ?? audience.length)}</h3>
           <ul class="people">
             ${repeat(audience.slice(0, LISTED_MAX), ({ peer }) => peer, (person) => viewerRow(session, person))}
           </ul>

@@ -11,7 +11,6 @@ export type Way =
   | "reload"
   | "rejoin"
   | "settings"
-  | "people"
   | "unmute"
   | "stage"
   | "dismiss";

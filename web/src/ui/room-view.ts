@@ -8,9 +8,11 @@ import { connectionPanel } from "./connection-view.js";
 import { streamOf } from "./devices-view.js";
 import { hostPanel } from "./host-view.js";
 import { type Icon, icon } from "./icons.js";
-import { type Part, waysOf } from "./parts.js";
+import { type Part } from "./parts.js";
 import { peoplePanel } from "./people-view.js";
-import type { Panel, Session } from "./session.js";
+import type { Session } from "./session.js";
+import type { Panel } from "./state.js";
+import { waysOf } from "./ways.js";
 
 export function roomView(session: Session): Part {
   const { room, snapshot, health, panel, notice } = session;
@@ -39,6 +41,7 @@ export function roomView(session: Session): Part {
             ? nothing
             : html`<p class="notice" role="status">${texts.noRendezvous}</p>`}
           ${session.isSoundOn ? nothing : soundBar(session)}
+          ${session.pinned ? pinned(session, session.pinned) : nothing}
           ${notice
             ? html`<div class="notice">
                 <p role=${notice.isAlert ? "alert" : "status"}>${notice.says}</p>
@@ -65,6 +68,13 @@ function soundBar(session: Session): Part {
     <button type="button" class="small" data-act="sound" @click=${() => void session.soundOn()}>
       ${icon("sound")}${texts.sound}
     </button>
+  </div>`;
+}
+
+function pinned(session: Session, peer: string): Part {
+  return html`<div class="notice">
+    <p>${texts.pinned(session.nameOf(peer))}</p>
+    <button type="button" class="small plain" data-act="unpin" @click=${() => session.pin(null)}>${texts.unpin}</button>
   </div>`;
 }
 

@@ -1,122 +1,31 @@
-// The state of <plenary-room>: which screen is shown, the room, and what the user does in it. It outlives the element's place in
-// the document; views read it, and call it.
+// The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives the
+// element's place in the document.
 
 import { decodesPictures, joinsRooms } from "../devices.js";
 import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
 import { texts } from "../texts.js";
-import { Capture } from "./capture.js";
-import { Chat } from "./chat-log.js";
-import { loadChoices } from "./choices.js";
-import { type Health, healthOf, HISTORY_LEN_MAX } from "./health.js";
+import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
-import { dropLink, keepLink } from "./page-link.js";
-import { type Notice, type Refusal, refusalOf, type Way } from "./refusals.js";
+import { keepLink } from "./page-link.js";
+import { type Refusal, refusalOf } from "./refusals.js";
+import { type At, type Panel, State } from "./state.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
 const SNAPSHOT_MS = { open: 1000, closed: 2000 };
 /** Time that the last messages need, in milliseconds. */
 const PARTING_MS = 200;
 
-export type At = "entrance" | "open" | "prejoin" | "joining" | "room" | "end";
-export type Panel = "people" | "chat" | "connection" | "host";
-export type Dialog =
-  | { is: "settings" | "stage" | "shortcuts" | "invite" | "leave" | "more" }
-  | { is: "confirm"; says: string; label: string; act: () => void };
-
-/** Fields of the form for a new room. */
-export interface Opening {
-  title: string;
-  password: string;
-  lobby: boolean;
-  stageOpen: boolean;
-}
-
-export class Session {
-  at: At = "entrance";
-  /** What keeps the user out, on the screens before and after the room. */
-  refusal: Refusal | null = null;
-  /** What the user is told on the joining screen and in the room. */
-  notice: Notice | null = null;
-  invite = "";
-  /** Whether the address of the page, or the application, gave the link. */
-  hasLink = false;
-  assets: string | undefined;
-  password = "";
-  opening: Opening = { title: "", password: "", lobby: false, stageOpen: true };
-  isInLobby = false;
-  room: Room | null = null;
-  snapshot: Snapshot | null = null;
-  panel: Panel | null = null;
-  dialog: Dialog | null = null;
-  speaking: readonly string[] = [];
-  /** The speaker that is shown alone. */
-  pinned: string | null = null;
-  isSoundOn = false;
-  isHandUp = false;
-  isRendezvousUp = true;
-  /** Whether the application wants speakers alone: watching is not offered. */
-  speaksOnly = false;
-  /** What screen readers are told. */
-  announced = "";
-  readonly capture: Capture;
-  readonly chat = new Chat();
-  #history: Snapshot[] = [];
+export class Session extends State {
   #attempt: AbortController | null = null;
   #timer = 0;
   /** What "again" does. */
   #last: () => void = () => {};
 
   constructor(
-    private readonly onChange: () => void,
+    onChange: () => void,
     private readonly onEvent: (event: RoomEvent) => void,
   ) {
-    const lost = (says: string) => this.tell({ says, ways: ["settings", "dismiss"], isAlert: true });
-    this.capture = new Capture(loadChoices(), () => this.changed(), lost);
-  }
-
-  /** To be called after a change of a field. */
-  changed(): void {
-    this.onChange();
-  }
-
-  get isHost(): boolean {
-    return this.snapshot !== null && this.snapshot.host === this.snapshot.peer;
-  }
-
-  /** Whether this peer is on stage with devices of its own. */
-  get isOnStage(): boolean {
-    return this.capture.isOpen && this.room !== null;
-  }
-
-  /** Whether the devices are open, and the host has not given the floor yet. */
-  get waitsForFloor(): boolean {
-    const { snapshot } = this;
-    return this.isOnStage && snapshot !== null && !snapshot.speaks && !snapshot.stage_open && !this.isHost;
-  }
-
-  get health(): Health {
-    return healthOf(this.#history);
-  }
-
-  go(at: At, refusal: Refusal | null = null): void {
-    this.at = at;
-    this.refusal = refusal;
-    this.changed();
-  }
-
-  tell(notice: Notice | null): void {
-    this.notice = notice;
-    this.changed();
-  }
-
-  announce(text: string): void {
-    this.announced = text;
-    this.changed();
-  }
-
-  setDialog(dialog: Dialog | null): void {
-    this.dialog = dialog;
-    this.changed();
+    super(onChange);
   }
 
   togglePanel(panel: Panel): void {
@@ -132,6 +41,7 @@ export class Session {
   async prepare(): Promise<void> {
     this.#last = () => void this.prepare();
     if (this.#isUnfit()) return;
+    this.notice = null;
     try {
       await this.capture.open();
       this.go("prejoin");
@@ -189,6 +99,7 @@ export class Session {
     const attempt = new AbortController();
     this.#attempt = attempt;
     this.#forget();
+    this.isOpening = back === "open";
     this.go("joining");
     // a room that has been given up is heard no more
     const onEvent = (event: RoomEvent) => this.#attempt === attempt && this.#hear(event);
@@ -308,13 +219,6 @@ export class Session {
     this.changed();
   }
 
-  /** The name of a peer, or the beginning of its id. */
-  nameOf(peer: string): string {
-    const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
-    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer === peer);
-    return known ? known.name || texts.nameless : peer.slice(0, 8);
-  }
-
   /** Reads the snapshot anew. */
   async renew(): Promise<void> {
     const { room } = this;
@@ -323,7 +227,7 @@ export class Session {
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);
     this.snapshot = snapshot;
-    this.#history = [...this.#history, snapshot].slice(-HISTORY_LEN_MAX);
+    this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
     this.#poll();
     this.changed();
   }
@@ -373,44 +277,16 @@ export class Session {
 
   #forget(): void {
     this.snapshot = this.notice = this.panel = this.dialog = this.pinned = null;
-    this.#history = [];
+    this.history = [];
     this.speaking = [];
     this.isInLobby = this.isHandUp = this.isSoundOn = false;
     this.isRendezvousUp = true;
     this.chat.clear();
   }
 
-  /** Takes one of the ways that a notice offers. */
-  take(way: Way): void {
-    if (this.at === "room") this.notice = null;
-    switch (way) {
-      case "again":
-        return this.#last();
-      case "watch":
-        return void this.watch();
-      case "rejoin":
-        return this.go("entrance");
-      case "start":
-        return this.go(this.invite ? "entrance" : "open");
-      case "open":
-        this.invite = "";
-        this.hasLink = false;
-        dropLink();
-        return this.go("open");
-      case "reload":
-        return location.reload();
-      case "settings":
-        return this.setDialog({ is: "settings" });
-      case "people":
-        this.panel = null;
-        return this.togglePanel("people");
-      case "unmute":
-        return void this.setSound(true);
-      case "stage":
-        return void this.showStage();
-      case "dismiss":
-        return this.changed();
-    }
+  /** Tries the last thing once more. */
+  again(): void {
+    this.#last();
   }
 }
 

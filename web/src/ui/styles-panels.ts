@@ -54,9 +54,12 @@ export const panels = css`
     gap: 0 0.125rem;
     align-items: center;
     min-block-size: 3rem;
-    padding-inline-start: 0.5rem;
+    padding: 0.125rem 0 0.125rem 0.5rem;
     border-inline-start: 3px solid transparent;
     border-radius: 0.25rem;
+  }
+  .people li + li {
+    margin-block-start: 0.125rem;
   }
   .people li.speaking {
     border-color: var(--good);

@@ -25,6 +25,7 @@ export const room = css`
     z-index: 2;
     inset: 0 0 auto;
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 0.5rem;
     justify-items: start;
     padding: max(0.75rem, env(safe-area-inset-top)) max(0.75rem, env(safe-area-inset-right)) 0
