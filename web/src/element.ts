@@ -43,6 +43,8 @@ export class PlenaryRoom extends LitElement {
   readonly #awake = new Awake();
   #isBegun = false;
   #idle = 0;
+  /** What had the focus before the dialog. */
+  #opener: HTMLElement | null = null;
   /** What was shown at the last update, so that the focus moves with changes alone. */
   #shown: { at: At; refusal: unknown; panel: unknown; messages: number } | null = null;
 
@@ -169,8 +171,7 @@ export class PlenaryRoom extends LitElement {
     const session = this.#session;
     const { at, refusal, panel, chat } = session;
     this.#awake.want(at === "room");
-    const dialog = this.renderRoot.querySelector("dialog");
-    if (dialog && !dialog.open) dialog.showModal();
+    this.#openDialog();
     const before = this.#shown;
     this.#shown = { at, refusal, panel, messages: chat.messages.length };
     const focus = (what: string) => this.renderRoot.querySelector<HTMLElement>(what)?.focus();
@@ -188,6 +189,19 @@ export class PlenaryRoom extends LitElement {
     if (panel === "chat" && (before?.panel !== panel || before.messages !== chat.messages.length)) {
       const log = this.renderRoot.querySelector(".messages");
       log?.scrollTo({ top: log.scrollHeight });
+    }
+  }
+
+  /** Shows the dialog; after it, what had the focus before has it again. */
+  #openDialog(): void {
+    const dialog = this.renderRoot.querySelector("dialog");
+    const focused = this.shadowRoot?.activeElement;
+    if (dialog && !dialog.open) {
+      this.#opener = focused instanceof HTMLElement ? focused : null;
+      dialog.showModal();
+    } else if (!dialog && this.#opener) {
+      if (!focused) this.#opener.focus();
+      this.#opener = null;
     }
   }
 }

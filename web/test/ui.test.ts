@@ -140,7 +140,9 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   await page.keyboard.press("Enter");
   await there(page, "dialog.settings[open]");
   await clean(page, "settings");
-  await page.keyboard.press("Escape");
+  await tabTo(page, "close");
+  await page.keyboard.press("Enter");
+  assert.equal(await focused(page), "more");
   await tabTo(page, "leave");
   await page.keyboard.press("Enter");
   await alerted(page, "You have left the room.");
