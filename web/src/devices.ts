@@ -90,7 +90,8 @@ export async function openDevices(wanted: Wanted, needs: { picture: boolean; sou
 
 /** Opens a screen or window, with its sound if the browser has it; null if the user chose none. */
 export async function openScreen(): Promise<Share | null> {
-  if (!navigator.mediaDevices?.getDisplayMedia) throw new Error(texts.insecure);
+  if (!navigator.mediaDevices) throw new Error(texts.insecure);
+  if (!navigator.mediaDevices.getDisplayMedia) throw new Error(texts.noScreens);
   if (!encodesPictures()) throw new Error(texts.noEncoder);
   try {
     return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));

@@ -60,7 +60,6 @@ export class PlenaryRoom extends LitElement {
     document.addEventListener("keydown", this.#keys.down);
     document.addEventListener("keyup", this.#keys.up);
     addEventListener("blur", this.#keys.stopTalking);
-    addEventListener("pagehide", this.#hide);
     navigator.mediaDevices?.addEventListener("devicechange", this.#list);
     for (const what of ["pointermove", "pointerdown", "keydown"]) this.addEventListener(what, this.#wake);
     if (this.#session.room) play(this.#session.room.picture);
@@ -72,7 +71,6 @@ export class PlenaryRoom extends LitElement {
     document.removeEventListener("keydown", this.#keys.down);
     document.removeEventListener("keyup", this.#keys.up);
     removeEventListener("blur", this.#keys.stopTalking);
-    removeEventListener("pagehide", this.#hide);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#list);
   }
 
@@ -121,7 +119,6 @@ export class PlenaryRoom extends LitElement {
     if (session.at === "prejoin") await session.speak();
   }
 
-  readonly #hide = () => this.leave();
   readonly #list = () => {
     if (this.#session.capture.isOpen || this.#session.dialog?.is === "settings") void this.#session.capture.list();
   };

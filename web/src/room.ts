@@ -10,6 +10,8 @@ export type { Layout, Member, RoomEvent, RoomState, Snapshot } from "./messages.
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
+/** Time for the last messages, in milliseconds. */
+const PARTING_MS = 200;
 
 /** Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, or on a metered line. */
 function childrenMax(): number {
@@ -48,7 +50,8 @@ export async function join(options: JoinOptions): Promise<Room> {
   const { signal } = options;
   const abort = () => {
     room.leave();
-    room.close();
+    // the last messages need a moment
+    setTimeout(() => room.close(), PARTING_MS);
   };
   try {
     signal?.throwIfAborted();

@@ -195,6 +195,23 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
   await page.locator('>>> [data-way="dismiss"]').click();
   await page.keyboard.press("v");
   await sends("fake_device");
+  await act(page, "more");
+  await act(page, "settings");
+  await there(page, "dialog.settings[open]");
+  await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const self = root?.querySelector<HTMLVideoElement>("video.self");
+    const level = root?.querySelector<HTMLElement & { track: MediaStreamTrack | null }>("plenary-level");
+    level?.track?.dispatchEvent(new Event("ended"));
+    if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
+  });
+  await alerted(page, "Camera and microphone were unplugged");
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  await page.keyboard.press("v");
+  await page.keyboard.press("m");
+  await page.keyboard.press("m");
+  await sends("fake_device");
   await page.keyboard.press("s");
   await shares(true);
   await page.keyboard.press("s");

@@ -183,7 +183,8 @@ export class Capture {
     const isPicture = track === this.picture;
     if (isPicture) this.picture = null;
     else this.sound = null;
-    this.onLost(isPicture ? texts.lostCamera : texts.lostMicrophone);
+    const isBoth = !this.picture && !this.sound && this.choices.isCameraOn;
+    this.onLost(isBoth ? texts.lostBoth : isPicture ? texts.lostCamera : texts.lostMicrophone);
     void this.#next(async () => {
       await this.list();
       await this.#publish();

@@ -21,6 +21,8 @@ export function hear(session: Session, event: RoomEvent): void {
       return;
   }
   if (room) inRoom(session, event);
+  else if (event.what === "removed") session.giveUp(refusalOf("removed by the host"));
+  else if (event.what === "ended") session.giveUp(refusalOf("the host has ended the room"));
 }
 
 function inRoom(session: Session, event: RoomEvent): void {
@@ -38,12 +40,10 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
       break;
     case "knock":
-      session.announce(texts.knocks(event.name || texts.nameless));
-      void session.renew();
+      wanted(session, texts.knocks(event.name || texts.nameless));
       break;
     case "floor-wanted":
-      session.announce(texts.wantsFloor(event.name || texts.nameless));
-      void session.renew();
+      wanted(session, texts.wantsFloor(event.name || texts.nameless));
       break;
     case "floor":
       floor(session, event.speaks);
@@ -108,6 +108,13 @@ function inRoom(session: Session, event: RoomEvent): void {
       ends(event.why);
       break;
   }
+}
+
+/** Somebody waits for the host, which sees it in the list of people. */
+function wanted(session: Session, says: string): void {
+  if (session.panel === "people") session.announce(says);
+  else session.tell({ says, ways: ["people", "dismiss"], isAlert: false });
+  void session.renew();
 }
 
 /** The host has given the floor, or has taken it. */

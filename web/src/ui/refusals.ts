@@ -11,6 +11,7 @@ export type Way =
   | "reload"
   | "rejoin"
   | "settings"
+  | "people"
   | "unmute"
   | "stage"
   | "dismiss";

@@ -42,11 +42,14 @@ export class Session extends State {
     this.#last = () => void this.prepare();
     if (this.#isUnfit()) return;
     this.notice = null;
+    const { at } = this;
     try {
       await this.capture.open();
-      this.go("prejoin");
+      if (this.at === at) this.go("prejoin");
+      // the user went on while the browser asked
+      else if (this.at !== "prejoin") this.capture.close();
     } catch (error) {
-      this.go("entrance", refusalOf(error));
+      if (this.at === at) this.go("entrance", refusalOf(error));
     }
   }
 
@@ -77,6 +80,14 @@ export class Session extends State {
   cancel(): void {
     this.#attempt?.abort();
     this.go(this.capture.isOpen ? "prejoin" : "entrance");
+  }
+
+  /** Shows why the room is over before it began. */
+  giveUp(refusal: Refusal): void {
+    this.#attempt?.abort();
+    this.#attempt = null;
+    this.capture.close();
+    this.go("end", refusal);
   }
 
   #join(speaks: boolean): Promise<void> {
@@ -121,6 +132,7 @@ export class Session extends State {
       keepLink(room.invite);
     }
     if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
+    addEventListener("pagehide", this.#hide);
     this.go("room");
     room.setLoudspeaker(this.capture.choices.loudspeaker);
     await this.renew();
@@ -261,6 +273,9 @@ export class Session extends State {
     this.finish({ says: texts.left, ways: ["rejoin", "open"], isAlert: true, asksPassword: false });
   }
 
+  // a page that is closed says so: its children find another parent at once
+  readonly #hide = () => this.leave();
+
   /** Shows why the room is over for this peer. */
   finish(refusal: Refusal): void {
     const { room } = this;
@@ -269,6 +284,7 @@ export class Session extends State {
     this.room = null;
     if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
     clearTimeout(this.#timer);
+    removeEventListener("pagehide", this.#hide);
     this.capture.close();
     this.dialog = this.panel = this.notice = null;
     setTimeout(() => room.close(), PARTING_MS);

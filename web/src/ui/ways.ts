@@ -16,6 +16,7 @@ const labels: Record<Way, string> = {
   reload: texts.reload,
   rejoin: texts.rejoin,
   settings: texts.chooseDevice,
+  people: texts.showPeople,
   unmute: texts.unmute,
   stage: texts.stageNow,
   dismiss: texts.dismiss,
@@ -78,6 +79,9 @@ function take(session: Session, way: Way): void {
       return location.reload();
     case "settings":
       return session.setDialog({ is: "settings" });
+    case "people":
+      session.panel = null;
+      return session.togglePanel("people");
     case "unmute":
       return void session.setSound(true);
     case "stage":
