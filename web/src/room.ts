@@ -3,9 +3,10 @@
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
-import type { PictureFormat, Place, Shown, Wish } from "./wire.js";
+import type { Entered, Layout, PictureFormat, Place, Shown, Wish } from "./wire.js";
 
-export type { Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Layout } from "./wire.js";
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
@@ -19,9 +20,7 @@ function childrenMax(): number {
 /** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
 const IDENTITY_KEY = "plenary-identity";
 
-export interface JoinOptions {
-  /** The link that the host gave. */
-  invite: string;
+interface PeerOptions {
   /** Name shown under the picture. */
   name?: string;
   /** Password of the room, if it has one. */
@@ -34,19 +33,51 @@ export interface JoinOptions {
   assets?: string | URL;
 }
 
+export interface JoinOptions extends PeerOptions {
+  /** The link that the host gave. */
+  invite: string;
+}
+
+export interface HostOptions extends PeerOptions {
+  /** Address of the rendezvous; by default that which served the page. */
+  rendezvous?: string;
+  /** Title of the room. */
+  title?: string;
+  /** Whether each newcomer waits until the host lets it in. */
+  lobby?: boolean;
+  /** Whether every peer that asks may speak, as by default. */
+  stageOpen?: boolean;
+  /** {@link Room.keys} of a room that was opened before, to go on with it. */
+  keys?: Uint8Array;
+}
+
 /**
  * Joins a room. The promise is fulfilled once the host has admitted this peer.
  *
  * @throws {Error} whose message tells the user why not.
  */
-export async function join(options: JoinOptions): Promise<Room> {
+export function join(options: JoinOptions): Promise<Room> {
+  return enter(options, { invite: options.invite });
+}
+
+/**
+ * Opens a room as its host. Its invite is {@link Room.invite}. The room goes on with another host when this one leaves.
+ *
+ * @throws {Error} whose message tells the user why not.
+ */
+export function host(options: HostOptions = {}): Promise<Room> {
+  const { rendezvous = location.origin, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
+  return enter(options, { hosting: { rendezvous, title, lobby, stageOpen, keys } });
+}
+
+async function enter(options: PeerOptions, entered: Entered): Promise<Room> {
   const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
   const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
   const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
   const { onEvent } = options;
   if (onEvent) room.addEventListener("room", (event) => onEvent((event as CustomEvent<RoomEvent>).detail));
   try {
-    await room.open(options, new URL("plenary.wasm", assets));
+    await room.open(options, entered, new URL("plenary.wasm", assets));
   } catch (error) {
     room.close();
     throw error;
@@ -72,6 +103,8 @@ export class Room extends EventTarget {
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
   #stun: string | null = null;
+  #invite: string | null = null;
+  #keys: Uint8Array | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
@@ -86,13 +119,14 @@ export class Room extends EventTarget {
   }
 
   /** @internal */
-  open(options: JoinOptions, module: URL): Promise<void> {
+  open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
+    if ("invite" in room) this.#invite = room.invite;
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    const { invite, name = "", password = null, speaks = false } = options;
+    const { name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { invite, password, name, speaks, views: true, childrenMax: childrenMax(), identity: identity(), entropy };
+    const opening = { room, password, name, speaks, views: true, childrenMax: childrenMax(), identity: identity(), entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -105,6 +139,16 @@ export class Room extends EventTarget {
   /** Turns the program's sound on; to be called at a click. */
   unmute(): Promise<void> {
     return this.#screen.unmute();
+  }
+
+  /** The link to this room: the one by which this peer has come, or at the page that has opened the room, the newest. */
+  get invite(): string | null {
+    return this.#invite;
+  }
+
+  /** At the page that has opened the room: its keys, for {@link HostOptions.keys} after the page was loaded anew. */
+  get keys(): Uint8Array | null {
+    return this.#keys;
   }
 
   /** What this peer knows of its room. */
@@ -132,14 +176,101 @@ export class Room extends EventTarget {
 
   /** Asks for the floor, or gives it up. */
   speak(speaks: boolean): void {
-    this.#wish({ wish: "speak", speaks });
+    this.#wish({ wish: "speak", on: speaks });
   }
 
   /** Mutes the own picture or sound, or unmutes it. */
   mute(kind: "picture" | "sound", muted: boolean): void {
     const track = this.#own[kind === "picture" ? 0 : 1];
     if (track) track.enabled = !muted;
-    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", muted });
+    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", on: muted });
+  }
+
+  /** Tells the room a short text; from the stage only. */
+  tell(text: string): void {
+    this.#wish({ wish: "tell", text });
+  }
+
+  /** Shows one speaker in place of the program; null shows the program again. */
+  pin(peer: string | null): void {
+    this.#wish({ wish: "pin", peer });
+  }
+
+  // what the host alone may do; a snapshot shows the effect
+
+  /** Lets a peer in from the lobby. */
+  admit(peer: string): void {
+    this.#wish({ wish: "admit", peer });
+  }
+
+  /** Turns a peer in the lobby away. */
+  deny(peer: string): void {
+    this.#wish({ wish: "deny", peer });
+  }
+
+  /** Lets newcomers wait in the lobby, or come in at once. */
+  setLobby(on: boolean): void {
+    this.#wish({ wish: "lobby", on });
+  }
+
+  /** Admits nobody new, or admits newcomers again. */
+  lock(on: boolean): void {
+    this.#wish({ wish: "lock", on });
+  }
+
+  /** Opens the stage to every peer that asks, or closes it: then each that asks is an event "floor-wanted". */
+  openStage(on: boolean): void {
+    this.#wish({ wish: "open-stage", on });
+  }
+
+  /** Lets a peer speak. */
+  promote(peer: string): void {
+    this.#wish({ wish: "promote", peer });
+  }
+
+  /** Takes the floor from a peer, or denies it. */
+  demote(peer: string): void {
+    this.#wish({ wish: "demote", peer });
+  }
+
+  /** Removes a peer from the room. */
+  remove(peer: string): void {
+    this.#wish({ wish: "remove", peer });
+  }
+
+  /** Asks a speaker to send no picture or no sound. */
+  askToMute(peer: string, { picture = false, sound = false }: { picture?: boolean; sound?: boolean }): void {
+    this.#wish({ wish: "ask-to-mute", peer, picture, sound });
+  }
+
+  /** Sets the layout of the program. */
+  setLayout(layout: Layout): void {
+    this.#wish({ wish: "layout", layout });
+  }
+
+  /** Sets the number of mixers; 0 adapts it to the need. */
+  setMixers(mixers: number): void {
+    this.#wish({ wish: "mixers", mixers });
+  }
+
+  /** Makes another peer on stage the host. */
+  handOver(peer: string): void {
+    this.#wish({ wish: "hand-over", peer });
+  }
+
+  /** Makes the page that has opened the room its host again. */
+  takeBack(): void {
+    this.#wish({ wish: "take-back" });
+  }
+
+  /** Replaces the invite: an event "invite" has the new one, and the old one admits nobody any more. */
+  renewInvite(): void {
+    this.#wish({ wish: "renew" });
+  }
+
+  /** Ends the room for everybody. */
+  end(): void {
+    this.#wish({ wish: "end" });
   }
 
   /** Leaves politely. */
@@ -201,6 +332,10 @@ export class Room extends EventTarget {
       case "snapshot":
         this.#snapshots.shift()?.(message.snapshot);
         break;
+      case "keys":
+        this.#keys = message.keys;
+        this.dispatchEvent(new Event("keys"));
+        break;
       case "event":
         this.#event(message.event);
         break;
@@ -260,6 +395,7 @@ export class Room extends EventTarget {
 
   #event(event: RoomEvent): void {
     if (event.what === "state" && event.state === "live") this.#settle?.resolve();
+    if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Error(event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));
   }
