@@ -29,6 +29,7 @@ export type ToWindow =
   | { to: "picture"; format: PictureFormat }
   | { to: "show"; shown: Shown[] }
   | { to: "event"; event: RoomEvent }
+  | { to: "keys"; keys: Uint8Array<ArrayBuffer> }
   | { to: "snapshot"; snapshot: Snapshot }
   | { to: "failed"; why: string };
 
@@ -57,6 +58,7 @@ export type RoomEvent =
   | { what: "backup"; peer: string | null }
   | { what: "no-mixer" }
   | { what: "speaking"; dominant: string | null; speaking: string[] }
+  | { what: "invite"; invite: string }
   | { what: "knock"; peer: string; name: string }
   | { what: "floor-wanted"; peer: string; name: string }
   | { what: "floor"; speaks: boolean }
@@ -66,9 +68,11 @@ export type RoomEvent =
   | { what: "told"; from: string; text: string }
   | { what: "solo"; speaker: string; comes: boolean }
   | { what: "solo-refused"; speaker: string }
-  | { what: "host"; peer: string | null };
+  | { what: "host"; peer: string | null }
+  | { what: "mode"; mode: Mode }
+  | { what: "not-forwarding"; peer: string; name: string };
 
-export type Layout = "grid" | "active" | "share";
+export type Mode = "Mesh" | "PassThrough" | "Mixer";
 
 /** A peer on stage. */
 export interface Member {
@@ -81,36 +85,59 @@ export interface Member {
   shares: boolean;
 }
 
+/** A peer that waits for the host. */
+export interface Named {
+  peer: string;
+  name: string;
+}
+
+/** A peer in the host's directory: parent null for none and on stage. */
+export interface Listed extends Named {
+  parent: string | null;
+  depth: number;
+}
+
+export interface Quantiles {
+  p50: number;
+  p95: number;
+}
+
 /** What the page knows of its room. */
 export interface Snapshot {
   peer: string;
   state: RoomState;
   title: string;
-  mode: string;
+  mode: Mode;
   host: string | null;
+  /** At a page that has opened the room. */
+  invite: string | null;
+  locked: boolean;
+  lobby: boolean;
+  stage_open: boolean;
+  layout: "grid" | "active" | "share" | "side-by-side" | "custom";
   stage: Member[];
+  /** At the host: newcomers in the lobby. */
+  waiting: Named[];
+  /** At the host: peers that want to speak. */
+  wanting: Named[];
+  /** At the host: its directory. */
+  audience: Listed[];
+  /** At the host: number of viewers. */
+  viewers: number | null;
   mixers: string[];
+  speaks: boolean;
   parent: string | null;
   backup: string | null;
   children: string[];
   depth: number | null;
   reparented: number;
   links: number;
+  late_ms: number;
+  uplink_bps: number | null;
   frames_received: number;
   frames_expected: number;
   longest_video_gap_ms: number;
   longest_audio_gap_ms: number | null;
-  invite: string | null;
-  locked: boolean;
-  lobby: boolean;
-  stage_open: boolean;
-  layout: Layout;
-  waiting: { peer: string; name: string }[];
-  wanting: { peer: string; name: string }[];
-  audience: { peer: string; name: string; parent: string | null; depth: number | null }[];
-  viewers: number | null;
-  speaks: boolean;
-  uplink_bps: number | null;
-  latency_ms: { p50: number; p95: number } | null;
-  late_ms: number;
+  latency_ms: Quantiles | null;
+  av_skew_ms: Quantiles | null;
 }

@@ -2,11 +2,12 @@
 
 import { Identity } from "./identity.js";
 import { Link } from "./link.js";
-import type { Layout, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
-import type { PictureFormat, Place, Shown, Wish } from "./wire.js";
+import type { Entered, Layout, PictureFormat, Place, Shown, Wish } from "./wire.js";
 
-export type { Layout, Member, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Layout } from "./wire.js";
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
@@ -19,9 +20,7 @@ function childrenMax(): number {
   const isMetered = line?.saveData === true || line?.type === "cellular";
   return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
 }
-export interface JoinOptions {
-  /** The link that the host gave. */
-  invite: string;
+interface PeerOptions {
   /** Name shown under the picture. */
   name?: string;
   /** Password of the room, if it has one. */
@@ -32,8 +31,26 @@ export interface JoinOptions {
   onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
   assets?: string | URL;
-  /** Ends the attempt; the promise is rejected with an `AbortError`. */
+  /** Ends the attempt. */
   signal?: AbortSignal;
+}
+
+export interface JoinOptions extends PeerOptions {
+  /** The link that the host gave. */
+  invite: string;
+}
+
+export interface HostOptions extends PeerOptions {
+  /** Address of the rendezvous; by default that which served the page. */
+  rendezvous?: string;
+  /** Title of the room. */
+  title?: string;
+  /** Whether each newcomer waits until the host lets it in. */
+  lobby?: boolean;
+  /** Whether every peer that asks may speak, as by default. */
+  stageOpen?: boolean;
+  /** {@link Room.keys} of a room that was opened before, to go on with it. */
+  keys?: Uint8Array;
 }
 
 /**
@@ -41,7 +58,21 @@ export interface JoinOptions {
  *
  * @throws {Error} whose message tells the user why not.
  */
-export async function join(options: JoinOptions): Promise<Room> {
+export function join(options: JoinOptions): Promise<Room> {
+  return enter(options, { invite: options.invite });
+}
+
+/**
+ * Opens a room as its host. Its invite is {@link Room.invite}. The room goes on with another host when this one leaves.
+ *
+ * @throws {Error} whose message tells the user why not.
+ */
+export function host(options: HostOptions = {}): Promise<Room> {
+  const { rendezvous = location.origin, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
+  return enter(options, { hosting: { rendezvous, title, lobby, stageOpen, keys } });
+}
+
+async function enter(options: PeerOptions, entered: Entered): Promise<Room> {
   const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
   const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
   const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
@@ -56,7 +87,7 @@ export async function join(options: JoinOptions): Promise<Room> {
   try {
     signal?.throwIfAborted();
     signal?.addEventListener("abort", abort);
-    await room.open(options, new URL("plenary.wasm", assets));
+    await room.open(options, entered, new URL("plenary.wasm", assets));
   } catch (error) {
     room.close();
     throw error;
@@ -74,21 +105,6 @@ export interface Publication {
   shares?: boolean;
 }
 
-export interface HostOptions {
-  rendezvous?: string;
-  title?: string;
-  name?: string;
-  password?: string;
-  speaks?: boolean;
-  lobby?: boolean;
-  stageOpen?: boolean;
-  onEvent?: (event: RoomEvent) => void;
-  assets?: string | URL;
-}
-export function host(_: HostOptions): Promise<Room> {
-  return Promise.reject(new Error("STUB"));
-}
-
 /** Picture, sound. */
 type Tracks = [MediaStreamTrack | null, MediaStreamTrack | null];
 
@@ -104,6 +120,8 @@ export class Room extends EventTarget {
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
   #stun: string | null = null;
+  #invite: string | null = null;
+  #keys: Uint8Array | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   #identity: Identity | null = null;
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
@@ -119,14 +137,15 @@ export class Room extends EventTarget {
   }
 
   /** @internal */
-  async open(options: JoinOptions, module: URL): Promise<void> {
+  async open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
     this.#identity = await Identity.take();
+    if ("invite" in room) this.#invite = room.invite;
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    const { invite, name = "", password = null, speaks = false } = options;
+    const { name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { invite, password, name, speaks, views: true, childrenMax: childrenMax(), identity: this.#identity.secret, entropy };
+    const opening = { room, password, name, speaks, views: true, childrenMax: childrenMax(), identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -144,6 +163,16 @@ export class Room extends EventTarget {
   /** Plays the program on another loudspeaker: its id, "" for the system's default. Without effect where browsers lack that. */
   setLoudspeaker(id: string): void {
     this.#screen.setLoudspeaker(id);
+  }
+
+  /** The link to this room: the one by which this peer has come, or at the page that has opened the room, the newest. */
+  get invite(): string | null {
+    return this.#invite;
+  }
+
+  /** At the page that has opened the room: its keys, for {@link HostOptions.keys} after the page was loaded anew. */
+  get keys(): Uint8Array | null {
+    return this.#keys;
   }
 
   /** What this peer knows of its room. */
@@ -175,35 +204,102 @@ export class Room extends EventTarget {
 
   /** Asks for the floor, or gives it up. */
   speak(speaks: boolean): void {
-    this.#wish({ wish: "speak", speaks });
+    this.#wish({ wish: "speak", on: speaks });
   }
 
   /** Mutes the own picture or sound, or unmutes it. */
   mute(kind: "picture" | "sound", muted: boolean): void {
     const track = this.#own[kind === "picture" ? 0 : 1];
     if (track) track.enabled = !muted;
-    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", muted });
+    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", on: muted });
   }
 
-  // STUB
-  invite: string | null = null;
-  tell(_: string): void {}
-  admit(_: string): void {}
-  deny(_: string): void {}
-  setLobby(_: boolean): void {}
-  lock(_: boolean): void {}
-  openStage(_: boolean): void {}
-  promote(_: string): void {}
-  demote(_: string): void {}
-  remove(_: string): void {}
-  askToMute(_: string, __: { picture?: boolean; sound?: boolean }): void {}
-  setLayout(_: Layout): void {}
-  setMixers(_: number): void {}
-  handOver(_: string): void {}
-  takeBack(): void {}
-  renewInvite(): void {}
-  end(): void {}
-  pin(_: string | null): void {}
+  /** Tells the room a short text; from the stage only. */
+  tell(text: string): void {
+    this.#wish({ wish: "tell", text });
+  }
+
+  /** Shows one speaker in place of the program; null shows the program again. */
+  pin(peer: string | null): void {
+    this.#wish({ wish: "pin", peer });
+  }
+
+  // what the host alone may do; a snapshot shows the effect
+
+  /** Lets a peer in from the lobby. */
+  admit(peer: string): void {
+    this.#wish({ wish: "admit", peer });
+  }
+
+  /** Turns a peer in the lobby away. */
+  deny(peer: string): void {
+    this.#wish({ wish: "deny", peer });
+  }
+
+  /** Lets newcomers wait in the lobby, or come in at once. */
+  setLobby(on: boolean): void {
+    this.#wish({ wish: "lobby", on });
+  }
+
+  /** Admits nobody new, or admits newcomers again. */
+  lock(on: boolean): void {
+    this.#wish({ wish: "lock", on });
+  }
+
+  /** Opens the stage to every peer that asks, or closes it: then each that asks is an event "floor-wanted". */
+  openStage(on: boolean): void {
+    this.#wish({ wish: "open-stage", on });
+  }
+
+  /** Lets a peer speak. */
+  promote(peer: string): void {
+    this.#wish({ wish: "promote", peer });
+  }
+
+  /** Takes the floor from a peer, or denies it. */
+  demote(peer: string): void {
+    this.#wish({ wish: "demote", peer });
+  }
+
+  /** Removes a peer from the room. */
+  remove(peer: string): void {
+    this.#wish({ wish: "remove", peer });
+  }
+
+  /** Asks a speaker to send no picture or no sound. */
+  askToMute(peer: string, { picture = false, sound = false }: { picture?: boolean; sound?: boolean }): void {
+    this.#wish({ wish: "ask-to-mute", peer, picture, sound });
+  }
+
+  /** Sets the layout of the program. */
+  setLayout(layout: Layout): void {
+    this.#wish({ wish: "layout", layout });
+  }
+
+  /** Sets the number of mixers; 0 adapts it to the need. */
+  setMixers(mixers: number): void {
+    this.#wish({ wish: "mixers", mixers });
+  }
+
+  /** Makes another peer on stage the host. */
+  handOver(peer: string): void {
+    this.#wish({ wish: "hand-over", peer });
+  }
+
+  /** Makes the page that has opened the room its host again. */
+  takeBack(): void {
+    this.#wish({ wish: "take-back" });
+  }
+
+  /** Replaces the invite: an event "invite" has the new one, and the old one admits nobody any more. */
+  renewInvite(): void {
+    this.#wish({ wish: "renew" });
+  }
+
+  /** Ends the room for everybody. */
+  end(): void {
+    this.#wish({ wish: "end" });
+  }
 
   /** Leaves politely. */
   leave(): void {
@@ -264,7 +360,11 @@ export class Room extends EventTarget {
         void this.#formatOwn();
         break;
       case "snapshot":
-        this.#snapshots.shift()?.({ ...{ invite: null, locked: false, lobby: false, stage_open: true, layout: "grid", waiting: [], wanting: [], audience: [], viewers: null, speaks: true, uplink_bps: null, latency_ms: null, late_ms: 0 } as object, ...message.snapshot } as Snapshot);
+        this.#snapshots.shift()?.(message.snapshot);
+        break;
+      case "keys":
+        this.#keys = message.keys;
+        this.dispatchEvent(new Event("keys"));
         break;
       case "event":
         this.#event(message.event);
@@ -325,6 +425,7 @@ export class Room extends EventTarget {
 
   #event(event: RoomEvent): void {
     if (event.what === "state" && event.state === "live") this.#settle?.resolve();
+    if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Error(event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));
   }
@@ -338,4 +439,3 @@ export class Room extends EventTarget {
     this.worker.postMessage(message);
   }
 }
-

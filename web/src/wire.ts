@@ -1,8 +1,24 @@
 // Calls to the module and its asks, as bytes: the format of postcard (https://postcard.jamesmunns.com/wire-format).
 // crates/web/src/wire.rs is the other end; golden/wire.json holds both to one format.
 
+/** The room that a page enters: that of an invite, or one that it opens. */
+export type Entered = { invite: string } | { hosting: Hosting };
+
+/** A room that a page opens. */
+export interface Hosting {
+  /** Address of its rendezvous. */
+  rendezvous: string;
+  /** Keys from the last ask "keys", to go on with a room; empty for a new one. */
+  keys: Uint8Array;
+  title: string;
+  /** Whether each newcomer waits until the host lets it in. */
+  lobby: boolean;
+  /** Whether every peer that asks may speak. */
+  stageOpen: boolean;
+}
+
 export interface Opening {
-  invite: string;
+  room: Entered;
   password: string | null;
   name: string;
   speaks: boolean;
@@ -52,11 +68,19 @@ export interface PictureFormat {
 /** What a frame of the page's own stream is. */
 export type OwnMedia = { is: "picture"; key: boolean } | { is: "sound"; level: number | null };
 
+/** Layouts of the program that a page can choose, in the order of their numbers. */
+const LAYOUTS = ["grid", "active", "share"] as const;
+export type Layout = (typeof LAYOUTS)[number];
+
 export type Wish =
-  | { wish: "leave" }
-  | { wish: "speak"; speaks: boolean }
-  | { wish: "mute-picture"; muted: boolean }
-  | { wish: "mute-sound"; muted: boolean };
+  | { wish: "leave" | "take-back" | "renew" | "end" }
+  | { wish: "speak" | "mute-picture" | "mute-sound" | "lobby" | "lock" | "open-stage"; on: boolean }
+  | { wish: "tell"; text: string }
+  | { wish: "pin"; peer: string | null }
+  | { wish: "admit" | "deny" | "promote" | "demote" | "remove" | "hand-over"; peer: string }
+  | { wish: "ask-to-mute"; peer: string; picture: boolean; sound: boolean }
+  | { wish: "layout"; layout: Layout }
+  | { wish: "mixers"; mixers: number };
 
 export type Call =
   | { call: "open"; opening: Opening }
@@ -93,7 +117,8 @@ export type Ask =
   | { ask: "own-frame"; data: Uint8Array<ArrayBuffer> }
   | { ask: "send-own"; links: number[] }
   | { ask: "picture"; format: PictureFormat }
-  | { ask: "own-keyframe" };
+  | { ask: "own-keyframe" }
+  | { ask: "keys"; keys: Uint8Array<ArrayBuffer> };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -102,7 +127,10 @@ const CALLS: readonly Call["call"][] = [
   "own-frame", "sources",
 ];
 /** Order of the wishes. */
-const WISHES: readonly Wish["wish"][] = ["leave", "speak", "mute-picture", "mute-sound"];
+const WISHES: readonly Wish["wish"][] = [
+  "leave", "speak", "mute-picture", "mute-sound", "tell", "pin", "take-back", "admit", "deny", "lobby", "lock", "open-stage",
+  "promote", "demote", "remove", "ask-to-mute", "layout", "mixers", "hand-over", "renew", "end",
+];
 
 class Writer {
   #bytes = new Uint8Array(256);
@@ -152,6 +180,11 @@ class Writer {
     return this.bytes(new TextEncoder().encode(text));
   }
 
+  /** Bytes of a known number, from hexadecimal digits. */
+  hex(digits: string): this {
+    return this.fixed(Uint8Array.from(digits.match(/../g) ?? [], (two) => parseInt(two, 16)));
+  }
+
   option<T>(value: T | null, write: (value: T) => void): this {
     this.bool(value !== null);
     if (value !== null) write(value);
@@ -168,8 +201,14 @@ export function encode(call: Call): Uint8Array {
   const to = new Writer().varint(CALLS.indexOf(call.call));
   switch (call.call) {
     case "open": {
-      const { invite, password, name, speaks, views, childrenMax, identity, entropy } = call.opening;
-      to.text(invite).option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
+      const { room, password, name, speaks, views, childrenMax, identity, entropy } = call.opening;
+      if ("invite" in room) {
+        to.varint(0).text(room.invite);
+      } else {
+        const { rendezvous, keys, title, lobby, stageOpen } = room.hosting;
+        to.varint(1).text(rendezvous).bytes(keys).text(title).bool(lobby).bool(stageOpen);
+      }
+      to.option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
       to.u8(childrenMax).fixed(identity).fixed(entropy);
       break;
     }
@@ -201,9 +240,7 @@ export function encode(call: Call): Uint8Array {
       break;
     }
     case "wish":
-      to.varint(WISHES.indexOf(call.wish.wish));
-      if (call.wish.wish === "speak") to.bool(call.wish.speaks);
-      else if (call.wish.wish !== "leave") to.bool(call.wish.muted);
+      encodeWish(to, call.wish);
       break;
     case "own-frame": {
       const { media } = call;
@@ -223,6 +260,17 @@ export function encode(call: Call): Uint8Array {
       break;
   }
   return to.done();
+}
+
+function encodeWish(to: Writer, wish: Wish): void {
+  to.varint(WISHES.indexOf(wish.wish));
+  if ("on" in wish) to.bool(wish.on);
+  else if ("text" in wish) to.text(wish.text);
+  else if ("layout" in wish) to.varint(LAYOUTS.indexOf(wish.layout));
+  else if ("mixers" in wish) to.u8(wish.mixers);
+  else if (wish.wish === "pin") to.option(wish.peer, (peer) => to.hex(peer));
+  else if (wish.wish === "ask-to-mute") to.hex(wish.peer).bool(wish.picture).bool(wish.sound);
+  else if ("peer" in wish) to.hex(wish.peer);
 }
 
 class Reader {
@@ -318,6 +366,8 @@ export function decode(bytes: Uint8Array): Ask {
     }
     case 16:
       return { ask: "own-keyframe" };
+    case 17:
+      return { ask: "keys", keys: from.bytes() };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

@@ -97,6 +97,9 @@ function carryOut(ask: Ask): void {
     case "event":
       window({ to: "event", event: JSON.parse(ask.json) });
       break;
+    case "keys":
+      window({ to: "keys", keys: ask.keys }, [ask.keys.buffer]);
+      break;
     case "snapshot":
       window({ to: "snapshot", snapshot: JSON.parse(ask.json) });
       break;

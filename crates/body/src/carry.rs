@@ -206,6 +206,19 @@ impl Body {
         outs.figures_wanted = true;
     }
 
+    /// Sets the picture that this peer sends in a mesh. A mesh of two keeps the application's own format, unless a mixer or a
+    /// larger mesh has changed it before.
+    fn format_for_mesh(&mut self, outs: &mut Outs) {
+        let others = self.brain.meshed();
+        if others == 0 || (others == 1 && self.requested.is_none()) {
+            return;
+        }
+        let video = self.media.mix.mesh_request(others, self.brain.uplink_bps());
+        if self.requested.replace(video) != Some(video) {
+            self.capture(CaptureCommand::Video(video), outs);
+        }
+    }
+
     pub(crate) fn ask_head(&self, peer: &PeerId, outs: &mut Outs) {
         if let Some(link) = self.media.links.up(peer, LinkKind::Peer) {
             outs.heartbeat(link, Heartbeat::HeadWanted);
@@ -221,6 +234,7 @@ impl Body {
                 }
                 (self.mode, self.mode_since_us) = (*mode, now_us);
                 self.leave_silence_out(now_us, outs);
+                self.format_for_mesh(outs);
             }
             Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views, now_us),
             Event::Roster { .. } => {
@@ -232,7 +246,9 @@ impl Body {
                 speakers.sort_by_key(|(index, _)| *index);
                 let peers: Vec<_> = speakers.into_iter().map(|(_, peer)| peer).collect();
                 self.renew_tiles(&peers, outs);
+                self.format_for_mesh(outs);
             }
+            Event::Solo { speaker, comes } => self.media.set_solo_coming(*speaker, *comes),
             Event::MuteWanted(wanted) => {
                 let kinds = [(MediaKind::Video, wanted.picture), (MediaKind::Sound, wanted.sound)];
                 kinds.into_iter().filter(|(_, mutes)| *mutes).for_each(|(kind, _)| self.mute(kind, true));

@@ -348,6 +348,11 @@ impl Media {
         self.program_returns(returns, outs);
     }
 
+    /// Sets whether the stream of the requested speaker comes.
+    pub(crate) fn set_solo_coming(&mut self, speaker: PeerId, comes: bool) {
+        self.solo.set_coming(speaker, comes);
+    }
+
     /// Asks for a keyframe if the application gets the program again.
     fn program_returns(&mut self, returns: bool, outs: &mut Outs) {
         if returns && self.mix.is_mixing() {

@@ -456,6 +456,23 @@ impl Mix {
         }
     }
 
+    /// Returns the picture that this peer sends to each of `others` in a mesh: as large as the program for one, a quarter of
+    /// it for more, and less where its uplink carries less (`uplink_bps`, if known), down to a sixteenth.
+    pub(crate) fn mesh_request(&self, others: usize, uplink_bps: Option<u64>) -> VideoRequest {
+        let ProgramFormat { width, height, fps, bitrate_bps } = self.format;
+        let spare_bps = uplink_bps.map_or(u64::MAX, |bps| bps / others.max(1) as u64);
+        let divided = |by: u16| {
+            let (width, height) = ((width / by).max(2) & !1, (height / by).max(2) & !1);
+            let pixels = u64::from(width) * u64::from(height);
+            let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
+            let bps = if by == 1 { u64::from(bitrate_bps) } else { bps.min(bitrate_bps.into()) };
+            VideoRequest { width, height, fps, bitrate_bps: bps.min(spare_bps) as u32 }
+        };
+        let sizes = if others > 1 { 2..=4 } else { 1..=4 };
+        let carried = |picture: &VideoRequest| u64::from(picture.bitrate_bps) < spare_bps;
+        sizes.map(divided).find(carried).unwrap_or_else(|| divided(4))
+    }
+
     /// Requests a keyframe of the composed program.
     pub(crate) fn want_key(&self, commands: &mut Vec<MixCommand>) {
         if self.has_mixer {

@@ -25,6 +25,8 @@ pub struct Solo {
 #[derive(Debug, Default)]
 pub(crate) struct SoloWish {
     wish: Option<Solo>,
+    /// The speaker with a stream that comes, as the brain has told last.
+    coming: Option<PeerId>,
     /// Speakers that must not be shown alone. Mixers receive their streams regardless.
     refusing: BTreeSet<PeerId>,
     /// Origins with pictures left out: their video resumes at a keyframe.
@@ -59,6 +61,22 @@ impl SoloWish {
     /// Returns the request, unless the speaker refuses it.
     fn granted(&self) -> Option<Solo> {
         self.wish.filter(|solo| !self.refusing.contains(&solo.speaker))
+    }
+
+    /// Sets whether the stream of a requested speaker comes.
+    pub(crate) fn set_coming(&mut self, speaker: PeerId, comes: bool) {
+        if comes {
+            self.coming = Some(speaker);
+        } else {
+            self.coming.take_if(|coming| *coming == speaker);
+        }
+    }
+
+    /// Returns the speaker with a stream that comes in place of the program.
+    pub(crate) fn in_place_of_program(&self) -> Option<PeerId> {
+        self.granted()
+            .filter(|solo| solo.instead && self.coming == Some(solo.speaker))
+            .map(|solo| solo.speaker)
     }
 
     fn is_without_program(&self) -> bool {

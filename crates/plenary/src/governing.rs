@@ -90,14 +90,7 @@ impl Host<'_> {
     /// See [`Host`].
     pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
         self.check_other(peer)?;
-        self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await?;
-        if let Some(keys) = &mut *self.inner().keys.lock() {
-            keys.removed = self
-                .inner()
-                .flow
-                .read(|body| body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default());
-        }
-        Ok(())
+        self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await
     }
 
     /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).
@@ -134,7 +127,7 @@ impl Host<'_> {
         self.command(renews, |roster| roster.access.generation == generation).await?;
         *inner.invite.lock() = invite.clone();
         if let Some(keys) = &mut *inner.keys.lock() {
-            (keys.secret, keys.generation, keys.door) = (secret, generation, invite.door().cloned());
+            (keys.0.secret, keys.0.generation, keys.0.door) = (secret, generation, invite.door().cloned());
         }
         Ok(invite)
     }

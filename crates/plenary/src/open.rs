@@ -10,7 +10,7 @@ use plenary_body::{BodyConfig, Contact, Letters, layout};
 use plenary_media::{CodecBench, codec_bench};
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
-use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer};
+use plenary_proto::seal::{self, Invite, Keypair, Opener, RoomKey, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{
@@ -58,7 +58,7 @@ struct Opening {
 /// Opens a room as its host.
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
     let keys = keys_of(&options, host.keys.clone())?;
-    let (span, runtime) = (span_of(&keys.host), options.runtime.clone());
+    let (span, runtime) = (span_of(&keys.0.host), options.runtime.clone());
     // boxed: the future takes 20 kB, and applications embed it in futures of their own
     on_runtime(runtime, Box::pin(host_as(keys, options, host, span.clone()).instrument(span))).await
 }
@@ -127,7 +127,7 @@ fn span_of(me: &Keypair) -> Span {
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
     HostRefusal::of_mixers(host.mixers)?;
-    let RoomKeys { root, host: me, secret, generation, door, removed, reign } = keys.clone();
+    let seal::RoomKeys { root, host: me, secret, generation, door, removed, reign } = keys.0.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -172,7 +172,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         reign,
     };
     // the next session begins above this one, and above a reign that is handed over without being begun
-    let keys = Some(RoomKeys { reign: reign.saturating_add(2), ..keys });
+    let keys = Some(RoomKeys(seal::RoomKeys { reign: reign.saturating_add(2), ..keys.0 }));
     open(Opening { me, invite, keys, key, host: Some(host), signal, rendezvous, span }, options).await
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use plenary_media::Clock;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
-use plenary_proto::PeerId;
 use plenary_proto::message::{Consent, ProgramFormat};
+use plenary_proto::{HostConfig, PeerId};
 use plenary_signal::Router;
 use tokio::runtime::Handle;
 
@@ -256,9 +256,9 @@ impl Default for HostOptions {
             page: None,
             stage_open: true,
             invite_life: Duration::from_secs(24 * 3600),
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: 4,
-            k1: 10,
+            program: HostConfig::PROGRAM,
+            k: HostConfig::K,
+            k1: HostConfig::K1,
             mixers: 0,
             layout: Layout::Grid,
             lobby: false,

@@ -18,7 +18,7 @@ use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Delivery, reign_of};
+use plenary_proto::message::Delivery;
 use plenary_proto::seal::Invite;
 use plenary_proto::{Command, DataRefusal, PeerId};
 use tokio::runtime::Handle;
@@ -143,10 +143,11 @@ impl Room {
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`
     /// at any other peer. They change with each removal, each new invite and each change of the host.
     pub fn room_keys(&self) -> Option<RoomKeys> {
-        let keys = self.0.keys.lock().clone()?;
-        // also above the reign that a peer may have been handed without beginning it
-        let next = reign_of(self.0.snapshot.borrow().epoch).saturating_add(2);
-        Some(RoomKeys { reign: keys.reign.max(next), ..keys })
+        let keys = self.0.keys.lock().clone()?.0;
+        let epoch = self.0.snapshot.borrow().epoch;
+        let removed = self.0.flow.read(|body| body.roster().map(|roster| roster.access.removed.to_vec()));
+        let removed = removed.unwrap_or_else(|| keys.removed.clone());
+        Some(RoomKeys(keys.after(epoch, &removed)))
     }
 
     /// Returns the clock of this peer's capture and arrival times.

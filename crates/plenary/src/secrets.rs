@@ -6,8 +6,7 @@ use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
 use plenary_proto::PeerId;
-use plenary_proto::message::REMOVED_MAX;
-use plenary_proto::seal::{DoorSeed, Invite, Keypair, RoomSecret};
+use plenary_proto::seal::{self, Invite, Keypair, RoomSecret};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -16,10 +15,6 @@ use crate::{random_bytes, secret_file};
 /// First words of the files, with the version of their format.
 const IDENTITY_FILE: &str = "plenary identity 1 ";
 const ROOM_KEYS_FILE: &str = "plenary room keys 2 ";
-/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation, door, reign.
-const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
-const ROOM_KEYS_VERSION: u8 = 2;
-
 /// Bytes or a file that are no identity or no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these are no keys of a version that this program reads")]
@@ -114,18 +109,7 @@ impl fmt::Debug for Identity {
 /// a room that opens again with them goes by none of the statements of earlier sessions, which their guests may have
 /// kept. Such a room admits its first peers after 3 s, in which members that have stayed show themselves.
 #[derive(Clone)]
-pub struct RoomKeys {
-    pub(crate) root: Keypair,
-    pub(crate) host: Keypair,
-    pub(crate) secret: RoomSecret,
-    pub(crate) generation: u16,
-    /// Door of the room's first invite, once there is a later one.
-    pub(crate) door: Option<DoorSeed>,
-    /// Peers that the host has removed, the last ones at the end.
-    pub(crate) removed: Vec<PeerId>,
-    /// Number of the reign under which the room opens next.
-    pub(crate) reign: u32,
-}
+pub struct RoomKeys(pub(crate) seal::RoomKeys);
 
 impl RoomKeys {
     /// Makes the keys of a new room.
@@ -136,34 +120,17 @@ impl RoomKeys {
     /// Makes the keys of a new room with this host.
     pub fn of(host: Identity) -> RoomKeys {
         let root = Keypair::from_seed(&random_seed());
-        RoomKeys {
-            root,
-            host: host.0,
-            secret: RoomSecret(random_bytes()),
-            generation: 0,
-            door: None,
-            removed: Vec::new(),
-            reign: 0,
-        }
+        RoomKeys(seal::RoomKeys::new(root, host.0, RoomSecret(random_bytes())))
     }
 
     /// Returns the host's identity.
     pub fn host(&self) -> PeerId {
-        self.host.id()
+        self.0.host.id()
     }
 
     /// Encodes the keys, to store them.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM_KEYS_LEN + 32 * self.removed.len()));
-        bytes.push(ROOM_KEYS_VERSION);
-        bytes.extend_from_slice(&*self.root.seed());
-        bytes.extend_from_slice(&*self.host.seed());
-        bytes.extend_from_slice(&self.secret.0);
-        bytes.extend_from_slice(&self.generation.to_be_bytes());
-        bytes.extend_from_slice(&self.door.as_ref().map_or([0; 32], |door| door.0));
-        bytes.extend_from_slice(&self.reign.to_be_bytes());
-        self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
-        bytes
+        self.0.to_bytes()
     }
 
     /// Decodes keys.
@@ -171,23 +138,7 @@ impl RoomKeys {
     /// # Errors
     /// [`NoKeys`] if the bytes are not those of [`to_bytes`](Self::to_bytes).
     pub fn from_bytes(bytes: &[u8]) -> Result<RoomKeys, NoKeys> {
-        let (version, rest) = bytes.split_first().ok_or(NoKeys)?;
-        let (root, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (host, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (secret, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (generation, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (door, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (reign, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let door = (*door != [0; 32]).then_some(DoorSeed(*door));
-        let generation = u16::from_be_bytes(*generation);
-        let (removed, rest) = removed.as_chunks::<32>();
-        if *version != ROOM_KEYS_VERSION || !rest.is_empty() || removed.len() > REMOVED_MAX {
-            return Err(NoKeys);
-        }
-        let removed = removed.iter().map(|id| PeerId(*id)).collect();
-        let [root, host] = [root, host].map(Keypair::from_seed);
-        let (secret, reign) = (RoomSecret(*secret), u32::from_be_bytes(*reign));
-        Ok(RoomKeys { root, host, secret, generation, door, removed, reign })
+        Ok(RoomKeys(seal::RoomKeys::from_bytes(bytes).map_err(|_| NoKeys)?))
     }
 
     /// Reads keys from a file; `None` without the file.
@@ -211,7 +162,7 @@ impl RoomKeys {
 
 impl fmt::Debug for RoomKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RoomKeys({:?}, …)", self.root.id())
+        write!(f, "RoomKeys({:?}, …)", self.0.root.id())
     }
 }
 
@@ -274,13 +225,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         assert!(RoomKeys::load(&file).unwrap().is_none());
-        let keys = RoomKeys { generation: 513, reign: 70_000, ..RoomKeys::generate() };
+        let keys = RoomKeys(seal::RoomKeys { generation: 513, reign: 70_000, ..RoomKeys::generate().0 });
         keys.save(&file).unwrap();
         keys.save(&file).unwrap(); // in place of the first
         let read = RoomKeys::load(&file).unwrap().unwrap();
         assert_eq!(*read.to_bytes(), *keys.to_bytes());
-        assert_eq!((read.host(), read.root.id()), (keys.host(), keys.root.id()));
-        assert_eq!((read.generation, read.reign), (513, 70_000));
+        assert_eq!((read.host(), read.0.root.id()), (keys.host(), keys.0.root.id()));
+        assert_eq!((read.0.generation, read.0.reign), (513, 70_000));
         let bytes = keys.to_bytes();
         for len in 0..bytes.len() {
             assert!(RoomKeys::from_bytes(&bytes[..len]).is_err(), "{len} bytes");

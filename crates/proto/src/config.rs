@@ -3,7 +3,7 @@
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
 use crate::message::{Consent, GenerationKey, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX};
-use crate::seal::Keypair;
+use crate::seal::{Keypair, RoomKeys};
 
 /// Maximum children of any peer: the first tiers of ten mixers.
 pub const CHILDREN_MAX: u8 = 64;
@@ -72,4 +72,33 @@ pub struct HostConfig {
     /// Number of the reign under which the room opens; 0 for a new room. A number above all of earlier sessions takes the
     /// force from everything that was signed then.
     pub reign: u32,
+}
+
+impl HostConfig {
+    /// Format of the program's picture unless the host asks for another.
+    pub const PROGRAM: ProgramFormat =
+        ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
+    /// Maximum number of children of a relay unless the host asks for another.
+    pub const K: u8 = 4;
+    /// Maximum number of viewers that one mixer feeds unless the host asks for another.
+    pub const K1: u8 = 10;
+
+    /// Returns the configuration of a room with an open stage, a grid and as many mixers as it needs.
+    pub fn new(keys: &RoomKeys) -> HostConfig {
+        HostConfig {
+            root: keys.root.clone(),
+            stage_open: true,
+            program: HostConfig::PROGRAM,
+            k: HostConfig::K,
+            k1: HostConfig::K1,
+            mixers: 0,
+            invite_expires_us: None,
+            layout: ProgramLayout::new(),
+            title: Text::truncated(""),
+            lobby: false,
+            members: Vec::new(),
+            removed: keys.removed.clone(),
+            reign: keys.reign,
+        }
+    }
 }

@@ -75,5 +75,5 @@ pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Sender
 pub use mutation::Mutation;
 pub use room::{BrainSnapshot, RoomState};
 pub use score::{Sources, Tally};
-pub use stage::Mode;
+pub use stage::{MESH_SPEAKERS_MAX, Mode};
 pub use time::Time;

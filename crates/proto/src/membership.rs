@@ -324,7 +324,7 @@ impl Membership {
             self.mode = mode;
             view.out.event(Event::Mode(mode));
         }
-        let missing = mode != Mode::Mesh && view.stage.candidates().is_empty();
+        let missing = view.stage.misses_mixer();
         if missing && !self.mixer_missed {
             view.out.event(Event::NoMixer);
         }

@@ -107,6 +107,13 @@ pub(crate) struct Mixing {
     warm: bool,
 }
 
+/// Returns the other speakers of a mesh that this peer is in.
+fn meshed_with(view: &View<'_>) -> Vec<PeerId> {
+    let meshed = || view.stage.meshed();
+    let is_in = view.stage.mode() == Mode::Mesh && meshed().any(|peer| peer == view.me);
+    meshed().filter(|peer| is_in && *peer != view.me).collect()
+}
+
 impl Mixing {
     pub(crate) fn new() -> Mixing {
         Mixing {
@@ -291,11 +298,11 @@ impl Mixing {
         let mut wanted = BTreeSet::new();
         if let Some(mine) = view.stage.entry(&view.me).cloned() {
             let host = view.stage.host();
+            let meshed = meshed_with(view);
             for entry in view.stage.present() {
                 let both_mix = mine.mixes && entry.mixes;
                 let hosts = host == Some(view.me) || host == Some(entry.peer);
-                let meshed = view.stage.mode() == Mode::Mesh && mine.speaks && entry.speaks;
-                if both_mix || hosts || meshed {
+                if both_mix || hosts || meshed.contains(&entry.peer) {
                     wanted.insert(entry.peer);
                 }
             }
@@ -446,8 +453,7 @@ impl Mixing {
                 if self.home.take().is_some() {
                     self.calls.clear(); // a mixer that begins later calls again
                 }
-                let others = self.speakers.iter().map(|(peer, _)| *peer);
-                others.filter(|peer| *peer != view.me && view.links.is_up(peer)).collect()
+                meshed_with(view).into_iter().filter(|peer| view.links.is_up(peer)).collect()
             }
             // Until a mixer has called, the peers of the former mesh still play the stream.
             _ => self.home.map_or(self.sending_to.clone(), |(_, home)| vec![home]),

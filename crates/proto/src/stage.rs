@@ -25,10 +25,14 @@ const MISSED_US: u64 = 8 * SECOND;
 /// Silence of the host after which a peer itself goes on without it: then the others believe it. A guess.
 const LOST_US: u64 = MISSED_US + SECOND;
 
+/// Maximum number of speakers that send to each other while nobody consents to mix. Each uploads its stream to all others:
+/// three streams, as many as a page feeds children.
+pub const MESH_SPEAKERS_MAX: usize = 4;
+
 /// How the stage is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Mode {
-    /// At most two speakers and no audience: each speaker sends to the other, and no peer mixes.
+    /// At most two speakers and no audience, or nobody who mixes: the first four speakers send to each other.
     #[default]
     Mesh,
     /// One speaker alone: the mixer numbers the speaker's frames as the program and decodes nothing.
@@ -206,12 +210,24 @@ impl Stage {
 
     pub(crate) fn mode(&self) -> Mode {
         let Some(roster) = self.roster() else { return Mode::Mesh };
-        let wants_mixers = roster.mixers > 0 && !self.candidates.is_empty();
         match self.present().filter(|entry| entry.speaks).count() {
-            0..=2 if !roster.audience && !wants_mixers => Mode::Mesh,
+            _ if self.candidates.is_empty() => Mode::Mesh,
+            0..=2 if !roster.audience && roster.mixers == 0 => Mode::Mesh,
             1 => Mode::PassThrough,
             _ => Mode::Mixer,
         }
+    }
+
+    /// Returns the present speakers that send to each other in a mesh, in the order of their tiles.
+    pub(crate) fn meshed(&self) -> impl Iterator<Item = PeerId> {
+        self.speakers().into_iter().take(MESH_SPEAKERS_MAX).map(|entry| entry.peer)
+    }
+
+    /// Returns whether peers of the room get nothing because nobody consents to mix: an audience, or speakers beyond those of
+    /// a mesh.
+    pub(crate) fn misses_mixer(&self) -> bool {
+        let has_audience = self.roster().is_some_and(|roster| roster.audience);
+        self.candidates.is_empty() && (has_audience || self.speakers().len() > MESH_SPEAKERS_MAX)
     }
 
     /// Returns whether the host has removed a peer.

@@ -5,7 +5,7 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use plenary_proto::message::{Attach, Entry, LinkKind, Message, Resume, VideoRequest};
-use plenary_proto::{Command, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
+use plenary_proto::{Command, Event, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
 
 fn stage() -> Vec<Entry> {
     vec![speaker(2), candidate(3), candidate(4), candidate(6), speaker(7), speaker(8)]
@@ -334,6 +334,33 @@ fn a_room_that_becomes_a_mesh_has_no_mixer() {
     assert!(!mixer.room.snapshot().mixing);
     let one = mixer.adopts(&pair, |_| ());
     assert!(matches!(role(&one), Some(MixRole::Mix { pass_through: true, .. })), "{one:?}");
+}
+
+#[test]
+fn where_nobody_mixes_four_speakers_send_to_each_other_and_a_fifth_learns_what_is_missing() {
+    let missing = |outputs: &[Output]| outputs.contains(&Output::Event(Event::NoMixer));
+    let speakers: Vec<_> =
+        [2, 5, 7, 8, 9].into_iter().zip(0..).map(|(seed, index)| Entry { index, ..speaker(seed) }).collect();
+    for (seed, is_in) in [(2, true), (9, false)] {
+        let mut brain = Brain::new(seed, RoomConfig { speaks: true, ..viewing() });
+        let mut adopts =
+            |entries: &[Entry], audience| brain.adopts(entries, |roster| roster.audience = audience);
+        let mesh = adopts(&speakers[..4], false);
+        assert!(!missing(&mesh), "{mesh:?}");
+        assert!(missing(&adopts(&speakers, false)), "the fifth waits");
+        assert!(!missing(&adopts(&speakers[..4], false)));
+        assert!(missing(&adopts(&speakers[..4], true)), "the audience waits");
+        adopts(&speakers, false);
+        let sends = mesh.iter().rev().find_map(|output| match output {
+            Output::SendOwn(targets) => Some(targets.len()),
+            _ => None,
+        });
+        assert_eq!((sends, brain.room.meshed()), if is_in { (Some(3), 3) } else { (None, 0) });
+        assert_eq!(brain.room.snapshot().mode, Mode::Mesh);
+        let mixed = [&speakers[..], &[candidate(3)]].concat();
+        brain.adopts(&mixed, |roster| roster.audience = false);
+        assert_eq!((brain.room.snapshot().mode, brain.room.meshed()), (Mode::Mixer, 0));
+    }
 }
 
 #[test]

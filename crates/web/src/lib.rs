@@ -11,10 +11,12 @@
 
 #[cfg(any(target_family = "wasm", doc))]
 pub mod abi;
+mod hosting;
 mod link;
 mod page;
 mod report;
 mod wire;
+mod wishes;
 
 pub use page::Page;
-pub use wire::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};
+pub use wire::{Ask, Call, Counts, Entered, Hosting, Id, Opening, OwnMedia, PageLayout, Shown, Wish};

@@ -20,21 +20,24 @@ use plenary_proto::rendezvous::{
 };
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, Sealer};
-use plenary_proto::{Address, Command, Event, PeerId, RoomConfig, RoomState, Time, Via};
+use plenary_proto::{Address, Event, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use crate::hosting::Hosted;
 use crate::link::{PageLinks, TooMuch};
-use crate::report::{PageEvent, Snapshot, Standing};
-use crate::wire::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};
+use crate::report::{About, PageEvent, Snapshot, Standing};
+use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 
 /// Ids of the data channels: reliable and ordered; unordered without retransmission; for bulk data.
 const CONTROL: u8 = 0;
 const HEARTBEAT: u8 = 1;
 const BULK: u8 = 2;
-/// Time after which a page that the host has not answered takes a notice of another version for the reason: as long as a
-/// peer on tokio waits for an answer. A guess.
+/// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as a peer
+/// on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
+/// Peers that wait for the floor, at most; beyond it the newest of them is forgotten. As many as the host keeps records of.
+const WANTING_MAX: usize = 256;
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
 #[derive(Default)]
@@ -71,19 +74,25 @@ impl Page {
 }
 
 /// The page's peer in its room.
-struct Joined {
-    me: PeerId,
-    body: Body,
+pub(crate) struct Joined {
+    pub(crate) me: PeerId,
+    pub(crate) body: Body,
+    /// The room, if this page has opened it.
+    pub(crate) hosted: Option<Hosted>,
+    /// Peers that have asked the host for the floor, with their names, until it decides.
+    wanting: Vec<(PeerId, String)>,
     letters: Letters,
     rendezvous: Connection,
     url: String,
     links: PageLinks,
-    rng: ChaCha20Rng,
+    pub(crate) rng: ChaCha20Rng,
     contact: Contact,
     standing: Standing,
     opened_us: u64,
     /// Whether the host has answered: admitted, or in the lobby.
     answered: bool,
+    /// Whether the rendezvous was reached at least once.
+    reached: bool,
     /// Version that a notice named while the host had not answered.
     noticed: Option<u8>,
     shown: Vec<plenary_body::Shown>,
@@ -94,22 +103,30 @@ struct Joined {
 
 impl Joined {
     fn open(opening: Opening, now_us: u64) -> Result<Joined, String> {
-        let Opening { invite, password, name, speaks, views, children_max, identity, entropy } = opening;
-        let invite: Invite = invite.parse().map_err(|error| format!("{error}"))?;
+        let Opening { room, password, name, speaks, views, children_max, identity, entropy } = opening;
+        let mut rng = ChaCha20Rng::from_seed(entropy);
+        let mut me = Keypair::from_seed(&identity);
+        let (invite, hosted, host): (Invite, _, _) = match room {
+            Entered::Invited(invite) => (invite.parse().map_err(|error| format!("{error}"))?, None, None),
+            Entered::Opened(hosting) => {
+                let hosted = Hosted::new(&hosting, me, password.clone(), now_us, &mut rng)?;
+                me = hosted.host();
+                let config = hosted.config(&hosting);
+                (hosted.invite().clone(), Some(hosted), Some(config))
+            }
+        };
         let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
         let hint = invite.hints().find(|hint| hint.starts_with("http"));
         let place = invite.rendezvous.as_deref().or(hint).ok_or("the invite names no rendezvous")?;
         let url = format!("{}{SIGNAL_PATH}", place.replacen("http", "ws", 1));
-        let (room, me) = (invite.room(), Keypair::from_seed(&identity));
-        let id = me.id();
-        let mut rng = ChaCha20Rng::from_seed(entropy);
+        let (room, id) = (invite.room(), me.id());
         let counter = (now_us / 1_000_000) << 20;
         let sealer = Sealer::new(me.clone(), key.clone(), counter);
         let letters = Letters::new(room, invite.root(), id, sealer, Opener::new(id, key.clone()));
         let config = RoomConfig {
             room,
             root: invite.root(),
-            host: None,
+            host,
             name: Text::truncated(&name),
             speaks,
             no_solo: false,
@@ -134,10 +151,13 @@ impl Joined {
             is_page: true,
             seed,
         };
-        let entrance = Entrance { room, me, door: key.door(), host: None };
+        let host = hosted.as_ref().map(|hosted| hosted.entrance(&key));
+        let entrance = Entrance { room, me, door: key.door(), host };
         let mut joined = Joined {
             me: id,
             body: Body::new(brain, config, now_us),
+            hosted,
+            wanting: Vec::new(),
             letters,
             rendezvous: Connection::new(entrance, rng.next_u64()),
             url,
@@ -147,12 +167,17 @@ impl Joined {
             standing: Standing::Joining,
             opened_us: now_us,
             answered: false,
+            reached: false,
             noticed: None,
             shown: Vec::new(),
             sends_own: Vec::new(),
             asks: Vec::new(),
         };
         joined.tell(&PageEvent::State { state: Standing::Joining });
+        if let Some(hosted) = &joined.hosted {
+            let invite = hosted.invite().to_string();
+            joined.tell(&PageEvent::Invite { invite });
+        }
         Ok(joined)
     }
 
@@ -195,16 +220,11 @@ impl Joined {
             Call::Sources { picture, sound, shares } => {
                 self.input(now_us, In::Sources(Sources { picture, sound, shares }));
             }
-            Call::Wish(Wish::MutePicture(muted)) => {
-                self.step(now_us, |body, _| body.mute(MediaKind::Video, muted));
-            }
-            Call::Wish(Wish::MuteSound(muted)) => {
-                self.step(now_us, |body, _| body.mute(MediaKind::Sound, muted));
-            }
-            Call::Wish(Wish::Leave) => self.input(now_us, In::Command(Command::Leave)),
-            Call::Wish(Wish::Speak(speaks)) => self.input(now_us, In::Command(Command::Speak(speaks))),
+            Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
-                let snapshot = Snapshot::new(&self.body, &self.me, self.standing, now_us);
+                let invite = self.hosted.as_ref().map(|hosted| hosted.invite().to_string());
+                let about = About { me: &self.me, state: self.standing, invite, wanting: &self.wanting };
+                let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }
         }
@@ -222,8 +242,13 @@ impl Joined {
             self.asks.push(Ask::SendOwn(links.iter().map(|link| link.0).collect()));
             self.sends_own = links;
         }
-        let standing = self.standing.next(self.contact.is_linked(&self.body, now_us));
+        // nobody can come before the rendezvous knows the room
+        let has_contact = self.reached && self.contact.is_linked(&self.body, now_us);
+        let standing = self.standing.next(has_contact);
         self.stand(standing);
+        let roster = self.body.roster().map(|roster| (self.body.brain().epoch(), roster));
+        let keys = self.hosted.as_mut().and_then(|hosted| hosted.changed(roster));
+        self.asks.extend(keys.map(Ask::Keys));
         std::mem::take(&mut self.asks)
     }
 
@@ -233,7 +258,7 @@ impl Joined {
         }
     }
 
-    fn tell(&mut self, told: &PageEvent) {
+    pub(crate) fn tell(&mut self, told: &PageEvent) {
         self.asks.push(event(told));
         if told.is_end() {
             self.stand(Standing::Ended);
@@ -253,21 +278,30 @@ impl Joined {
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(now_us, link, channel, bytes);
         }
-        let is_late = !self.answered && now_us.saturating_sub(self.opened_us) >= ANSWER_MAX_US;
-        if let Some(version) = self.noticed.take_if(|_| is_late) {
-            let why = format!("the room speaks version {version} of the protocol: reload the page");
+        let has_entered = self.answered && self.reached;
+        if !has_entered
+            && self.standing == Standing::Joining
+            && now_us.saturating_sub(self.opened_us) >= ANSWER_MAX_US
+        {
+            let why = match (self.reached, self.noticed) {
+                (false, _) => "the rendezvous of the room can't be reached".to_owned(),
+                (true, Some(version)) => {
+                    format!("the room speaks version {version} of the protocol: reload the page")
+                }
+                (true, None) => "the host doesn't answer: the room may be over".to_owned(),
+            };
             self.tell(&PageEvent::Refused { why });
         }
     }
 
     // ── the body ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn input(&mut self, now_us: u64, input: In) {
+    pub(crate) fn input(&mut self, now_us: u64, input: In) {
         self.step(now_us, |body, outs| body.handle(now_us, input, outs));
     }
 
     /// Calls the body, and carries out everything that it asks for.
-    fn step<T>(&mut self, now_us: u64, act: impl FnOnce(&mut Body, &mut Outs) -> T) -> T {
+    pub(crate) fn step<T>(&mut self, now_us: u64, act: impl FnOnce(&mut Body, &mut Outs) -> T) -> T {
         let mut outs = Outs::default();
         let result = act(&mut self.body, &mut outs);
         self.carry_out(now_us, outs);
@@ -291,9 +325,33 @@ impl Joined {
 
     fn event(&mut self, happened: &BodyEvent) {
         self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
+        self.note_wishes_for_the_floor(happened);
         if let Some(told) = PageEvent::of(happened) {
             self.tell(&told);
         }
+    }
+
+    /// Keeps which peers wait for the floor.
+    fn note_wishes_for_the_floor(&mut self, happened: &BodyEvent) {
+        match happened {
+            BodyEvent::Brain(Event::FloorWanted { peer, name }) => {
+                self.wanting.retain(|(known, _)| known != peer);
+                self.wanting.truncate(WANTING_MAX - 1);
+                self.wanting.push((*peer, name.clone()));
+            }
+            BodyEvent::Brain(Event::Roster { .. }) => {
+                let is_host = self.is_host();
+                let stage = self.body.stage();
+                let speaks = |peer: &PeerId| stage.iter().any(|entry| entry.peer == *peer && entry.speaks);
+                self.wanting.retain(|(peer, _)| is_host && !speaks(peer));
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether the roster names this peer as the host.
+    pub(crate) fn is_host(&self) -> bool {
+        self.body.roster().is_some_and(|roster| roster.host == self.me)
     }
 
     fn send(&mut self, now_us: u64, out: Out) {
@@ -524,6 +582,7 @@ impl Joined {
             Step::HangUp => self.asks.push(Ask::HangUp),
             Step::Send(bytes) => self.asks.push(Ask::Transmit(bytes)),
             Step::Up => {
+                self.reached = true;
                 self.tell(&PageEvent::Rendezvous { up: true, why: None });
                 self.input(now_us, In::SignalUp(true));
             }
@@ -586,6 +645,8 @@ fn stats(counts: Counts) -> LinkStats {
 fn captured(command: CaptureCommand) -> Option<Ask> {
     match command {
         CaptureCommand::Video(VideoRequest { width, height, fps, bitrate_bps }) => {
+            // hardware encoders of Android distort sizes that are no multiples of 16
+            let [width, height] = [width, height].map(|side| (side & !15).max(16));
             Some(Ask::Picture { width, height, fps, bitrate_bps })
         }
         CaptureCommand::Key => Some(Ask::OwnKeyframe),

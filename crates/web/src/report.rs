@@ -1,6 +1,7 @@
 //! What the application sees, as JSON: events, and a snapshot.
 
-use plenary_body::{Body, BodyEvent};
+use plenary_body::{Body, BodyEvent, Spread, layout};
+use plenary_media::compose::Layout;
 use plenary_proto::rendezvous::Outage;
 use plenary_proto::{Event, Mode, PeerId};
 use serde::Serialize;
@@ -62,25 +63,77 @@ pub(crate) enum PageEvent {
     NoMixer,
     /// The peers that speak have changed.
     Speaking { dominant: Option<String>, speaking: Vec<String> },
+    /// At a page that has opened its room: the invite, at the opening and when it was replaced.
+    Invite { invite: String },
+    /// At the host: a newcomer waits in the lobby.
+    Knock { peer: String, name: String },
+    /// At the host: a peer wants to speak.
+    FloorWanted { peer: String, name: String },
+    /// This peer is a speaker now, or is none any more.
+    Floor { speaks: bool },
+    /// The host offers the floor.
+    FloorOffered,
+    /// The host denied the floor.
+    FloorDenied,
+    /// The host has muted this peer, which may unmute itself.
+    MutedByHost { picture: bool, sound: bool },
+    /// A peer on stage has told the room a text.
+    Told { from: String, text: String },
+    /// The pinned speaker's own picture comes, or is unavailable.
+    Solo { speaker: String, comes: bool },
+    /// The pinned speaker doesn't allow that it is shown alone.
+    SoloRefused { speaker: String },
+    /// The host has changed.
+    Host { peer: Option<String> },
+    /// The mode of the stage has changed.
+    Mode { mode: Mode },
+    /// At the host: members complain that a viewer forwards nothing.
+    NotForwarding { peer: String, name: String },
 }
 
 impl PageEvent {
     /// Returns an event of the body as the application gets it, if it does.
     pub(crate) fn of(event: &BodyEvent) -> Option<PageEvent> {
-        Some(match event {
-            BodyEvent::Speaking { dominant, speaking } => PageEvent::Speaking {
+        match event {
+            BodyEvent::Speaking { dominant, speaking } => Some(PageEvent::Speaking {
                 dominant: dominant.as_ref().map(hex),
                 speaking: speaking.iter().map(hex).collect(),
-            },
-            BodyEvent::Brain(Event::Refused(refusal)) => PageEvent::Refused { why: refusal.to_string() },
-            BodyEvent::Brain(Event::Removed) => PageEvent::Removed,
-            BodyEvent::Brain(Event::Ended) => PageEvent::Ended,
-            BodyEvent::Brain(Event::Left) => PageEvent::Left,
-            BodyEvent::Brain(Event::InLobby) => PageEvent::InLobby,
-            BodyEvent::Brain(Event::Roster { epoch }) => PageEvent::Stage { epoch: *epoch },
-            BodyEvent::Brain(Event::Parent(peer)) => PageEvent::Parent { peer: peer.as_ref().map(hex) },
-            BodyEvent::Brain(Event::Backup(peer)) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
-            BodyEvent::Brain(Event::NoMixer) => PageEvent::NoMixer,
+            }),
+            BodyEvent::Brain(event) => PageEvent::of_brain(event),
+            _ => None,
+        }
+    }
+
+    fn of_brain(event: &Event) -> Option<PageEvent> {
+        Some(match event {
+            Event::Refused(refusal) => PageEvent::Refused { why: refusal.to_string() },
+            Event::Removed => PageEvent::Removed,
+            Event::Ended => PageEvent::Ended,
+            Event::Left => PageEvent::Left,
+            Event::InLobby => PageEvent::InLobby,
+            Event::Roster { epoch } => PageEvent::Stage { epoch: *epoch },
+            Event::Parent(peer) => PageEvent::Parent { peer: peer.as_ref().map(hex) },
+            Event::Backup(peer) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
+            Event::NoMixer => PageEvent::NoMixer,
+            Event::Knock { peer, name } => PageEvent::Knock { peer: hex(peer), name: name.clone() },
+            Event::FloorWanted { peer, name } => {
+                PageEvent::FloorWanted { peer: hex(peer), name: name.clone() }
+            }
+            Event::Floor(speaks) => PageEvent::Floor { speaks: *speaks },
+            Event::FloorOffered => PageEvent::FloorOffered,
+            Event::FloorDenied => PageEvent::FloorDenied,
+            Event::MuteWanted(muted) => PageEvent::MutedByHost { picture: muted.picture, sound: muted.sound },
+            // other applications may tell bytes that are no text
+            Event::Data { from, bytes, .. } => {
+                PageEvent::Told { from: hex(from), text: String::from_utf8(bytes.clone()).ok()? }
+            }
+            Event::Solo { speaker, comes } => PageEvent::Solo { speaker: hex(speaker), comes: *comes },
+            Event::SoloRefused { speaker } => PageEvent::SoloRefused { speaker: hex(speaker) },
+            Event::Host(peer) => PageEvent::Host { peer: peer.as_ref().map(hex) },
+            Event::Mode(mode) => PageEvent::Mode { mode: *mode },
+            Event::NotForwarding { peer, name } => {
+                PageEvent::NotForwarding { peer: hex(peer), name: name.clone() }
+            }
             _ => return None,
         })
     }
@@ -106,6 +159,29 @@ struct Member {
     shares: bool,
 }
 
+/// A peer that waits for a decision of the host.
+#[derive(Debug, Serialize)]
+struct Named {
+    peer: String,
+    name: String,
+}
+
+/// A peer in the host's directory.
+#[derive(Debug, Serialize)]
+struct Listed {
+    peer: String,
+    name: String,
+    parent: Option<String>,
+    depth: u8,
+}
+
+/// Quantiles of a time, in milliseconds.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    p50: f64,
+    p95: f64,
+}
+
 /// What the page knows of its room.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
@@ -114,22 +190,49 @@ pub(crate) struct Snapshot {
     title: String,
     mode: Mode,
     host: Option<String>,
+    /// At a page that has opened the room, otherwise `None`.
+    invite: Option<String>,
+    locked: bool,
+    lobby: bool,
+    stage_open: bool,
+    layout: &'static str,
     stage: Vec<Member>,
+    /// At the host: newcomers in the lobby.
+    waiting: Vec<Named>,
+    /// At the host: peers that want to speak.
+    wanting: Vec<Named>,
+    /// At the host: its directory.
+    audience: Vec<Listed>,
+    /// At the host: number of viewers.
+    viewers: Option<u32>,
     mixers: Vec<String>,
+    speaks: bool,
     parent: Option<String>,
     backup: Option<String>,
     children: Vec<String>,
     depth: Option<usize>,
     reparented: u32,
     links: usize,
+    late_ms: u32,
+    uplink_bps: Option<u64>,
     frames_received: u64,
     frames_expected: u64,
     longest_video_gap_ms: f64,
     longest_audio_gap_ms: Option<f64>,
+    latency_ms: Option<Quantiles>,
+    av_skew_ms: Option<Quantiles>,
+}
+
+/// What a snapshot says of the page itself.
+pub(crate) struct About<'a> {
+    pub(crate) me: &'a PeerId,
+    pub(crate) state: Standing,
+    pub(crate) invite: Option<String>,
+    pub(crate) wanting: &'a [(PeerId, String)],
 }
 
 impl Snapshot {
-    pub(crate) fn new(body: &Body, me: &PeerId, state: Standing, now_us: u64) -> Snapshot {
+    pub(crate) fn new(body: &Body, about: About<'_>, now_us: u64) -> Snapshot {
         let brain = body.snapshot();
         let reception = body.reception(now_us);
         let of_entry = |entry: &plenary_proto::message::Entry| Member {
@@ -140,24 +243,53 @@ impl Snapshot {
             muted: [entry.muted.picture, entry.muted.sound],
             shares: entry.shares,
         };
+        let named = |(peer, name): &(PeerId, String)| Named { peer: hex(peer), name: name.clone() };
+        let listed = |(peer, entry, _): (PeerId, plenary_proto::DirectoryEntry, u64)| Listed {
+            peer: hex(&peer),
+            name: entry.name.to_string(),
+            parent: entry.parent.as_ref().map(hex),
+            depth: entry.depth,
+        };
+        let quantiles = |spread: Spread| Quantiles { p50: spread.p50_ms, p95: spread.p95_ms };
+        let roster = body.roster();
         Snapshot {
-            peer: hex(me),
-            state,
-            title: body.roster().map(|roster| roster.title.to_string()).unwrap_or_default(),
+            peer: hex(about.me),
+            state: about.state,
+            title: roster.map(|roster| roster.title.to_string()).unwrap_or_default(),
             mode: brain.mode,
             host: brain.host.as_ref().map(hex),
+            invite: about.invite,
+            locked: roster.is_some_and(|roster| roster.access.locked),
+            lobby: roster.is_some_and(|roster| roster.access.lobby),
+            stage_open: roster.is_some_and(|roster| roster.stage_open),
+            layout: roster.map_or("grid", |roster| match layout::from_roster(&roster.layout) {
+                Layout::Grid => "grid",
+                Layout::Active => "active",
+                Layout::Share => "share",
+                Layout::SideBySide => "side-by-side",
+                _ => "custom",
+            }),
             stage: body.stage().iter().map(of_entry).collect(),
+            waiting: body.lobby().iter().map(named).collect(),
+            wanting: about.wanting.iter().map(named).collect(),
+            audience: body.directory(now_us).into_iter().map(listed).collect(),
+            viewers: brain.viewers,
             mixers: brain.mixers.iter().map(hex).collect(),
+            speaks: brain.speaks,
             parent: brain.parent.as_ref().map(hex),
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
             depth: brain.path.len().checked_sub(1),
             reparented: body.reparented(),
             links: body.links_up(),
+            late_ms: (body.late_us() / 1000) as u32,
+            uplink_bps: brain.uplink_bps,
             frames_received: reception.frames_received,
             frames_expected: reception.frames_expected,
             longest_video_gap_ms: reception.longest_video_gap_ms,
             longest_audio_gap_ms: reception.longest_audio_gap_ms,
+            latency_ms: reception.latency.map(quantiles),
+            av_skew_ms: reception.av_skew.map(quantiles),
         }
     }
 }

@@ -127,11 +127,11 @@ pub struct Counts {
     pub queue_us: u64,
 }
 
-/// How to join a room.
+/// How to enter a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// The invite.
-    pub invite: String,
+    /// The room.
+    pub room: Entered,
     /// Password of the room; `None` for a room without one.
     pub password: Option<String>,
     /// Name shown under the picture.
@@ -148,8 +148,46 @@ pub struct Opening {
     pub entropy: [u8; 32],
 }
 
-/// Wishes of the user.
+/// The room that a page enters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entered {
+    /// The room of an invite.
+    Invited(String),
+    /// A room that the page opens, as its host.
+    Opened(Hosting),
+}
+
+/// A room that a page opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosting {
+    /// Address of its rendezvous: `https://HOST[:PORT]` or `http://HOST[:PORT]`.
+    pub rendezvous: String,
+    /// Keys from the last [`Ask::Keys`], to go on with a room after the page was loaded anew; empty for a new room.
+    pub keys: Vec<u8>,
+    /// Title of the room; empty for none.
+    pub title: String,
+    /// Whether each newcomer waits until the host lets it in.
+    pub lobby: bool,
+    /// Whether every peer that asks may speak.
+    pub stage_open: bool,
+}
+
+/// Layouts of the program that a page can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PageLayout {
+    /// Tiles of equal size.
+    Grid,
+    /// The dominant speaker is large.
+    Active,
+    /// A shared screen is large.
+    Share,
+}
+
+/// Id of a peer: its public key.
+pub type Id = [u8; 32];
+
+/// Wishes of the user. Those of [`Wish::Admit`] and below are the host's alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// Leaves the room politely.
     Leave,
@@ -159,6 +197,47 @@ pub enum Wish {
     MutePicture(bool),
     /// Mutes this peer's sound, or unmutes it.
     MuteSound(bool),
+    /// Tells the room a short text; from the stage only.
+    Tell(String),
+    /// Shows one speaker in place of the program, or the program again.
+    Pin(Option<Id>),
+    /// Makes the peer that opened the room its host again.
+    TakeBack,
+    /// Lets a peer in from the lobby.
+    Admit(Id),
+    /// Turns a peer in the lobby away.
+    Deny(Id),
+    /// Newcomers wait in the lobby, or come in at once.
+    Lobby(bool),
+    /// Admits nobody new, or admits newcomers again.
+    Lock(bool),
+    /// Opens the stage to every peer that asks, or closes it.
+    OpenStage(bool),
+    /// Lets a peer speak.
+    Promote(Id),
+    /// Takes the floor from a peer, or denies it.
+    Demote(Id),
+    /// Removes a peer from the room.
+    Remove(Id),
+    /// Asks a speaker to send no picture or no sound.
+    AskToMute {
+        /// The speaker.
+        peer: Id,
+        /// Whether it is to send no picture.
+        picture: bool,
+        /// Whether it is to send no sound.
+        sound: bool,
+    },
+    /// Sets the layout of the program.
+    Layout(PageLayout),
+    /// Sets the number of mixers; 0 adapts it to the need.
+    Mixers(u8),
+    /// Makes another peer on stage the host.
+    HandOver(Id),
+    /// Replaces the invite.
+    Renew,
+    /// Ends the room.
+    End,
 }
 
 /// Requests to the page's worker.
@@ -240,6 +319,8 @@ pub enum Ask {
     },
     /// Makes the next picture a keyframe.
     OwnKeyframe,
+    /// The keys of a room that this page has opened, after each change: they are kept for [`Hosting::keys`].
+    Keys(#[serde(with = "as_bytes")] Bytes),
 }
 
 /// A picture to show, with its sound.

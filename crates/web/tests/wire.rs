@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use plenary_web::{Ask, Call, Counts, Opening, OwnMedia, Shown, Wish};
+use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, PageLayout, Shown, Wish};
 
 fn golden() -> BTreeMap<String, String> {
     serde_json::from_str(include_str!("../../../web/golden/wire.json")).unwrap()
@@ -29,7 +29,7 @@ fn own(media: OwnMedia, data: Bytes) -> Call {
 
 fn calls() -> Vec<(&'static str, Call)> {
     let opening = Opening {
-        invite: "plenary:#abc".to_owned(),
+        room: Entered::Invited("plenary:#abc".to_owned()),
         password: Some("pässwort".to_owned()),
         name: "Ada".to_owned(),
         speaks: false,
@@ -38,6 +38,21 @@ fn calls() -> Vec<(&'static str, Call)> {
         identity: [1; 32],
         entropy: [2; 32],
     };
+    let hosting = Hosting {
+        rendezvous: "https://example.org".to_owned(),
+        keys: vec![5, 6],
+        title: "Talk".to_owned(),
+        lobby: true,
+        stage_open: false,
+    };
+    let hosts = Opening {
+        room: Entered::Opened(hosting),
+        password: None,
+        speaks: true,
+        children_max: 0,
+        ..opening.clone()
+    };
+    let peer = [0xab; 32];
     let data = Bytes::from_static(&[0, 0, 0, 1, 0x65]);
     let counts = Counts {
         bytes_sent: 1,
@@ -50,6 +65,7 @@ fn calls() -> Vec<(&'static str, Call)> {
     };
     vec![
         ("open", Call::Open(Box::new(opening))),
+        ("open-as-host", Call::Open(Box::new(hosts))),
         ("tick", Call::Tick),
         ("socket-opened", Call::SocketOpened),
         ("socket-frame", Call::SocketFrame((0..200).collect())),
@@ -81,6 +97,17 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("own-sound", own(OwnMedia::Sound { level: Some(30) }, Bytes::from_static(&[4, 5]))),
         ("sources", Call::Sources { picture: true, sound: true, shares: false }),
         ("wish-mute-sound", Call::Wish(Wish::MuteSound(true))),
+        ("wish-tell", Call::Wish(Wish::Tell("Grüß".to_owned()))),
+        ("wish-pin", Call::Wish(Wish::Pin(Some(peer)))),
+        ("wish-pin-nobody", Call::Wish(Wish::Pin(None))),
+        ("wish-take-back", Call::Wish(Wish::TakeBack)),
+        ("wish-admit", Call::Wish(Wish::Admit(peer))),
+        ("wish-lock", Call::Wish(Wish::Lock(true))),
+        ("wish-remove", Call::Wish(Wish::Remove(peer))),
+        ("wish-ask-to-mute", Call::Wish(Wish::AskToMute { peer, picture: false, sound: true })),
+        ("wish-layout", Call::Wish(Wish::Layout(PageLayout::Share))),
+        ("wish-mixers", Call::Wish(Wish::Mixers(2))),
+        ("wish-end", Call::Wish(Wish::End)),
     ]
 }
 
@@ -94,7 +121,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("answer", Ask::Answer { link: 3, sdp: "v=0\r\n".to_owned() }),
         ("accept", Ask::Accept { link: 3, sdp: "v=0\r\n".to_owned() }),
         ("close", Ask::Close(3)),
-        ("send", Ask::Send { link: 3, channel: 0, bytes }),
+        ("send", Ask::Send { link: 3, channel: 0, bytes: bytes.clone() }),
         ("keyframe-wanted", Ask::KeyframeWanted { link: 3, slot: 2 }),
         ("show", Ask::Show(vec![Shown { speaker: None, picture: (200, 0), sound: (200, 1) }])),
         ("show-mesh", Ask::Show(vec![Shown { speaker: Some([5; 32]), picture: (3, 2), sound: (3, 3) }])),
@@ -103,6 +130,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("send-own", Ask::SendOwn(vec![3, 200])),
         ("picture", Ask::Picture { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 }),
         ("own-keyframe", Ask::OwnKeyframe),
+        ("keys", Ask::Keys(bytes.clone())),
         ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
         (

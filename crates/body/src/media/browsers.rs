@@ -1,5 +1,7 @@
 //! Media of browsers: their packets at native peers, and whole frames at a page.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::payload::timestamp;
@@ -11,11 +13,12 @@ use plenary_proto::packet::{
     BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket,
 };
 
-use super::Media;
+use super::{Followed, Media};
 use crate::outs::{Out, Outs};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
 use crate::rebuild::{identified, originals};
+use crate::solo::SOLO_SLOTS;
 
 /// RFC 6464 level that a page takes for that of each voice it hears. A guess: the middle of speech.
 const VOICE_LEVEL: u8 = 30;
@@ -125,7 +128,19 @@ impl Media {
         let [video, sound] = PROGRAM_SLOTS;
         let minus = self.home.filter(|_| self.own_mix).and_then(|home| self.link(&home));
         let sound = minus.map_or((feeder, sound), |link| (link, OWN_SLOTS[1]));
-        vec![Shown { speaker: None, picture: (feeder, video), sound }]
+        let solo = self.solo.in_place_of_program().and_then(|speaker| Some((speaker, self.solo_link()?)));
+        vec![match solo {
+            Some((speaker, link)) => Shown { speaker: Some(speaker), picture: (link, SOLO_SLOTS[0]), sound },
+            None => Shown { speaker: None, picture: (feeder, video), sound },
+        }]
+    }
+
+    /// Returns the link on which a mixer forwards one speaker's own stream to this peer.
+    fn solo_link(&self) -> Option<LinkId> {
+        let forwards = |streams: &VecDeque<Followed>| streams.iter().any(|one| one.kind.is_speakers());
+        let from =
+            self.followed.iter().find(|((_, slot), streams)| *slot == SOLO_SLOTS[0] && forwards(streams));
+        from.and_then(|((peer, _), _)| self.link(peer))
     }
 
     /// Records that media arrived. Returns whether the slot is one of an ordinary link.

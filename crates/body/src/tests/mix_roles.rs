@@ -325,6 +325,18 @@ fn a_speaker_is_requested_at_the_size_of_its_tile_and_alone_at_that_of_the_progr
 }
 
 #[test]
+fn in_a_mesh_pictures_are_as_small_as_the_uplink_and_the_number_of_receivers_need() {
+    let booth = Booth::new(&[ADA, BEN]);
+    let request = |width, height, bitrate_bps| VideoRequest { width, height, fps: 30, bitrate_bps };
+    let sent = |others, uplink_bps| booth.mix.mesh_request(others, uplink_bps);
+    assert_eq!(sent(1, None), request(1280, 720, 1_500_000));
+    assert_eq!(sent(3, None), request(640, 360, 601_344));
+    assert_eq!(sent(1, Some(1_000_000)), request(640, 360, 601_344));
+    assert_eq!(sent(3, Some(1_000_000)), request(426, 240, 266_846));
+    assert_eq!(sent(3, Some(200_000)), request(320, 180, 66_666), "no smaller picture");
+}
+
+#[test]
 fn a_tenure_counts_what_was_made_in_it_and_lasts_until_the_role_changes() {
     let mut booth = Booth::new(&[ADA, BEN]);
     let figures = |decoded, encoded, cpu_us| MixFigures {

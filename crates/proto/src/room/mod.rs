@@ -403,6 +403,18 @@ impl RoomState {
         self.shared.stage.roster().filter(|_| mixed).map(|roster| roster.program.fps)
     }
 
+    /// Returns the number of speakers that this peer sends its own stream to in a mesh; 0 outside one.
+    pub fn meshed(&self) -> usize {
+        let stage = &self.shared.stage;
+        let is_in = stage.mode() == Mode::Mesh && stage.meshed().any(|peer| peer == self.shared.me);
+        if is_in { stage.meshed().count() - 1 } else { 0 }
+    }
+
+    /// Returns this peer's uplink as far as it is known, bits per second: at most the user's cap.
+    pub fn uplink_bps(&self) -> Option<u64> {
+        self.shared.config.uplink_bps_max.into_iter().chain(self.uplink.measured_bps()).min()
+    }
+
     /// Returns the mixers in force, the lead first.
     pub fn mixers(&self) -> &[PeerId] {
         &self.shared.mandate.mixers

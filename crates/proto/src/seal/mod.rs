@@ -12,6 +12,7 @@
 mod envelope;
 mod invite;
 mod keys;
+mod room_keys;
 mod signed;
 mod verifier;
 
@@ -19,5 +20,6 @@ pub(crate) use envelope::key_hash;
 pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
 pub use invite::{DoorSeed, INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
+pub use room_keys::{NoRoomKeys, RoomKeys};
 pub use signed::{Countersigned, SealError, Signed, Statement, Verified};
 pub use verifier::Verifier;

@@ -2,17 +2,26 @@
 
 use plenary_proto::seal::RoomSecret;
 
+use crate::wire::{Hosting, Wish};
+
 use super::*;
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
 /// A page that waits for the host's answer.
 fn page() -> Page {
+    let mut page = dialling();
+    page.0.as_mut().unwrap().reached = true;
+    page
+}
+
+/// A page that waits for its rendezvous.
+fn dialling() -> Page {
     let root = Keypair::from_seed(&[1; 32]);
     let rendezvous = Some("http://127.0.0.1:9".to_owned());
     let invite = Invite::create(&root, (0, RoomSecret([8; 16])), None, true, rendezvous, &[], u64::MAX);
     let opening = Opening {
-        invite: invite.to_string(),
+        room: Entered::Invited(invite.to_string()),
         password: None,
         name: "Zoe".to_owned(),
         speaks: false,
@@ -32,10 +41,89 @@ fn notice(page: &mut Page) {
     page.0.as_mut().unwrap().take_letter(NOW_US, letter);
 }
 
-/// Returns whether the page is refused within that time.
-fn is_refused(page: &mut Page, within_us: u64) -> bool {
-    let refuses = |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("version 77"));
+/// Returns whether the page is refused within that time, for that reason.
+fn is_refused_by(page: &mut Page, within_us: u64, why: &str) -> bool {
+    let refuses =
+        |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("refused") && json.contains(why));
     (0..=within_us).step_by(25_000).any(|us| page.handle(NOW_US + us, Call::Tick).iter().any(refuses))
+}
+
+fn is_refused(page: &mut Page, within_us: u64) -> bool {
+    is_refused_by(page, within_us, "version 77")
+}
+
+#[test]
+fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or_the_host() {
+    assert!(!is_refused_by(&mut dialling(), ANSWER_MAX_US - 1, ""));
+    assert!(is_refused_by(&mut dialling(), ANSWER_MAX_US, "rendezvous"));
+    assert!(is_refused_by(&mut page(), ANSWER_MAX_US, "the host doesn't answer"));
+}
+
+/// A page that opens a room with these keys, what it asks for at once, and what a change of the roster brings.
+fn hosting(keys: Vec<u8>) -> (Page, Vec<Ask>) {
+    let hosting = Hosting {
+        rendezvous: "https://example.org/".to_owned(),
+        keys,
+        title: "Talk".to_owned(),
+        lobby: false,
+        stage_open: true,
+    };
+    let opening = Opening {
+        room: Entered::Opened(hosting),
+        password: Some("tulip".to_owned()),
+        name: "Ada".to_owned(),
+        speaks: true,
+        views: true,
+        children_max: 0,
+        identity: [3; 32],
+        entropy: [4; 32],
+    };
+    let mut page = Page::default();
+    let asks = page.handle(NOW_US, Call::Open(Box::new(opening)));
+    (page, asks)
+}
+
+/// Returns the last keys and the last invite among asks.
+fn kept(asks: &[Ask]) -> (Vec<u8>, Invite) {
+    let keys = asks.iter().rev().find_map(|ask| match ask {
+        Ask::Keys(keys) => Some(keys.to_vec()),
+        _ => None,
+    });
+    let invite = asks.iter().rev().find_map(|ask| match ask {
+        Ask::Event(json) => {
+            Some(json.strip_prefix(r#"{"what":"invite","invite":""#)?.strip_suffix(r#""}"#)?.to_owned())
+        }
+        _ => None,
+    });
+    (keys.unwrap(), invite.unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invite() {
+    let (mut page, asks) = hosting(Vec::new());
+    let (first, invite) = kept(&asks);
+    assert!(asks.contains(&Ask::Dial("wss://example.org/signal".to_owned())), "{asks:?}");
+    assert!(invite.to_string().starts_with("https://example.org/#") && invite.key(Some("tulip")).is_ok());
+
+    let asks = page.handle(NOW_US + 1, Call::Wish(Wish::Renew));
+    let (keys, renewed) = kept(&asks);
+    assert_eq!((renewed.room(), renewed.generation()), (invite.room(), 1));
+    assert_ne!(keys, first);
+
+    let (mut again, asks) = hosting(keys.clone());
+    let (_, same) = kept(&asks);
+    assert_eq!((same.room(), same.generation()), (invite.room(), 1));
+    assert_eq!(same.key(Some("tulip")).unwrap().hash(), renewed.key(Some("tulip")).unwrap().hash());
+    assert_eq!(again.0.as_ref().unwrap().me, page.0.as_ref().unwrap().me);
+
+    let refused =
+        |asks: &[Ask]| asks.iter().any(|ask| matches!(ask, Ask::Event(json) if json.contains("refused")));
+    assert!(refused(&hosting(keys[1..].to_vec()).1), "no keys");
+    assert!(
+        again.handle(NOW_US + 1, Call::Wish(Wish::Tell("x".repeat(1 << 16)))).iter().any(
+            |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
+        )
+    );
 }
 
 #[test]

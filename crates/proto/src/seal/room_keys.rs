@@ -1,0 +1,91 @@
+//! Keys of a room, as its host keeps them.
+
+use zeroize::Zeroizing;
+
+use super::{DoorSeed, Keypair, RoomSecret};
+use crate::PeerId;
+use crate::message::{REMOVED_MAX, reign_of};
+
+/// Version of the encoded keys.
+const VERSION: u8 = 2;
+/// Bytes before the removed peers: version, root key, host's key, secret, generation, door, reign.
+const LEN_MIN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
+
+/// Bytes that are no room keys of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these are no keys of a version that this program reads")]
+pub struct NoRoomKeys;
+
+/// Keys of a room. Their holder hosts the room, also after a restart: members accept it, and invites stay good.
+#[derive(Clone)]
+pub struct RoomKeys {
+    /// The room's root key.
+    pub root: Keypair,
+    /// The host's own key.
+    pub host: Keypair,
+    /// Secret of the newest invite.
+    pub secret: RoomSecret,
+    /// Generation of the newest invite.
+    pub generation: u16,
+    /// Door of the room's first invite, once there is a later one.
+    pub door: Option<DoorSeed>,
+    /// Peers that the host has removed, the last ones at the end.
+    pub removed: Vec<PeerId>,
+    /// Number of the reign under which the room opens next.
+    pub reign: u32,
+}
+
+impl RoomKeys {
+    /// Returns the keys of a new room.
+    pub fn new(root: Keypair, host: Keypair, secret: RoomSecret) -> RoomKeys {
+        RoomKeys { root, host, secret, generation: 0, door: None, removed: Vec::new(), reign: 0 }
+    }
+
+    /// Returns the keys with which the room opens next, after a session with this roster at its end: peers that were removed
+    /// stay out, and no statement of the session counts. A reign may have been handed over without being begun, so the
+    /// next one is two above.
+    #[must_use]
+    pub fn after(mut self, epoch: u32, removed: &[PeerId]) -> RoomKeys {
+        self.reign = self.reign.max(reign_of(epoch).saturating_add(2));
+        self.removed = removed.to_vec();
+        self
+    }
+
+    /// Encodes the keys, to store them.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN_MIN + 32 * self.removed.len()));
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&*self.root.seed());
+        bytes.extend_from_slice(&*self.host.seed());
+        bytes.extend_from_slice(&self.secret.0);
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.door.as_ref().map_or([0; 32], |door| door.0));
+        bytes.extend_from_slice(&self.reign.to_be_bytes());
+        self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
+        bytes
+    }
+
+    /// Decodes keys.
+    ///
+    /// # Errors
+    /// [`NoRoomKeys`] if the bytes are not those of [`to_bytes`](Self::to_bytes).
+    pub fn from_bytes(bytes: &[u8]) -> Result<RoomKeys, NoRoomKeys> {
+        let (version, rest) = bytes.split_first().ok_or(NoRoomKeys)?;
+        let (root, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (host, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (secret, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (generation, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (door, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (reign, removed) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let door = (*door != [0; 32]).then_some(DoorSeed(*door));
+        let generation = u16::from_be_bytes(*generation);
+        let (removed, rest) = removed.as_chunks::<32>();
+        if *version != VERSION || !rest.is_empty() || removed.len() > REMOVED_MAX {
+            return Err(NoRoomKeys);
+        }
+        let removed = removed.iter().map(|id| PeerId(*id)).collect();
+        let [root, host] = [root, host].map(Keypair::from_seed);
+        let (secret, reign) = (RoomSecret(*secret), u32::from_be_bytes(*reign));
+        Ok(RoomKeys { root, host, secret, generation, door, removed, reign })
+    }
+}

@@ -1,0 +1,123 @@
+//! A room that a page opens: its keys, its invite, its configuration.
+
+use bytes::Bytes;
+use plenary_proto::HostConfig;
+use plenary_proto::bounded::{Text, plain};
+use plenary_proto::message::{GenerationKey, Roster, TITLE_LEN_MAX};
+use plenary_proto::rendezvous::Doors;
+use plenary_proto::seal::{Invite, InviteError, Keypair, RoomKey, RoomKeys, RoomSecret};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::Rng as _;
+
+use crate::wire::Hosting;
+
+/// Lifetime of an invite, in seconds: a day, as natives give theirs.
+const INVITE_LIFE_S: u64 = 24 * 3600;
+
+/// What a page keeps of a room that it has opened.
+pub(crate) struct Hosted {
+    keys: RoomKeys,
+    invite: Invite,
+    password: Option<String>,
+    /// Keys as told last.
+    told: Vec<u8>,
+}
+
+impl Hosted {
+    /// Makes the room, with the page's own key as that of its host.
+    ///
+    /// # Errors
+    /// A line for the user.
+    pub(crate) fn new(
+        hosting: &Hosting,
+        me: Keypair,
+        password: Option<String>,
+        now_us: u64,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<Hosted, String> {
+        let keys = match &hosting.keys[..] {
+            [] => RoomKeys::new(Keypair::from_seed(&random(rng)), me, RoomSecret(random(rng))),
+            bytes => RoomKeys::from_bytes(bytes).map_err(|error| error.to_string())?,
+        };
+        if !hosting.rendezvous.starts_with("http") {
+            return Err("a page opens a room at a rendezvous with an address of http or https".to_owned());
+        }
+        let rendezvous = Some(hosting.rendezvous.trim_end_matches('/').to_owned());
+        let expires_unix_s = now_us / 1_000_000 + INVITE_LIFE_S;
+        let secret = (keys.generation, keys.secret.clone());
+        let stage_open = hosting.stage_open;
+        let invite = Invite::create(
+            &keys.root,
+            secret,
+            password.as_deref(),
+            stage_open,
+            rendezvous,
+            &[],
+            expires_unix_s,
+        );
+        let invite = invite.with_door(keys.door.clone());
+        Ok(Hosted { keys, invite, password, told: Vec::new() })
+    }
+
+    pub(crate) fn invite(&self) -> &Invite {
+        &self.invite
+    }
+
+    /// Returns the key pair of the host.
+    pub(crate) fn host(&self) -> Keypair {
+        self.keys.host.clone()
+    }
+
+    /// Returns what proves to the rendezvous that this page is the host.
+    pub(crate) fn entrance(&self, key: &RoomKey) -> (Keypair, Doors) {
+        (self.keys.root.clone(), Doors::truncated([key.door().id()]))
+    }
+
+    pub(crate) fn config(&self, hosting: &Hosting) -> HostConfig {
+        let title: String = plain(&hosting.title).chars().take(TITLE_LEN_MAX / 4).collect();
+        HostConfig {
+            stage_open: hosting.stage_open,
+            lobby: hosting.lobby,
+            title: Text::truncated(&title),
+            invite_expires_us: Some(INVITE_LIFE_S * 1_000_000),
+            ..HostConfig::new(&self.keys)
+        }
+    }
+
+    /// Makes the next invite. `newest` is the generation that the roster names: another host may have replaced the invite
+    /// meanwhile. Returns the key that the room is to use from now on.
+    ///
+    /// # Errors
+    /// Those of [`Invite::key`].
+    pub(crate) fn renew(&mut self, newest: u16, rng: &mut ChaCha20Rng) -> Result<GenerationKey, InviteError> {
+        let generation = self.invite.generation().max(newest).wrapping_add(1);
+        let (secret, password) = (RoomSecret(random(rng)), self.password.as_deref());
+        let invite = self.invite.renewed((generation, secret.clone()), password)?;
+        let key = invite.key(password)?.for_member();
+        (self.keys.secret, self.keys.generation) = (secret, generation);
+        self.keys.door = invite.door().cloned();
+        self.invite = invite;
+        Ok(key)
+    }
+
+    /// Returns the keys to keep, if they have changed. `roster`: the newest roster with its epoch.
+    pub(crate) fn changed(&mut self, roster: Option<(u32, &Roster)>) -> Option<Bytes> {
+        let keys = self.keys.clone();
+        let keys = match roster {
+            Some((epoch, roster)) => keys.after(epoch, &roster.access.removed),
+            None => keys,
+        };
+        let bytes = keys.to_bytes();
+        if *bytes == self.told {
+            return None;
+        }
+        self.told = bytes.to_vec();
+        Some(Bytes::from(self.told.clone()))
+    }
+}
+
+fn random<const LEN: usize>(rng: &mut ChaCha20Rng) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
