@@ -10,9 +10,9 @@ import { styles } from "./styles.js";
 import { texts } from "./texts.js";
 import { prejoin } from "./ui/devices-view.js";
 import { dialogView } from "./ui/dialogs.js";
-import { end, entrance, joining, openForm } from "./ui/entrance.js";
+import { end, entrance, goOn, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
-import { linkOfPage } from "./ui/page-link.js";
+import { linkOfPage, ownRoom } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
 import { Session } from "./ui/session.js";
 import type { At } from "./ui/state.js";
@@ -27,6 +27,7 @@ export class PlenaryRoom extends LitElement {
     name: { type: String },
     speak: { type: Boolean },
     assets: { type: String },
+    rendezvous: { type: String },
   };
 
   static override styles = styles;
@@ -35,6 +36,7 @@ export class PlenaryRoom extends LitElement {
   declare name: string;
   declare speak: boolean;
   declare assets: string | undefined;
+  declare rendezvous: string | undefined;
   readonly #session = new Session(
     () => this.requestUpdate(),
     (event) => this.dispatchEvent(new CustomEvent<RoomEvent>("plenary", { detail: event, bubbles: true, composed: true })),
@@ -105,7 +107,8 @@ export class PlenaryRoom extends LitElement {
     session.assets = this.assets;
     const name = this.name || query.get("name");
     if (name) session.capture.choices.name = name.slice(0, 64);
-    session.at = session.hasLink ? "entrance" : "open";
+    session.ownRoom = this.invite ? null : ownRoom();
+    session.at = session.hasLink && !session.ownRoom ? "entrance" : "open";
     if (auto === "watch") void session.watch();
     else if (auto === "speak") void this.#speakAtOnce();
   }
@@ -138,6 +141,7 @@ export class PlenaryRoom extends LitElement {
     if (changed.has("name") && this.name) session.capture.choices.name = this.name.slice(0, 64);
     if (changed.has("speak")) session.speaksOnly = this.speak;
     if (changed.has("assets")) session.assets = this.assets;
+    if (changed.has("rendezvous")) session.rendezvous = this.rendezvous;
   }
 
   protected override render() {
@@ -152,7 +156,7 @@ export class PlenaryRoom extends LitElement {
       case "entrance":
         return entrance(session);
       case "open":
-        return openForm(session);
+        return session.ownRoom ? goOn(session) : openForm(session);
       case "prejoin":
         return prejoin(session);
       case "joining":

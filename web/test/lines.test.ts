@@ -43,6 +43,7 @@ const calm = {
   peer: "me",
   state: "live",
   mode: "Mixer",
+  stage: [],
   mixers: ["mixer"],
   parent: "relay",
   frames_received: 1000,
@@ -59,13 +60,14 @@ test("the connection is judged by what came in the last seconds alone", () => {
   assert.equal(healthOf([{ ...calm, frames_received: 0 }, { ...calm, frames_received: 300, frames_expected: 1300 }]).is, "good");
   assert.equal(healthOf([{ ...calm, parent: null }]).why, texts.whyParent);
   assert.equal(healthOf([{ ...calm, parent: null, mode: "PassThrough" }]).is, "good");
+  assert.equal(healthOf([{ ...calm, parent: null, stage: [{ peer: "me" }] } as unknown as Snapshot]).is, "good");
   assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
   assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
   assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
 });
 
 test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {
-  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, parent, depth: null });
+  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, parent, depth: 0 });
   const audience = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
   assert.deepEqual(
     rowsOf({ mixers: ["mixer"], audience }).map(({ peer, depth }) => `${depth}${peer}`),

@@ -40,6 +40,8 @@ const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript"
 export interface Opened {
   /** By default the room's link; "" for none. */
   invite?: string;
+  /** Address of the rendezvous for a new room. */
+  rendezvous?: string;
   /** What follows the address, from its "?" on. */
   query?: string;
   /** Whether the browser has camera and microphone, none, or the user refuses them. */
@@ -82,6 +84,14 @@ export class Room {
     return room;
   }
 
+  /** Starts a rendezvous alone, at which pages open a room. */
+  static async ofPages(): Promise<Room> {
+    const room = new Room();
+    const rendezvous = room.start("rendezvous", "--listen", "127.0.0.1:0");
+    room.rendezvous = (await room.line(rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+    return room;
+  }
+
   /** Opens such a room, with a native mixer and Ada, a native speaker that doesn't mix. */
   static async withAda(...options: string[]): Promise<Room> {
     const room = await Room.open("--program", "320x180@15", ...options);
@@ -103,15 +113,17 @@ export class Room {
     this.#host?.stdin?.write(`${line}\n`);
   }
 
-  /** Waits for a line of a process's standard output. */
+  /** Waits for a line that a process prints. */
   line(process: ChildProcess, is: (line: string) => boolean): Promise<string> {
     return new Promise((resolve, reject) => {
       let text = "";
-      process.stdout?.on("data", (data) => {
+      const read = (data: Buffer) => {
         text += data;
         const found = text.split("\n").find(is);
         if (found) resolve(found.trim());
-      });
+      };
+      process.stdout?.on("data", read);
+      process.stderr?.on("data", read);
       process.once("exit", (code) => reject(new Error(`the process ended with ${code}: ${text}`)));
     });
   }
@@ -140,11 +152,11 @@ export class Room {
   }
 
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
-  async screen({ invite = this.invite, query = "", devices = "there", head = "", isInsecure = false, size }: Opened = {}): Promise<Page> {
+  async screen({ invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size }: Opened = {}): Promise<Page> {
     const page = await this.#blank(devices);
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");
-    const element = `<plenary-room invite="${invite}"></plenary-room>`;
+    const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
     this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
     const address = `http://${isInsecure ? INSECURE : "localhost"}:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
     if (devices === "denied") await page.browserContext().overridePermissions(address, []);

@@ -353,3 +353,82 @@ test("a room with a password and a lobby asks, waits, and tells how it ended", {
     await small.close();
   }
 });
+
+test("a page opens a room, lets people in, gives the floor, removes one, and ends it", { timeout: 120_000 }, async () => {
+  const process = room.start("rendezvous", "--listen", "127.0.0.1:0");
+  const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+  const host = await room.screen({ invite: "", rendezvous });
+  await fill(host, "title", "Garden club");
+  await fill(host, "name", "Grace");
+  await fill(host, "stage", "asked");
+  await act(host, "lobby");
+  await act(host, "open");
+  await live(host);
+  await there(host, "dialog.invite[open] .qr svg");
+  await clean(host, "invite");
+  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  assert.ok(invite.startsWith(rendezvous), invite);
+  const linked = () =>
+    document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')?.value;
+  assert.equal(await host.evaluate(linked), invite);
+  await host.keyboard.press("Escape");
+  await clean(host, "room of a host");
+  const guest = await room.screen({ invite });
+  await fill(guest, "name", "Hedy");
+  await act(guest, "watch");
+  // a knock is told at once, and leads to the list
+  await there(host, '[data-way="people"]');
+  await host.locator('>>> [data-way="people"]').click();
+  await there(host, '[data-act="admit"]');
+  await clean(host, "people of a host");
+  await act(host, "admit");
+  await there(guest, ".room");
+  await act(guest, "hand");
+  await there(host, '[data-act="promote"]');
+  await act(host, "promote");
+  await there(guest, '[data-way="stage"]');
+  await guest.locator('>>> [data-way="stage"]').click();
+  await there(guest, "dialog.stage[open] .preview video");
+  await clean(guest, "going on stage");
+  await act(guest, "go-on-stage");
+  await host.waitForFunction(
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted[0])),
+    { timeout: 20_000 },
+  );
+  // short texts, both ways
+  await act(guest, "chat");
+  await fill(guest, "message", "Good morning");
+  await guest.keyboard.press("Enter");
+  await there(host, '.control[data-act="chat"] .badge');
+  await act(host, "chat");
+  await there(host, ".message:not(.mine)");
+  await clean(host, "chat of a host");
+  await act(host, "host");
+  await act(host, "lock");
+  await host.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.locked), { timeout: 10_000 });
+  await clean(host, "tools of a host");
+  const late = await room.screen({ invite });
+  await act(late, "watch");
+  await alerted(late, "The host has locked the room");
+  // the page that opened the room goes on with it after a reload
+  const before = await peer(host);
+  await host.reload();
+  await act(host, "open");
+  await live(host);
+  assert.equal(await peer(host), before);
+  await host.waitForFunction(
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.host === snapshot?.peer && snapshot?.stage.some((one) => one.name === "Hedy")),
+    { timeout: 20_000 },
+  );
+  await act(host, "people");
+  await host.locator('>>> .people li [data-act="remove"]').click();
+  await there(host, "dialog.confirm[open]");
+  await clean(host, "question");
+  assert.equal(await focused(host), "cancel");
+  await act(host, "confirm");
+  await alerted(guest, "The host has removed you");
+  await act(host, "host");
+  await act(host, "end");
+  await act(host, "confirm");
+  await alerted(host, "The host has ended the room.");
+});

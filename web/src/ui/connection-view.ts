@@ -16,17 +16,20 @@ export function connectionPanel(session: Session): Part {
   if (!snapshot) return nothing;
   const name = (peer: string | null) => (peer ? session.nameOf(peer) : texts.none);
   const ms = (value: number | null | undefined) => (value === null || value === undefined ? texts.unknown : `${Math.round(value)} ms`);
-  const { latency_ms, uplink_bps } = snapshot;
+  const { latency_ms, uplink_bps, mode, stage, peer } = snapshot;
+  const mixers = snapshot.mixers.map(name).join(", ");
+  // mixers send to the stage themselves
+  const isOnStage = modeOf({ mode }) === "mixer" && mixers !== "" && stage.some((one) => one.peer === peer);
   return html`<div class="scroll" tabindex="0">
     <p class="verdict"><i class="dot ${health.is}"></i><b>${texts[health.is]}</b><span>${health.why}</span></p>
     <section>
       <h3>${texts.yourWay}</h3>
       ${list([
         [texts.mode, texts.modes[modeOf(snapshot)] ?? snapshot.mode],
-        [texts.mixedBy, snapshot.mixers.map(name).join(", ") || texts.nobody],
-        [texts.fedBy, name(snapshot.parent)],
+        [texts.mixedBy, mixers || texts.nobody],
+        [texts.fedBy, isOnStage ? mixers : name(snapshot.parent)],
         [texts.backup, name(snapshot.backup)],
-        [texts.depth, snapshot.depth ?? texts.unknown],
+        [texts.depth, snapshot.depth ?? (isOnStage ? 1 : texts.unknown)],
         [texts.feeds, texts.feedsCount(snapshot.children.length)],
         [texts.changes, snapshot.reparented],
       ])}

@@ -128,7 +128,7 @@ function qrOf(link: string): string {
 }
 
 function more(session: Session, root: HTMLElement): Part {
-  const { capture, isHost, snapshot, room } = session;
+  const { capture, isHost, ownRoom, room } = session;
   const item = (name: Parameters<typeof icon>[0], label: string, act: string, click: () => void) => html`<button
     type="button"
     class="item"
@@ -152,7 +152,7 @@ function more(session: Session, root: HTMLElement): Part {
           </label>`
         : nothing}
       ${isHost ? nothing : item("invite", texts.invite, "invite", () => session.setDialog({ is: "invite" }))}
-      ${!isHost && snapshot?.host === null && room ? item("host", texts.takeBack, "take-back", () => room.takeBack()) : nothing}
+      ${!isHost && ownRoom && room ? item("host", texts.takeBack, "take-back", () => room.takeBack()) : nothing}
       ${canBeSmall() && room ? item("smallWindow", texts.smallWindow, "small-window", () => void smallWindow(room, root)) : nothing}
       ${item("fullScreen", isFull() ? texts.endFullScreen : texts.fullScreen, "full-screen", () => void fullScreen(root))}
       ${item("keyboard", texts.shortcuts, "shortcuts", () => session.setDialog({ is: "shortcuts" }))}

@@ -98,11 +98,31 @@ export function openForm(session: Session): Part {
           <option value="asked" .selected=${!opening.stageOpen}>${texts.stageAsked}</option>
         </select>
       </label>
-      ${switchPart(texts.lobbyWanted, opening.lobby, (isOn) => (opening.lobby = isOn))}
+      ${switchPart(texts.lobbyWanted, opening.lobby, (isOn) => (opening.lobby = isOn), "", "lobby")}
       <div class="stack"><button data-act="open">${icon("people")}${texts.open}</button></div>
       <button type="button" class="link" data-act="to-link" @click=${() => session.go("entrance")}>
         ${texts.linkInstead}
       </button>
+    </form>
+  </main>`;
+}
+
+/** A tab that has opened a room, and was loaded anew or has left. */
+export function goOn(session: Session): Part {
+  const submit = (event: Event) => {
+    event.preventDefault();
+    void session.openRoom();
+  };
+  return html`<main class="gate">
+    <form class="card" @submit=${submit}>
+      <header>
+        ${mark()}
+        <h1 tabindex="-1" data-focus>${session.ownRoom?.title || texts.goOnTitle}</h1>
+        <p class="dim">${texts.goOnLead}</p>
+      </header>
+      ${refusalPart(session, session.refusal, ["start", "watch", "rejoin"])} ${nameField(session)}
+      <div class="stack"><button data-act="open">${icon("host")}${texts.goOn}</button></div>
+      ${waysOf(session, ["open"])}
     </form>
   </main>`;
 }

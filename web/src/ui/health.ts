@@ -23,7 +23,9 @@ export function healthOf(history: readonly Snapshot[]): Health {
   if (!first || !now) return { is: "good", why: texts.whyGood };
   if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
   if (modeOf(now) === "mixer" && now.mixers.length === 0) return { is: "weak", why: texts.whyMixer };
-  const isFed = now.parent !== null || now.mixers.includes(now.peer) || modeOf(now) !== "mixer";
+  // mixers send to the stage themselves; viewers have a parent
+  const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
+  const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
   if (!isFed) return { is: "weak", why: texts.whyParent };
   const expected = now.frames_expected - first.frames_expected;
   const received = now.frames_received - first.frames_received;

@@ -2,6 +2,7 @@
 
 import type { RoomEvent } from "../room.js";
 import { texts } from "../texts.js";
+import { keepLink, keepOwnRoom } from "./page-link.js";
 import { refusalOf, sentence } from "./refusals.js";
 import type { Session } from "./session.js";
 
@@ -19,6 +20,9 @@ export function hear(session: Session, event: RoomEvent): void {
     case "trouble":
       session.tell({ says: sentence(event.why), ways: room ? ["dismiss"] : [], isAlert: false });
       return;
+    case "no-mixer":
+      session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
+      return;
   }
   if (room) inRoom(session, event);
   else if (event.what === "removed") session.giveUp(refusalOf("removed by the host"));
@@ -35,9 +39,6 @@ function inRoom(session: Session, event: RoomEvent): void {
     case "speaking":
       session.speaking = event.speaking;
       session.changed();
-      break;
-    case "no-mixer":
-      session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
       break;
     case "knock":
       wanted(session, texts.knocks(event.name || texts.nameless));
@@ -90,6 +91,12 @@ function inRoom(session: Session, event: RoomEvent): void {
       }
       void session.renew();
       break;
+    case "invite":
+      session.invite = event.invite;
+      keepLink(event.invite);
+      session.changed();
+      break;
+    case "mode":
     case "stage":
     case "parent":
     case "backup":
@@ -99,6 +106,8 @@ function inRoom(session: Session, event: RoomEvent): void {
       ends("removed by the host");
       break;
     case "ended":
+      session.ownRoom = null;
+      keepOwnRoom(null);
       ends("the host has ended the room");
       break;
     case "left":
@@ -123,6 +132,8 @@ function floor(session: Session, speaks: boolean): void {
   if (speaks && session.isHandUp) {
     session.isHandUp = false;
     session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true });
+  } else if (speaks && capture.isOpen) {
+    session.announce(texts.floorGiven);
   } else if (!speaks && capture.isOpen) {
     session.isHandUp = false;
     capture.close();

@@ -21,7 +21,9 @@ export function hostPanel(session: Session): Part {
   };
   const setLayout = (event: Event) => soon(() => room.setLayout((event.target as HTMLSelectElement).value as Layout));
   const setMixers = (event: Event) => soon(() => room.setMixers(Number((event.target as HTMLSelectElement).value)));
-  const layouts = Object.entries(texts.layouts);
+  // the last two are set by native hosts alone
+  const isOffered = (layout: string) => ["grid", "active", "share", snapshot.layout].includes(layout);
+  const layouts = Object.entries(texts.layouts).filter(([layout]) => isOffered(layout));
   return html`<div class="scroll" tabindex="0">
     <section>
       <button type="button" data-act="invite" @click=${() => session.setDialog({ is: "invite" })}>

@@ -1,6 +1,15 @@
-// The link of the room, as the page's address brings it and a reload finds it again.
+// What a tab keeps of its room for a reload: the link, as the page's address brings it, and the keys of a room that it opened.
 
-const KEY = "plenary-invite";
+import type { Opening } from "./state.js";
+
+const LINK_KEY = "plenary-invite";
+const ROOM_KEY = "plenary-room";
+
+/** A room that this tab has opened. */
+export interface OwnRoom extends Opening {
+  /** Its keys, base64. */
+  keys: string;
+}
 
 /** The link by which the page was opened. It leaves the address at once, so that nobody reads it off a screen. */
 export function linkOfPage(): string {
@@ -8,28 +17,45 @@ export function linkOfPage(): string {
     const link = `${location.origin}/${location.hash}`;
     history.replaceState(null, "", location.pathname + location.search);
     keepLink(link);
+    keepOwnRoom(null);
     return link;
   }
-  try {
-    return sessionStorage.getItem(KEY) ?? "";
-  } catch {
-    return "";
-  }
+  return load(LINK_KEY) ?? "";
 }
 
+/** Keeps the link; "" forgets it. */
 export function keepLink(link: string): void {
+  keep(LINK_KEY, link);
+}
+
+export function ownRoom(): OwnRoom | null {
   try {
-    sessionStorage.setItem(KEY, link);
+    const kept: unknown = JSON.parse(load(ROOM_KEY) ?? "null");
+    return kept && typeof kept === "object" && "keys" in kept && typeof kept.keys === "string" ? (kept as OwnRoom) : null;
   } catch {
-    // storage is blocked: a reload needs the link again
+    return null;
   }
 }
 
-/** Forgets the link, so that the page begins anew. */
-export function dropLink(): void {
+export function keepOwnRoom(room: OwnRoom | null): void {
+  keep(ROOM_KEY, room ? JSON.stringify(room) : "");
+}
+
+// storage may be blocked: then a reload needs the link again
+
+function load(key: string): string | null {
   try {
-    sessionStorage.removeItem(KEY);
+    return sessionStorage.getItem(key);
   } catch {
-    // nothing was kept
+    return null;
+  }
+}
+
+function keep(key: string, value: string): void {
+  try {
+    if (value) sessionStorage.setItem(key, value);
+    else sessionStorage.removeItem(key);
+  } catch {
+    // nothing is kept
   }
 }

@@ -18,7 +18,9 @@ const nameOf = ({ name }: Person) => name || texts.nameless;
 export function peoplePanel(session: Session): Part {
   const { snapshot, isHost } = session;
   if (!snapshot) return nothing;
-  const { stage, audience, viewers } = snapshot;
+  const { stage, viewers } = snapshot;
+  // the host's directory has all peers
+  const audience = snapshot.audience.filter(({ peer }) => !stage.some((one) => one.peer === peer));
   return html`<div class="scroll" tabindex="0">
     ${isHost ? waiting(session) : nothing} ${isHost ? hands(session) : nothing}
     <section>

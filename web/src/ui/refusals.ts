@@ -60,6 +60,11 @@ export function refusalOf(error: unknown): Refusal {
   return { says, ways: isDevice ? ["again", "watch"] : ["again", "start"], isAlert: true, asksPassword };
 }
 
+/** Whether a room has refused this peer as a speaker, and not as a viewer. */
+export function isStageClosed(error: unknown): boolean {
+  return error instanceof Error && /admits speakers one by one/i.test(error.message);
+}
+
 /** A sentence as it stands alone. */
 export function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?)]$/.test(text) ? "" : "."}`;

@@ -6,8 +6,8 @@ import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot 
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
-import { keepLink } from "./page-link.js";
-import { type Refusal, refusalOf } from "./refusals.js";
+import { keepLink, keepOwnRoom } from "./page-link.js";
+import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
 import { type At, type Panel, State } from "./state.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
@@ -31,8 +31,14 @@ export class Session extends State {
   togglePanel(panel: Panel): void {
     this.panel = this.panel === panel ? null : panel;
     if (this.panel === "chat") this.chat.read();
+    if (this.panel === "people") this.#seen();
     this.#poll();
     this.changed();
+  }
+
+  /** Nobody waits, or the list shows it. */
+  #seen(): void {
+    if (this.notice?.ways.includes("people")) this.notice = null;
   }
 
   // before the room
@@ -68,18 +74,30 @@ export class Session extends State {
 
   /** Opens a room. */
   async openRoom(): Promise<void> {
-    this.#last = () => this.go("open");
+    this.#last = () => void this.openRoom();
     if (!joinsRooms()) return this.go("open", refusalOf(texts.noBrowser));
-    const { title, password, lobby, stageOpen } = this.opening;
+    const { ownRoom, assets, rendezvous } = this;
+    const { title, password, lobby, stageOpen } = ownRoom ?? this.opening;
     const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
-    await this.#enter("open", (onEvent) => host({ ...options, ...optional({ password, assets: this.assets }), onEvent }));
-    if (this.room) this.setDialog({ is: "invite" });
+    Object.assign(options, optional({ password, assets, rendezvous }));
+    if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
+    await this.#enter("open", (onEvent, signal) => host({ ...options, onEvent, signal }));
+    const { room } = this;
+    if (!room) return;
+    const keep = () => {
+      if (!room.keys) return;
+      this.ownRoom = { title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) };
+      keepOwnRoom(this.ownRoom);
+    };
+    room.addEventListener("keys", keep);
+    keep();
+    if (!ownRoom) this.setDialog({ is: "invite" });
   }
 
   /** Gives up joining. */
   cancel(): void {
     this.#attempt?.abort();
-    this.go(this.capture.isOpen ? "prejoin" : "entrance");
+    this.go(this.isOpening ? "open" : this.capture.isOpen ? "prejoin" : "entrance");
   }
 
   /** Shows why the room is over before it began. */
@@ -96,7 +114,18 @@ export class Session extends State {
     const { name } = this.capture.choices;
     const back = speaks ? "prejoin" : "entrance";
     const optionals = optional({ password, assets });
-    return this.#enter(back, (onEvent, signal) => join({ invite, name, speaks, ...optionals, onEvent, signal }));
+    return this.#enter(back, async (onEvent, signal) => {
+      const options = { invite, name, ...optionals, onEvent, signal };
+      try {
+        return await join({ ...options, speaks });
+      } catch (error) {
+        // a closed stage takes viewers, which then ask for the floor
+        if (!speaks || !isStageClosed(error)) throw error;
+        const room = await join({ ...options, speaks: false });
+        room.speak(true);
+        return room;
+      }
+    });
   }
 
   #isUnfit(): boolean {
@@ -239,6 +268,7 @@ export class Session extends State {
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);
     this.snapshot = snapshot;
+    if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
     this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
     this.#poll();
     this.changed();

@@ -6,6 +6,7 @@ import { Capture } from "./capture.js";
 import { Chat } from "./chat-log.js";
 import { loadChoices } from "./choices.js";
 import { type Health, healthOf } from "./health.js";
+import type { OwnRoom } from "./page-link.js";
 import type { Notice, Refusal } from "./refusals.js";
 
 export type At = "entrance" | "open" | "prejoin" | "joining" | "room" | "end";
@@ -31,7 +32,11 @@ export class State {
   invite = "";
   /** Whether the address of the page, or the application, gave the link. */
   hasLink = false;
+  /** A room that this tab has opened. */
+  ownRoom: OwnRoom | null = null;
   assets: string | undefined;
+  /** Address of the rendezvous for a new room; by default that of the page. */
+  rendezvous: string | undefined;
   password = "";
   opening: Opening = { title: "", password: "", lobby: false, stageOpen: true };
   isInLobby = false;

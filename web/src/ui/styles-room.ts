@@ -51,8 +51,12 @@ export const room = css`
     text-overflow: ellipsis;
     white-space: nowrap;
   }
+  .title span {
+    flex: none;
+    max-inline-size: 60%;
+  }
   .title small {
-    min-inline-size: 4rem;
+    min-inline-size: 0;
     padding-inline-start: 0.5rem;
     border-inline-start: 1px solid #ffffff40;
   }

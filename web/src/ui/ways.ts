@@ -3,7 +3,7 @@
 import { html, nothing } from "lit";
 
 import { texts } from "../texts.js";
-import { dropLink } from "./page-link.js";
+import { keepLink, keepOwnRoom } from "./page-link.js";
 import type { Part } from "./parts.js";
 import type { Refusal, Way } from "./refusals.js";
 import type { Session } from "./session.js";
@@ -67,13 +67,15 @@ function take(session: Session, way: Way): void {
     case "watch":
       return void session.watch();
     case "rejoin":
-      return session.go("entrance");
+      return session.go(session.ownRoom ? "open" : "entrance");
     case "start":
       return session.go(session.invite ? "entrance" : "open");
     case "open":
       session.invite = "";
       session.hasLink = false;
-      dropLink();
+      session.ownRoom = null;
+      keepLink("");
+      keepOwnRoom(null);
       return session.go("open");
     case "reload":
       return location.reload();
