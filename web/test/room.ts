@@ -30,6 +30,11 @@ declare global {
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
 const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
+/** What hosts allow their page. */
+const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? "").replace(
+  /\\\n\s*/g,
+  "",
+);
 /** A name that leads to this machine, without being known as local. */
 const INSECURE = "insecure.test";
 /** Time for a process to end politely, in milliseconds. */
@@ -272,7 +277,8 @@ export class Room {
           if (!type || name.includes("/")) throw new Error("no such file");
           const blank = '<!doctype html><html lang="en"><title>test</title><body style="margin:0;height:100vh">';
           const body = embedding ?? (name === "index.html" ? blank : await readFile(DIST + name));
-          response.writeHead(200, { "content-type": type }).end(body);
+          const policy = embedding === undefined ? {} : { "content-security-policy": POLICY };
+          response.writeHead(200, { "content-type": type, ...policy }).end(body);
         } catch {
           response.writeHead(404).end();
         }
