@@ -134,7 +134,11 @@ export class Room extends EventTarget {
     super();
     worker.onmessage = ({ data }: MessageEvent<ToWindow>) => this.#handle(data);
     worker.onerror = ({ message }) => this.#fail(message);
+    addEventListener("pagehide", this.#hidden);
   }
+
+  /** A page that is closed says so: its children find another parent at once, and a host's heir takes over. */
+  readonly #hidden = () => this.leave();
 
   /** @internal */
   async open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
@@ -308,6 +312,7 @@ export class Room extends EventTarget {
 
   /** Ends everything at once. */
   close(): void {
+    removeEventListener("pagehide", this.#hidden);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     for (const track of this.#own) track?.stop();
@@ -424,7 +429,7 @@ export class Room extends EventTarget {
   }
 
   #event(event: RoomEvent): void {
-    if (event.what === "state" && event.state === "live") this.#settle?.resolve();
+    if (event.what === "admitted") this.#settle?.resolve();
     if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Error(event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));

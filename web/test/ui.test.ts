@@ -303,6 +303,22 @@ test("the room outlives the element's place in the document, and tells the appli
   await alerted(page, "You have left the room.");
 });
 
+test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Pia" });
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  await page.evaluate(() => {
+    window.events = [];
+    addEventListener("plenary", (event) => window.events.push((event as CustomEvent).detail));
+  });
+  await act(page, "people");
+  await act(page, "pin");
+  await there(page, '[data-act="unpin"]');
+  await page.waitForFunction(() => window.events.some((event) => event.what === "solo" && event.comes), { timeout: 20_000 });
+  await there(page, "video[data-part=speaker], [data-speaker] video");
+  await act(page, "unpin");
+  await there(page, 'video[data-part="program"]');
+});
+
 test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Mo" });
   await there(page, '[data-act="join"]');
@@ -417,7 +433,10 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await live(host);
   assert.equal(await peer(host), before);
   await host.waitForFunction(
-    () => window.plenary.snapshot().then((snapshot) => snapshot?.host === snapshot?.peer && snapshot?.stage.some((one) => one.name === "Hedy")),
+    () =>
+      window.plenary
+        .snapshot()
+        .then((now) => now?.host === now?.peer && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
     { timeout: 20_000 },
   );
   await act(host, "people");

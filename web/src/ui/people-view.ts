@@ -107,12 +107,18 @@ function memberRow(session: Session, member: Member): Part {
           isPinned ? "unpin" : "pin",
           isPinned ? texts.unpin : texts.pin(name),
           "pin",
-          () => session.pin(isPinned ? null : peer),
+          () => pin(session, isPinned ? null : peer),
           { pressed: isPinned },
         )
       : nothing}
     ${isHost && !isMe && room ? hostActions(session, member) : nothing}
   </li>`;
+}
+
+function pin(session: Session, peer: string | null): void {
+  session.pin(peer);
+  // there the list lies on the picture
+  if (matchMedia("(max-width: 50rem)").matches) session.togglePanel("people");
 }
 
 function hostActions(session: Session, { peer, speaks, muted, ...member }: Member): Part {

@@ -92,6 +92,8 @@ export class Session extends State {
     room.addEventListener("keys", keep);
     keep();
     if (!ownRoom) this.setDialog({ is: "invite" });
+    // another peer has become host meanwhile
+    else if (!this.isHost) room.takeBack();
   }
 
   /** Gives up joining. */
@@ -161,7 +163,6 @@ export class Session extends State {
       keepLink(room.invite);
     }
     if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
-    addEventListener("pagehide", this.#hide);
     this.go("room");
     room.setLoudspeaker(this.capture.choices.loudspeaker);
     await this.renew();
@@ -303,9 +304,6 @@ export class Session extends State {
     this.finish({ says: texts.left, ways: ["rejoin", "open"], isAlert: true, asksPassword: false });
   }
 
-  // a page that is closed says so: its children find another parent at once
-  readonly #hide = () => this.leave();
-
   /** Shows why the room is over for this peer. */
   finish(refusal: Refusal): void {
     const { room } = this;
@@ -314,7 +312,6 @@ export class Session extends State {
     this.room = null;
     if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
     clearTimeout(this.#timer);
-    removeEventListener("pagehide", this.#hide);
     this.capture.close();
     this.dialog = this.panel = this.notice = null;
     setTimeout(() => room.close(), PARTING_MS);
