@@ -3,7 +3,7 @@
 import { type Devices, Mixed, openDevices, openFilm, openScreen, type Share } from "../devices.js";
 import type { Room } from "../room.js";
 import { texts } from "../texts.js";
-import { type Choices, saveChoices } from "./choices.js";
+import { type Choices, loadChoices, saveChoices } from "./choices.js";
 
 /** Devices that can be chosen, by kind. */
 export interface Lists {
@@ -146,7 +146,9 @@ export class Capture {
 
   #choose(changed: Partial<Choices>): void {
     Object.assign(this.choices, changed);
-    saveChoices(this.choices);
+    // what is muted in a room says nothing about the next one
+    const { isCameraOn, isMicrophoneOn } = this.#room ? loadChoices() : this.choices;
+    saveChoices({ ...this.choices, isCameraOn, isMicrophoneOn });
   }
 
   /** Opens one device anew: the new one first, so that there is no gap. Phones can't have two cameras at a time. */

@@ -31,7 +31,7 @@ export function peoplePanel(session: Session): Part {
     </section>
     ${audience.length > 0
       ? html`<section>
-          <h3>${texts.watchers(viewers ?? audience.length)}</h3>
+          <h3>${texts.watchers(Math.max(viewers ?? 0, audience.length))}</h3>
           <ul class="people">
             ${repeat(audience.slice(0, LISTED_MAX), ({ peer }) => peer, (person) => viewerRow(session, person))}
           </ul>
@@ -105,7 +105,7 @@ function memberRow(session: Session, member: Member): Part {
     ${speaks && !isMe
       ? iconButton(
           isPinned ? "unpin" : "pin",
-          isPinned ? texts.unpin : texts.pin(name),
+          texts.pin(name),
           "pin",
           () => pin(session, isPinned ? null : peer),
           { pressed: isPinned },

@@ -17,7 +17,9 @@ import { waysOf } from "./ways.js";
 export function roomView(session: Session): Part {
   const { room, snapshot, health, panel, notice } = session;
   if (!room) return nothing;
-  const isReconnecting = snapshot?.state === "reconnecting";
+  // viewers of a room that nobody mixes have no way in, and have lost nothing
+  const hasWay = snapshot?.mixers.length || snapshot?.stage.some(({ peer }) => peer === snapshot.peer);
+  const isReconnecting = snapshot?.state === "reconnecting" && hasWay;
   return html`<main class="room ${panel ? "with-panel" : ""}">
     <h1 class="unseen" tabindex="-1" data-focus>${snapshot?.title || texts.title}</h1>
     <div class="stage">

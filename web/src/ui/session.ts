@@ -201,6 +201,7 @@ export class Session extends State {
 
   /** Goes on stage with the devices that have been opened. */
   async goOnStage(): Promise<void> {
+    this.notice = null;
     this.setDialog(null);
     this.room?.speak(true);
     await this.attempt(() => this.#publish());
