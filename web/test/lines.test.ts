@@ -64,6 +64,7 @@ test("the connection is judged by what came in the last seconds alone", () => {
   assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
   assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
   assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
+  assert.equal(healthOf([{ ...calm, state: "reconnecting", mode: "Mesh", mixers: [] }]).why, texts.whyMixer);
 });
 
 test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {

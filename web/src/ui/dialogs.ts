@@ -153,7 +153,7 @@ function more(session: Session, root: HTMLElement): Part {
         : nothing}
       ${isHost ? nothing : item("invite", texts.invite, "invite", () => session.setDialog({ is: "invite" }))}
       ${!isHost && ownRoom && room ? item("host", texts.takeBack, "take-back", () => room.takeBack()) : nothing}
-      ${canBeSmall() && room ? item("smallWindow", texts.smallWindow, "small-window", () => void smallWindow(room, root)) : nothing}
+      ${canBeSmall() && room ? item("smallWindow", texts.smallWindow, "small-window", () => void smallWindow(room)) : nothing}
       ${item("fullScreen", isFull() ? texts.endFullScreen : texts.fullScreen, "full-screen", () => void fullScreen(root))}
       ${item("keyboard", texts.shortcuts, "shortcuts", () => session.setDialog({ is: "shortcuts" }))}
     </div>`;

@@ -21,10 +21,11 @@ export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLower
 export function healthOf(history: readonly Snapshot[]): Health {
   const [first, now] = [history[0], history.at(-1)];
   if (!first || !now) return { is: "good", why: texts.whyGood };
-  if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
-  if (modeOf(now) === "mixer" && now.mixers.length === 0) return { is: "weak", why: texts.whyMixer };
   // mixers send to the stage themselves; viewers have a parent
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
+  const needsMixer = !isOnStage || modeOf(now) === "mixer";
+  if (needsMixer && now.mixers.length === 0) return { is: "weak", why: texts.whyMixer };
+  if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
   const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
   if (!isFed) return { is: "weak", why: texts.whyParent };
   const expected = now.frames_expected - first.frames_expected;

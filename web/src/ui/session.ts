@@ -9,6 +9,7 @@ import { hear } from "./hear.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
 import { type At, type Panel, State } from "./state.js";
+import { closeSmallWindow } from "./windows.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
 const SNAPSHOT_MS = { open: 1000, closed: 2000 };
@@ -315,6 +316,7 @@ export class Session extends State {
     clearTimeout(this.#timer);
     this.capture.close();
     this.dialog = this.panel = this.notice = null;
+    closeSmallWindow();
     setTimeout(() => room.close(), PARTING_MS);
     this.go("end", refusal);
   }

@@ -5,6 +5,7 @@ import type { Room } from "../room.js";
 // not in TypeScript's library: Chromium's alone
 interface SmallWindows {
   requestWindow(options: { width: number; height: number }): Promise<Window>;
+  readonly window: Window | null;
 }
 declare global {
   interface Window {
@@ -22,7 +23,7 @@ export const canBeSmall = () => "documentPictureInPicture" in globalThis || docu
 export const isFull = () => document.fullscreenElement !== null;
 
 /** Shows the program in a window above all others. */
-export async function smallWindow({ picture }: Room, root: HTMLElement): Promise<void> {
+export async function smallWindow({ picture }: Room): Promise<void> {
   try {
     if (!window.documentPictureInPicture) {
       await picture.querySelector("video")?.requestPictureInPicture();
@@ -40,8 +41,12 @@ export async function smallWindow({ picture }: Room, root: HTMLElement): Promise
       play(picture);
     });
   } catch (error) {
-    console.warn("no small window:", error, root);
+    console.warn("no small window:", error);
   }
+}
+
+export function closeSmallWindow(): void {
+  window.documentPictureInPicture?.window?.close();
 }
 
 /** Videos stop when they are moved. */
