@@ -46,6 +46,7 @@ export type RoomState = "joining" | "live" | "reconnecting" | "ended";
 /** Events of a room. */
 export type RoomEvent =
   | { what: "state"; state: RoomState }
+  | { what: "admitted" }
   | { what: "rendezvous"; up: boolean; why: string | null }
   | { what: "refused"; why: string }
   | { what: "trouble"; why: string }

@@ -11,5 +11,3 @@ declare global {
 
 const room = document.querySelector("plenary-room");
 window.plenary = { snapshot: async () => (room instanceof PlenaryRoom ? room.snapshot() : null) };
-// a page that is closed says so: its children find another parent at once
-addEventListener("pagehide", () => room instanceof PlenaryRoom && room.leave());

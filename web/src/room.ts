@@ -17,6 +17,8 @@ function childrenMax(): number {
   const isMetered = line?.saveData === true || line?.type === "cellular";
   return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
 }
+/** Time that the last messages of a peer that is out of the room have to get out, in milliseconds. */
+const PARTING_MS = 200;
 /** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
 const IDENTITY_KEY = "plenary-identity";
 
@@ -116,7 +118,11 @@ export class Room extends EventTarget {
     super();
     worker.onmessage = ({ data }: MessageEvent<ToWindow>) => this.#handle(data);
     worker.onerror = ({ message }) => this.#fail(message);
+    addEventListener("pagehide", this.#hidden);
   }
+
+  /** A page that is closed says so: its children find another parent at once, and a host's heir takes over. */
+  readonly #hidden = () => this.leave();
 
   /** @internal */
   open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
@@ -280,6 +286,7 @@ export class Room extends EventTarget {
 
   /** Ends everything at once. */
   close(): void {
+    removeEventListener("pagehide", this.#hidden);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     for (const track of this.#own) track?.stop();
@@ -394,7 +401,9 @@ export class Room extends EventTarget {
   }
 
   #event(event: RoomEvent): void {
-    if (event.what === "state" && event.state === "live") this.#settle?.resolve();
+    if (event.what === "admitted") this.#settle?.resolve();
+    // the last messages need a moment
+    if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Error(event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));

@@ -21,6 +21,8 @@ declare global {
     events: library.RoomEvent[];
     /** The first picture that is shown. */
     shown: () => HTMLVideoElement | undefined;
+    /** Longest wait for a picture, in milliseconds, while a test measures it. */
+    gapMs: number;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;
@@ -34,17 +36,22 @@ const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
 
-/** Joins with the library in an empty page, and shows what there is to see. */
-export async function joinWith(page: Page, options: library.JoinOptions): Promise<void> {
+/** How a page enters a room: by an invite, or as the host of one that it opens. */
+export type Entry = library.JoinOptions | library.HostOptions;
+
+/** Enters a room with the library in an empty page, and shows what there is to see. */
+export async function enterWith(page: Page, options: Entry): Promise<void> {
   await page.evaluate(async (options) => {
     const url = "/plenary.js";
     const loaded = (await import(url)) as typeof library;
     window.events = [];
-    window.room = await loaded.join(options);
-    window.room.addEventListener("room", (event) => window.events.push((event as CustomEvent).detail));
+    const onEvent = (event: library.RoomEvent) => window.events.push(event);
+    window.room = await ("invite" in options ? loaded.join({ ...options, onEvent }) : loaded.host({ ...options, onEvent }));
     document.body.append(window.room.picture);
   }, options);
 }
+
+export const joinWith: (page: Page, options: library.JoinOptions) => Promise<void> = enterWith;
 
 export class Room {
   readonly #processes: ChildProcess[] = [];
@@ -52,12 +59,21 @@ export class Room {
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
   invite = "";
+  rendezvous = "";
 
   /** Opens a room whose host neither speaks nor mixes. */
   static async open(...options: string[]): Promise<Room> {
     const room = new Room();
     const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
     room.invite = await room.line(host, (line) => line.includes("#"));
+    return room;
+  }
+
+  /** Starts a rendezvous alone, at which pages open a room. */
+  static async ofPages(): Promise<Room> {
+    const room = new Room();
+    const rendezvous = room.start("rendezvous", "--listen", "127.0.0.1:0");
+    room.rendezvous = (await room.line(rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
     return room;
   }
 
@@ -77,15 +93,17 @@ export class Room {
     return process;
   }
 
-  /** Waits for a line of a process's standard output. */
+  /** Waits for a line that a process prints. */
   line(process: ChildProcess, is: (line: string) => boolean): Promise<string> {
     return new Promise((resolve, reject) => {
       let text = "";
-      process.stdout?.on("data", (data) => {
+      const read = (data: Buffer) => {
         text += data;
         const found = text.split("\n").find(is);
         if (found) resolve(found.trim());
-      });
+      };
+      process.stdout?.on("data", read);
+      process.stderr?.on("data", read);
       process.once("exit", (code) => reject(new Error(`the process ended with ${code}: ${text}`)));
     });
   }
