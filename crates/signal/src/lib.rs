@@ -37,6 +37,8 @@ pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal, SIGNAL_PATH};
 pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError};
+#[cfg(feature = "tls")]
+pub use rendezvous::{ServerTls, TlsError, certificates_from_pem};
 pub use signal::{Outage, Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};

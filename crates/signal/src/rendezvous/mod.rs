@@ -1,6 +1,6 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
-//! `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
+//! With a certificate it serves https and wss, without one http and ws. `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
 //! other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests.
 //! All state is in memory, in a [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox
 //! and is stored nowhere else.
@@ -12,6 +12,8 @@
 mod connection;
 mod listener;
 mod stun;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +40,8 @@ use crate::local::LocalSignal;
 use crate::socket;
 use crate::switchboard::Switchboard;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
+#[cfg(feature = "tls")]
+pub use tls::{ServerTls, TlsError, certificates_from_pem};
 
 /// Answer to `GET /` when no page was added.
 const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
@@ -49,6 +53,10 @@ pub struct RendezvousConfig {
     pub limits: Limits,
     /// Routes for all paths but [`SIGNAL_PATH`]; by default a line of text at `/`.
     pub page: Option<Router>,
+    /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to https
+    /// on the same port.
+    #[cfg(feature = "tls")]
+    pub tls: Option<ServerTls>,
 }
 
 /// Reason that a rendezvous could not be started.
@@ -81,6 +89,8 @@ pub struct Rendezvous {
 #[derive(Clone, Debug)]
 struct Lobby {
     switchboard: Switchboard,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
     /// All tasks that must have ended before closing is complete.
     tasks: TaskTracker,
 }
@@ -101,7 +111,12 @@ impl Rendezvous {
         let listener = listener::listen(address).map_err(wrong)?;
         let local_addr = listener.local_addr().map_err(wrong)?;
         let switchboard = Switchboard::new(config.limits);
-        let lobby = Lobby { switchboard, tasks: TaskTracker::new() };
+        let lobby = Lobby {
+            switchboard,
+            #[cfg(feature = "tls")]
+            tls: config.tls,
+            tasks: TaskTracker::new(),
+        };
         let gate = Arc::new(Mutex::new(Gate::new(lobby.switchboard.limits().clone())));
         let router = lobby.router(config.page);
         lobby.tasks.spawn(listener::serve(listener, router, gate, lobby.clone()));
@@ -118,6 +133,11 @@ impl Rendezvous {
     /// The address on which the rendezvous listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whether the rendezvous serves https instead of plain HTTP.
+    pub fn is_secure(&self) -> bool {
+        self.lobby.is_secure()
     }
 
     /// The rooms, for peers in the same process.
@@ -165,6 +185,13 @@ impl Drop for Rendezvous {
 }
 
 impl Lobby {
+    fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     fn close(&self) {
         self.switchboard.close();
         self.tasks.close();
