@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
@@ -47,12 +47,12 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the lobby closes.
-pub(super) async fn serve(listener: TcpListener, router: Router, gate: Arc<Mutex<Gate>>, lobby: Lobby) {
+pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
     let mut turned_away = TurnedAway::default();
     let accepting = async {
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => match Gate::pass(&gate, address.ip(), Instant::now()) {
+                Ok((stream, address)) => match Gate::pass(&lobby.gate, address.ip(), Instant::now()) {
                     Ok(pass) => {
                         let serving = connection(stream, address, pass, router.clone(), lobby.clone());
                         lobby.tasks.spawn(serving);
