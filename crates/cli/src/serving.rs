@@ -13,7 +13,7 @@ use crate::Failure;
 /// Where the certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TlsWord {
-    /// It is signed by itself.
+    /// Signed by its own key
     #[value(name = "self")]
     SelfSigned,
 }

@@ -1,9 +1,8 @@
-//! Connections whose frames are carried by HTTP requests, for browsers that refuse a websocket to a certificate which is
-//! signed by itself.
+//! HTTP requests that carry a peer's frames, for browsers that refuse a websocket to a self-signed certificate.
 //!
-//! Such a connection is served as a websocket over a pipe in memory, so all limits, refusals and silences are the same. It
-//! counts as a connection of its address, beside the one of each request. Its key, 128 random bits, is all that a request
-//! needs to speak for it.
+//! A websocket over a pipe in memory serves such a connection, so all limits, refusals and silences are the same. The gate
+//! counts the pipe as one TCP connection, in addition to those of the requests. A key of 128 random bits authorises each
+//! request.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,17 +30,17 @@ use super::{Lobby, connection};
 use crate::gate::{Gate, Turned};
 use crate::socket::{self, Heard, heard};
 
-/// Path that opens a connection; that of the connection is below it.
+/// Path that opens a connection. Later requests append the key.
 const FETCH_PATH: &str = "/signal/fetch";
-/// Length of the number before each frame: its length, big endian.
+/// Length of the prefix of each frame in a body: the frame's length, big endian.
 const PREFIX_LEN: usize = 4;
 /// Maximum length of a request's body: the longest frame.
 const BODY_LEN_MAX: usize = FRAME_LEN_MAX + PREFIX_LEN;
 /// Length of an answer at which no further frame is added. A guess.
 const ANSWER_LEN: usize = 64 * 1024;
-/// Bytes that wait in each direction of a pipe: those that a TCP connection would hold. A guess.
+/// Capacity of a pipe in each direction, in place of the kernel's buffers of a TCP connection. A guess.
 const PIPE_LEN: usize = 64 * 1024;
-/// Time that a request for frames waits, in intervals of the pings: each brings a frame.
+/// Maximum wait of a request for frames, in ping intervals. Each ping is a frame.
 const WAIT_PINGS: u32 = 2;
 
 type Pipe = WebSocketStream<DuplexStream>;
@@ -50,12 +49,12 @@ type Pipe = WebSocketStream<DuplexStream>;
 #[derive(Debug, Default)]
 pub(super) struct Fetched(SyncMutex<HashMap<u128, Arc<Ends>>>);
 
-/// The peer's ends of one connection. Requests take turns at each.
+/// The peer's ends of one pipe. One request at a time uses each end.
 #[derive(Debug)]
 struct Ends {
     to: Mutex<SplitSink<Pipe, Message>>,
     from: Mutex<SplitStream<Pipe>>,
-    /// The peer needs nothing more of it.
+    /// Cancelled when the last frames were fetched, or the peer has closed the connection.
     over: CancellationToken,
 }
 
@@ -104,7 +103,7 @@ async fn open(
     let over = CancellationToken::new();
     let ends = Ends { to: Mutex::new(to), from: Mutex::new(from), over: over.clone() };
     {
-        // without an address, only this bounds them
+        // the only bound below another web server that passes no addresses
         let mut table = lobby.fetched.table();
         if table.len() >= lobby.switchboard.limits().connections_max {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
@@ -113,7 +112,7 @@ async fn open(
     }
     lobby.tasks.clone().spawn(async move {
         connection::serve(near, &lobby.switchboard, address).await;
-        // the peer may still fetch the last frames, with the reason of the end
+        // the peer may still fetch the last frames, which contain the refusal
         let fetching = over.run_until_cancelled(sleep(lobby.switchboard.limits().hello_timeout));
         lobby.switchboard.closing().run_until_cancelled(fetching).await;
         lobby.fetched.remove(key);
@@ -122,7 +121,7 @@ async fn open(
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], format!("{key:032x}")).into_response())
 }
 
-/// Takes frames from the peer; answers when they are on their way, no faster than the limits on rates.
+/// Takes frames from the peer. The answer waits until the rate limits have let all frames through.
 async fn send(State(lobby): State<Lobby>, Path(key): Path<String>, body: Bytes) -> StatusCode {
     let Some((_, ends)) = lobby.fetched.get(&key) else { return StatusCode::NOT_FOUND };
     let Some(frames) = frames(body) else { return StatusCode::BAD_REQUEST };
@@ -135,7 +134,7 @@ async fn send(State(lobby): State<Lobby>, Path(key): Path<String>, body: Bytes) 
     StatusCode::NO_CONTENT
 }
 
-/// Answers with the frames for the peer, once there are some.
+/// Waits for frames to the peer and answers with them.
 async fn receive(State(lobby): State<Lobby>, Path(key): Path<String>) -> Response {
     let Some((key, ends)) = lobby.fetched.get(&key) else { return StatusCode::NOT_FOUND.into_response() };
     let Ok(mut from) = ends.from.try_lock() else { return StatusCode::CONFLICT.into_response() };

@@ -1,6 +1,6 @@
 //! TLS of a rendezvous: its certificate, and the handshake on its port.
 //!
-//! A connection whose first byte begins no handshake is plain HTTP: it is redirected to the same address by https.
+//! The first byte of a connection tells TLS from plain HTTP, which is redirected to https at the same address.
 
 use std::io;
 use std::sync::Arc;
