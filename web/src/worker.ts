@@ -5,6 +5,7 @@ import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
 import { Dialler, type Socket } from "./socket.js";
+import { texts } from "./texts.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -123,11 +124,17 @@ function dial(url: string): void {
   const { hostname, port, protocol } = new URL(url);
   // a rendezvous answers STUN on the UDP port of the same number
   window({ to: "rendezvous", stun: `stun:${hostname}:${port || (protocol === "wss:" ? 443 : 80)}` });
-  socket = dialler.dial(url, {
-    opened: () => call({ call: "socket-opened" }),
-    frame: (bytes) => call({ call: "socket-frame", bytes }),
-    closed: () => call({ call: "socket-closed" }),
-  });
+  try {
+    socket = dialler.dial(url, {
+      opened: () => call({ call: "socket-opened" }),
+      frame: (bytes) => call({ call: "socket-frame", bytes }),
+      closed: () => call({ call: "socket-closed" }),
+    });
+  } catch {
+    // plain http, from a page by https
+    peer = null;
+    window({ to: "failed", why: texts.blocked });
+  }
 }
 
 function hangUp(): void {

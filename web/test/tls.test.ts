@@ -46,6 +46,17 @@ test("a page of another origin joins over wss", { timeout: 60_000 }, async () =>
   assert.notEqual(new URL(page.url()).origin, new URL(room.invite).origin);
 });
 
+test("a page by https says that the browser blocks a rendezvous by plain http", { timeout: 30_000 }, async () => {
+  const page = await room.visit();
+  // an address for documentation: on loopback browsers allow it
+  const invite = room.invite.replace(/^https:..[^/]*/, "http://192.0.2.1:9");
+  const told = joinWith(page, { invite }).then(
+    () => "joined",
+    (error: Error) => error.message,
+  );
+  assert.match(await told, /blocks the room's plain http address/);
+});
+
 test("where no websocket opens, requests carry the frames", { timeout: 90_000 }, async () => {
   // a port for the host behind the proxy, which the invite does not name
   const free = createTcpServer();
