@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::running::{Ended, Running, run};
+use data_encoding::{BASE64, HEXUPPER};
+use sha2::{Digest as _, Sha256};
 
 /// Files that `--tls self` keeps.
 const CERTIFICATE: &str = "rendezvous-certificate.pem";
@@ -59,6 +61,16 @@ fn a_room_behind_a_certificate_signed_by_itself_admits_peers_that_trust_it() {
     );
     fails(&["join", &invite, "--tls-trust", "nowhere.pem"], &["cannot read nowhere.pem"]);
     fails(&["join", &invite, "--tls-trust", "Cargo.toml"], &["Cargo.toml: it holds no certificate in PEM"]);
+
+    let shown =
+        first.stderr.wait("the fingerprint", |line| Some(line.split_once("fingerprint: ")?.1.to_owned()));
+    let base64: String = kept
+        .lines()
+        .skip_while(|line| !line.starts_with("---"))
+        .filter(|line| !line.starts_with("---"))
+        .collect();
+    let hash = Sha256::digest(BASE64.decode(base64.as_bytes()).unwrap());
+    assert_eq!(shown.replace(':', ""), HEXUPPER.encode(&hash));
 
     first.kill();
     let (_second, invite) = host(&data, &[]);

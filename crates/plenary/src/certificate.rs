@@ -12,6 +12,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::advertise::Advertise;
@@ -39,6 +40,7 @@ const HEAD: &str = "plenary rendezvous";
 pub struct Certificate {
     tls: ServerTls,
     file: PathBuf,
+    fingerprint: String,
 }
 
 impl Certificate {
@@ -57,7 +59,14 @@ impl Certificate {
             };
             Error::Certificate { file: file.to_owned(), error }
         })?;
-        Ok(Certificate { tls, file: file.to_owned() })
+        Ok(Certificate::of(tls, file, &chain))
+    }
+
+    fn of(tls: ServerTls, file: &Path, chain: &[u8]) -> Certificate {
+        let own = certificates_from_pem(chain).ok().and_then(|chain| chain.into_iter().next());
+        let hash = Sha256::digest(own.as_deref().unwrap_or_default());
+        let pairs: Vec<_> = hash.iter().map(|byte| format!("{byte:02X}")).collect();
+        Certificate { tls, file: file.to_owned(), fingerprint: pairs.join(":") }
     }
 
     /// Returns a certificate that is signed by itself: the one kept in `folder`, or a new one that is kept there, its private
@@ -90,6 +99,11 @@ impl Certificate {
         &self.file
     }
 
+    /// SHA-256 hash of the certificate, as browsers show it: a user compares them before accepting a self-signed one.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// Returns it in the form that [`plenary_signal::RendezvousConfig`] takes.
     pub fn server_tls(&self) -> ServerTls {
         self.tls.clone()
@@ -117,7 +131,7 @@ fn self_signed(folder: &Path, names: Vec<String>, now: Duration) -> Result<Certi
         && names.iter().all(|name| kept_names.contains(name))
         && let Ok(tls) = ServerTls::from_pem(kept.as_bytes(), key.as_bytes())
     {
-        return Ok(Certificate { tls, file });
+        return Ok(Certificate::of(tls, &file, kept.as_bytes()));
     }
     let kept_key = kept_key.and_then(|pem| KeyPair::from_pem(&pem).ok().map(|key| (key, pem)));
     let unmade = |error: rcgen::Error| Error::Io {
@@ -146,7 +160,7 @@ fn self_signed(folder: &Path, names: Vec<String>, now: Duration) -> Result<Certi
     tracing::info!(file = %file.display(), names = all.join(" "), "a certificate was made");
     let tls = ServerTls::from_pem(text.as_bytes(), key_pem.as_bytes());
     let tls = tls.map_err(|error| Error::Certificate { file: file.clone(), error })?;
-    Ok(Certificate { tls, file })
+    Ok(Certificate::of(tls, &file, text.as_bytes()))
 }
 
 /// Makes a certificate, in PEM.
