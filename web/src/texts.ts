@@ -41,6 +41,7 @@ export const texts = {
   noEncoder: "This browser can't send H.264: the others hear you, and see no picture of you.",
   noDecoder: "This browser has no H.264: you hear the room, and see no picture. Another browser shows it.",
   insecure: "A browser gives camera and microphone only to pages with https. Here you can just watch.",
+  blocked: "This page came by https, and the browser blocks the room's plain http address. Open the room's own link instead.",
   lostDevice: "The device was unplugged. The others don't get it any more.",
   noBrowser: "This browser can't join: it needs WebRTC with encoded transforms (Chrome 141, Firefox 128, Safari 17 or later).",
   noLink: "This is no link to a room. Ask the host for the whole link, with everything behind the #.",

@@ -58,6 +58,8 @@ export class Room {
   readonly #browsers: Browser[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
+  /** Flags of native peers that join. */
+  #trust: string[] = [];
   invite = "";
   rendezvous = "";
 
@@ -77,12 +79,34 @@ export class Room {
     return room;
   }
 
+  /** Opens a room behind https, by a certificate signed by itself; native peers trust it, browsers accept each. */
+  static async secure(...options: string[]): Promise<Room> {
+    const room = new Room();
+    const args = ["--tls", "self", "--data", room.#folder, "--program", "320x180@15", ...options];
+    const listen = options.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    const host = room.start("host", ...listen, ...args);
+    room.invite = await room.line(host, (line) => line.includes("#"));
+    room.#trust = ["--tls-trust", room.certified.cert];
+    return room;
+  }
+
   /** Opens such a room, with a native mixer and Ada, a native speaker that doesn't mix. */
   static async withAda(...options: string[]): Promise<Room> {
     const room = await Room.open("--program", "320x180@15", ...options);
-    room.start("mixer", room.invite);
-    room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+    room.addAda();
     return room;
+  }
+
+  /** Lets a native mixer in, and Ada. */
+  addAda(invite = this.invite): void {
+    this.start("mixer", invite, ...this.#trust);
+    const small = ["--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15"];
+    this.start("join", invite, "--speak", ...small, ...this.#trust);
+  }
+
+  /** Files of the host's certificate and its private key, in a room behind https. */
+  get certified(): { cert: string; key: string } {
+    return { cert: join(this.#folder, "rendezvous-certificate.pem"), key: join(this.#folder, "rendezvous-key.pem") };
   }
 
   /** Starts a process of the command line. */
@@ -118,9 +142,9 @@ export class Room {
   }
 
   /** Opens the page that the host serves, by its link, with this query. */
-  async visit(query = ""): Promise<Page> {
+  async visit(query = "", invite = this.invite): Promise<Page> {
     const page = await this.#blank();
-    await page.goto(this.invite.replace("/#", `/${query}#`));
+    await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
@@ -170,6 +194,7 @@ export class Room {
         "--use-fake-device-for-media-stream",
         `--use-file-for-fake-audio-capture=${this.#voice()}`,
         "--use-fake-ui-for-media-stream",
+        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
       ],
     });
     this.#browsers.push(browser);
