@@ -12,3 +12,4 @@ mod processes;
 mod prose;
 mod running;
 mod secrets;
+mod secure;

@@ -430,6 +430,8 @@ export class Room extends EventTarget {
 
   #event(event: RoomEvent): void {
     if (event.what === "admitted") this.#settle?.resolve();
+    // the last messages need a moment
+    if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Error(event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));

@@ -1,5 +1,9 @@
 // All texts of the page, in one place.
 
+/** The one that the worker needs as well. */
+export const blocked =
+  "This page came by https, and the browser blocks the room's plain http address. Open the room's own link instead.";
+
 export const texts = {
   title: "plenary",
   tagline: "A video room without a server in the middle.",
@@ -253,6 +257,7 @@ export const texts = {
   noScreens: "This browser can't share a screen.",
   noFilms: "This browser can't send a video file. Share a window that plays it.",
   badFilm: "The browser can't play this file. It takes mp4 and webm.",
+  blocked,
   noBrowser: "This browser can't join: it needs WebRTC with encoded transforms (Chrome 141, Firefox 128, Safari 17 or later).",
   noLink: "This is no link to a room. Ask the host for the whole link, with everything behind the #.",
   noAuto: "This page opens a camera only after a click.",

@@ -4,6 +4,8 @@ import type { Leg, ToWindow, ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
+import { Dialler, type Socket } from "./socket.js";
+import { blocked } from "./texts.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -21,7 +23,8 @@ const own = new Map<string, OwnSender>();
 /** The answer to the last "own-frame". */
 let answered: Uint8Array<ArrayBuffer> | null = null;
 let peer: Module | null = null;
-let socket: WebSocket | null = null;
+const dialler = new Dialler(location.origin);
+let socket: Socket | null = null;
 let timer = 0;
 
 function call(call: Call): void {
@@ -52,7 +55,7 @@ function carryOut(ask: Ask): void {
       hangUp();
       break;
     case "transmit":
-      if (socket?.readyState === WebSocket.OPEN) socket.send(ask.bytes);
+      socket?.send(ask.bytes);
       break;
     case "offer":
       window({ to: "offer", link: ask.link });
@@ -124,18 +127,17 @@ function dial(url: string): void {
   const { hostname, port, protocol } = new URL(url);
   // a rendezvous answers STUN on the UDP port of the same number
   window({ to: "rendezvous", stun: `stun:${hostname}:${port || (protocol === "wss:" ? 443 : 80)}` });
-  const dialled = new WebSocket(url);
-  dialled.binaryType = "arraybuffer";
-  // nothing of a socket counts that was given up
-  const ifCurrent = (then: Call) => dialled === socket && call(then);
-  dialled.onopen = () => ifCurrent({ call: "socket-opened" });
-  dialled.onmessage = ({ data }) => {
-    // a text is no frame of the protocol: as bytes it is none either
-    const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array();
-    ifCurrent({ call: "socket-frame", bytes });
-  };
-  dialled.onclose = () => ifCurrent({ call: "socket-closed" });
-  socket = dialled;
+  try {
+    socket = dialler.dial(url, {
+      opened: () => call({ call: "socket-opened" }),
+      frame: (bytes) => call({ call: "socket-frame", bytes }),
+      closed: () => call({ call: "socket-closed" }),
+    });
+  } catch {
+    // plain http, from a page by https
+    peer = null;
+    window({ to: "failed", why: blocked });
+  }
 }
 
 function hangUp(): void {

@@ -21,6 +21,8 @@ declare global {
     events: library.RoomEvent[];
     /** The first picture that is shown. */
     shown: () => HTMLVideoElement | undefined;
+    /** Longest wait for a picture, in milliseconds, while a test measures it. */
+    gapMs: number;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;
@@ -58,17 +60,22 @@ export interface Opened {
   size?: { width: number; height: number };
 }
 
-/** Joins with the library in an empty page, and shows what there is to see. */
-export async function joinWith(page: Page, options: library.JoinOptions): Promise<void> {
+/** How a page enters a room: by an invite, or as the host of one that it opens. */
+export type Entry = library.JoinOptions | library.HostOptions;
+
+/** Enters a room with the library in an empty page, and shows what there is to see. */
+export async function enterWith(page: Page, options: Entry): Promise<void> {
   await page.evaluate(async (options) => {
     const url = "/plenary.js";
     const loaded = (await import(url)) as typeof library;
     window.events = [];
-    window.room = await loaded.join(options);
-    window.room.addEventListener("room", (event) => window.events.push((event as CustomEvent).detail));
+    const onEvent = (event: library.RoomEvent) => window.events.push(event);
+    window.room = await ("invite" in options ? loaded.join({ ...options, onEvent }) : loaded.host({ ...options, onEvent }));
     document.body.append(window.room.picture);
   }, options);
 }
+
+export const joinWith: (page: Page, options: library.JoinOptions) => Promise<void> = enterWith;
 
 export class Room {
   readonly #processes: ChildProcess[] = [];
@@ -78,7 +85,10 @@ export class Room {
   /** Pages that embed the element. */
   readonly #pages: string[] = [];
   #host: ChildProcess | null = null;
+  /** Flags of native peers that join. */
+  #trust: string[] = [];
   invite = "";
+  rendezvous = "";
 
   /** Opens a room whose host neither speaks nor mixes. */
   static async open(...options: string[]): Promise<Room> {
@@ -97,12 +107,34 @@ export class Room {
     return room;
   }
 
+  /** Opens a room behind https, by a certificate signed by itself; native peers trust it, browsers accept each. */
+  static async secure(...options: string[]): Promise<Room> {
+    const room = new Room();
+    const args = ["--tls", "self", "--data", room.#folder, "--program", "320x180@15", ...options];
+    const listen = options.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    const host = room.start("host", ...listen, ...args);
+    room.invite = await room.line(host, (line) => line.includes("#"));
+    room.#trust = ["--tls-trust", room.certified.cert];
+    return room;
+  }
+
   /** Opens such a room, with a native mixer and Ada, a native speaker that doesn't mix. */
   static async withAda(...options: string[]): Promise<Room> {
     const room = await Room.open("--program", "320x180@15", ...options);
-    room.start("mixer", room.invite);
-    room.start("join", room.invite, "--speak", "--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15");
+    room.addAda();
     return room;
+  }
+
+  /** Lets a native mixer in, and Ada. */
+  addAda(invite = this.invite): void {
+    this.start("mixer", invite, ...this.#trust);
+    const small = ["--mix", "never", "--name", "Ada", "--speaker-size", "320x180@15"];
+    this.start("join", invite, "--speak", ...small, ...this.#trust);
+  }
+
+  /** Files of the host's certificate and its private key, in a room behind https. */
+  get certified(): { cert: string; key: string } {
+    return { cert: join(this.#folder, "rendezvous-certificate.pem"), key: join(this.#folder, "rendezvous-key.pem") };
   }
 
   /** Starts a process of the command line. */
@@ -143,9 +175,9 @@ export class Room {
   }
 
   /** Opens the page that the host serves, by its link, with this query. */
-  async visit(query = ""): Promise<Page> {
+  async visit(query = "", invite = this.invite): Promise<Page> {
     const page = await this.#blank();
-    await page.goto(this.invite.replace("/#", `/${query}#`));
+    await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
@@ -209,6 +241,7 @@ export class Room {
         "--autoplay-policy=no-user-gesture-required",
         ...(devices === "none" ? [] : fake),
         ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
+        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
       ],
     });
     this.#browsers.push(browser);

@@ -12,6 +12,7 @@ use plenary_media::compose::Layout;
 use plenary_media::mixer::INPUTS_MAX;
 
 use crate::commands::bench::Server;
+use crate::serving::ServeArgs;
 use crate::units;
 
 /// Video rooms without a central server.
@@ -153,6 +154,10 @@ pub(crate) struct NetworkArgs {
     /// TCP address of the signalling server and its page [default for host: all addresses, any port]
     #[arg(long, value_name = "IP[:PORT]", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// File with certificates (PEM) to trust for a rendezvous at https://, beside public authorities: that of a
+    /// host with --tls self
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_trust: Vec<PathBuf>,
     /// UDP ports for media, one per link
     #[arg(long, value_name = "A-B", value_parser = ports)]
     pub(crate) udp_ports: Option<RangeInclusive<u16>>,
@@ -241,8 +246,10 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     pub(crate) view: bool,
     /// Use another rendezvous instead of serving one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["advertise", "tls", "tls_cert", "tls_key"])]
     pub(crate) rendezvous: Option<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
     /// Lifetime of the invite
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "24h")]
     pub(crate) invite_life: Duration,
@@ -301,6 +308,8 @@ pub(crate) struct RendezvousArgs {
     /// TCP address to listen on
     #[arg(long, value_name = "IP[:PORT]", value_parser = listen, default_value = "0.0.0.0:7420")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
     /// Storage of rooms (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
@@ -317,6 +326,9 @@ pub(crate) struct ProbeArgs {
     /// Password of the room: TEXT, @FILE, - for a line of standard input, or PLENARY_PASSWORD
     #[arg(long, value_name = "TEXT")]
     pub(crate) password: Option<String>,
+    /// File with certificates (PEM) to trust for a rendezvous at https://, beside public authorities
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_trust: Vec<PathBuf>,
     /// File for the figures; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

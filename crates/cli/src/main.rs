@@ -10,6 +10,7 @@ mod figure_sources;
 mod json;
 mod room_options;
 mod secrets;
+mod serving;
 mod tell;
 mod units;
 
@@ -24,6 +25,10 @@ use plenary_proto::bounded::plain;
 /// Maximum length of a word after `#` that is no invite's secret.
 const INVITE_TAIL_MAX: usize = 40;
 
+/// What helps against a certificate that is not trusted.
+const TRUST_HINT: &str =
+    ". If that is a host with --tls self, get a copy of its certificate and add --tls-trust FILE";
+
 /// Reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -37,7 +42,10 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Usage(line) => f.write_str(line),
-            Failure::Failed(error) => f.write_str(&one_line(error)),
+            Failure::Failed(error) => {
+                f.write_str(&one_line(error))?;
+                f.write_str(if is_untrusted(error) { TRUST_HINT } else { "" })
+            }
         }
     }
 }
@@ -131,6 +139,13 @@ fn run(command: Command) -> Result<(), Failure> {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Whether the certificate of a rendezvous was not trusted.
+fn is_untrusted(error: &anyhow::Error) -> bool {
+    use plenary::{Error, Outage, SignalError};
+    let why = error.downcast_ref::<Error>();
+    matches!(why, Some(Error::Signal(SignalError::Unreachable { last: Outage::Untrusted(_), .. })))
 }
 
 /// Returns the chain of causes of an error as one line, each cause once.

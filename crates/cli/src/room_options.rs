@@ -9,7 +9,7 @@ use plenary::media::{BuiltinCodecs, Clock};
 use plenary::{Consent, HostOptions, Options};
 
 use crate::args::{RelayWord, RoomArgs};
-use crate::{Failure, json, not_yet, usage};
+use crate::{Failure, json, not_yet, serving, usage};
 
 /// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
@@ -30,6 +30,7 @@ impl RoomArgs {
         options.shares = self.share;
         options.solo_allowed = !self.no_solo;
         options.udp_ports = self.network.udp_ports.clone();
+        options.tls_roots = serving::roots(&self.network.tls_trust)?;
         options.testing.seed = self.seed;
         options.clock = Clock::start();
         Ok(options)

@@ -1,7 +1,8 @@
 //! The page of a room: the files of `web/dist`, embedded, as routes for the web server of a rendezvous.
 //!
 //! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
-//! allows the page's own scripts, its WebAssembly, and websockets to any rendezvous, since invites may name another one.
+//! allows the page's own scripts, its WebAssembly, requests to its own origin, and websockets to any rendezvous, since invites may
+//! name another one.
 
 use axum::Router;
 use axum::body::Body;

@@ -62,6 +62,14 @@ pub enum Error {
     /// An encoder or decoder failed.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A file holds no certificate or key for TLS, or they do not fit each other.
+    #[error("{}: {error}", file.display())]
+    Certificate {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Reason that it cannot be used.
+        error: plenary_signal::TlsError,
+    },
     /// The call needs codecs, but [`Options::codecs`](crate::Options::codecs) is `None`.
     #[error("this call needs an encoder or decoder, and there is none")]
     NoCodecs,

@@ -119,7 +119,8 @@ pub enum RoomEvent {
     },
     /// The load that this peer sheds has changed, because its machine is short of processor time, or is no longer.
     Shedding(Shedding),
-    /// The room needs a mixer, and no peer consents to mix.
+    /// The room needs a mixer, and no peer consents to mix: its first four speakers send to each other, and the audience and
+    /// further speakers get nothing.
     NoMixer,
     /// An election has opened.
     ElectionOpened {

@@ -82,7 +82,9 @@
 //! I420 in limited range. Sound is f32 from −1 to 1 at 48 kHz.
 #![warn(clippy::unwrap_used)]
 
+mod advertise;
 mod benches;
+mod certificate;
 mod descriptors;
 mod desk;
 mod driver;
@@ -109,6 +111,8 @@ pub mod testing;
 mod threads;
 mod track;
 
+pub use advertise::{Advertise, NoAddress};
+pub use certificate::Certificate;
 pub use error::Error;
 pub use event::{Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
 pub use governing::Listed;
@@ -131,7 +135,9 @@ pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, Sources, St
 pub use plenary_rtc::LinkError;
 #[doc(hidden)]
 pub use plenary_rtc::{Shape, Shaper};
-pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
+pub use plenary_signal::{
+    Outage, Refusal as RendezvousRefusal, RendezvousError, ServerTls, SignalError, TlsError,
+};
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;
 pub use room::{Frames, Room};

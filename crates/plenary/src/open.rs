@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Span};
 
 use crate::benches::Benches;
+use crate::certificate::Certificate;
 use crate::descriptors;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -132,9 +133,12 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
             let address = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-            let config = RendezvousConfig { page: host.page.clone(), ..RendezvousConfig::default() };
+            let tls = host.certificate.as_ref().map(Certificate::server_tls);
+            let config = RendezvousConfig { page: host.page.clone(), tls, ..RendezvousConfig::default() };
             let rendezvous = Rendezvous::bind(address, config)?;
-            let url = format!("http://{}", reachable(rendezvous.local_addr()));
+            let local = rendezvous.local_addr();
+            let advertise = host.advertise.clone().unwrap_or_else(|| reachable(local).into());
+            let url = advertise.url(rendezvous.is_secure(), local.port());
             (Some(rendezvous), url)
         }
     };
@@ -372,6 +376,7 @@ fn websocket(
         root,
         wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),
         patience: options.patience,
+        roots_der: options.tls_roots.clone(),
         ..WebsocketConfig::new(url, key.room(), me.clone(), key.door())
     })
 }
@@ -379,7 +384,7 @@ fn websocket(
 /// Returns the address at which other machines may reach a listener on `local`. If the listener is bound to
 /// all addresses, this is the address that the machine would use towards the internet; no packet is sent to
 /// find it.
-fn reachable(local: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(local: SocketAddr) -> SocketAddr {
     if !local.ip().is_unspecified() {
         return local;
     }

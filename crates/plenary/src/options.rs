@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use plenary_media::Clock;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
@@ -13,6 +14,8 @@ use plenary_proto::{HostConfig, PeerId};
 use plenary_signal::Router;
 use tokio::runtime::Handle;
 
+use crate::advertise::Advertise;
+use crate::certificate::Certificate;
 use crate::event::OnEvent;
 use crate::secrets::{Identity, Password, RoomKeys};
 use crate::testing::Testing;
@@ -68,6 +71,9 @@ pub struct Options {
     pub udp_ports: Option<RangeInclusive<u16>>,
     /// Time that the rendezvous may stay unreachable before joining fails; 10 s by default.
     pub patience: Duration,
+    /// Certificates (DER) trusted for a rendezvous at `https://`, beside those of public authorities; none by default
+    /// ([`Certificate::load_roots`]).
+    pub tls_roots: Vec<Bytes>,
     /// Encoders and decoders; by default the built-in ones, if the feature `codecs` is compiled in.
     pub codecs: Option<Arc<dyn Codecs>>,
     /// Clock of this peer; rooms of one process may share one. By default each `Options` starts its own
@@ -94,6 +100,10 @@ pub struct HostOptions {
     pub listen: Option<SocketAddr>,
     /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
     pub rendezvous: Option<String>,
+    /// Address that the invite names for the host's own rendezvous; `None` for the one it listens on.
+    pub advertise: Option<Advertise>,
+    /// Certificate of the host's own rendezvous, which then serves https; `None` for plain HTTP.
+    pub certificate: Option<Certificate>,
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
@@ -151,6 +161,7 @@ impl Options {
         bind: Vec<IpAddr>,
         udp_ports: Option<RangeInclusive<u16>>,
         patience: Duration,
+        tls_roots: Vec<Bytes>,
         codecs: Option<Arc<dyn Codecs>>,
         clock: Clock,
         on_event: Option<OnEvent>,
@@ -189,6 +200,7 @@ impl Options {
             bind: Vec::new(),
             udp_ports: None,
             patience: Duration::from_secs(10),
+            tls_roots: Vec::new(),
             codecs: builtin_codecs(),
             clock: Clock::start(),
             on_event: None,
@@ -227,6 +239,8 @@ impl HostOptions {
     setters! {
         listen: Option<SocketAddr>,
         rendezvous: Option<String>,
+        advertise: Option<Advertise>,
+        certificate: Option<Certificate>,
         page: Option<Router>,
         stage_open: bool,
         invite_life: Duration,
@@ -253,6 +267,8 @@ impl Default for HostOptions {
         HostOptions {
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
             rendezvous: None,
+            advertise: None,
+            certificate: None,
             page: None,
             stage_open: true,
             invite_life: Duration::from_secs(24 * 3600),

@@ -26,15 +26,24 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
 
 /// Writes a new file; fails if there is one.
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), Error> {
-    write_new(path, text).map_err(|error| trouble("cannot write", path, error))
+    write_new(path, text, 0o600).map_err(|error| trouble("cannot write", path, error))
 }
 
 /// Writes a file in place of an existing one: a crash leaves the old file or the new one intact.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    replace_with(path, text, 0o600)
+}
+
+/// Does the same for a file beside a secret one, which others may read.
+pub(crate) fn replace_public(path: &Path, text: &str) -> Result<(), Error> {
+    replace_with(path, text, 0o644)
+}
+
+fn replace_with(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{:x}", random_u64()));
     let beside = Path::new(&beside);
-    let written = write_new(beside, text).and_then(|()| fs::rename(beside, path));
+    let written = write_new(beside, text, mode).and_then(|()| fs::rename(beside, path));
     written.map_err(|error| {
         // the error that matters is the first one
         let _ = fs::remove_file(beside);
@@ -42,11 +51,12 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     })
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+#[cfg_attr(not(unix), allow(unused_variables, reason = "other systems have no modes"))]
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()

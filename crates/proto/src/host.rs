@@ -363,6 +363,16 @@ impl Host {
         }
     }
 
+    /// Hands the room over to the first heir, because this host leaves. Returns whether there is one.
+    pub(crate) fn hand_over_to_heir(&mut self, view: &mut View<'_>) -> bool {
+        let heirs = self.heirs(view.me);
+        let heir = heirs.iter().find(|heir| view.links.is_up(heir)).or(heirs.first());
+        if let Some(heir) = heir {
+            self.hand_over(view, *heir);
+        }
+        heir.is_some()
+    }
+
     /// Signs this host's word on the outcome in force, for peers that can't tell which majority still counts.
     pub(crate) fn confirm(&mut self, view: &mut View<'_>) {
         let Some(decided) = &view.mandate.decided else { return };

@@ -484,7 +484,7 @@ pub enum Event {
     Ended,
     /// The mode of the stage changed.
     Mode(Mode),
-    /// The room needs a mixer, and no peer consents to mix.
+    /// The room needs a mixer, and no peer consents to mix: an audience, or speakers beyond those of a mesh, get nothing.
     NoMixer,
     /// An election opened.
     ElectionOpened {

@@ -3,12 +3,12 @@
 
 use crate::samples::brain::{
     Brain, SECOND, candidate, consenting, decided_by, hosting, outcome_of, roster_of, said, says, speaker,
-    viewing,
+    untimed, viewing,
 };
 use crate::samples::{NEVER, key, list, named, room};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, Signed};
-use plenary_proto::{Command, Input, Output, RoomConfig};
+use plenary_proto::{Command, Event, Input, Output, RoomConfig};
 
 /// Returns the entry of a candidate without a vote.
 fn stranger(seed: u8) -> Entry {
@@ -342,4 +342,34 @@ fn a_host_hands_the_room_over_by_its_own_signature() {
     // and the root key takes the room back when it wants to
     host.give(Input::Command(Command::HandOver(key(2).id())));
     assert_eq!(host.room.snapshot().host, Some(key(2).id()));
+}
+
+#[test]
+fn a_host_that_leaves_hands_the_room_over_and_goes_once_its_heir_reigns_or_a_second_later() {
+    for answers in [true, false] {
+        let mut host = host();
+        host.hears(3, join(false));
+        let under = roster_by(&mut host, 3);
+        let has_left = |outputs: &[Output]| outputs.contains(&Output::Event(Event::Left));
+        let outputs = host.give(Input::Command(Command::Leave));
+        let order = said(&outputs, 3).into_iter().find(|message| matches!(message, Message::HandOver(_)));
+        let order = order.expect("the heir is told").clone();
+        assert!(!has_left(&outputs) && !has_left(&untimed(host.runs_for(SECOND / 2))));
+        if answers {
+            let mut heir = Brain::new(3, consenting());
+            heir.hears(2, Message::Roster(under));
+            let outputs = heir.hears(2, order);
+            assert_eq!(heir.room.snapshot().host, Some(key(3).id()));
+            let first = said(&outputs, 2).into_iter().find(|message| matches!(message, Message::Roster(_)));
+            let mut outputs = host.hears(3, first.unwrap().clone());
+            outputs.extend(untimed(host.runs_for(SECOND / 10)));
+            assert!(has_left(&outputs), "{outputs:?}");
+            assert!(said(&outputs, 3).contains(&&Message::Leave), "{outputs:?}");
+        } else {
+            assert!(has_left(&untimed(host.runs_for(SECOND))));
+        }
+    }
+    let mut alone = host();
+    let outputs = alone.give(Input::Command(Command::Leave));
+    assert!(outputs.contains(&Output::Event(Event::Left)), "{outputs:?}");
 }

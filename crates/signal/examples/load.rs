@@ -46,7 +46,8 @@ async fn serve() {
         ..Limits::default()
     };
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let rendezvous = Rendezvous::bind(any_port, RendezvousConfig { limits, page: None }).unwrap();
+    let rendezvous =
+        Rendezvous::bind(any_port, RendezvousConfig { limits, ..RendezvousConfig::default() }).unwrap();
     println!("{}", rendezvous.local_addr());
     std::future::pending().await
 }

@@ -4,7 +4,8 @@
 //! envelopes (`plenary_proto::seal`) addressed to the host or to a peer, and receives the envelopes addressed
 //! to itself. The carrier sees ids and sizes, never contents.
 //!
-//! - [`Rendezvous`] is the server: websockets over HTTP, standalone or inside the host's process.
+//! - [`Rendezvous`] is the server: websockets over HTTP or https, standalone or inside the host's process. Browsers without
+//!   websockets send and fetch the same frames by requests.
 //! - [`WebsocketSignal`] is the client of a peer; it reconnects by itself.
 //! - [`LocalSignal`] is the client of a peer in the rendezvous's own process. On a [`Switchboard`] without a
 //!   rendezvous it forms a network in memory.
@@ -37,6 +38,8 @@ pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal, SIGNAL_PATH};
 pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError};
+#[cfg(feature = "tls")]
+pub use rendezvous::{ServerTls, TlsError, certificates_from_pem};
 pub use signal::{Outage, Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};

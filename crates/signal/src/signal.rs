@@ -105,6 +105,9 @@ pub enum Outage {
     /// Name resolution, TCP or TLS failed; the system's error message.
     #[error("{0}")]
     Connect(String),
+    /// TLS failed since the server's certificate is not trusted; the reason.
+    #[error("its certificate is not trusted: {0}")]
+    Untrusted(String),
     /// A web server answered, but did not open a websocket.
     #[error("the server answered with HTTP status {0}")]
     Http(u16),

@@ -91,6 +91,9 @@ pub(crate) struct Joined {
     opened_us: u64,
     /// Whether the host has answered: admitted, or in the lobby.
     answered: bool,
+    admitted: bool,
+    /// Whether the application knows that this peer is in.
+    told_admitted: bool,
     /// Whether the rendezvous was reached at least once.
     reached: bool,
     /// Version that a notice named while the host had not answered.
@@ -167,6 +170,8 @@ impl Joined {
             standing: Standing::Joining,
             opened_us: now_us,
             answered: false,
+            admitted: false,
+            told_admitted: false,
             reached: false,
             noticed: None,
             shown: Vec::new(),
@@ -242,9 +247,12 @@ impl Joined {
             self.asks.push(Ask::SendOwn(links.iter().map(|link| link.0).collect()));
             self.sends_own = links;
         }
-        // nobody can come before the rendezvous knows the room
-        let has_contact = self.reached && self.contact.is_linked(&self.body, now_us);
-        let standing = self.standing.next(has_contact);
+        // a host admits itself, but nobody can come before the rendezvous knows the room
+        let is_in = self.admitted && self.reached;
+        if is_in && !std::mem::replace(&mut self.told_admitted, true) {
+            self.tell(&PageEvent::Admitted);
+        }
+        let standing = self.standing.next(self.reached && self.contact.is_linked(&self.body, now_us));
         self.stand(standing);
         let roster = self.body.roster().map(|roster| (self.body.brain().epoch(), roster));
         let keys = self.hosted.as_mut().and_then(|hosted| hosted.changed(roster));
@@ -324,6 +332,7 @@ impl Joined {
     }
 
     fn event(&mut self, happened: &BodyEvent) {
+        self.admitted |= matches!(happened, BodyEvent::Brain(Event::Admitted));
         self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
         self.note_wishes_for_the_floor(happened);
         if let Some(told) = PageEvent::of(happened) {

@@ -39,6 +39,8 @@ impl Standing {
 pub(crate) enum PageEvent {
     /// The state has changed.
     State { state: Standing },
+    /// The host has admitted this peer, or this peer has opened the room.
+    Admitted,
     /// The rendezvous became available or unavailable.
     Rendezvous { up: bool, why: Option<String> },
     /// The page can't join, and why: one line for the user.

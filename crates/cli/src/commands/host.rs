@@ -1,6 +1,7 @@
 //! `plenary host`: opens a room and prints its invite.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -31,10 +32,12 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
     options.identity = args.stay.identity()?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
-    let host = args
-        .room
-        .host_options()
+    let host = args.room.host_options();
+    let listen = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let host = host
         .rendezvous(args.rendezvous.clone())
+        .advertise(args.serve.advertise.clone())
+        .certificate(args.serve.certificate(listen)?)
         .page(plenary_page::routes())
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use plenary::media::codec::{Codecs as _, VideoFormat};
 use plenary::media::compose::{Composer, Tile, grid};
 use plenary::media::source::{Source as _, TestSource};
@@ -15,7 +16,7 @@ use super::runtime;
 use crate::args::ProbeArgs;
 use crate::figure_sources::{Ages, Origins, codec_word};
 use crate::json::{self, round};
-use crate::{Failure, demo::figures::short, secrets};
+use crate::{Failure, demo::figures::short, secrets, serving};
 
 /// Number of pictures composed to measure the compositor.
 const COMPOSED: u32 = 120;
@@ -64,10 +65,11 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let invite = secrets::maybe_invite(args.invite.as_deref())?;
     let needed = invite.as_ref().is_some_and(|invite| invite.flags().password);
     let password = secrets::password(args.password.as_deref(), needed)?;
+    let tls_roots = serving::roots(&args.tls_trust)?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
     let composite_us = composite_us()?;
     let candidates = match &invite {
-        Some(invite) => runtime()?.block_on(measure(invite, password))?,
+        Some(invite) => runtime()?.block_on(measure(invite, password, tls_roots))?,
         None => Vec::new(),
     };
     // a slower peer is elected only if there is no real-time capable candidate
@@ -152,8 +154,12 @@ fn thread_us() -> u64 {
 }
 
 /// Joins the room, measures every candidate in turn, and leaves.
-async fn measure(invite: &Invite, password: Option<Password>) -> Result<Vec<Candidate>, Failure> {
-    let mut options = Options::viewer("probe");
+async fn measure(
+    invite: &Invite,
+    password: Option<Password>,
+    tls_roots: Vec<Bytes>,
+) -> Result<Vec<Candidate>, Failure> {
+    let mut options = Options::viewer("probe").tls_roots(tls_roots);
     (options.views, options.password) = (false, password);
     let room = Room::join(invite, options).await?;
     // the roster may arrive after the admission

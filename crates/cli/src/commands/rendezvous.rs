@@ -12,10 +12,13 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         return Err(not_yet("--store"));
     }
     log_to_stderr(args.log, Level::INFO);
+    let tls = args.serve.certificate(args.listen)?.map(|certificate| certificate.server_tls());
     runtime()?.block_on(async {
-        let config = RendezvousConfig { page: plenary_page::routes(), ..RendezvousConfig::default() };
+        let config = RendezvousConfig { page: plenary_page::routes(), tls, ..RendezvousConfig::default() };
         let rendezvous = Rendezvous::bind(args.listen, config)?;
-        eprintln!("listening on http://{}", rendezvous.local_addr());
+        let local = rendezvous.local_addr();
+        let advertise = args.serve.advertise.unwrap_or_else(|| local.into());
+        eprintln!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
         Signals::listen()?.come().await;
         rendezvous.close().await;
         Ok(())

@@ -45,6 +45,8 @@ use crate::view::View;
 
 /// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
+/// Maximum time that a leaving host waits until its heir has signed a roster. A guess: some round trips.
+const HEIR_US_MAX: u64 = SECOND;
 
 /// Maximum number of broken invariants that are reported. A guess: a single one calls for a repair.
 const REPORTED_MAX: usize = 8;
@@ -71,6 +73,8 @@ pub struct RoomState {
     /// Keys of later invites that no roster names yet, with the peers that sent them.
     early_keys: Vec<(PeerId, GenerationKey)>,
     leaving: Option<Time>,
+    /// Until when a leaving host waits for its heir.
+    heir_until: Option<Time>,
     left: bool,
     /// Whether broken invariants are reported rather than asserted, and those that were.
     reports: bool,
@@ -203,6 +207,7 @@ impl RoomState {
             tickets: Tickets::default(),
             early_keys: Vec::new(),
             leaving: None,
+            heir_until: None,
             left: false,
             reports: false,
             reported: Vec::new(),
@@ -556,6 +561,9 @@ impl RoomState {
     fn command(&mut self, command: Command) {
         match command {
             Command::Leave if self.leaving.is_none() => {
+                let view = &mut self.shared.view();
+                let has_heir = self.membership.host().is_some_and(|host| host.hand_over_to_heir(view));
+                self.heir_until = has_heir.then_some(self.shared.now + HEIR_US_MAX);
                 let waits = self.succession.leave(&mut self.shared.view(), self.mixing.is_mixing());
                 self.leaving = Some(self.shared.now + if waits { LEAVE_US_MAX } else { 0 });
                 if !waits {
@@ -662,6 +670,10 @@ impl RoomState {
     fn leave_when_done(&mut self) {
         let still_needed = self.mixing.is_mixing() && self.leaving.is_some_and(|at| at > self.shared.now);
         if still_needed || self.left {
+            return;
+        }
+        if self.heir_until.is_some_and(|until| until > self.shared.now) && self.membership.host().is_some() {
+            self.leaving = Some(self.shared.now + 50 * MS);
             return;
         }
         if !self.tree.is_leaving() {

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
@@ -10,12 +11,16 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use super::Lobby;
+#[cfg(feature = "tls")]
+use super::tls::{self, Opened};
 use crate::gate::{Gate, Pass, Turned};
+use crate::limits::Limits;
 
 /// Maximum length of a request's head, in bytes; hyper's minimum is 8 KiB. Browsers send about 1 KiB.
 const HEAD_LEN_MAX: usize = 16 * 1024;
@@ -28,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Minimum interval between log entries about rejected connections, so that a flood of connections does not
 /// flood the log.
 const WARN_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for the answer to a last request, in intervals of the pings: twice what a request for mail waits. A guess.
+const ANSWER_PINGS: u32 = 4;
 
 /// Listens on `address`, even while connections of a rendezvous that just closed linger there.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -40,17 +47,17 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the lobby closes.
-pub(super) async fn serve(listener: TcpListener, router: Router, gate: Arc<Mutex<Gate>>, lobby: Lobby) {
+pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
     let mut turned_away = TurnedAway::default();
     let accepting = async {
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => match Gate::pass(&gate, address.ip(), Instant::now()) {
+                Ok((stream, address)) => match Gate::pass(&lobby.gate, address.ip(), Instant::now()) {
                     Ok(pass) => {
                         let serving = connection(stream, address, pass, router.clone(), lobby.clone());
                         lobby.tasks.spawn(serving);
                     }
-                    Err(turned) => turned_away.answer(&stream, address, turned),
+                    Err(turned) => turned_away.answer(&stream, address, turned, lobby.is_secure()),
                 },
                 Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection broke early"),
                 Err(error) => {
@@ -77,15 +84,18 @@ struct TurnedAway {
 }
 
 impl TurnedAway {
-    /// Answers without a task and without waiting for the request.
-    fn answer(&mut self, stream: &TcpStream, address: SocketAddr, turned: Turned) {
+    /// Answers without a task and without waiting for the request. Under TLS the connection closes without an answer, which
+    /// would cost a handshake.
+    fn answer(&mut self, stream: &TcpStream, address: SocketAddr, turned: Turned, is_secure: bool) {
         let status = match turned {
             Turned::Full => "503 Service Unavailable",
             Turned::TooFast => "429 Too Many Requests",
         };
         let response = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        // best effort: the connection closes in any case
-        let _ = stream.try_write(response.as_bytes());
+        if !is_secure {
+            // best effort: the connection closes in any case
+            let _ = stream.try_write(response.as_bytes());
+        }
         self.count += 1;
         if self.logged.is_none_or(|logged| logged.elapsed() >= WARN_INTERVAL) {
             warn!(%address, status, count = self.count, "connections were turned away, this one the last");
@@ -99,18 +109,45 @@ async fn connection(stream: TcpStream, address: SocketAddr, pass: Arc<Pass>, rou
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%address, %error, "cannot switch Nagle's algorithm off");
     }
-    let routes = router.layer(Extension(pass)).layer(Extension(ConnectInfo(address)));
     let limits = lobby.switchboard.limits();
+    let routes = router.layer(Extension(pass)).layer(Extension(ConnectInfo(address)));
+    let serving = async {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &lobby.tls {
+            return match tls.open(stream, limits.hello_timeout).await {
+                Ok(Opened::Secure(stream)) => http(stream, routes, limits, address).await,
+                Ok(Opened::Plain(stream)) => http(stream, tls::redirects(), limits, address).await,
+                Err(error) => debug!(%address, %error, "a connection was not secured"),
+            };
+        }
+        http(stream, routes, limits, address).await;
+    };
+    lobby.switchboard.closing().run_until_cancelled(serving).await;
+}
+
+/// Serves HTTP until the connection closes or becomes a websocket, within the limits on time. At the limit a request in
+/// progress may still be answered.
+async fn http<S>(stream: S, routes: Router, limits: &Limits, address: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.hello_timeout)
         .max_buf_size(HEAD_LEN_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .with_upgrades();
-    let closing = lobby.switchboard.closing();
-    match closing.run_until_cancelled(timeout(limits.http_max, serving)).await {
-        Some(Ok(Err(error))) => debug!(%address, %error, "a connection ended"),
-        Some(Err(_)) => warn!(%address, "a connection was closed: it took too long"),
-        Some(Ok(Ok(()))) | None => {}
+    let mut serving = pin!(serving);
+    let served = match timeout(limits.http_max, serving.as_mut()).await {
+        Ok(served) => Ok(served),
+        Err(_) => {
+            serving.as_mut().graceful_shutdown();
+            timeout(limits.http_max.min(ANSWER_PINGS * limits.ping_interval), serving).await
+        }
+    };
+    match served {
+        Ok(Err(error)) => debug!(%address, %error, "a connection ended"),
+        Err(_) => warn!(%address, "a connection was closed: it took too long"),
+        Ok(Ok(())) => {}
     }
 }

@@ -1,7 +1,7 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
-//! `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), and all
-//! other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests.
+//! With a certificate it serves https and wss, without one http and ws. `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), requests
+//! below `/signal/fetch` carry the same frames where a browser opens no websocket, and all other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests.
 //! All state is in memory, in a [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox
 //! and is stored nowhere else.
 //!
@@ -10,8 +10,11 @@
 //! and closed, without effect on the others.
 
 mod connection;
+mod fetch;
 mod listener;
 mod stun;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +40,10 @@ use crate::limits::Limits;
 use crate::local::LocalSignal;
 use crate::socket;
 use crate::switchboard::Switchboard;
+use fetch::Fetched;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
+#[cfg(feature = "tls")]
+pub use tls::{ServerTls, TlsError, certificates_from_pem};
 
 /// Answer to `GET /` when no page was added.
 const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
@@ -47,8 +53,12 @@ const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: p
 pub struct RendezvousConfig {
     /// Resource limits.
     pub limits: Limits,
-    /// Routes for all paths but [`SIGNAL_PATH`]; by default a line of text at `/`.
+    /// Routes for all paths but [`SIGNAL_PATH`] and those below it; by default a line of text at `/`.
     pub page: Option<Router>,
+    /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to https
+    /// on the same port.
+    #[cfg(feature = "tls")]
+    pub tls: Option<ServerTls>,
 }
 
 /// Reason that a rendezvous could not be started.
@@ -81,6 +91,10 @@ pub struct Rendezvous {
 #[derive(Clone, Debug)]
 struct Lobby {
     switchboard: Switchboard,
+    gate: Arc<Mutex<Gate>>,
+    fetched: Arc<Fetched>,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
     /// All tasks that must have ended before closing is complete.
     tasks: TaskTracker,
 }
@@ -101,10 +115,17 @@ impl Rendezvous {
         let listener = listener::listen(address).map_err(wrong)?;
         let local_addr = listener.local_addr().map_err(wrong)?;
         let switchboard = Switchboard::new(config.limits);
-        let lobby = Lobby { switchboard, tasks: TaskTracker::new() };
-        let gate = Arc::new(Mutex::new(Gate::new(lobby.switchboard.limits().clone())));
+        let gate = Arc::new(Mutex::new(Gate::new(switchboard.limits().clone())));
+        let lobby = Lobby {
+            switchboard,
+            gate,
+            fetched: Arc::default(),
+            #[cfg(feature = "tls")]
+            tls: config.tls,
+            tasks: TaskTracker::new(),
+        };
         let router = lobby.router(config.page);
-        lobby.tasks.spawn(listener::serve(listener, router, gate, lobby.clone()));
+        lobby.tasks.spawn(listener::serve(listener, router, lobby.clone()));
         match stun::bind(local_addr) {
             Ok(socket) => _ = lobby.tasks.spawn(stun::serve(socket, lobby.clone())),
             Err(error) => {
@@ -118,6 +139,11 @@ impl Rendezvous {
     /// The address on which the rendezvous listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whether the rendezvous serves https instead of plain HTTP.
+    pub fn is_secure(&self) -> bool {
+        self.lobby.is_secure()
     }
 
     /// The rooms, for peers in the same process.
@@ -141,7 +167,7 @@ impl Rendezvous {
         self.switchboard().attach_host(room, me, doors)
     }
 
-    /// Returns the route [`SIGNAL_PATH`] and the default page at `/`, to be served by another web server as
+    /// Returns the routes at [`SIGNAL_PATH`] and below, and the default page at `/`, to be served by another web server as
     /// well.
     ///
     /// The routes lead to the same rooms. The other web server must limit the number of connections and the
@@ -165,6 +191,13 @@ impl Drop for Rendezvous {
 }
 
 impl Lobby {
+    fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     fn close(&self) {
         self.switchboard.close();
         self.tasks.close();
@@ -172,7 +205,8 @@ impl Lobby {
 
     fn router(&self, page: Option<Router>) -> Router {
         let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
-        Router::new().route(SIGNAL_PATH, get(signal)).with_state(self.clone()).fallback_service(page)
+        let signal = Router::new().route(SIGNAL_PATH, get(signal)).merge(fetch::routes());
+        signal.with_state(self.clone()).fallback_service(page)
     }
 }
 

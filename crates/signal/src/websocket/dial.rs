@@ -106,7 +106,7 @@ impl Dial {
         };
         #[cfg(feature = "tls")]
         let io = match &self.tls {
-            Some(tls) => tls.connect(io).await.map_err(failed)?,
+            Some(tls) => tls.connect(io).await?,
             None => io,
         };
         let (socket, _) = client_async_with_config(&*self.websocket_url, io, Some(socket::bounds()))

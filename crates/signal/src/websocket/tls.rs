@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
 use super::Io;
+use crate::signal::Outage;
 
 pub(super) struct Tls {
     connector: TlsConnector,
@@ -34,7 +35,21 @@ impl Tls {
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
-    pub(super) async fn connect(&self, io: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
-        Ok(Box::new(self.connector.connect(self.name.clone(), io).await?))
+    pub(super) async fn connect(&self, io: Box<dyn Io>) -> Result<Box<dyn Io>, Outage> {
+        match self.connector.connect(self.name.clone(), io).await {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(error) => Err(untrusted(&error).unwrap_or_else(|| Outage::Connect(error.to_string()))),
+        }
+    }
+}
+
+/// Returns the outage of a certificate that was not accepted.
+fn untrusted(error: &io::Error) -> Option<Outage> {
+    match error.get_ref()?.downcast_ref()? {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            Some(Outage::Untrusted("no authority that this peer knows has signed it".to_owned()))
+        }
+        Error::InvalidCertificate(why) => Some(Outage::Untrusted(why.to_string())),
+        _ => None,
     }
 }

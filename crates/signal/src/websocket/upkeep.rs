@@ -92,7 +92,10 @@ impl Upkeep {
                 return self.end(SignalError::Refused(refusal)).await;
             }
             let retry_in = backoff.wait(random());
-            if !been_up && started.elapsed() + retry_in >= self.patience {
+            // a certificate stays what it is
+            let is_final =
+                matches!(why, Outage::Untrusted(_)) || started.elapsed() + retry_in >= self.patience;
+            if !been_up && is_final {
                 let url = self.dial.url.clone();
                 return self.end(SignalError::Unreachable { url, tries, last: why }).await;
             }

@@ -104,7 +104,7 @@ async fn who_never_reads_the_page_does_not_hold_its_connection_for_ever() {
     let limits = Limits { connections_max: 1, http_max: Duration::from_millis(300), ..Limits::default() };
     // more than the kernel buffers for a client that does not read
     let page = Router::new().route("/", get(|| async { vec![b'x'; 32 << 20] }));
-    let config = RendezvousConfig { limits, page: Some(page) };
+    let config = RendezvousConfig { limits, page: Some(page), ..RendezvousConfig::default() };
     let rendezvous = Rendezvous::bind(ANY_PORT, config).unwrap();
     // returns the connection, and whether it was served
     let ask = async || {

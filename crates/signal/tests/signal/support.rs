@@ -64,7 +64,7 @@ pub(crate) fn peer(number: u16) -> Address {
 }
 
 pub(crate) async fn rendezvous(limits: Limits) -> Rendezvous {
-    Rendezvous::bind(ANY_PORT, RendezvousConfig { limits, page: None }).unwrap()
+    Rendezvous::bind(ANY_PORT, RendezvousConfig { limits, ..RendezvousConfig::default() }).unwrap()
 }
 
 pub(crate) fn url(rendezvous: &Rendezvous) -> String {

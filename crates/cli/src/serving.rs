@@ -1,0 +1,67 @@
+//! Flags of the commands that serve a rendezvous, and of those that reach one by https.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use plenary::{Advertise, Certificate};
+
+use crate::Failure;
+
+/// Where the certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsWord {
+    /// Signed by its own key
+    #[value(name = "self")]
+    SelfSigned,
+}
+
+/// How others reach a rendezvous.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) advertise: Option<Advertise>,
+    /// Serve https with a certificate that is made and kept: browsers warn of it once, native peers need --tls-trust
+    #[arg(long, value_name = "self", value_enum, conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub(crate) tls: Option<TlsWord>,
+    /// Serve https with this certificate, and the rest of its chain below it: PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate: PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Directory of what is kept between starts: the certificate of --tls self [default: plenary in the user's data
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Returns the certificate to serve with; `None` for plain HTTP.
+    pub(crate) fn certificate(&self, listen: SocketAddr) -> Result<Option<Certificate>, Failure> {
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            return Ok(Some(Certificate::load(certificate, key)?));
+        }
+        let Some(TlsWord::SelfSigned) = self.tls else { return Ok(None) };
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => dirs::data_local_dir()
+                .context("this system names no directory for a certificate: choose one by --data")?
+                .join("plenary"),
+        };
+        let certificate = Certificate::self_signed(data, listen, self.advertise.as_ref())?;
+        let file = certificate.file().display();
+        eprintln!("the certificate is in {file}: native peers join with --tls-trust and a copy of it");
+        eprintln!("browsers warn of it, and show its SHA-256 fingerprint: {}", certificate.fingerprint());
+        Ok(Some(certificate))
+    }
+}
+
+/// Reads the certificates that the user trusts.
+pub(crate) fn roots(files: &[PathBuf]) -> Result<Vec<Bytes>, Failure> {
+    let read: Result<Vec<_>, _> = files.iter().map(Certificate::load_roots).collect();
+    Ok(read?.concat())
+}

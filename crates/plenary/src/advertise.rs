@@ -1,0 +1,139 @@
+//! The host and port by which others reach a rendezvous, as an invite names them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use url::Host;
+
+/// Host, and optionally port, that an invite names in place of the listening address: `example.org`, `192.0.2.1:7420` or
+/// `[2001:db8::1]:7420`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertise {
+    host: Host,
+    /// `None`: the listening port.
+    port: Option<u16>,
+}
+
+/// The text is no host with an optional port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an address for others looks like example.org, 192.0.2.1:7420 or [2001:db8::1]:7420")]
+pub struct NoAddress;
+
+impl Advertise {
+    /// Returns the URL of a rendezvous that listens on this port.
+    pub fn url(&self, is_secure: bool, listening_port: u16) -> String {
+        let port = self.port.unwrap_or(listening_port);
+        match (is_secure, port) {
+            (false, 80) => format!("http://{}", self.host),
+            (true, 443) => format!("https://{}", self.host),
+            (false, _) => format!("http://{}:{port}", self.host),
+            (true, _) => format!("https://{}:{port}", self.host),
+        }
+    }
+
+    /// Returns the name for a certificate: an IPv6 address without brackets.
+    pub(crate) fn name(&self) -> String {
+        match &self.host {
+            Host::Domain(name) => name.clone(),
+            Host::Ipv4(ip) => ip.to_string(),
+            Host::Ipv6(ip) => ip.to_string(),
+        }
+    }
+}
+
+impl From<SocketAddr> for Advertise {
+    fn from(address: SocketAddr) -> Advertise {
+        let host = match address {
+            SocketAddr::V4(v4) => Host::Ipv4(*v4.ip()),
+            SocketAddr::V6(v6) => Host::Ipv6(*v6.ip()),
+        };
+        Advertise { host, port: Some(address.port()) }
+    }
+}
+
+impl FromStr for Advertise {
+    type Err = NoAddress;
+
+    fn from_str(text: &str) -> Result<Advertise, NoAddress> {
+        // an IPv6 address without brackets leaves open which colon begins the port
+        let end = text.find(']').map(|end| end + 1).or(text.find(':')).unwrap_or(text.len());
+        let (host, rest) = text.split_at(end);
+        let port = match rest.strip_prefix(':') {
+            Some(port) => {
+                let digits = port.bytes().all(|digit| digit.is_ascii_digit());
+                Some(port.parse().ok().filter(|port| digits && *port != 0).ok_or(NoAddress)?)
+            }
+            None if rest.is_empty() => None,
+            None => return Err(NoAddress),
+        };
+        let host = Host::parse(host).map_err(|_| NoAddress)?;
+        let is_nowhere = match &host {
+            Host::Domain(name) => name.len() > 253,
+            Host::Ipv4(ip) => ip.is_unspecified() || ip.is_multicast(),
+            Host::Ipv6(ip) => ip.is_unspecified() || ip.is_multicast(),
+        };
+        if is_nowhere { Err(NoAddress) } else { Ok(Advertise { host, port }) }
+    }
+}
+
+impl fmt::Display for Advertise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => self.host.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_or_without_a_port_becomes_a_url() {
+        for (text, plain, secure) in [
+            ("example.org", "http://example.org:7420", "https://example.org:7420"),
+            ("Example.ORG:443", "http://example.org:443", "https://example.org"),
+            ("192.0.2.1:80", "http://192.0.2.1", "https://192.0.2.1:80"),
+            ("[2001:db8::1]", "http://[2001:db8::1]:7420", "https://[2001:db8::1]:7420"),
+            ("[2001:db8::1]:9", "http://[2001:db8::1]:9", "https://[2001:db8::1]:9"),
+            ("bücher.example", "http://xn--bcher-kva.example:7420", "https://xn--bcher-kva.example:7420"),
+            ("localhost", "http://localhost:7420", "https://localhost:7420"),
+        ] {
+            let advertise: Advertise = text.parse().unwrap();
+            assert_eq!(advertise.url(false, 7420), plain);
+            assert_eq!(advertise.url(true, 7420), secure);
+            assert_eq!(advertise.to_string().parse(), Ok(advertise));
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        let long = format!("{}.org", "a".repeat(260));
+        for text in [
+            "",
+            ":7420",
+            "example.org:",
+            "example.org:0",
+            "example.org:70000",
+            "example.org:+1",
+            "example.org:1:2",
+            "2001:db8::1",
+            "[2001:db8::1",
+            "[::1]7420",
+            "http://example.org",
+            "example.org/room",
+            "a b",
+            "a@b",
+            "0.0.0.0",
+            "[::]",
+            "a#b",
+            "a?b",
+            "256.1.1.1",
+            &long,
+        ] {
+            assert_eq!(text.parse::<Advertise>(), Err(NoAddress), "{text}");
+        }
+    }
+}

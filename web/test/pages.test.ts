@@ -1,0 +1,145 @@
+// Rooms of pages alone: a rendezvous, and no native peer. One page opens the room; its speakers send to each other.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import { enterWith, type Entry, Room } from "./room.js";
+
+let room: Room;
+
+before(async () => {
+  room = await Room.ofPages();
+});
+
+after(() => room.close());
+
+/** Opens a page that speaks with the browser's false camera and microphone. */
+async function speaker(entry: Entry): Promise<Page> {
+  const page = await room.page();
+  await enterWith(page, { ...entry, speaks: true });
+  await page.evaluate(async () => {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+    const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
+    if (picture && sound) await window.room.publish({ picture, sound });
+  });
+  return page;
+}
+
+/** Ids of the speakers whose pictures move at a page, after a moment. */
+const moving = (page: Page) =>
+  page.evaluate(async () => {
+    const videos = [...window.room.picture.querySelectorAll<HTMLVideoElement>("[data-speaker] video")];
+    const frames = () => videos.map((video) => video.getVideoPlaybackQuality().totalVideoFrames);
+    const before = frames();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return videos.filter((_, at) => (frames()[at] ?? 0) > (before[at] ?? 0) + 5).length;
+  });
+
+/** Loudest level of each sound that a page gets within a second. */
+const heard = (page: Page) =>
+  page.evaluate(async () => {
+    const streams = [...window.room.picture.querySelectorAll("video")].map((video) => video.srcObject);
+    const context = new AudioContext();
+    const analysers = streams.flatMap((stream) => {
+      if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return [];
+      const analyser = context.createAnalyser();
+      context.createMediaStreamSource(stream).connect(analyser);
+      return [analyser];
+    });
+    const peaks = analysers.map(() => 0);
+    for (let at = 0; at < 20; at++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      analysers.forEach((analyser, one) => {
+        const samples = new Float32Array(analyser.fftSize);
+        analyser.getFloatTimeDomainData(samples);
+        peaks[one] = Math.max(peaks[one] ?? 0, ...samples.map(Math.abs));
+      });
+    }
+    await context.close();
+    return peaks.filter((peak) => peak > 0.01).length;
+  });
+
+/** Waits until something holds; returns after how long, in milliseconds. */
+async function until(what: string, isSo: () => Promise<boolean>): Promise<number> {
+  const from = Date.now();
+  for (;;) {
+    if (await isSo()) return Date.now() - from;
+    assert.ok(Date.now() - from < 30_000, what);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+test("three pages and a rendezvous are a room, which goes on when the page that opened it is closed", { timeout: 180_000 }, async (t) => {
+  const ada = await speaker({ rendezvous: room.rendezvous, name: "Ada", title: "Talk" });
+  const invite = await ada.evaluate(() => window.room.invite ?? "");
+  assert.ok(invite.startsWith(room.rendezvous), invite);
+  const ben = await speaker({ invite, name: "Ben" });
+  const cay = await speaker({ invite, name: "Cay" });
+  for (const page of [ada, ben, cay]) {
+    const tookMs = await until("both others are seen", async () => (await moving(page)) === 2);
+    t.diagnostic(`both others are seen after ${tookMs} ms`);
+  }
+  for (const page of [ada, ben, cay]) await until("both others are heard", async () => (await heard(page)) === 2);
+
+  // a fourth that only watches learns what is missing
+  const zoe = await room.page();
+  await enterWith(zoe, { invite, name: "Zoe" });
+  const misses = () => window.events.some((event) => event.what === "no-mixer");
+  await zoe.waitForFunction(misses, { timeout: 10_000 });
+  await zoe.evaluate(() => window.room.leave());
+
+  const told = (page: Page, text: string) =>
+    page.waitForFunction((text) => window.events.some((event) => event.what === "told" && event.text === text), { timeout: 5000 }, text);
+  await ben.evaluate(() => window.room.tell("Hello from Ben"));
+  await Promise.all([told(ada, "Hello from Ben"), told(cay, "Hello from Ben")]);
+
+  // the opener goes: another page governs, and both go on seeing each other
+  await ada.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide")));
+  const others = async () => Promise.all([ben, cay].map((page) => page.evaluate(() => window.room.snapshot())));
+  const reigns = async () => {
+    const [one, other] = await others();
+    return one?.host === other?.host && [one?.peer, other?.peer].includes(one?.host ?? "");
+  };
+  t.diagnostic(`another host after ${await until("another host", reigns)} ms`);
+  await ada.close();
+  for (const page of [ben, cay]) await until("the other is seen alone", async () => (await moving(page)) === 1);
+
+  // somebody watches, and a mixer joins: it makes the program, and what the speakers see never stands still for long
+  const again = await room.page();
+  await enterWith(again, { invite, name: "Yan" });
+  await ben.evaluate(watchGaps);
+  room.start("mixer", invite);
+  await until("the program", async () => again.evaluate(() => (window.shown()?.videoWidth ?? 0) > 0));
+  const isMixed = async () => (await others()).every((one) => one.mode === "Mixer" && one.mixers.length > 0);
+  await until("the speakers are mixed", isMixed);
+  const program = (page: Page) => page.evaluate(() => window.shown()?.dataset["part"] === "program");
+  await until("a speaker sees the program", () => program(ben));
+  const gapMs = await ben.evaluate(() => window.gapMs);
+  t.diagnostic(`longest wait for a picture while the mixer took over: ${gapMs} ms`);
+  assert.ok(gapMs > 0 && gapMs < 5000, `${gapMs} ms`);
+});
+
+/** Measures the longest wait between two pictures of anything that is shown, from now on. */
+function watchGaps(): void {
+  const seen = new WeakSet<HTMLVideoElement>();
+  let last = performance.now();
+  window.gapMs = 0;
+  const note = () => {
+    const now = performance.now();
+    window.gapMs = Math.max(window.gapMs, Math.round(now - last));
+    last = now;
+  };
+  setInterval(() => {
+    for (const video of window.room.picture.querySelectorAll("video")) {
+      if (seen.has(video)) continue;
+      seen.add(video);
+      const see = () => {
+        note();
+        video.requestVideoFrameCallback(see);
+      };
+      video.requestVideoFrameCallback(see);
+    }
+  }, 50);
+}
