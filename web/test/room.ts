@@ -322,8 +322,13 @@ export class Room {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Closes all pages. */
+  async closePages(): Promise<void> {
+    await Promise.all(this.#browsers.splice(0).map((browser) => browser.close()));
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#browsers.map((browser) => browser.close()));
+    await this.closePages();
     this.#server?.close();
     const ends = this.#processes.map(async (process) => {
       if (process.exitCode !== null) return;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 
 import type axe from "axe-core";
 import type { ElementHandle, Page } from "puppeteer-core";
@@ -18,6 +18,8 @@ before(async () => {
   room = await Room.withAda("--title", "Monday");
 });
 
+// pages that stay open take the machine's time from the next ones
+afterEach(() => room.closePages());
 after(() => room.close());
 
 const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();

@@ -51,11 +51,8 @@ export const room = css`
     text-overflow: ellipsis;
     white-space: nowrap;
   }
-  .title span {
-    flex: none;
-    max-inline-size: 60%;
-  }
   .title small {
+    flex-shrink: 20;
     min-inline-size: 0;
     padding-inline-start: 0.5rem;
     border-inline-start: 1px solid #ffffff40;
