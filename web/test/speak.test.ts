@@ -88,6 +88,20 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(out.voice > -60, `the watcher hears the voice: ${out.voice} dB`);
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `the speaker hears Ada, not itself: ${JSON.stringify(back)}`);
+  // one speaker alone in place of the program
+  const pinned = await watcher.evaluate(async (eve) => {
+    window.room.pin(eve);
+    const isEve = () => window.shown()?.parentElement?.dataset["speaker"] === eve;
+    for (let at = 0; at < 100 && !isEve(); at++) await new Promise((resolve) => setTimeout(resolve, 100));
+    return isEve();
+  }, eve);
+  assert.ok(pinned, "the pinned speaker is shown");
+  await within("the pinned speaker fills the picture", async () => (await green(watcher)) > 0.5);
+  await watcher.evaluate(() => window.room.pin(null));
+  await within("the program is back", async () => {
+    const share = await green(watcher);
+    return share > 0.15 && share < 0.5;
+  });
   // muted, it is on a card with its name
   await page.locator('>>> [data-act="camera"]').click();
   await within("the muted camera is gone", async () => (await green(watcher)) < 0.05);

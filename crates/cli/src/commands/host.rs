@@ -38,7 +38,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .rendezvous(args.rendezvous.clone())
         .advertise(args.serve.advertise.clone())
         .certificate(args.serve.certificate(listen)?)
-        .page(plenary_page::routes())
+        .page(plenary_page::routes(args.page_auto_speak))
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)
