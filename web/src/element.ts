@@ -1,7 +1,7 @@
 // <plenary-room>: the page of a room, as an element.
 //
-// Attributes: `invite` (by default the address of the page), `name`, and `speak`, with which just watching is not offered. The room lives on when the element is taken out of the document and put back; `leave()` ends it. Every
-// event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
+// Attributes are in the README. The room lives on when the element is taken out of the document and put back; `leave()` ends it.
+// Every event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
 
 import { html, LitElement, nothing, type PropertyValues } from "lit";
 

@@ -189,7 +189,8 @@ export class Room {
   }
 
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
-  async screen({ invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size }: Opened = {}): Promise<Page> {
+  async screen(opened: Opened = {}): Promise<Page> {
+    const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
     const page = await this.#blank(devices);
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");

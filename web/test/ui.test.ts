@@ -178,12 +178,11 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
   await act(page, "more");
   await act(page, "settings");
   await there(page, "dialog.settings[open]");
-  const second = await page.evaluate(
-    () =>
-      [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll<HTMLOptionElement>('[data-field="camera"] option') ?? [])].find(
-        ({ text }) => text.includes("fake_device_1"),
-      )?.value ?? "",
-  );
+  const second = await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const options = [...(root?.querySelectorAll<HTMLOptionElement>('[data-field="camera"] option') ?? [])];
+    return options.find(({ text }) => text.includes("fake_device_1"))?.value ?? "";
+  });
   assert.notEqual(second, "");
   await page.locator('>>> [data-field="camera"]').fill(second);
   await sends("fake_device_1");

@@ -1,4 +1,4 @@
-// Who is here: the stage, the audience where it is known, and what the host can do with each.
+// The list of people: the stage, the audience where it is known, and what the host can do with each.
 
 import { html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
@@ -40,7 +40,7 @@ export function peoplePanel(session: Session): Part {
   </div>`;
 }
 
-/** Whoever waits in the lobby. */
+/** Newcomers in the lobby. */
 function waiting({ snapshot, room }: Session): Part {
   const list = snapshot?.waiting ?? [];
   if (!room || list.length === 0) return nothing;
