@@ -165,6 +165,6 @@ function removeButton(session: Session, person: Person): Part {
 }
 
 function handOver(session: Session, person: Person): void {
-  const act = () => session.room?.handOver(person.peer);
+  const act = () => session.handOver(person.peer);
   session.setDialog({ is: "confirm", says: texts.handOverSure(nameOf(person)), label: texts.handOver, act });
 }

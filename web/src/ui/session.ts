@@ -15,10 +15,14 @@ import { closeSmallWindow } from "./windows.js";
 const SNAPSHOT_MS = { open: 1000, closed: 2000 };
 /** Time that the last messages need, in milliseconds. */
 const PARTING_MS = 200;
+/** Time within which another host may turn out to have taken over while this page was loaded anew, in milliseconds. A guess. */
+const REIGN_MS = 30_000;
 
 export class Session extends State {
   #attempt: AbortController | null = null;
   #timer = 0;
+  /** Until when a page that goes on as host takes the room back. */
+  #reignUntil = 0;
   /** What "again" does. */
   #last: () => void = () => {};
 
@@ -92,9 +96,9 @@ export class Session extends State {
     };
     room.addEventListener("keys", keep);
     keep();
-    if (!ownRoom) this.setDialog({ is: "invite" });
-    // another peer has become host meanwhile
-    else if (!this.isHost) room.takeBack();
+    if (!ownRoom) return this.setDialog({ is: "invite" });
+    this.#reignUntil = performance.now() + REIGN_MS;
+    void this.renew();
   }
 
   /** Gives up joining. */
@@ -255,6 +259,11 @@ export class Session extends State {
     this.changed();
   }
 
+  handOver(peer: string): void {
+    this.#reignUntil = 0;
+    this.room?.handOver(peer);
+  }
+
   say(text: string): void {
     const { room, snapshot } = this;
     if (!room || !snapshot || !text.trim()) return;
@@ -271,6 +280,7 @@ export class Session extends State {
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);
     this.snapshot = snapshot;
+    if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
     if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
     this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
     this.#poll();
@@ -327,6 +337,7 @@ export class Session extends State {
     this.speaking = [];
     this.isInLobby = this.isHandUp = this.isSoundOn = false;
     this.isRendezvousUp = true;
+    this.#reignUntil = 0;
     this.chat.clear();
   }
 
