@@ -136,3 +136,25 @@ impl PageLink {
 /// More waits than a link may have waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
+
+#[cfg(test)]
+mod tests {
+    use plenary_proto::sdp::describe;
+
+    use super::*;
+
+    const CHROMIUM: &str = include_str!("../../proto/tests/golden/chromium-156-offer.sdp");
+    const FIREFOX: &str = include_str!("../../proto/tests/golden/firefox-153-offer.sdp");
+
+    #[test]
+    fn an_answer_repeats_that_the_offering_browser_has_no_h264() {
+        let [chromium, firefox] = [CHROMIUM, FIREFOX].map(|sdp| describe(sdp).unwrap());
+        for (offer, h264) in [(&chromium, 108), (&firefox, NO_H264)] {
+            let mut links = PageLinks::default();
+            links.open(LinkId(1), Some(offer.description.clone()));
+            let link = links.get_mut(LinkId(1)).unwrap();
+            assert_eq!(link.takes_pictures(), h264 != NO_H264);
+            assert_eq!(link.describe_own(chromium.clone()).payload_types.unwrap().h264, h264);
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use plenary_media::Encoded;
 use plenary_media::payload::timestamp;
+use plenary_proto::Verdict;
 use plenary_proto::link_layout::NO_H264;
 use plenary_proto::message::{BrowserMedia, Description, Head, Heartbeat, PayloadTypes};
-use plenary_proto::Verdict;
 use plenary_proto::packet::BrowserPacket;
 
 use super::*;
