@@ -10,9 +10,12 @@ import { heard, joinWith, Room, within } from "./room.js";
 import { texts } from "../src/texts.js";
 
 let room: Room;
+/** Firefox without H.264. */
+let page: Page;
 
 before(async () => {
   room = await Room.withAda();
+  page = await room.visit("?auto=watch&name=Fox", "firefox");
 });
 
 after(() => room.close());
@@ -23,7 +26,6 @@ const says = (page: Page) =>
 const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("without H.264 a page hears the room, and says why there is no picture", { timeout: 60_000 }, async () => {
-  const page = await room.visit("?auto=watch&name=Hal", "firefox");
   await within("the page says why", async () => (await says(page)) === texts.noDecoder);
   await page.locator('>>> [data-act="sound"]').click();
   await within("the page hears Ada", async () => (await heard(page)).others > -60);
@@ -39,8 +41,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
   await within("the watcher sees Ada alone", async () => (await halves(watcher))[1] > FLAT);
-  const page = await room.visit("?name=Fox", "firefox");
-  await page.locator('>>> [data-act="speak"]').click();
+  await page.locator('>>> [data-act="take-floor"]').click();
   await within("the watcher hears the page", async () => (await heard(watcher)).voice > -60);
   await within("the watcher sees Ada and a card", async () => {
     const [left, right] = await halves(watcher);
@@ -53,7 +54,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `it hears Ada, not itself: ${JSON.stringify(back)}`);
   assert.equal(await says(page), texts.noPictures);
-  await page.locator('>>> [data-act="leave"]').click();
+  await page.locator('>>> [data-act="give-floor"]').click();
   await within("the watcher sees Ada alone again", async () => (await halves(watcher))[1] > FLAT);
 });
 
