@@ -1,5 +1,6 @@
 // Camera, microphone and screen, and what keeps a page from them: each refusal is a line for the user.
 
+import { codecsOf } from "./codecs.js";
 import { texts } from "./texts.js";
 
 /** What the user gave, and a line about what is missing. */
@@ -12,16 +13,14 @@ export interface Devices {
 const SOUND: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 const PICTURE: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 
-const isH264 = ({ mimeType }: RTCRtpCodec) => mimeType.toLowerCase() === "video/h264";
-
 /** Whether this browser encodes H.264 for connections: without it the others see no picture. */
-function encodesPictures(): boolean {
-  return RTCRtpSender.getCapabilities("video")?.codecs.some(isH264) ?? false;
+export function encodesPictures(): boolean {
+  return codecsOf(RTCRtpSender, "video").length > 0;
 }
 
 /** Whether this browser decodes H.264 of connections: without it there is no picture to see. */
 export function decodesPictures(): boolean {
-  return RTCRtpReceiver.getCapabilities("video")?.codecs.some(isH264) ?? false;
+  return codecsOf(RTCRtpReceiver, "video").length > 0;
 }
 
 /**
@@ -32,7 +31,7 @@ export function decodesPictures(): boolean {
 export async function openDevices(): Promise<Devices> {
   if (!navigator.mediaDevices) throw new Error(texts.insecure);
   const video = encodesPictures() ? PICTURE : false;
-  const none = video ? null : texts.noEncoder;
+  const none = video ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
   try {
     return tracks(await navigator.mediaDevices.getUserMedia({ audio: SOUND, video }), none);
   } catch (error) {

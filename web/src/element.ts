@@ -215,7 +215,8 @@ export class PlenaryRoom extends LitElement {
     switch (event.what) {
       case "state":
         if (event.state !== "ended") {
-          this.screen = { ...screen, says: event.state === "reconnecting" ? texts.reconnecting : null };
+          const says = decodesPictures() ? null : texts.noDecoder;
+          this.screen = { ...screen, says: event.state === "reconnecting" ? texts.reconnecting : says };
         }
         break;
       case "stage":

@@ -1,5 +1,6 @@
 // A room that this page is in, for applications.
 
+import { decodesPictures, encodesPictures } from "./devices.js";
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -15,7 +16,8 @@ const CHILDREN_MAX = 3;
 function childrenMax(): number {
   const line = (navigator as { connection?: { saveData?: boolean; type?: string } }).connection;
   const isMetered = line?.saveData === true || line?.type === "cellular";
-  return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
+  const canRelay = "MediaStreamTrackGenerator" in globalThis && decodesPictures();
+  return canRelay && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
 }
 /** Time that the last messages of a peer that is out of the room have to get out, in milliseconds. */
 const PARTING_MS = 200;
@@ -165,8 +167,12 @@ export class Room extends EventTarget {
     });
   }
 
-  /** Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. */
-  async publish({ picture, sound, shares = false }: Publication): Promise<void> {
+  /**
+   * Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. A browser
+   * that can't encode H.264 sends no picture.
+   */
+  async publish({ picture: given, sound, shares = false }: Publication): Promise<void> {
+    const picture = encodesPictures() ? given : undefined;
     for (const track of this.#own) track?.stop();
     // clones have a size of their own
     this.#own = [picture?.clone() ?? null, sound?.clone() ?? null];
