@@ -1,5 +1,6 @@
 // Camera, microphone, screen and video files, and what keeps a page from them: each refusal is a line for the user.
 
+import { codecsOf } from "./codecs.js";
 import { texts } from "./texts.js";
 
 /** What the user gave, and a line about what is missing. */
@@ -28,16 +29,14 @@ export interface Wanted {
 
 const FRAME_RATE = 30;
 
-const isH264 = ({ mimeType }: RTCRtpCodec) => mimeType.toLowerCase() === "video/h264";
-
 /** Whether this browser encodes H.264 for connections: without it the others see no picture. */
 export function encodesPictures(): boolean {
-  return RTCRtpSender.getCapabilities("video")?.codecs.some(isH264) ?? false;
+  return codecsOf(RTCRtpSender, "video").length > 0;
 }
 
 /** Whether this browser decodes H.264 of connections: without it there is no picture to see. */
 export function decodesPictures(): boolean {
-  return RTCRtpReceiver.getCapabilities("video")?.codecs.some(isH264) ?? false;
+  return codecsOf(RTCRtpReceiver, "video").length > 0;
 }
 
 /** Whether this browser has what every peer needs. */
@@ -67,7 +66,7 @@ export async function openDevices(wanted: Wanted, needs: { picture: boolean; sou
   if (!navigator.mediaDevices) throw new Error(texts.insecure);
   const video = needs.picture && encodesPictures() ? pictureOf(wanted) : false;
   const audio = needs.sound ? soundOf(wanted) : false;
-  const none = encodesPictures() ? null : texts.noEncoder;
+  const none = encodesPictures() ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
   if (!video && !audio) return { picture: null, sound: null, says: none };
   try {
     return tracks(await navigator.mediaDevices.getUserMedia({ audio, video }), none);

@@ -1,5 +1,6 @@
 // A room that this page is in, for applications.
 
+import { decodesPictures, encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
@@ -18,7 +19,8 @@ const PARTING_MS = 200;
 function childrenMax(): number {
   const line = (navigator as { connection?: { saveData?: boolean; type?: string } }).connection;
   const isMetered = line?.saveData === true || line?.type === "cellular";
-  return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
+  const canRelay = "MediaStreamTrackGenerator" in globalThis && decodesPictures();
+  return canRelay && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
 }
 interface PeerOptions {
   /** Name shown under the picture. */
@@ -187,8 +189,12 @@ export class Room extends EventTarget {
     });
   }
 
-  /** Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. */
-  async publish({ picture, sound, shares = false }: Publication): Promise<void> {
+  /**
+   * Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. A browser
+   * that can't encode H.264 sends no picture.
+   */
+  async publish({ picture: given, sound, shares = false }: Publication): Promise<void> {
+    const picture = encodesPictures() ? given : undefined;
     // clones have a size of their own; a track that goes on keeps its clone, so that there is no gap
     const clone = (track: MediaStreamTrack | undefined, at: 0 | 1) =>
       track && this.#sources[at] === track ? this.#own[at] : (track?.clone() ?? null);

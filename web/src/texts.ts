@@ -249,6 +249,7 @@ export const texts = {
   noMicrophone: "No microphone was found: the others see you, and don't hear you.",
   busy: "Another program uses the camera or the microphone. Close it there and try again, or just watch.",
   noEncoder: "This browser can't send H.264: the others hear you, and see no picture of you.",
+  noPictures: "This browser has no H.264: you hear the others and they hear you, without pictures. Another browser has them.",
   noDecoder: "This browser has no H.264: you hear the room, and see no picture. Another browser shows it.",
   insecure: "A browser gives camera and microphone only to pages with https. Here you can just watch.",
   lostCamera: "The camera was unplugged. The others don't see you any more.",

@@ -1,6 +1,7 @@
 // A room of native peers for the page's tests, and browsers that open the page in it. Everything on loopback; processes and
 // browsers end with the room.
 
+import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -19,6 +20,8 @@ declare global {
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
+    /** All elements that play the program or a speaker, with or without a picture. */
+    parts: () => HTMLVideoElement[];
     /** The first picture that is shown. */
     shown: () => HTMLVideoElement | undefined;
     /** Longest wait for a picture, in milliseconds, while a test measures it. */
@@ -39,6 +42,17 @@ const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crate
 );
 /** A name that leads to this machine, without being known as local. */
 const INSECURE = "insecure.test";
+const FIREFOX = env["FIREFOX"] ?? "/usr/bin/firefox-esr";
+/** Firefox's camera and microphone are false, and nothing waits for a click. The microphone hums as Chromium's does. */
+const FIREFOX_PREFERENCES = {
+  "media.navigator.audio.fake_frequency": 180,
+  "media.navigator.streams.fake": true,
+  "media.navigator.permission.disabled": true,
+  "media.autoplay.default": 0,
+  "media.autoplay.block-webaudio": false,
+};
+/** Firefox has H.264 only with the plugin OpenH264, which lies in the folder MOZ_GMP_PATH. */
+type Kind = "chromium" | "firefox" | "firefox-openh264";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
@@ -76,6 +90,51 @@ export async function enterWith(page: Page, options: Entry): Promise<void> {
 }
 
 export const joinWith: (page: Page, options: library.JoinOptions) => Promise<void> = enterWith;
+
+/**
+ * Loudest levels within two seconds of what is heard, in decibels: of the browsers' false voice, a tone of 180 Hz, and of
+ * anything else. Recorded, since Firefox runs no AudioContext on a machine without a sound card.
+ */
+export async function heard(page: Page): Promise<{ voice: number; others: number }> {
+  return page.evaluate(async () => {
+    const sound = (window.shown() ?? window.parts()[0])?.srcObject;
+    const tracks = sound instanceof MediaStream ? sound.getAudioTracks() : [];
+    if (tracks.length === 0) return { voice: -200, others: -200 };
+    const recorder = new MediaRecorder(new MediaStream(tracks));
+    const recorded = new Promise<Blob>((resolve) => (recorder.ondataavailable = ({ data }) => resolve(data)));
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    recorder.stop();
+    const hz = 16_000;
+    const buffer = await new OfflineAudioContext(1, hz, hz).decodeAudioData(await (await recorded).arrayBuffer());
+    const samples = buffer.getChannelData(0);
+    const length = 4096;
+    let [voice, others] = [-200, -200];
+    for (let from = 0; from + length <= samples.length; from += length) {
+      const hann = (sample: number, at: number) => sample * (1 - Math.cos((2 * Math.PI * at) / length));
+      const part = samples.slice(from, from + length).map(hann);
+      // Goertzel's algorithm
+      const level = (hertz: number) => {
+        const turn = 2 * Math.cos((2 * Math.PI * hertz) / hz);
+        let [last, before] = [0, 0];
+        for (const sample of part) [last, before] = [sample + turn * last - before, last];
+        return 10 * Math.log10((last * last + before * before - turn * last * before) / length ** 2 + 1e-20);
+      };
+      for (let hertz = 170; hertz <= 190; hertz += 4) voice = Math.max(voice, level(hertz));
+      for (let hertz = 300; hertz <= 4000; hertz += 4) others = Math.max(others, level(hertz));
+    }
+    return { voice, others };
+  });
+}
+
+/** Waits until something holds, for 20 seconds. */
+export async function within(what: string, is: () => Promise<boolean>): Promise<void> {
+  for (let at = 0; at < 80; at++) {
+    if (await is()) return;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  assert.fail(what);
+}
 
 export class Room {
   readonly #processes: ChildProcess[] = [];
@@ -175,15 +234,15 @@ export class Room {
   }
 
   /** Opens the page that the host serves, by its link, with this query. */
-  async visit(query = "", invite = this.invite): Promise<Page> {
-    const page = await this.#blank();
+  async visit(query = "", browser: Kind = "chromium", invite = this.invite): Promise<Page> {
+    const page = await this.#blank(browser);
     await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
   /** Opens an empty page of another origin, in which the library can be imported. */
-  async page(): Promise<Page> {
-    const page = await this.#blank();
+  async page(browser: Kind = "chromium"): Promise<Page> {
+    const page = await this.#blank(browser);
     await page.goto(`http://localhost:${await this.#serve()}/`);
     return page;
   }
@@ -191,7 +250,7 @@ export class Room {
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
   async screen(opened: Opened = {}): Promise<Page> {
     const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
-    const page = await this.#blank(devices);
+    const page = await this.#blank("chromium", devices);
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");
     const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
@@ -232,27 +291,16 @@ export class Room {
     });
   }
 
-  async #blank(devices: Opened["devices"] = "there"): Promise<Page> {
-    const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${this.#voice()}`];
-    const browser = await puppeteer.launch({
-      executablePath: CHROMIUM,
-      args: [
-        "--no-sandbox",
-        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
-        "--autoplay-policy=no-user-gesture-required",
-        ...(devices === "none" ? [] : fake),
-        ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
-        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
-      ],
-    });
+  async #blank(kind: Kind, devices: Opened["devices"] = "there"): Promise<Page> {
+    const browser = await (kind === "chromium" ? this.#chromium(devices) : this.#firefox(kind === "firefox-openh264"));
     this.#browsers.push(browser);
     const page = await browser.newPage();
     await page.evaluateOnNewDocument(() => {
-      window.shown = () => {
+      window.parts = () => {
         const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-        const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-        return videos.find((video) => video.videoWidth > 0);
+        return roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
       };
+      window.shown = () => window.parts().find((video) => video.videoWidth > 0);
       window.connections = [];
       window.RTCPeerConnection = class extends RTCPeerConnection {
         constructor(configuration?: RTCConfiguration) {
@@ -264,6 +312,31 @@ export class Room {
     page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
     page.on("pageerror", (error) => console.error("page:", error));
     return page;
+  }
+
+  #chromium(devices: Opened["devices"]): Promise<Browser> {
+    const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${this.#voice()}`];
+    return puppeteer.launch({
+      executablePath: CHROMIUM,
+      args: [
+        "--no-sandbox",
+        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
+        "--autoplay-policy=no-user-gesture-required",
+        ...(devices === "none" ? [] : fake),
+        ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
+        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
+      ],
+    });
+  }
+
+  #firefox(hasPlugin: boolean): Promise<Browser> {
+    const { MOZ_GMP_PATH, ...others } = env;
+    return puppeteer.launch({
+      browser: "firefox",
+      executablePath: FIREFOX,
+      extraPrefsFirefox: FIREFOX_PREFERENCES,
+      env: hasPlugin ? env : others,
+    });
   }
 
   /** A file with a hum in syllables, for the browser's microphone. */

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { joinWith, Room } from "./room.js";
+import { heard, joinWith, Room, within } from "./room.js";
 
 let room: Room;
 
@@ -33,29 +33,6 @@ const green = (page: Page) =>
     return found / (320 * 180);
   });
 
-/** Loudest levels within two seconds of what is heard, in decibels: of the browser's false voice, and of anything else. */
-const heard = (page: Page) =>
-  page.evaluate(async () => {
-    const stream = window.shown()?.srcObject;
-    if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return { voice: -200, others: -200 };
-    const context = new AudioContext({ sampleRate: 48_000 });
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 8192;
-    analyser.smoothingTimeConstant = 0;
-    context.createMediaStreamSource(stream).connect(analyser);
-    const levels = new Float32Array(analyser.frequencyBinCount);
-    const bin = (hz: number) => Math.round((hz * analyser.fftSize) / 48_000);
-    let [voice, others] = [-200, -200];
-    for (let at = 0; at < 40; at++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      analyser.getFloatFrequencyData(levels);
-      voice = Math.max(voice, ...levels.subarray(bin(170), bin(190)));
-      others = Math.max(others, ...levels.subarray(bin(300), bin(4000)));
-    }
-    await context.close();
-    return { voice, others };
-  });
-
 test("a page's camera and microphone come to the others, and theirs to it", { timeout: 90_000 }, async () => {
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
@@ -65,13 +42,6 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const isOnStage = () =>
     window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
-  const within = async (what: string, is: () => Promise<boolean>) => {
-    for (let at = 0; at < 80; at++) {
-      if (await is()) return;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-    assert.fail(what);
-  };
   await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
   await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);
   const eve = await page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));

@@ -686,6 +686,23 @@ impl Media {
         self.watches.last(peer)
     }
 
+    /// Handles the head of a peer's program, at a page that takes no pictures. The parent of such a page sends nothing
+    /// while there is no sound, and none to a speaker: its heads show that it feeds.
+    pub(crate) fn feeders_head(&mut self, peer: &PeerId, head: &Head, now_us: u64, outs: &mut Outs) {
+        let announced = self.followed.get(&(*peer, PROGRAM_SLOTS[0]));
+        let is_program = |known: &Followed| known.kind == StreamKind::Program;
+        if !self.program.hears_only || !announced.is_some_and(|known| known.iter().any(is_program)) {
+            return;
+        }
+        if self.asked.take_if(|asked| asked == peer).is_some() {
+            self.program.set_feeder(self.link(peer));
+            outs.notices.push(Notice::Fed(*peer));
+        }
+        if self.parent.or(self.home) == Some(*peer) {
+            self.watches.progressed(self.watch_time(now_us), head.captured_us);
+        }
+    }
+
     /// Handles the head of a peer's program.
     pub(crate) fn backup_head(&mut self, peer: &PeerId, head: &Head, now_us: u64) {
         let ours = self.program.head();

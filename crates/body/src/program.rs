@@ -150,6 +150,8 @@ pub(crate) struct Arrived {
 pub(crate) struct Program {
     /// This peer is a page: it sends whole frames.
     pub(crate) is_page: bool,
+    /// This peer takes no pictures: it is a page in a browser without H.264.
+    pub(crate) hears_only: bool,
     /// The mixers in force: their streams are preferred.
     in_force: InForce,
     /// The link with the peer that feeds this one.
@@ -170,6 +172,7 @@ impl Program {
     pub(crate) fn new(is_page: bool) -> Program {
         Program {
             is_page,
+            hears_only: false,
             in_force: InForce::default(),
             feeder: None,
             streams: BTreeMap::new(),
@@ -297,9 +300,10 @@ impl Program {
                 Assembled::Frame(frame) => {
                     if kind == MediaKind::Video {
                         stream.wait_for_holes(PROGRAM_HOLE_US);
-                        if frame.identity.key && self.current != Some(id) {
-                            self.consider(id, fed, now_us, outs);
-                        }
+                    }
+                    let begins = kind == MediaKind::Video && frame.identity.key || self.hears_only;
+                    if begins && self.current != Some(id) {
+                        self.consider(id, fed, now_us, outs);
                     }
                     if self.current == Some(id) {
                         if kind == MediaKind::Video {

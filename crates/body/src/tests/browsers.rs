@@ -2,11 +2,15 @@
 
 use plenary_media::Encoded;
 use plenary_media::payload::timestamp;
-use plenary_proto::message::{BrowserMedia, Description};
+use plenary_proto::Verdict;
+use plenary_proto::link_layout::NO_H264;
+use plenary_proto::message::{BrowserMedia, Description, Head, Heartbeat, PayloadTypes};
 use plenary_proto::packet::BrowserPacket;
 
 use super::*;
 use crate::Shown;
+use crate::heartbeats::Heartbeats;
+use crate::outs::Notice;
 use crate::own::OWN_SLOTS;
 use crate::rebuild::identified;
 
@@ -16,6 +20,11 @@ const VIDEO: MediaKind = MediaKind::Video;
 fn browser() -> Description {
     let media = BrowserMedia { ssrcs: [1, 2, 3, 4, 5, 6], transport_wide_id: 4, audio_level_id: 1 };
     Description { browser: Some(media), ..world::description(0, LinkId(0)) }
+}
+
+/// Description of the end of a browser without H.264.
+fn browser_without_pictures() -> Description {
+    Description { payload_types: Some(PayloadTypes { h264: NO_H264, opus: 109 }), ..browser() }
 }
 
 /// Sends the packets as a browser does: with numbers and times of its own, and without the packets' identities.
@@ -299,4 +308,65 @@ fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once_and_plays_th
     assert!(pictures.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 90), "1 ms apart: {pictures:?}");
     assert_eq!(sounds.last(), Some(&timestamp(MediaKind::Sound, newest_us)));
     assert!((2..=5).contains(&sounds.len()), "{} of 60", sounds.len());
+}
+
+#[test]
+fn a_page_without_h264_takes_the_program_by_its_sound() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 1, program.sound(BEGIN_US));
+    assert_eq!(given(&stand.pass(100 * MS)), [], "elsewhere a program begins with a picture");
+    stand.media.program.hears_only = true;
+    stand.come(ada, 1, program.sound(stand.now_us));
+    assert_eq!(stand.media.program.have(stand.now_us).map(|have| have.stream), Some(program.maker.id));
+}
+
+#[test]
+fn heads_of_the_parent_feed_a_page_without_h264_while_there_is_no_sound() {
+    for hears_only in [true, false] {
+        let (mut stand, _, program) = Stand::fed_by_ada(false);
+        stand.media.program.hears_only = hears_only;
+        stand.media.request_feed(ADA, stand.now_us, &mut stand.outs);
+        let mut head = Head { stream: program.maker.id, captured_us: BEGIN_US, ..Head::default() };
+        let mut watched = |stand: &mut Stand, goes_on: bool| {
+            let mut changes = Vec::new();
+            for _ in 0..20 {
+                stand.pass(100 * MS);
+                head.captured_us += if goes_on { 100 * MS } else { 0 };
+                stand.media.arrived(ADA, stand.now_us);
+                stand.media.feeders_head(&ADA, &head, stand.now_us, &mut stand.outs);
+                let fed = stand.outs.notices.iter().any(|notice| matches!(notice, Notice::Fed(ADA)));
+                changes.extend(fed.then_some(None));
+                let verdicts = stand.media.watches.verdicts(stand.media.watch_time(stand.now_us), 0);
+                changes.extend(verdicts.into_iter().map(|(_, verdict)| Some(verdict)));
+            }
+            changes
+        };
+        assert_eq!(watched(&mut stand, true), if hears_only { vec![None] } else { vec![] });
+        let stalled = if hears_only { vec![Some(Verdict::Stalled)] } else { vec![] };
+        assert_eq!(watched(&mut stand, false), stalled, "the parent itself gets nothing new");
+    }
+}
+
+#[test]
+fn a_child_without_h264_gets_heads_while_pictures_flow() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let children = [(BEN, browser()), (CAT, browser_without_pictures())].map(|(child, description)| {
+        let link = stand.link(child, LinkKind::Peer);
+        stand.media.links.described(link, &description);
+        stand.media.serve(child, None, true, stand.now_us, &mut stand.outs);
+        link
+    });
+    let mut heartbeats = Heartbeats::default();
+    let mut heads = [0; 2];
+    for at in 0..40 {
+        stand.come(ada, 0, program.picture(at == 0, stand.now_us));
+        let (media, now_us) = (&stand.media, stand.now_us);
+        heartbeats.on_time(media, &Head::default, &|_| false, now_us, &mut stand.outs);
+        for (heads, child) in heads.iter_mut().zip(children) {
+            let is_head = |out: &&Out| matches!(out, Out::Heartbeat { link, heartbeat: Heartbeat::Head(_) } if *link == child);
+            *heads += stand.outs.sends.iter().filter(is_head).count();
+        }
+        stand.pass(TICK_US);
+    }
+    assert_eq!(heads, [0, 10], "one each 100 ms, in a second");
 }
