@@ -87,6 +87,7 @@ export const texts = {
 
   // states of the room
   joining: "Joining…",
+  retrying: "The server that introduces newcomers can't be reached. Trying again…",
   opening: "Opening the room…",
   lobbyTitle: "Please wait",
   lobby: "The host will let you in soon.",

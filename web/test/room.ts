@@ -215,7 +215,8 @@ export class Room {
       let text = "";
       const read = (data: Buffer) => {
         text += data;
-        const found = text.split("\n").find(is);
+        // the last one may come in parts
+        const found = text.split("\n").slice(0, -1).find(is);
         if (found) resolve(found.trim());
       };
       process.stdout?.on("data", read);

@@ -128,12 +128,13 @@ export function goOn(session: Session): Part {
 }
 
 export function joining(session: Session): Part {
-  const { isInLobby, notice } = session;
+  const { isInLobby, notice, isRendezvousUp } = session;
+  const says = isRendezvousUp ? notice?.says : texts.retrying;
   return html`<main class="gate">
     <div class="card waiting">
       <div class="pulse" aria-hidden="true">${mark()}</div>
       <h1 tabindex="-1" data-focus>${isInLobby ? texts.lobbyTitle : session.isOpening ? texts.opening : texts.joining}</h1>
-      <p role="status">${isInLobby ? texts.lobby : (notice?.says ?? nothing)}</p>
+      <p role="status">${isInLobby ? texts.lobby : (says ?? nothing)}</p>
       <button type="button" class="plain" data-act="cancel" @click=${() => session.cancel()}>${texts.cancel}</button>
     </div>
   </main>`;
