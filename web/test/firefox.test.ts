@@ -33,13 +33,14 @@ const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("without H.264 a page hears the room, and says why there is no picture", { timeout: 60_000 }, async () => {
   await within("the page says why", () => says(page, texts.noDecoder));
-  await page.locator('>>> [data-act="sound"]').click();
+  // where a browser plays sound without a click, the page has no button for it
+  await (await page.$('>>> [data-act="sound"]'))?.click();
   await within("the page hears Ada", async () => (await heard(page)).others > -60);
   const begin = await snapshot(page);
   await new Promise((resolve) => setTimeout(resolve, 3000));
   const end = await snapshot(page);
   assert.ok(end?.state === "live" && end.parent !== null && end.parent === begin?.parent, JSON.stringify(end));
-  assert.equal(await says(page), texts.noDecoder);
+  assert.ok(await says(page, texts.noDecoder));
   assert.ok((await heard(page)).others > -60);
 });
 
