@@ -13,7 +13,7 @@ const LABEL_CHARS: usize = 9;
 
 /// A peer of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct TreePeer {
     pub(crate) id: String,
     /// Id of the peer that feeds it; `None` for a peer without a parent.
     pub(crate) parent: Option<String>,
@@ -25,8 +25,8 @@ pub(crate) struct Node {
 
 /// Draws a tree with children below their parent, each subtree as wide as its leaves. A parent without a node of its own, as
 /// the mixer of a demo, is a root with its id as label.
-pub(crate) fn tree(nodes: &[Node]) -> String {
-    let known: BTreeMap<&str, &Node> = nodes.iter().map(|node| (&*node.id, node)).collect();
+pub(crate) fn tree(nodes: &[TreePeer]) -> String {
+    let known: BTreeMap<&str, &TreePeer> = nodes.iter().map(|node| (&*node.id, node)).collect();
     let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut roots: BTreeSet<&str> = BTreeSet::new();
     for node in nodes {
@@ -57,7 +57,7 @@ pub(crate) fn tree(nodes: &[Node]) -> String {
 }
 
 struct Drawn<'a> {
-    known: BTreeMap<&'a str, &'a Node>,
+    known: BTreeMap<&'a str, &'a TreePeer>,
     /// Children of each peer; a peer is taken out when it is drawn, so that reports of a loop end.
     children: BTreeMap<&'a str, Vec<&'a str>>,
     body: String,
@@ -125,9 +125,9 @@ pub(crate) fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn node(id: &str, parent: Option<&str>) -> Node {
+    fn node(id: &str, parent: Option<&str>) -> TreePeer {
         let label = id.to_owned();
-        Node { id: id.to_owned(), parent: parent.map(str::to_owned), label, about: String::new() }
+        TreePeer { id: id.to_owned(), parent: parent.map(str::to_owned), label, about: String::new() }
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn names_are_text_whatever_they_contain() {
-        let hostile = Node {
+        let hostile = TreePeer {
             label: "<script>".to_owned(),
             about: "\"><img src=x onerror='y'>&\u{7}".to_owned(),
             ..node("a", None)

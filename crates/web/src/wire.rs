@@ -223,9 +223,9 @@ pub enum Wish {
     AskToMute {
         /// The speaker.
         peer: Id,
-        /// Whether it is to send no picture.
+        /// Whether the request is for no picture.
         picture: bool,
-        /// Whether it is to send no sound.
+        /// Whether the request is for no sound.
         sound: bool,
     },
     /// Sets the layout of the program.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::people::{quoted, tidy};
-use crate::drawing::{Node, escaped, tree};
+use crate::drawing::{TreePeer, escaped, tree};
 
 /// Bytes of the secret in the address.
 const TOKEN_LEN: usize = 16;
@@ -152,7 +152,7 @@ fn drawing(room: &Room) -> String {
         let tidy = tidy(name);
         let label = if tidy.is_empty() { id.clone() } else { tidy };
         let about = format!("{}, {}…: {does}", quoted(name), &id[..8]);
-        Node { parent: parent.map(|parent| HEXLOWER.encode(&parent.0)), label, about, id }
+        TreePeer { parent: parent.map(|parent| HEXLOWER.encode(&parent.0)), label, about, id }
     };
     let on_stage = snapshot
         .stage

@@ -18,7 +18,7 @@ use super::peer::Part;
 use super::process::ProcessReport;
 use super::program::{END_US, Ticks};
 use super::timeline::{self, ElectionReport, FailoverReport, ModeReport};
-use crate::drawing::{self, Node};
+use crate::drawing::{self, TreePeer};
 use crate::json::{self, round};
 use crate::tell::NOBODY_CONSENTS;
 
@@ -246,7 +246,7 @@ impl Report {
     /// Writes the report and the drawing of the tree.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
         json::write(&out.join("report.json"), self)?;
-        let nodes = self.viewers.iter().map(|viewer| Node {
+        let nodes = self.viewers.iter().map(|viewer| TreePeer {
             id: viewer.peer.clone(),
             parent: viewer.parent.clone(),
             label: viewer.peer.clone(),
