@@ -223,9 +223,9 @@ pub enum Wish {
     AskToMute {
         /// The speaker.
         peer: Id,
-        /// Whether the request is for no picture.
+        /// Mutes its picture.
         picture: bool,
-        /// Whether the request is for no sound.
+        /// Mutes its sound.
         sound: bool,
     },
     /// Sets the layout of the program.
