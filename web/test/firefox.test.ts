@@ -36,10 +36,15 @@ test("without H.264 a page hears the room, and says why there is no picture", { 
   // where a browser plays sound without a click, the page has no button for it
   await (await page.$('>>> [data-act="sound"]'))?.click();
   await within("the page hears Ada", async () => (await heard(page)).others > -60);
-  const begin = await snapshot(page);
-  await new Promise((resolve) => setTimeout(resolve, 3000));
-  const end = await snapshot(page);
-  assert.ok(end?.state === "live" && end.parent !== null && end.parent === begin?.parent, JSON.stringify(end));
+  // the room may elect another mixer meanwhile, once
+  let end = await snapshot(page);
+  const isFed = async () => {
+    const begin = end;
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    end = await snapshot(page);
+    return end?.state === "live" && end.parent !== null && end.parent === begin?.parent;
+  };
+  assert.ok((await isFed()) || (await isFed()) || (await isFed()), JSON.stringify(end));
   assert.ok(await says(page, texts.noDecoder));
   assert.ok((await heard(page)).others > -60);
 });
