@@ -15,6 +15,8 @@ const peersOffered = [50, 200, 400];
 const actsMax = 200;
 /** Share of viewers from which on the room counts as up. */
 const upShare = 0.95;
+/** Peers that don't watch: speakers and candidates. */
+const stageMax = 10;
 
 function find<T extends Element>(selector: string, kind: new () => T): T {
   const found = document.querySelector(selector);
@@ -108,7 +110,7 @@ function show(now: View, load: number): void {
   for (const cut of cuts) cut.disabled = now.cut !== null;
   // numbers for tests and for curious visitors
   Object.assign(document.body.dataset, { seeing: now.seeing, viewers: now.viewers, timeMs: now.timeMs });
-  if (!wasUp && share >= upShare && now.viewers > 0.8 * peers) {
+  if (!wasUp && share >= upShare && now.viewers >= peers - stageMax) {
     wasUp = true;
     say(texts.seen(now));
   }
