@@ -19,6 +19,7 @@ mod compare;
 pub mod deviation;
 mod dice;
 mod directory;
+pub mod exhibit;
 #[cfg(debug_assertions)]
 pub mod faults;
 pub mod kept;

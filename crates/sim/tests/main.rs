@@ -5,6 +5,7 @@ mod attackers;
 mod checkers;
 mod data;
 mod election;
+mod exhibit;
 mod floods;
 mod live_media;
 mod loops;

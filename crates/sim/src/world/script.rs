@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Consent, Delivery};
+use plenary_proto::seal::Keypair;
 use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time};
 
 use super::links::LINK_DEAD_US;
 use super::{Happening, World, shared};
 use crate::deviation::Deviation;
 use crate::peer::Peer;
+use crate::plan::PeerPlan;
 use crate::shell::SharedDeviation;
 use crate::units::Share;
 
@@ -20,7 +22,7 @@ impl World {
     }
 
     /// Keys of the peer at this index in the plan, for an attacker that owns it.
-    pub(crate) fn keys_of(&self, planned: usize) -> plenary_proto::seal::Keypair {
+    pub(crate) fn keys_of(&self, planned: usize) -> Keypair {
         self.keys[planned].clone()
     }
 
@@ -50,6 +52,16 @@ impl World {
     /// If the peer hasn't joined.
     pub(crate) fn at(&self, id: PeerId) -> usize {
         self.directory.find(&id).expect("a script names peers that have joined")
+    }
+
+    /// Adds a peer to the plan; it joins at its time, or now if that has passed.
+    pub(crate) fn bring(&mut self, peer: PeerPlan) {
+        let planned = self.plan.peers.len();
+        let mut bytes = [0; 32];
+        bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.dice.next().to_le_bytes()));
+        self.keys.push(Keypair::from_seed(&bytes));
+        self.plan.peers.push(peer);
+        self.push(peer.joins_at.max(self.now), Happening::Join(planned));
     }
 
     /// Crashes a peer: from now on it neither sends nor receives anything.
