@@ -228,6 +228,12 @@ export class PlenaryRoom extends LitElement {
       case "no-mixer":
         this.screen = { ...screen, says: texts.noMixer };
         break;
+      case "no-place":
+        this.screen = { ...screen, says: texts.noPlace };
+        break;
+      case "parent":
+        if (event.peer && screen.says === texts.noPlace) this.screen = { ...screen, says: null };
+        break;
       case "trouble":
         this.screen = { ...screen, says: sentence(event.why) };
         break;

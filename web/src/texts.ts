@@ -33,6 +33,7 @@ export const texts = {
   ended: "The host has ended the room.",
   lobby: "The host will let you in soon. Please wait.",
   noMixer: "Nobody here mixes at the moment: the picture comes once somebody does.",
+  noPlace: "This room is full of viewers at the moment. You get the picture once somebody leaves, or helps with a strong machine that runs plenary.",
   denied: "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",
   noDevices: "No camera and no microphone was found. Plug one in and try again, or just watch.",
   noCamera: "No camera was found: the others hear you, and see no picture of you.",
