@@ -67,7 +67,7 @@ fn a_viewer_in_a_full_room_is_told_once_after_10_s_and_again_only_after_it_had_a
     assert_eq!(refuses_for(&mut viewer, 9_800 * MS), []);
     let told = refuses_for(&mut viewer, 60 * SECOND);
     assert!(matches!(told[..], [9_900..=10_100]), "{told:?}");
-    viewer.is_fed_by(3, &[3]);
+    viewer.turns_to(3, &[3]);
     assert_eq!(refuses_for(&mut viewer, 20 * SECOND), [], "it has a parent");
     viewer.hears(3, Message::Dismiss);
     assert_eq!(refuses_for(&mut viewer, 9_800 * MS), []);
