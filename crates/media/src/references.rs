@@ -38,10 +38,9 @@ impl References {
         let number = Bits::of(slice.bytes).frame_num(bits);
         let next = self.last.map(|last| (last + 1) % (1 << bits));
         let follows = is_key || (number.is_some() && number == next);
-        if is_reference || !follows {
-            // behind a gap this picture's own number counts
-            self.last = number;
-        }
+        // another picture has the number of the reference picture that comes next
+        let modulus = 1 << bits;
+        self.last = if is_reference { number } else { number.map(|number| (number + modulus - 1) % modulus) };
         follows
     }
 }
@@ -55,7 +54,7 @@ mod tests {
     /// Forty pictures of OpenH264, of which each second one is in an upper temporal layer.
     fn pictures() -> Vec<(bool, Vec<u8>)> {
         let format = VideoFormat { width: 160, height: 96, fps: 30, bitrate_bps: 200_000 };
-        let mut encoder = BuiltinCodecs.program_encoder(&format).unwrap();
+        let mut encoder = BuiltinCodecs::default().program_encoder(&format).unwrap();
         let made = (0..40u8).filter_map(|at| {
             let mut picture = Picture::black(160, 96);
             picture.planes_mut()[0].fill(at * 6);
