@@ -27,7 +27,7 @@ pub fn coded_pixels(access_unit: &[u8]) -> Option<u64> {
 /// Returns the number of bits of frame_num that the first sequence parameter set of an access unit states, if one states it.
 pub(crate) fn frame_num_bits(access_unit: &[u8]) -> Option<u32> {
     let set = nals(access_unit).find(|nal| nal.kind() == SPS[0])?;
-    Bits::of(set.bytes).to_frame_num_bits()
+    Bits::of(set.bytes).read_frame_num_bits()
 }
 
 /// Reader of a NAL unit's bits, without emulation prevention.
@@ -106,7 +106,7 @@ impl Bits<'_> {
     }
 
     /// Reads a sequence parameter set up to the number of bits of frame_num: 4 to 16.
-    fn to_frame_num_bits(&mut self) -> Option<u32> {
+    fn read_frame_num_bits(&mut self) -> Option<u32> {
         self.bits(8)?; // header
         let profile = self.bits(8)? as u8;
         self.bits(16)?; // constraints, level
@@ -131,7 +131,7 @@ impl Bits<'_> {
 
     /// Reads a sequence parameter set up to the size.
     fn pixels(mut self) -> Option<u64> {
-        self.to_frame_num_bits()?;
+        self.read_frame_num_bits()?;
         match self.number()? {
             0 => self.skip_numbers(1)?,
             1 => {

@@ -100,8 +100,8 @@ pub enum Command {
     /// Stage only: publishes application data to the room. See
     /// [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
-    /// Sets the maximum number of children as a relay. Children above it are asked to find another parent, and are fed
-    /// until they have one, for 3 s at most.
+    /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they have
+    /// found another parent, for 3 s at most.
     SetChildrenMax(u8),
 }
 

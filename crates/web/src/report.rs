@@ -63,7 +63,7 @@ pub(crate) enum PageEvent {
     Backup { peer: Option<String> },
     /// Nobody mixes.
     NoMixer,
-    /// The room's relays feed as many viewers as they can, and not this one.
+    /// All places in the tree are taken: this viewer gets no program.
     NoPlace,
     /// The peers that speak have changed.
     Speaking { dominant: Option<String>, speaking: Vec<String> },

@@ -127,7 +127,7 @@ pub(crate) struct Tree {
     waits_at: Option<Time>,
 }
 
-/// A search for a parent by a viewer that has none.
+/// Search state of a viewer without a parent.
 #[derive(Clone, Copy, Debug)]
 struct Placeless {
     since: Time,

@@ -22,7 +22,7 @@ const HIDDEN_US: u64 = 10 * SECOND;
 const SEND_US: u64 = 8 * MS;
 const PACE_US: u64 = 3 * MS / 2;
 /// Name of the draw of a tab's turns.
-const TURNS: u64 = 0x7475_726e_73;
+const TURNS: u64 = 0x0074_7572_6e73;
 
 /// Place of a viewer in the tree, as it was last noted, and what it has been shown.
 #[derive(Clone, Copy, Debug, Default)]
