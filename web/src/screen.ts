@@ -17,6 +17,7 @@ export class Screen {
   readonly element = document.createElement("div");
   #tiles: TileView[] = [];
   #isMuted = true;
+  #loudspeaker = "";
 
   constructor() {
     this.element.style.cssText =
@@ -29,7 +30,7 @@ export class Screen {
     this.#tiles = tiles.map((tile) => {
       const known = before.find((view) => view.speaker === tile.speaker);
       const view = known ?? new TileView(tile.speaker, this.#isMuted, () => this.#clean(before));
-      view.show(tile);
+      view.show(tile, this.#loudspeaker);
       return view;
     });
     const columns = Math.ceil(Math.sqrt(Math.max(1, tiles.length)));
@@ -55,6 +56,12 @@ export class Screen {
     this.#tiles = [];
   }
 
+  /** Plays the sound on another loudspeaker, from now on. */
+  setLoudspeaker(id: string): void {
+    this.#loudspeaker = id;
+    for (const video of this.element.querySelectorAll("video")) playOn(video, id);
+  }
+
   /** Turns the sound on; browsers refuse it until the user has clicked something. */
   async unmute(): Promise<void> {
     this.#isMuted = false;
@@ -68,6 +75,7 @@ class TileView {
   #shown: HTMLVideoElement | null = null;
   #coming: HTMLVideoElement | null = null;
   #sound: MediaStreamTrack | null = null;
+  #loudspeaker = "";
   /** Whether the element that is shown plays the sound of the one that waits for its first picture. */
   #isHeardAlone = false;
 
@@ -84,8 +92,9 @@ class TileView {
     return this.#shown !== null;
   }
 
-  show({ picture, sound }: Tile): void {
+  show({ picture, sound }: Tile, loudspeaker: string): void {
     this.#sound = sound;
+    this.#loudspeaker = loudspeaker;
     const newest = this.#coming ?? this.#shown;
     if (newest && streamOf(newest).getVideoTracks()[0] === (picture ?? undefined)) {
       // only the sound changes: a speaker hears its mix-minus
@@ -113,6 +122,7 @@ class TileView {
     video.muted = true;
     video.style.cssText = "position:absolute;inset:0;width:100%;height:100%;object-fit:contain";
     video.srcObject = new MediaStream(tracks.filter((track) => track !== null));
+    if (this.#loudspeaker) playOn(video, this.#loudspeaker);
     this.element.prepend(video);
     video.play().catch(() => {});
     return video;
@@ -148,6 +158,11 @@ class TileView {
     this.#shown.muted = false;
     await this.#shown.play();
   }
+}
+
+/** A loudspeaker that is gone leaves the sound where it is. */
+function playOn(video: HTMLVideoElement, loudspeaker: string): void {
+  if ("setSinkId" in video) video.setSinkId(loudspeaker).catch(() => {});
 }
 
 function streamOf(video: HTMLVideoElement): MediaStream {

@@ -20,20 +20,32 @@ before(async () => {
 
 after(() => room.close());
 
-const says = (page: Page) =>
-  page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="status"]')?.textContent);
+/** Whether a page tells its user this line. */
+const says = (page: Page, line: string) =>
+  page.evaluate((line) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(line) ?? false, line);
+
+/** Shows the devices, and goes on stage with them. */
+async function goOnStage(page: Page): Promise<void> {
+  for (const act of ["hand", "go-on-stage"]) await page.locator(`>>> [data-act="${act}"]`).click();
+}
 
 const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("without H.264 a page hears the room, and says why there is no picture", { timeout: 60_000 }, async () => {
-  await within("the page says why", async () => (await says(page)) === texts.noDecoder);
-  await page.locator('>>> [data-act="sound"]').click();
+  await within("the page says why", () => says(page, texts.noDecoder));
+  // where a browser plays sound without a click, the page has no button for it
+  await (await page.$('>>> [data-act="sound"]'))?.click();
   await within("the page hears Ada", async () => (await heard(page)).others > -60);
-  const begin = await snapshot(page);
-  await new Promise((resolve) => setTimeout(resolve, 3000));
-  const end = await snapshot(page);
-  assert.ok(end?.state === "live" && end.parent !== null && end.parent === begin?.parent, JSON.stringify(end));
-  assert.equal(await says(page), texts.noDecoder);
+  // the room may elect another mixer meanwhile, once
+  let end = await snapshot(page);
+  const isFed = async () => {
+    const begin = end;
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    end = await snapshot(page);
+    return end?.state === "live" && end.parent !== null && end.parent === begin?.parent;
+  };
+  assert.ok((await isFed()) || (await isFed()) || (await isFed()), JSON.stringify(end));
+  assert.ok(await says(page, texts.noDecoder));
   assert.ok((await heard(page)).others > -60);
 });
 
@@ -41,7 +53,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
   await within("the watcher sees Ada alone", async () => (await halves(watcher))[1] > FLAT);
-  await page.locator('>>> [data-act="take-floor"]').click();
+  await goOnStage(page);
   await within("the watcher hears the page", async () => (await heard(watcher)).voice > -60);
   await within("the watcher sees Ada and a card", async () => {
     const [left, right] = await halves(watcher);
@@ -53,8 +65,8 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   await watcher.waitForFunction(hasSpoken, { timeout: 20_000 }, fox);
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `it hears Ada, not itself: ${JSON.stringify(back)}`);
-  assert.equal(await says(page), texts.noPictures);
-  await page.locator('>>> [data-act="give-floor"]').click();
+  assert.ok(await says(page, texts.noPictures));
+  await page.locator('>>> [data-act="hand"]').click();
   await within("the watcher sees Ada alone again", async () => (await halves(watcher))[1] > FLAT);
 });
 
@@ -74,9 +86,9 @@ test("with H.264 a page shows all pictures, and its camera comes to the others",
     const received = end.frames_received - begin.frames_received;
     return received >= 36 && received >= end.frames_expected - begin.frames_expected - 1;
   });
-  assert.equal(await says(page), "");
-  await page.locator('>>> [data-act="take-floor"]').click();
-  await page.waitForSelector('>>> [data-act="give-floor"]');
+  assert.ok(!(await says(page, texts.noDecoder)));
+  await goOnStage(page);
+  await page.waitForSelector('>>> [data-act="camera"]');
   await within("the watcher sees Ada and the camera", async () => {
     const isOnStage = (await snapshot(page))?.stage.some((member) => member.name === "Wim") ?? false;
     const [left, right] = await halves(watcher);

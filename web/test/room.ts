@@ -2,8 +2,8 @@
 // browsers end with the room.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,6 +35,13 @@ declare global {
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
 const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
+/** What hosts allow their page. */
+const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? "").replace(
+  /\\\n\s*/g,
+  "",
+);
+/** A name that leads to this machine, without being known as local. */
+const INSECURE = "insecure.test";
 const FIREFOX = env["FIREFOX"] ?? "/usr/bin/firefox-esr";
 /** Firefox's camera and microphone are false, and nothing waits for a click. The microphone hums as Chromium's does. */
 const FIREFOX_PREFERENCES = {
@@ -48,7 +55,24 @@ const FIREFOX_PREFERENCES = {
 type Kind = "chromium" | "firefox" | "firefox-openh264";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
+const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
+
+/** How a page is opened. */
+export interface Opened {
+  /** By default the room's link; "" for none. */
+  invite?: string;
+  /** Address of the rendezvous for a new room. */
+  rendezvous?: string;
+  /** What follows the address, from its "?" on. */
+  query?: string;
+  /** Whether the browser has camera and microphone, none, or the user refuses them. */
+  devices?: "there" | "none" | "denied";
+  /** Whether browsers take the page's origin for one without https. */
+  isInsecure?: boolean;
+  /** Markup put into the page's head. */
+  head?: string;
+  size?: { width: number; height: number };
+}
 
 /** How a page enters a room: by an invite, or as the host of one that it opens. */
 export type Entry = library.JoinOptions | library.HostOptions;
@@ -117,6 +141,9 @@ export class Room {
   readonly #browsers: Browser[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
+  /** Pages that embed the element. */
+  readonly #pages: string[] = [];
+  #host: ChildProcess | null = null;
   /** Flags of native peers that join. */
   #trust: string[] = [];
   invite = "";
@@ -126,6 +153,7 @@ export class Room {
   static async open(...options: string[]): Promise<Room> {
     const room = new Room();
     const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
+    room.#host = host;
     room.invite = await room.line(host, (line) => line.includes("#"));
     return room;
   }
@@ -170,10 +198,15 @@ export class Room {
 
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
-    const process = spawn(PLENARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const process = spawn(PLENARY, args, { stdio: ["pipe", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
+  }
+
+  /** Types a command at the host. */
+  order(line: string): void {
+    this.#host?.stdin?.write(`${line}\n`);
   }
 
   /** Waits for a line that a process prints. */
@@ -182,7 +215,8 @@ export class Room {
       let text = "";
       const read = (data: Buffer) => {
         text += data;
-        const found = text.split("\n").find(is);
+        // the last one may come in parts
+        const found = text.split("\n").slice(0, -1).find(is);
         if (found) resolve(found.trim());
       };
       process.stdout?.on("data", read);
@@ -211,6 +245,20 @@ export class Room {
   async page(browser: Kind = "chromium"): Promise<Page> {
     const page = await this.#blank(browser);
     await page.goto(`http://localhost:${await this.#serve()}/`);
+    return page;
+  }
+
+  /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
+  async screen(opened: Opened = {}): Promise<Page> {
+    const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
+    const page = await this.#blank("chromium", devices);
+    if (size) await page.setViewport(size);
+    const served = readFileSync(`${DIST}index.html`, "utf8");
+    const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
+    this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
+    const address = `http://${isInsecure ? INSECURE : "localhost"}:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
+    if (devices === "denied") await page.browserContext().overridePermissions(address, []);
+    await page.goto(address + query);
     return page;
   }
 
@@ -244,8 +292,8 @@ export class Room {
     });
   }
 
-  async #blank(kind: Kind): Promise<Page> {
-    const browser = await (kind === "chromium" ? this.#chromium() : this.#firefox(kind === "firefox-openh264"));
+  async #blank(kind: Kind, devices: Opened["devices"] = "there"): Promise<Page> {
+    const browser = await (kind === "chromium" ? this.#chromium(devices) : this.#firefox(kind === "firefox-openh264"));
     this.#browsers.push(browser);
     const page = await browser.newPage();
     await page.evaluateOnNewDocument(() => {
@@ -267,15 +315,16 @@ export class Room {
     return page;
   }
 
-  #chromium(): Promise<Browser> {
+  #chromium(devices: Opened["devices"]): Promise<Browser> {
+    const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${this.#voice()}`];
     return puppeteer.launch({
       executablePath: CHROMIUM,
       args: [
         "--no-sandbox",
+        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
         "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
-        `--use-file-for-fake-audio-capture=${this.#voice()}`,
-        "--use-fake-ui-for-media-stream",
+        ...(devices === "none" ? [] : fake),
+        ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
         ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
       ],
     });
@@ -316,16 +365,28 @@ export class Room {
     return path;
   }
 
+  /** A video file of two seconds, with sound. */
+  film(): string {
+    const path = join(this.#folder, "film.mp4");
+    const sources = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i", "sine=frequency=600"];
+    const coding = ["-t", "2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"];
+    execFileSync("ffmpeg", ["-v", "error", "-y", ...sources, ...coding, path]);
+    return path;
+  }
+
   async #serve(): Promise<number> {
     if (!this.#server) {
       const server = createServer(async ({ url = "/" }, response) => {
-        const name = url === "/" ? "index.html" : url.slice(1);
+        const { pathname } = new URL(url, "http://localhost");
+        const name = pathname === "/" ? "index.html" : pathname.slice(1);
+        const embedding = this.#pages[Number(/^page-(\d+)\.html$/.exec(name)?.[1])];
         const type = TYPES[name.split(".").pop() ?? ""];
         try {
           if (!type || name.includes("/")) throw new Error("no such file");
           const blank = '<!doctype html><html lang="en"><title>test</title><body style="margin:0;height:100vh">';
-          const body = name === "index.html" ? blank : await readFile(DIST + name);
-          response.writeHead(200, { "content-type": type }).end(body);
+          const body = embedding ?? (name === "index.html" ? blank : await readFile(DIST + name));
+          const policy = embedding === undefined ? {} : { "content-security-policy": POLICY };
+          response.writeHead(200, { "content-type": type, ...policy }).end(body);
         } catch {
           response.writeHead(404).end();
         }
@@ -336,8 +397,13 @@ export class Room {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Closes all pages. */
+  async closePages(): Promise<void> {
+    await Promise.all(this.#browsers.splice(0).map((browser) => browser.close()));
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#browsers.map((browser) => browser.close()));
+    await this.closePages();
     this.#server?.close();
     const ends = this.#processes.map(async (process) => {
       if (process.exitCode !== null) return;

@@ -37,7 +37,8 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
   const page = await room.visit("?name=Eve");
-  await page.locator('>>> [data-act="speak"]').click();
+  // the devices are asked for, and shown; then the page joins
+  for (const step of ["form:not(.wide)", "form.wide"]) await page.locator(`>>> ${step} [data-act="join"]`).click();
   const isOnStage = () =>
     window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
@@ -72,13 +73,13 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
     return share > 0.15 && share < 0.5;
   });
   // muted, it is on a card with its name
-  await page.locator('>>> [data-act="mute-picture"]').click();
+  await page.locator('>>> [data-act="camera"]').click();
   await within("the muted camera is gone", async () => (await green(watcher)) < 0.05);
-  await page.locator('>>> [data-act="mute-picture"]').click();
+  await page.locator('>>> [data-act="camera"]').click();
   await within("the camera is back", async () => (await green(watcher)) > 0.15);
-  await page.locator('>>> [data-act="mute-sound"]').click();
+  await page.locator('>>> [data-act="mute"]').click();
   await within("the muted voice is gone", async () => (await heard(watcher)).voice < out.voice - 20);
-  await page.locator('>>> [data-act="give-floor"]').click();
+  await page.locator('>>> [data-act="hand"]').click();
   const isOff = () =>
     window.plenary.snapshot().then((snapshot) => !snapshot?.stage.some((one) => one.name === "Eve" && one.speaks));
   await page.waitForFunction(isOff, { timeout: 20_000 });

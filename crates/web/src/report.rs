@@ -67,13 +67,13 @@ pub(crate) enum PageEvent {
     NoPlace,
     /// The peers that speak have changed.
     Speaking { dominant: Option<String>, speaking: Vec<String> },
-    /// At a page that has opened its room: the invite, at the opening and when it was replaced.
+    /// The invite of a room that this page has opened: the first, and each later one.
     Invite { invite: String },
     /// At the host: a newcomer waits in the lobby.
     Knock { peer: String, name: String },
     /// At the host: a peer wants to speak.
     FloorWanted { peer: String, name: String },
-    /// This peer is a speaker now, or is none any more.
+    /// This peer has got the floor, or has lost it.
     Floor { speaks: bool },
     /// The host offers the floor.
     FloorOffered,

@@ -223,9 +223,9 @@ pub enum Wish {
     AskToMute {
         /// The speaker.
         peer: Id,
-        /// Whether it is to send no picture.
+        /// Mutes its picture.
         picture: bool,
-        /// Whether it is to send no sound.
+        /// Mutes its sound.
         sound: bool,
     },
     /// Sets the layout of the program.

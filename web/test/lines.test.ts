@@ -1,0 +1,88 @@
+// What the page makes of a room's sentences and snapshots, without a browser.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { Snapshot } from "../src/room.js";
+import { texts } from "../src/texts.js";
+import { Chat, TEXT_LEN_MAX } from "../src/ui/chat-log.js";
+import { rowsOf } from "../src/ui/connection-view.js";
+import { healthOf } from "../src/ui/health.js";
+import { refusalOf } from "../src/ui/refusals.js";
+
+test("each refusal of a room is a line with a way on, and an unknown one is shown as it is", () => {
+  const known: [string, string, string][] = [
+    ["wrong password", texts.passwordWrong, "start"],
+    ["this room needs a password", texts.passwordWanted, "start"],
+    ["the invite has expired", texts.expired, "start"],
+    ["the invite has been replaced: ask for the new one", texts.replaced, "start"],
+    ["an invite looks like http://HOST/#… or plenary:#…", texts.noLink, "start"],
+    ["the stage is full", texts.stageFull, "watch"],
+    ["the rendezvous refused: the room is full", texts.full, "again"],
+    ["the room is locked", texts.isLocked, "again"],
+    ["the host has not let you in", texts.notAdmitted, "again"],
+    ["removed by the host", texts.removed, "open"],
+    ["the host has ended the room", texts.ended, "open"],
+    ["the rendezvous refused: the room is not open", texts.notOpen, "again"],
+    ["the page could not be loaded whole: TypeError", texts.otherVersion, "reload"],
+    ["version 9 of the protocol is not spoken here", texts.otherVersion, "reload"],
+    ["the rendezvous can't be reached", texts.unreachable, "again"],
+    ["the same peer connected again elsewhere", texts.elsewhere, "rejoin"],
+    [texts.insecure, texts.insecure, "watch"],
+    [texts.denied, texts.denied, "again"],
+    ["the moon is in the way", "The moon is in the way.", "again"],
+  ];
+  for (const [why, says, way] of known) {
+    const refusal = refusalOf(new Error(why));
+    assert.deepEqual([refusal.says, refusal.ways[0]], [says, way], why);
+    assert.equal(refusal.asksPassword, /password/.test(why), why);
+  }
+});
+
+const calm = {
+  peer: "me",
+  state: "live",
+  mode: "Mixer",
+  stage: [],
+  mixers: ["mixer"],
+  parent: "relay",
+  frames_received: 1000,
+  frames_expected: 1000,
+  late_ms: 0,
+  latency_ms: null,
+} as unknown as Snapshot;
+
+test("the connection is judged by what came in the last seconds alone", () => {
+  const later = (received: number, expected: number) => [calm, { ...calm, frames_received: received, frames_expected: expected }];
+  assert.equal(healthOf([]).is, "good");
+  assert.equal(healthOf(later(1300, 1300)).is, "good");
+  assert.deepEqual(healthOf(later(1270, 1300)), { is: "weak", why: texts.whyLoss(10) });
+  assert.equal(healthOf([{ ...calm, frames_received: 0 }, { ...calm, frames_received: 300, frames_expected: 1300 }]).is, "good");
+  assert.equal(healthOf([{ ...calm, parent: null }]).why, texts.whyParent);
+  assert.equal(healthOf([{ ...calm, parent: null, mode: "PassThrough" }]).is, "good");
+  assert.equal(healthOf([{ ...calm, parent: null, stage: [{ peer: "me" }] } as unknown as Snapshot]).is, "good");
+  assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
+  assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
+  assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
+  assert.equal(healthOf([{ ...calm, state: "reconnecting", mode: "Mesh", mixers: [] }]).why, texts.whyMixer);
+});
+
+test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {
+  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, parent, depth: 0 });
+  const audience = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
+  assert.deepEqual(
+    rowsOf({ mixers: ["mixer"], audience }).map(({ peer, depth }) => `${depth}${peer}`),
+    ["0mixer", "1a", "2b", "2c", "0gone", "1d"],
+  );
+  const many = Array.from({ length: 5000 }, (_, at) => viewer(`${at}`, at ? `${at - 1}` : "mixer"));
+  assert.equal(rowsOf({ mixers: ["mixer"], audience: many }).length, 200);
+});
+
+test("the chat keeps the newest 200 messages, cut to their longest length, and counts unread ones", () => {
+  const chat = new Chat();
+  for (let at = 0; at < 250; at++) chat.add({ peer: "a", name: "Ada", text: `${at}` }, false);
+  assert.deepEqual([chat.messages.length, chat.messages[0]?.text, chat.unread], [200, "50", 200]);
+  chat.read();
+  chat.add({ peer: "a", name: "Ada", text: "x".repeat(9000) }, true);
+  assert.deepEqual([chat.messages.at(-1)?.text.length, chat.unread], [TEXT_LEN_MAX, 0]);
+});
