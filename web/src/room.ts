@@ -1,27 +1,19 @@
 // A room that this page is in, for applications.
 
-import { decodesPictures, encodesPictures } from "./devices.js";
+import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
 import type { Entered, Layout, PictureFormat, Place, Shown, Wish } from "./wire.js";
 
 export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
 export type { Layout } from "./wire.js";
 
-/** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
-const CHILDREN_MAX = 3;
 /** Time for the last messages, in milliseconds. */
 const PARTING_MS = 200;
 
-/** Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, or on a metered line. */
-function childrenMax(): number {
-  const line = (navigator as { connection?: { saveData?: boolean; type?: string } }).connection;
-  const isMetered = line?.saveData === true || line?.type === "cellular";
-  const canRelay = "MediaStreamTrackGenerator" in globalThis && decodesPictures();
-  return canRelay && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
-}
 interface PeerOptions {
   /** Name shown under the picture. */
   name?: string;
@@ -125,6 +117,7 @@ export class Room extends EventTarget {
   #invite: string | null = null;
   #keys: Uint8Array | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
+  readonly #limit = new RelayLimit((children) => this.#wish({ wish: "children-max", children }));
   #identity: Identity | null = null;
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
@@ -151,7 +144,7 @@ export class Room extends EventTarget {
     });
     const { name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { room, password, name, speaks, views: true, childrenMax: childrenMax(), identity: this.#identity.secret, entropy };
+    const opening = { room, password, name, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -319,6 +312,7 @@ export class Room extends EventTarget {
   /** Ends everything at once. */
   close(): void {
     removeEventListener("pagehide", this.#hidden);
+    this.#limit.close();
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     for (const track of this.#own) track?.stop();
@@ -435,7 +429,11 @@ export class Room extends EventTarget {
   }
 
   #event(event: RoomEvent): void {
-    if (event.what === "admitted") this.#settle?.resolve();
+    if (event.what === "admitted") {
+      this.#settle?.resolve();
+      // it may have changed while the worker loaded the module, and heard nothing
+      this.#wish({ wish: "children-max", children: this.#limit.children });
+    }
     // the last messages need a moment
     if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;

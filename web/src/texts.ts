@@ -242,6 +242,7 @@ export const texts = {
   left: "You have left the room.",
   removed: "The host has removed you from the room.",
   ended: "The host has ended the room.",
+  noPlace: "This room is full of viewers at the moment. You get the picture once somebody leaves, or helps with a strong machine that runs plenary.",
 
   // refusals
   denied: "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",

@@ -14,6 +14,7 @@ use plenary_proto::identity::{MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::packet::{BrowserPacket, Contributors, LinkId, MediaPacket};
 
 use crate::key_wish::KeyWish;
+use crate::left_out::LeftOut;
 
 /// Time for which a leg waits for a missing packet, in microseconds. A browser retransmits after a round trip; pictures
 /// behind a hole that stays would be useless anyway, while sound has its jitter buffer behind this. Guesses.
@@ -25,6 +26,7 @@ const SOUND_HOLE_US_MAX: u64 = 60_000;
 struct Leg {
     assembler: Assembler,
     key_wish: KeyWish,
+    left_out: LeftOut,
 }
 
 /// All legs on which packets of browsers have arrived.
@@ -49,6 +51,7 @@ impl Rebuild {
         let leg = self.legs.entry((link, slot)).or_insert_with(|| Leg {
             assembler: Assembler::of_browser(kind, hole_us_max),
             key_wish: KeyWish::default(),
+            left_out: LeftOut::default(),
         });
         leg.assembler.push(
             now_us,
@@ -98,7 +101,11 @@ impl Leg {
                     if frame.identity.key {
                         self.key_wish.met();
                     }
-                    packets.extend(originals(&frame));
+                    let made = originals(&frame);
+                    if frame.kind == MediaKind::Video {
+                        packets.extend(self.left_out.before(&frame, &made));
+                    }
+                    packets.extend(made);
                 }
                 Assembled::KeyWanted => _ = self.key_wish.wish(),
                 Assembled::LeftOut => {}

@@ -136,7 +136,7 @@ impl Joined {
             no_solo: false,
             views,
             consent: Consent::Never,
-            relays: children_max > 0,
+            relays: true, // as many as the page wants at the time
             children_max,
             uplink_bps_max: None,
             sends_trains: false,

@@ -63,6 +63,8 @@ pub(crate) enum PageEvent {
     Backup { peer: Option<String> },
     /// Nobody mixes.
     NoMixer,
+    /// All places in the tree are taken: this viewer gets no program.
+    NoPlace,
     /// The peers that speak have changed.
     Speaking { dominant: Option<String>, speaking: Vec<String> },
     /// The invite of a room that this page has opened: the first, and each later one.
@@ -117,6 +119,7 @@ impl PageEvent {
             Event::Parent(peer) => PageEvent::Parent { peer: peer.as_ref().map(hex) },
             Event::Backup(peer) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
             Event::NoMixer => PageEvent::NoMixer,
+            Event::NoPlace => PageEvent::NoPlace,
             Event::Knock { peer, name } => PageEvent::Knock { peer: hex(peer), name: name.clone() },
             Event::FloorWanted { peer, name } => {
                 PageEvent::FloorWanted { peer: hex(peer), name: name.clone() }

@@ -238,6 +238,8 @@ pub enum Wish {
     Renew,
     /// Ends the room.
     End,
+    /// Sets the maximum number of peers that the page feeds; 0 for none. Of each peer, not of the host alone.
+    ChildrenMax(u8),
 }
 
 /// Requests to the page's worker.

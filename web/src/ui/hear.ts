@@ -23,6 +23,9 @@ export function hear(session: Session, event: RoomEvent): void {
     case "no-mixer":
       session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
       return;
+    case "no-place":
+      session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false });
+      return;
   }
   if (room) inRoom(session, event);
   else if (event.what === "removed") session.giveUp(refusalOf("removed by the host"));
@@ -96,9 +99,12 @@ function inRoom(session: Session, event: RoomEvent): void {
       keepLink(event.invite);
       session.changed();
       break;
+    case "parent":
+      if (event.peer && session.notice?.says === texts.noPlace) session.notice = null;
+      void session.renew();
+      break;
     case "mode":
     case "stage":
-    case "parent":
     case "backup":
       void session.renew();
       break;

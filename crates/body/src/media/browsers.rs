@@ -68,7 +68,12 @@ impl Media {
         // a page learns which voices are heard, not their levels
         let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
-        for packet in originals(&frame) {
+        let made = originals(&frame);
+        let left_out = match kind {
+            MediaKind::Video => self.left_out.entry((link, slot)).or_default().before(&frame, &made),
+            MediaKind::Sound => Vec::new(),
+        };
+        for packet in left_out.into_iter().chain(made) {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }

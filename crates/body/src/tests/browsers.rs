@@ -128,7 +128,13 @@ fn what_a_browser_loses_is_a_hole_until_the_next_keyframe_which_it_is_asked_for(
     let (_, key) = program.picture(true, BEGIN_US + 3 * FRAME_US);
     let packets = browser.packets(&key);
     stand.come_from_browser(ada, 0, packets);
-    assert_eq!(stand.sent(ben, 0), key);
+    // Ben need not wait for what was lost
+    let (fillers, sent): (Vec<_>, Vec<_>) = stand
+        .sent(ben, 0)
+        .into_iter()
+        .partition(|packet| packet.payload == *plenary_media::payload::LEFT_OUT);
+    assert_eq!(sent, key);
+    assert!(fillers.iter().all(|packet| packet.identity.number < key[0].identity.number), "{fillers:?}");
 }
 
 #[test]
@@ -195,6 +201,94 @@ fn a_page_hands_whole_frames_on_in_order_from_a_keyframe() {
         })
         .collect();
     assert_eq!(sent, [1, 2, 3, 4]);
+}
+
+/// A picture with the header of a slice that follows so many others that pictures refer to since the keyframe.
+fn numbered(
+    program: &mut Source,
+    references: u8,
+    spare: bool,
+    captured_us: u64,
+) -> (Frame, Vec<MediaPacket>) {
+    let key = references == 0;
+    let sets: &[u8] = &[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 0x79, 0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80];
+    let unit = match (key, spare) {
+        (true, _) => 0x65,
+        (false, false) => 0x61,
+        (false, true) => 0x01,
+    };
+    let slice = [0, 0, 0, 1, unit, 0x88, 0x84 | references << 3];
+    let data = [if key { sets } else { &[] }, &slice, &[b'.'; 100]].concat();
+    let made =
+        Encoded { kind: VIDEO, data: data.into(), captured_us, key, temporal: u8::from(spare), level: None };
+    program.maker.make(&made, &Contributors::new()).unwrap()
+}
+
+#[test]
+fn a_page_and_a_peer_below_a_browser_hand_on_what_follows_pictures_that_were_left_out_on_purpose() {
+    for at_page in [true, false] {
+        let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+        stand.media.program.is_page = at_page;
+        stand.media.links.described(ada, &browser());
+        let ben = stand.browser_link(BEN);
+        // no other picture refers to each second one
+        let frames = (0..9).map(|at: u8| {
+            let captured_us = BEGIN_US + u64::from(at) * FRAME_US;
+            numbered(&mut program, at.div_ceil(2), at % 2 == 1, captured_us)
+        });
+        let frames: Vec<_> = frames.collect();
+        let mut browser = Browser::new();
+        let mut sent = Vec::new();
+        // pictures 2 and 6, that no other refers to, are left out, and 5, that others refer to, is lost
+        for (nth, (frame, made)) in frames.iter().enumerate().filter(|(nth, _)| ![1, 4, 5].contains(nth)) {
+            let packets = browser.packets(made);
+            if at_page {
+                let data = frame.data.clone();
+                stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+            } else {
+                stand.come_from_browser(ada, 0, packets);
+            }
+            if nth == 0 {
+                stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+            }
+            sent.extend(std::mem::take(&mut stand.outs.sends).into_iter().filter_map(|out| match out {
+                Out::Frame { link, slot: 0, frame, .. } if link == ben => {
+                    Some(u64::from(frame.identity.number))
+                }
+                Out::Forward { to, packet } if to.contains(&(ben, 0)) && packet.marker => {
+                    frames.iter().position(|(_, made)| made.contains(&packet)).map(|at| 1 + at as u64)
+                }
+                _ => None,
+            }));
+        }
+        assert_eq!(sent, [1, 3, 4], "page: {at_page}");
+    }
+}
+
+#[test]
+fn a_page_waits_for_nothing_in_front_of_a_keyframe_that_has_come() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.program.is_page = true;
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let frames =
+        (0..5).map(|at: u8| numbered(&mut program, at % 3, false, BEGIN_US + u64::from(at) * FRAME_US));
+    let frames: Vec<_> = frames.collect();
+    // the last picture in front of the second keyframe is lost
+    for at in [0, 1, 3, 4] {
+        let data = frames[at].0.data.clone();
+        stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+        if at == 0 {
+            stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+        }
+    }
+    let sends = std::mem::take(&mut stand.outs.sends).into_iter();
+    let sent: Vec<_> = sends
+        .filter_map(|out| match out {
+            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(frame.identity.number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [1, 2, 4, 5]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn audience(count: usize, arrival: Arrival) -> Group {
         refilled: false,
         stalls: None,
         machines: None,
+        pages: None,
         attack: None,
         one_line: false,
         clock_ppm: 50,
