@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { env } from "node:process";
+import process, { env } from "node:process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
@@ -14,8 +14,14 @@ import { fileURLToPath } from "node:url";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 
 import type * as library from "../src/room.js";
+import type { Lab } from "./lab.js";
 
 declare global {
+  // not in TypeScript's library: Chromium's alone
+  class MediaStreamTrackProcessor {
+    constructor(options: { track: MediaStreamTrack });
+    readonly readable: ReadableStream<VideoFrame>;
+  }
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
@@ -23,6 +29,10 @@ declare global {
     shown: () => HTMLVideoElement | undefined;
     /** Longest wait for a picture, in milliseconds, while a test measures it. */
     gapMs: number;
+    /** When each picture was shown so far, in milliseconds since 1970. */
+    shownMs: number[];
+    /** Pictures that a page has encoded for comparison. */
+    encoded?: number;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;
@@ -60,23 +70,62 @@ export class Room {
   #server: Server | null = null;
   /** Flags of native peers that join. */
   #trust: string[] = [];
+  #host: ChildProcess | null = null;
+  #rendezvous: ChildProcess | null = null;
   invite = "";
   rendezvous = "";
 
+  constructor(
+    /** Where processes and browsers run, by default on loopback. */
+    private readonly lab: Lab | null = null,
+    /** The lab's host in which processes run. */
+    private readonly at = "",
+  ) {}
+
   /** Opens a room whose host neither speaks nor mixes. */
-  static async open(...options: string[]): Promise<Room> {
-    const room = new Room();
-    const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
-    room.invite = await room.line(host, (line) => line.includes("#"));
-    return room;
+  static open(...options: string[]): Promise<Room> {
+    return new Room().#open(options);
+  }
+
+  /** Opens such a room on a host of a lab. */
+  static inLab(lab: Lab, at: string, ...options: string[]): Promise<Room> {
+    return new Room(lab, at).#open(options);
+  }
+
+  async #open(options: string[]): Promise<Room> {
+    const address = this.lab?.address(this.at) ?? "127.0.0.1";
+    const host = this.start("host", "--listen", `${address}:0`, ...options);
+    this.invite = await this.line(host, (line) => line.includes("#"));
+    return this;
   }
 
   /** Starts a rendezvous alone, at which pages open a room. */
   static async ofPages(): Promise<Room> {
     const room = new Room();
-    const rendezvous = room.start("rendezvous", "--listen", "127.0.0.1:0");
-    room.rendezvous = (await room.line(rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+    await room.serve("127.0.0.1:0");
     return room;
+  }
+
+  /** Opens a room at a rendezvous of its own, with a host that neither speaks nor mixes. */
+  static async apart(...options: string[]): Promise<Room> {
+    const room = await Room.ofPages();
+    room.#host = room.start("host", "--rendezvous", room.rendezvous, ...options);
+    room.invite = await room.line(room.#host, (line) => line.includes("#"));
+    return room;
+  }
+
+  /** Starts the rendezvous. */
+  async serve(listen: string): Promise<void> {
+    this.#rendezvous = this.start("rendezvous", "--listen", listen);
+    this.rendezvous = (await this.line(this.#rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+  }
+
+  killRendezvous(): Promise<unknown> {
+    return this.#rendezvous ? this.kill(this.#rendezvous) : Promise.resolve();
+  }
+
+  killHost(): Promise<unknown> {
+    return this.#host ? this.kill(this.#host) : Promise.resolve();
   }
 
   /** Opens a room behind https, by a certificate signed by itself; native peers trust it, browsers accept each. */
@@ -109,9 +158,26 @@ export class Room {
     return { cert: join(this.#folder, "rendezvous-certificate.pem"), key: join(this.#folder, "rendezvous-key.pem") };
   }
 
+  /** Kills a process: it says nothing more. */
+  kill(process: ChildProcess): Promise<unknown> {
+    const ended = new Promise((resolve) => process.once("exit", resolve));
+    process.kill("SIGKILL");
+    return ended;
+  }
+
+  /** Kills a page's browser, with all its processes. */
+  killPage(page: Page): void {
+    const browser = page.browser();
+    const pid = browser.process()?.pid;
+    if (pid === undefined) throw new Error("the browser has ended");
+    this.#browsers.splice(this.#browsers.indexOf(browser), 1);
+    process.kill(-pid, "SIGKILL");
+  }
+
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
-    const process = spawn(PLENARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const [program = PLENARY, ...rest] = [...(this.lab?.enter(this.at) ?? []), PLENARY, ...args];
+    const process = spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
@@ -141,16 +207,16 @@ export class Room {
     });
   }
 
-  /** Opens the page that the host serves, by its link, with this query. */
-  async visit(query = "", invite = this.invite): Promise<Page> {
-    const page = await this.#blank();
+  /** Opens the page that the host serves, by its link, with this query, in a browser on this host of the lab. */
+  async visit(query = "", invite = this.invite, at = ""): Promise<Page> {
+    const page = await this.#blank(at);
     await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
-  /** Opens an empty page of another origin, in which the library can be imported. */
-  async page(): Promise<Page> {
-    const page = await this.#blank();
+  /** Opens an empty page of another origin, in which the library can be imported; its microphone hums in this pitch. */
+  async page(hz = 180): Promise<Page> {
+    const page = await this.#blank("", hz);
     await page.goto(`http://localhost:${await this.#serve()}/`);
     return page;
   }
@@ -185,14 +251,26 @@ export class Room {
     });
   }
 
-  async #blank(): Promise<Page> {
+  /** A script that runs the browser on a host of the lab. */
+  #browserAt(lab: Lab, at: string): string {
+    const path = join(this.#folder, `chromium-${at}`);
+    writeFileSync(path, `#!/bin/sh\nexec ${lab.enter(at).join(" ")} ${CHROMIUM} "$@"\n`, { mode: 0o755 });
+    return path;
+  }
+
+  async #blank(at = "", hz = 180): Promise<Page> {
+    const { lab } = this;
     const browser = await puppeteer.launch({
-      executablePath: CHROMIUM,
+      executablePath: lab ? this.#browserAt(lab, at) : CHROMIUM,
+      // a browser in a namespace can't be reached by a port
+      pipe: lab !== null,
       args: [
+        // on loopback every origin is secure
+        ...(lab ? [`--unsafely-treat-insecure-origin-as-secure=${new URL(this.invite).origin}`] : []),
         "--no-sandbox",
         "--autoplay-policy=no-user-gesture-required",
         "--use-fake-device-for-media-stream",
-        `--use-file-for-fake-audio-capture=${this.#voice()}`,
+        `--use-file-for-fake-audio-capture=${this.#voice(hz)}`,
         "--use-fake-ui-for-media-stream",
         ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
       ],
@@ -205,6 +283,19 @@ export class Room {
         const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
         return videos.find((video) => video.videoWidth > 0);
       };
+      window.shownMs = [];
+      const create = document.createElement.bind(document);
+      document.createElement = ((name: string, options?: ElementCreationOptions) => {
+        const element = create(name, options);
+        if (element instanceof HTMLVideoElement) {
+          const see = (_: number, { presentationTime }: VideoFrameCallbackMetadata) => {
+            window.shownMs.push(performance.timeOrigin + presentationTime);
+            element.requestVideoFrameCallback(see);
+          };
+          element.requestVideoFrameCallback(see);
+        }
+        return element;
+      }) as typeof document.createElement;
       window.connections = [];
       window.RTCPeerConnection = class extends RTCPeerConnection {
         constructor(configuration?: RTCConfiguration) {
@@ -218,9 +309,14 @@ export class Room {
     return page;
   }
 
+  /** Path of a file that goes with the room. */
+  file(name: string): string {
+    return join(this.#folder, name);
+  }
+
   /** A file with a hum in syllables, for the browser's microphone. */
-  #voice(): string {
-    const path = join(this.#folder, "voice.wav");
+  #voice(hz: number): string {
+    const path = this.file(`voice-${hz}.wav`);
     const [rate, seconds] = [48_000, 4];
     const file = Buffer.alloc(44 + 2 * rate * seconds);
     file.write("RIFF\0\0\0\0WAVEfmt ", "latin1");
@@ -236,7 +332,7 @@ export class Room {
     for (let at = 0; at < rate * seconds; at++) {
       const time = at / rate;
       const syllable = Math.max(0, Math.sin(2 * Math.PI * 4 * time));
-      const hum = [1, 2, 3, 4, 5].reduce((sum, order) => sum + Math.sin(2 * Math.PI * 180 * order * time) / order, 0);
+      const hum = [1, 2, 3, 4, 5].reduce((sum, order) => sum + Math.sin(2 * Math.PI * hz * order * time) / order, 0);
       file.writeInt16LE(Math.round(9000 * syllable * hum), 44 + 2 * at);
     }
     writeFileSync(path, file);
@@ -267,7 +363,7 @@ export class Room {
     await Promise.all(this.#browsers.map((browser) => browser.close()));
     this.#server?.close();
     const ends = this.#processes.map(async (process) => {
-      if (process.exitCode !== null) return;
+      if (process.exitCode !== null || process.signalCode !== null) return;
       const ended = new Promise((resolve) => process.once("exit", resolve));
       process.kill("SIGTERM");
       const timer = setTimeout(() => process.kill("SIGKILL"), PARTING_MS);

@@ -1,0 +1,103 @@
+// A watching page on bad lines: losses, and less than the program's rate.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import { Lab, noLab } from "./lab.js";
+import { Room } from "./room.js";
+import { type Smoothness, sleep, untilShown, watchFor } from "./shown.js";
+
+/** Time after a change of the line before it is measured, and time of measuring, in milliseconds. */
+const SETTLE_MS = 8000;
+const MEASURE_MS = 30_000;
+/** A line without faults. */
+const CLEAN = "delay=0ms loss=0% up=unlimited down=unlimited";
+
+let lab: Lab;
+let room: Room;
+let page: Page;
+
+const skip = noLab ?? false;
+
+before(async () => {
+  if (skip) return;
+  lab = await Lab.up({ core: "", above: "", below: "" });
+  // natives beside the page, so that its line alone doesn't set the program's rate
+  const program = ["--program", "640x360@30", "--bitrate", "1500kbit"];
+  room = await Room.inLab(lab, "core", ...program, "--speak", "--speaker-size", "640x360@30", "--mix", "always");
+  for (let at = 0; at < 4; at++) room.start("join", room.invite, "--view", "--relay", "never");
+  page = await room.visit("?auto=watch&name=Web", room.invite, "above");
+  await untilShown(page);
+  await sleep(15_000);
+});
+
+after(async () => {
+  await room?.close();
+  await lab?.down();
+});
+
+interface Received {
+  frames: number;
+  lost: number;
+  nacks: number;
+  keyRequests: number;
+  bytes: number;
+  holdMs: number;
+}
+
+/** What a page's receivers count of its parent's pictures: sums over all connections. */
+const received = (page: Page): Promise<Received> =>
+  page.evaluate(async () => {
+    const sum = { frames: 0, lost: 0, nacks: 0, keyRequests: 0, bytes: 0, holdMs: 0 };
+    for (const connection of window.connections) {
+      if (connection.connectionState !== "connected") continue;
+      (await connection.getStats()).forEach((stats) => {
+        if (stats.type !== "inbound-rtp" || stats.kind !== "video") return;
+        sum.frames += stats.framesDecoded ?? 0;
+        sum.lost += stats.packetsLost ?? 0;
+        sum.nacks += stats.nackCount ?? 0;
+        sum.keyRequests += stats.pliCount ?? 0;
+        sum.bytes += stats.bytesReceived ?? 0;
+        sum.holdMs += 1000 * (stats.jitterBufferDelay ?? 0);
+      });
+    }
+    return sum;
+  });
+
+async function measure(page: Page): Promise<{ seen: Smoothness; said: string }> {
+  const before = await received(page);
+  const begin = await page.evaluate(() => window.plenary.snapshot());
+  const seen = await watchFor(page, MEASURE_MS);
+  const after = await received(page);
+  const end = await page.evaluate(() => window.plenary.snapshot());
+  const more = (figure: keyof Received) => after[figure] - before[figure];
+  const kbit = Math.round((8 * more("bytes")) / MEASURE_MS);
+  const said = `${JSON.stringify(seen)}, ${kbit} kbit/s, ${more("nacks")} NACKs, ${more("keyRequests")} keyframe requests, \
+hold ${Math.round(more("holdMs") / Math.max(1, more("frames")))} ms, late ${end?.late_ms} ms, parents ${end?.reparented}, \
+${(end?.frames_received ?? 0) - (begin?.frames_received ?? 0)} of ${(end?.frames_expected ?? 0) - (begin?.frames_expected ?? 0)} received`;
+  return { seen, said };
+}
+
+for (const line of [CLEAN, "delay=30ms loss=1%", "delay=30ms loss=2%", "delay=30ms loss=5%", "delay=50ms loss=2%"]) {
+  test(`a page on a line with ${line} each way hardly freezes`, { skip, timeout: 120_000 }, async (t) => {
+    await lab.set("above", line);
+    await sleep(SETTLE_MS);
+    const { seen, said } = await measure(page);
+    t.diagnostic(said);
+    await lab.set("above", CLEAN);
+    assert.ok(seen.frozenMs <= 1000, said);
+  });
+}
+
+for (const rate of ["2mbit", "1300kbit"]) {
+  test(`a page on a line of ${rate} gets fewer pictures, and never none for long`, { skip, timeout: 120_000 }, async (t) => {
+    await lab.set("above", `delay=30ms down=${rate} up=${rate}`);
+    await sleep(5000);
+    const { seen, said } = await measure(page);
+    t.diagnostic(said);
+    await lab.set("above", CLEAN);
+    assert.ok(seen.longestMs <= 2000 && seen.pictures >= (12 * MEASURE_MS) / 1000, said);
+  });
+}
