@@ -8,7 +8,7 @@ import type { Page } from "puppeteer-core";
 
 import { cpuMs, hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
 import { joinWith, Room } from "./room.js";
-import { quantile, sleep, untilShown } from "./shown.js";
+import { quantile, skewsMs, sleep, untilShown } from "./shown.js";
 
 /** Fundamentals of the two pages' voices, in hertz; Ada's tone. */
 const VOICES_HZ = [180, 250];
@@ -94,7 +94,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     levels.forEach((level, index) => assert.ok(index === own || level > -65, `page ${at + 1}: ${levels} dB`));
   }
   for (const [at, page] of pages.entries()) {
-    const skews = (await room.skewsMs(page)).map(Math.abs);
+    const skews = (await skewsMs(page)).map(Math.abs);
     t.diagnostic(`skew at page ${at + 1}: p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
     assert.ok(skews.length > 20 && quantile(skews, 0.95) <= 80, `${skews}`);
   }

@@ -9,7 +9,7 @@ import { env } from "node:process";
 import type { Page } from "puppeteer-core";
 
 import { joinWith, Room } from "./room.js";
-import { quantile, shownSince, sleep, smoothness, untilShown } from "./shown.js";
+import { quantile, shownSince, skewsSince, sleep, smoothness, untilShown } from "./shown.js";
 
 const KILLS = Number(env["KILLS"] ?? 20);
 /** Time after a kill in which a freeze is looked for, in milliseconds. */
@@ -111,7 +111,7 @@ test("a killed page freezes the pages and natives below it for less than a secon
     let pages: Page[] = [];
     for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`));
     await sleep(SETTLE_MS);
-    const [all, natives]: [number[], number[]] = [[], []];
+    const [all, natives, skews]: [number[], number[], number[]] = [[], [], []];
     for (let kill = 1; kill <= KILLS; kill++) {
       // a native for each kill: its report has its longest wait
       const native = room.start("join", room.invite, "--view", "--relay", "never", "--duration", "16s", "--json", "-");
@@ -127,17 +127,23 @@ test("a killed page freezes the pages and natives below it for less than a secon
         continue;
       }
       const below = seen.filter(({ peer }) => parent.children.includes(peer)).map(({ page }) => page);
+      const killedMs = Date.now();
       const frozenMs = await freezes(below, () => room.killPage(parent.page));
+      // lips in the first seconds after the change
+      const apart = await Promise.all(below.map((page) => skewsSince(page, killedMs + 500)));
+      skews.push(...apart.flat().map(Math.abs));
       all.push(...frozenMs);
       const { reparented, longest_video_gap_ms: nativeMs, first_frame_ms } = JSON.parse(await report);
       const wasBelow = reparented > 0 && parent.children.length > below.length;
       if (wasBelow) natives.push(Math.round(nativeMs));
-      t.diagnostic(`${parent.children.length} below: ${frozenMs} ms; native ${wasBelow ? `below, ${nativeMs} ms` : "elsewhere"}, first picture ${first_frame_ms} ms`);
+      t.diagnostic(`${parent.children.length} below: ${frozenMs} ms; native ${wasBelow ? `below, ${nativeMs} ms` : "elsewhere"}, first picture ${first_frame_ms} ms; \
+skews ${apart.map((one) => one.filter((_, at) => at % 5 === 0).join(" ")).join(" | ")}`);
       pages = pages.filter((page) => page !== parent.page);
       pages.push(await watcher(room, `Web ${kill + 4}`));
       await sleep(REST_MS / 2);
     }
-    const figures = `pages ${said(all)}; natives ${said(natives)}`;
+    const figures = `pages ${said(all)}; natives ${said(natives)}; skew after a change p50 ${quantile(skews, 0.5)}, \
+p95 ${quantile(skews, 0.95)} ms`;
     t.diagnostic(`frozen when the parent is killed: ${figures}`);
     assert.ok(all.length >= KILLS / 2 && quantile(all, 0.5) <= 400 && quantile(all, 0.95) <= 1000, figures);
     assert.ok(natives.length === 0 || (quantile(natives, 0.5) <= 400 && quantile(natives, 0.95) <= 1000), figures);

@@ -24,9 +24,11 @@ const skip = noLab ?? false;
 before(async () => {
   if (skip) return;
   lab = await Lab.up({ core: "", above: "", below: "" });
+  room = await Room.inLab(lab, "core", "--program", "640x360@30", "--bitrate", "1500kbit", "--mix", "never");
+  room.start("mixer", room.invite);
+  const speaker = ["--mix", "never", "--speak", "--speaker-size", "320x180@30"];
+  for (const name of ["Ada", "Ben"]) room.start("join", room.invite, ...speaker, "--name", name);
   // natives beside the page, so that its line alone doesn't set the program's rate
-  const program = ["--program", "640x360@30", "--bitrate", "1500kbit"];
-  room = await Room.inLab(lab, "core", ...program, "--speak", "--speaker-size", "640x360@30", "--mix", "always");
   for (let at = 0; at < 4; at++) room.start("join", room.invite, "--view", "--relay", "never");
   page = await room.visit("?auto=watch&name=Web", room.invite, "above");
   await untilShown(page);

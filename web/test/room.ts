@@ -31,6 +31,8 @@ declare global {
     gapMs: number;
     /** When each picture was shown so far, in milliseconds since 1970. */
     shownMs: number[];
+    /** How much later each picture was shown than sound of the same capture time is played. */
+    skews: { atMs: number; skewMs: number }[];
     /** Pictures that a page has encoded for comparison. */
     encoded?: number;
     /** All connections so far. */
@@ -221,36 +223,6 @@ export class Room {
     return page;
   }
 
-  /** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, for three seconds. */
-  async skewsMs(page: Page): Promise<number[]> {
-    return page.evaluate(async () => {
-      const video = window.shown();
-      const sound = video?.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
-      const receivers = window.connections.flatMap((connection) => connection.getReceivers());
-      const receiver = receivers.find((receiver) => receiver.track === sound);
-      if (!video || !receiver) return [];
-      const origin = performance.timeOrigin;
-      // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
-      const sinceMs = (atMs: number, rtp: number, khz: number) => {
-        const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
-        return Number(BigInt.asIntN(32, steps)) / khz;
-      };
-      const skews: number[] = [];
-      const see = (_: number, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
-        const [heard] = receiver.getSynchronizationSources();
-        if (heard && shown.rtpTimestamp !== undefined) {
-          const heardAt = heard.timestamp > origin / 2 ? heard.timestamp : origin + heard.timestamp;
-          const late = sinceMs(origin + shown.expectedDisplayTime, shown.rtpTimestamp, 90);
-          skews.push(Math.round(late - sinceMs(heardAt, heard.rtpTimestamp, 48)));
-        }
-        video.requestVideoFrameCallback(see);
-      };
-      video.requestVideoFrameCallback(see);
-      await new Promise((resolve) => setTimeout(resolve, 3000));
-      return skews;
-    });
-  }
-
   /** A script that runs the browser on a host of the lab. */
   #browserAt(lab: Lab, at: string): string {
     const path = join(this.#folder, `chromium-${at}`);
@@ -283,16 +255,32 @@ export class Room {
         const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
         return videos.find((video) => video.videoWidth > 0);
       };
-      window.shownMs = [];
+      [window.shownMs, window.skews] = [[], []];
+      const origin = performance.timeOrigin;
+      // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
+      const sinceMs = (atMs: number, rtp: number, khz: number) => {
+        const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
+        return Number(BigInt.asIntN(32, steps)) / khz;
+      };
+      const note = (video: HTMLVideoElement, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
+        window.shownMs.push(origin + shown.presentationTime);
+        const sound = video.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
+        const receivers = window.connections.flatMap((connection) => connection.getReceivers());
+        const [heard] = receivers.find(({ track }) => track === sound)?.getSynchronizationSources() ?? [];
+        if (!heard || shown.rtpTimestamp === undefined) return;
+        const atMs = origin + shown.expectedDisplayTime;
+        const heardAtMs = heard.timestamp > origin / 2 ? heard.timestamp : origin + heard.timestamp;
+        const late = sinceMs(atMs, shown.rtpTimestamp, 90);
+        window.skews.push({ atMs, skewMs: Math.round(late - sinceMs(heardAtMs, heard.rtpTimestamp, 48)) });
+      };
       const create = document.createElement.bind(document);
       document.createElement = ((name: string, options?: ElementCreationOptions) => {
         const element = create(name, options);
         if (element instanceof HTMLVideoElement) {
-          const see = (_: number, { presentationTime }: VideoFrameCallbackMetadata) => {
-            window.shownMs.push(performance.timeOrigin + presentationTime);
+          element.requestVideoFrameCallback(function see(_, shown) {
+            note(element, shown);
             element.requestVideoFrameCallback(see);
-          };
-          element.requestVideoFrameCallback(see);
+          });
         }
         return element;
       }) as typeof document.createElement;

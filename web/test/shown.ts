@@ -12,8 +12,8 @@ export interface Smoothness {
   /** Sum of all waits that are a freeze, whole. */
   frozenMs: number;
   longestMs: number;
-  /** Fewest pictures of a whole second. */
-  perSecondMin: number;
+  /** Pictures of each second. */
+  perSecond: number[];
   /** How many waits were a freeze. */
   freezes: number;
 }
@@ -33,7 +33,7 @@ export function smoothness(shownMs: readonly number[], fromMs: number, toMs: num
     pictures: within.length,
     frozenMs: Math.round(frozen.reduce((sum, wait) => sum + wait, 0)),
     longestMs: Math.round(Math.max(...waits)),
-    perSecondMin: Math.min(...seconds),
+    perSecond: seconds,
     freezes: frozen.length,
   };
 }
@@ -48,6 +48,17 @@ export async function watchFor(page: Page, ms: number): Promise<Smoothness> {
   const fromMs = Date.now();
   await sleep(ms);
   return smoothness(await shownSince(page, fromMs), fromMs, fromMs + ms);
+}
+
+/** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, in that time from now. */
+export async function skewsMs(page: Page, ms = 3000): Promise<number[]> {
+  const fromMs = Date.now();
+  await sleep(ms);
+  return skewsSince(page, fromMs);
+}
+
+export function skewsSince(page: Page, fromMs: number): Promise<number[]> {
+  return page.evaluate((fromMs) => window.skews.filter(({ atMs }) => atMs >= fromMs).map(({ skewMs }) => skewMs), fromMs);
 }
 
 /** The value below which a share of all values lies. */
