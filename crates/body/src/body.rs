@@ -205,7 +205,7 @@ impl Body {
             media,
             heartbeats: Heartbeats::default(),
             ledger: Ledger::default(),
-            load: Load::default(),
+            load: Load::new(is_page),
             rate: ProgramRate::default(),
             codec_times: CodecTimes::default(),
             rate_percent: 100,

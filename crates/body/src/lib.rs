@@ -35,6 +35,7 @@ mod key_wish;
 mod lag;
 pub mod layout;
 mod lead;
+mod left_out;
 mod letters;
 mod link_table;
 mod loss;

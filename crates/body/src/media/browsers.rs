@@ -17,7 +17,6 @@ use super::{Followed, Media};
 use crate::outs::{Out, Outs};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
-use crate::rebuild::{identified, originals};
 use crate::solo::SOLO_SLOTS;
 
 /// RFC 6464 level that a page takes for that of each voice it hears. A guess: the middle of speech.
@@ -64,11 +63,10 @@ impl Media {
             return;
         }
         let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
-        let Some(frame) = identified(kind, data, level) else { return };
         // a page learns which voices are heard, not their levels
         let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
-        for packet in originals(&frame) {
+        for packet in self.rebuild.frame((link, slot), kind, (data, level)) {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }

@@ -1,7 +1,7 @@
 //! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
 
 use plenary_media::Encoded;
-use plenary_media::payload::timestamp;
+use plenary_media::payload::{FILLER, LEFT_OUT, timestamp, with_fillers, without_fillers};
 use plenary_proto::message::{BrowserMedia, Description};
 use plenary_proto::packet::BrowserPacket;
 
@@ -299,4 +299,92 @@ fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once_and_plays_th
     assert!(pictures.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 90), "1 ms apart: {pictures:?}");
     assert_eq!(sounds.last(), Some(&timestamp(MediaKind::Sound, newest_us)));
     assert!((2..=5).contains(&sounds.len()), "{} of 60", sounds.len());
+}
+
+/// A keyframe, and pictures of which every second one is spare; each spare one has several packets.
+fn group_with_spares(program: &mut Source) -> Vec<(Frame, Vec<MediaPacket>)> {
+    program.camera.len_min = 5_000;
+    let of = |at: u64| BEGIN_US + at * FRAME_US;
+    let made = (0..7).map(|at| match at {
+        0 => program.picture(true, of(at)),
+        _ if at % 2 == 1 => program.spare_picture(of(at)),
+        _ => program.picture(false, of(at)),
+    });
+    made.collect()
+}
+
+/// The numbers of packets, and which of them are in place of a picture left out.
+fn numbers(packets: &[MediaPacket]) -> Vec<(u64, bool)> {
+    packets.iter().map(|packet| (packet.identity.number, packet.payload == LEFT_OUT)).collect()
+}
+
+#[test]
+fn pictures_left_out_for_a_browser_are_no_hole_below_it() {
+    let (mut above, ada, mut program) = Stand::fed_by_ada(false);
+    let group = group_with_spares(&mut program);
+    let child = above.browser_link(BEN);
+    above.media.serve(BEN, None, true, BEGIN_US, &mut above.outs);
+    above.media.program.set_thin([child].into());
+    let mut sent = Vec::new();
+    for picture in &group {
+        above.come(ada, 0, picture.clone());
+        sent.push(above.sent(child, 0));
+    }
+    assert!(sent.iter().skip(1).step_by(2).all(Vec::is_empty), "spare pictures");
+    let last = sent.last().unwrap();
+    assert_eq!((&last[0].payload[..], last[0].timestamp), (FILLER, last[1].timestamp));
+    // a page stuffs what it gets into packets of its browser; the native below it has all numbers
+    let (mut below, parent, _) = Stand::fed_by_ada(false);
+    below.media.links.described(parent, &browser());
+    let native = below.link(BEN, LinkKind::Peer);
+    below.media.serve(BEN, None, true, BEGIN_US, &mut below.outs);
+    let mut stuffed = Browser::new();
+    let mut come = Vec::new();
+    for packets in sent.iter().filter(|packets| !packets.is_empty()) {
+        below.come_from_browser(parent, 0, stuffed.packets(packets));
+        come.extend(below.sent(native, 0));
+    }
+    let all = group.iter().enumerate().flat_map(|(at, (_, packets))| {
+        packets.iter().map(move |packet| (packet.identity.number, at % 2 == 1))
+    });
+    assert_eq!(numbers(&come), all.collect::<Vec<_>>());
+    assert_eq!(below.media.reception(below.now_us).frames_left_out, 3);
+    assert_eq!(below.media.reception(below.now_us).frames_received, 4);
+}
+
+#[test]
+fn a_page_says_what_is_left_out_even_if_pictures_overtake_each_other() {
+    let (mut page, ada, mut program) = Stand::fed_by_ada(false);
+    page.media.program.is_page = true;
+    let group = group_with_spares(&mut program);
+    let ben = page.link(BEN, LinkKind::Peer);
+    let mut sent = Vec::new();
+    for at in [0, 4, 2, 6] {
+        let fillers = u32::from(at > 0);
+        let data = with_fillers(&group[at].0.data, fillers);
+        page.media.frame((ada, 0), (data, None, &[]), page.now_us, &mut page.outs);
+        if at == 0 {
+            page.media.serve(BEN, None, true, page.now_us, &mut page.outs);
+        }
+        sent.extend(page.take().sends.into_iter().filter_map(|out| match out {
+            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(without_fillers(frame.data)),
+            _ => None,
+        }));
+    }
+    let data = |at: usize| group[at].0.data.clone();
+    assert_eq!(sent, [(0, data(0)), (1, data(2)), (1, data(4)), (1, data(6))]);
+}
+
+#[test]
+fn fillers_that_do_not_fit_the_numbers_leave_the_hole() {
+    let (mut page, ada, mut program) = Stand::fed_by_ada(false);
+    page.media.program.is_page = true;
+    let group = group_with_spares(&mut program);
+    let mut came = |at: usize, fillers| {
+        let data = with_fillers(&group[at].0.data, fillers);
+        page.media.frame((ada, 0), (data, None, &[]), page.now_us, &mut page.outs);
+        page.media.reception(page.now_us).frames_received
+    };
+    assert_eq!(came(0, 0), 1);
+    assert_eq!([came(4, 1), came(6, 900)], [1, 1], "the picture before the one left out is missing");
 }
