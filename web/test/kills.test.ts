@@ -15,9 +15,9 @@ const KILLS = Number(env["KILLS"] ?? 20);
 /** Time after a kill in which a freeze is looked for, in milliseconds. */
 const LOOK_MS = 5000;
 /** Time before the next kill, in milliseconds: replacements find their place. */
-const REST_MS = 8000;
+const REST_MS = 5000;
 /** Time in which a room takes its shape, in milliseconds. */
-const SETTLE_MS = 40_000;
+const SETTLE_MS = 25_000;
 
 const snapshot = (page: Page) => page.evaluate(() => window.room.snapshot());
 
@@ -78,7 +78,7 @@ test("a killed mixer freezes pages for less than a second or so", { timeout: 1_8
     const [first] = pages;
     assert.ok(first);
     await sleep(SETTLE_MS);
-    const all: number[] = [];
+    const [all, skews]: [number[], number[]] = [[], []];
     for (let kill = 1; kill <= KILLS; kill++) {
       const elected = async () => {
         const { mixers: ids, stage } = await snapshot(first);
@@ -89,15 +89,18 @@ test("a killed mixer freezes pages for less than a second or so", { timeout: 1_8
       const mixer = mixers.get(name);
       assert.ok(mixer);
       mixers.delete(name);
+      const killedMs = Date.now();
       const frozenMs = await freezes(pages, () => room.kill(mixer));
-      t.diagnostic(`${name} killed: ${frozenMs} ms`);
+      const apart = await Promise.all(pages.map((page) => skewsSince(page, killedMs + 1000)));
+      skews.push(...apart.flat().map(Math.abs));
+      t.diagnostic(`${name} killed: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
       all.push(...frozenMs);
       const next = `mixer-${kill + 2}`;
       mixers.set(next, room.start("mixer", room.invite, "--name", next));
       await until("the replacement is on stage", async () => (await snapshot(first)).stage.some((one) => one.name === next));
       await sleep(REST_MS);
     }
-    const figures = said(all);
+    const figures = `${said(all)}; skew in the seconds after p50 ${quantile(skews, 0.5)}, p95 ${quantile(skews, 0.95)} ms`;
     t.diagnostic(`frozen when the mixer is killed: ${figures}`);
     assert.ok(quantile(all, 0.5) <= 700 && quantile(all, 0.95) <= 1200, figures);
   });
@@ -114,13 +117,13 @@ test("a killed page freezes the pages and natives below it for less than a secon
     const [all, natives, skews]: [number[], number[], number[]] = [[], [], []];
     for (let kill = 1; kill <= KILLS; kill++) {
       // a native for each kill: its report has its longest wait
-      const native = room.start("join", room.invite, "--view", "--relay", "never", "--duration", "16s", "--json", "-");
+      const native = room.start("join", room.invite, "--view", "--relay", "never", "--duration", "13s", "--json", "-");
       const report = room.whole(native);
-      await sleep(6000);
+      await sleep(5000);
       const seen = await Promise.all(pages.map(async (page) => ({ page, ...(await snapshot(page)) })));
-      const parents = seen.filter(({ children }) => seen.some(({ peer }) => children.includes(peer)));
+      const feeders = seen.filter(({ children }) => seen.some(({ peer }) => children.includes(peer)));
       // that with the most children: the native as well, if it is there
-      const parent = parents.sort((one, other) => other.children.length - one.children.length)[0];
+      const parent = feeders.sort((one, other) => other.children.length - one.children.length)[0];
       if (!parent) {
         t.diagnostic("no page is below another");
         await report;
@@ -129,15 +132,17 @@ test("a killed page freezes the pages and natives below it for less than a secon
       const below = seen.filter(({ peer }) => parent.children.includes(peer)).map(({ page }) => page);
       const killedMs = Date.now();
       const frozenMs = await freezes(below, () => room.killPage(parent.page));
-      // lips in the first seconds after the change
-      const apart = await Promise.all(below.map((page) => skewsSince(page, killedMs + 500)));
+      // lips in the first seconds after the change; below a page timestamps are the browser's, and say no capture time
+      const parents = await Promise.all(below.map(async (page) => (await snapshot(page)).parent));
+      const belowNatives = below.filter((_, at) => !seen.some(({ peer }) => peer === parents[at]));
+      const apart = await Promise.all(belowNatives.map((page) => skewsSince(page, killedMs + 1000)));
       skews.push(...apart.flat().map(Math.abs));
       all.push(...frozenMs);
       const { reparented, longest_video_gap_ms: nativeMs, first_frame_ms } = JSON.parse(await report);
       const wasBelow = reparented > 0 && parent.children.length > below.length;
       if (wasBelow) natives.push(Math.round(nativeMs));
       t.diagnostic(`${parent.children.length} below: ${frozenMs} ms; native ${wasBelow ? `below, ${nativeMs} ms` : "elsewhere"}, first picture ${first_frame_ms} ms; \
-skews ${apart.map((one) => one.filter((_, at) => at % 5 === 0).join(" ")).join(" | ")}`);
+skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
       pages = pages.filter((page) => page !== parent.page);
       pages.push(await watcher(room, `Web ${kill + 4}`));
       await sleep(REST_MS / 2);
