@@ -71,7 +71,7 @@ function addMixersAndSpeakers(room: Room): Map<string, ChildProcess> {
 }
 
 test("a killed mixer freezes pages for less than a second or so", { timeout: 1_800_000 }, async (t) => {
-  const room = await Room.open("--program", "320x180@15");
+  const room = await Room.open("--program", "320x180@15", "--mix", "never");
   await within(room, async () => {
     const mixers = addMixersAndSpeakers(room);
     const pages = [await watcher(room, "Web 1"), await watcher(room, "Web 2")];
@@ -108,7 +108,7 @@ test("a killed mixer freezes pages for less than a second or so", { timeout: 1_8
 
 test("a killed page freezes the pages and natives below it for less than a second", { timeout: 1_800_000 }, async (t) => {
   // two viewers below the mixer, the others below pages
-  const room = await Room.open("--program", "320x180@15", "--k1", "2", "--k", "3");
+  const room = await Room.open("--program", "320x180@15", "--k1", "2", "--k", "3", "--mix", "never");
   await within(room, async () => {
     addMixersAndSpeakers(room);
     let pages: Page[] = [];
@@ -156,7 +156,7 @@ p95 ${quantile(skews, 0.95)} ms`;
 });
 
 test("nothing freezes when the rendezvous is killed, or the host", { timeout: 1_800_000 }, async (t) => {
-  const room = await Room.apart("--program", "320x180@15", "--k1", "1");
+  const room = await Room.apart("--program", "320x180@15", "--k1", "1", "--mix", "never");
   await within(room, async () => {
     addMixersAndSpeakers(room);
     const pages = [await watcher(room, "Web 1"), await watcher(room, "Web 2")];
