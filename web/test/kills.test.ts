@@ -162,18 +162,21 @@ test("nothing freezes when the rendezvous is killed, or the host", { timeout: 1_
     const pages = [await watcher(room, "Web 1"), await watcher(room, "Web 2")];
     await sleep(SETTLE_MS / 2);
     const listen = new URL(room.rendezvous).host;
-    const all: number[] = [];
+    const [all, calm]: [number[], number[]] = [[], []];
     for (let kill = 1; kill <= KILLS; kill++) {
+      // beside it, how long a busy machine freezes pages without a kill
+      calm.push(...(await freezes(pages, () => {})));
       const frozenMs = await freezes(pages, () => room.killRendezvous());
       t.diagnostic(`rendezvous killed: ${frozenMs} ms`);
       all.push(...frozenMs);
       await room.serve(listen);
-      await sleep(REST_MS / 4);
+      await sleep(1000);
     }
     const hostMs = await freezes(pages, () => room.killHost());
     const states = await Promise.all(pages.map(async (page) => (await snapshot(page)).state));
-    const figures = `rendezvous ${said(all)}; host ${hostMs} ms; ${states}`;
+    const figures = `rendezvous ${said(all)}; without a kill ${said(calm)}; host ${hostMs} ms; ${states}`;
     t.diagnostic(figures);
-    assert.ok(quantile(all, 0.95) <= 300 && Math.max(...hostMs) <= 300, figures);
+    const allowedMs = Math.max(300, 1.5 * quantile(calm, 0.95));
+    assert.ok(quantile(all, 0.95) <= allowedMs && Math.max(...hostMs) <= allowedMs, figures);
   });
 });
