@@ -123,7 +123,7 @@ test("a page that relays uses a quarter of the processor time of encoding again,
     };
     const without = await spend();
     const child = alone.start("join", alone.invite, "--view", "--relay", "never");
-    await page.waitForFunction(() => window.room.snapshot().then(({ children }) => children.length === 1), { timeout: 20_000 });
+    await page.waitForFunction(() => window.room.snapshot().then(({ children }) => children.length === 1), { timeout: 60_000 });
     await sleep(3000);
     const relaying = (await spend()) - without;
     await alone.kill(child);
