@@ -13,3 +13,4 @@ mod prose;
 mod running;
 mod secrets;
 mod secure;
+mod topology;

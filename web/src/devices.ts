@@ -1,5 +1,6 @@
-// Camera, microphone and screen, and what keeps a page from them: each refusal is a line for the user.
+// Camera, microphone, screen and video files, and what keeps a page from them: each refusal is a line for the user.
 
+import { codecsOf } from "./codecs.js";
 import { texts } from "./texts.js";
 
 /** What the user gave, and a line about what is missing. */
@@ -9,39 +10,77 @@ export interface Devices {
   says: string | null;
 }
 
-const SOUND: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const PICTURE: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+/** A screen or a video file that is shown to all. */
+export interface Share {
+  kind: "screen" | "film";
+  picture: MediaStreamTrack;
+  sound: MediaStreamTrack | null;
+  stop(): void;
+}
 
-const isH264 = ({ mimeType }: RTCRtpCodec) => mimeType.toLowerCase() === "video/h264";
+/** Which devices, by their ids, "" for the system's default, and how the sound is cleaned. */
+export interface Wanted {
+  camera: string;
+  microphone: string;
+  echo: boolean;
+  noise: boolean;
+  gain: boolean;
+}
+
+const FRAME_RATE = 30;
 
 /** Whether this browser encodes H.264 for connections: without it the others see no picture. */
-function encodesPictures(): boolean {
-  return RTCRtpSender.getCapabilities("video")?.codecs.some(isH264) ?? false;
+export function encodesPictures(): boolean {
+  return codecsOf(RTCRtpSender, "video").length > 0;
 }
 
 /** Whether this browser decodes H.264 of connections: without it there is no picture to see. */
 export function decodesPictures(): boolean {
-  return RTCRtpReceiver.getCapabilities("video")?.codecs.some(isH264) ?? false;
+  return codecsOf(RTCRtpReceiver, "video").length > 0;
 }
+
+/** Whether this browser has what every peer needs. */
+export function joinsRooms(): boolean {
+  return "RTCPeerConnection" in globalThis && "RTCRtpScriptTransform" in globalThis && "Worker" in globalThis;
+}
+
+const pictureOf = ({ camera }: Wanted): MediaTrackConstraints => ({
+  width: { ideal: 1280 },
+  height: { ideal: 720 },
+  frameRate: { ideal: FRAME_RATE },
+  ...(camera ? { deviceId: { exact: camera } } : {}),
+});
+const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstraints => ({
+  echoCancellation: echo,
+  noiseSuppression: noise,
+  autoGainControl: gain,
+  ...(microphone ? { deviceId: { exact: microphone } } : {}),
+});
 
 /**
  * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user.
  *
  * @throws {Error} with a line for the user, if there is neither.
  */
-export async function openDevices(): Promise<Devices> {
+export async function openDevices(wanted: Wanted, needs: { picture: boolean; sound: boolean }): Promise<Devices> {
   if (!navigator.mediaDevices) throw new Error(texts.insecure);
-  const video = encodesPictures() ? PICTURE : false;
-  const none = video ? null : texts.noEncoder;
+  const video = needs.picture && encodesPictures() ? pictureOf(wanted) : false;
+  const audio = needs.sound ? soundOf(wanted) : false;
+  const none = encodesPictures() ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
+  if (!video && !audio) return { picture: null, sound: null, says: none };
   try {
-    return tracks(await navigator.mediaDevices.getUserMedia({ audio: SOUND, video }), none);
+    return tracks(await navigator.mediaDevices.getUserMedia({ audio, video }), none);
   } catch (error) {
+    // a device that was chosen once and is gone now: another one
+    if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
+      return openDevices({ ...wanted, camera: "", microphone: "" }, needs);
+    }
     // a denied camera is denied with the microphone: only what is missing or busy is left out
-    if (!(error instanceof DOMException) || error.name === "NotAllowedError") throw refusal(error);
+    if (!(error instanceof DOMException) || error.name === "NotAllowedError" || !video || !audio) throw refusal(error);
   }
   const [sound, picture] = await Promise.allSettled([
-    navigator.mediaDevices.getUserMedia({ audio: SOUND }),
-    video ? navigator.mediaDevices.getUserMedia({ video }) : Promise.reject(new DOMException("", "NotFoundError")),
+    navigator.mediaDevices.getUserMedia({ audio }),
+    navigator.mediaDevices.getUserMedia({ video }),
   ]);
   if (sound.status === "fulfilled") return tracks(sound.value, none ?? texts.noCamera);
   if (picture.status === "fulfilled") return tracks(picture.value, texts.noMicrophone);
@@ -49,15 +88,96 @@ export async function openDevices(): Promise<Devices> {
 }
 
 /** Opens a screen or window, with its sound if the browser has it; null if the user chose none. */
-export async function openScreen(): Promise<Devices | null> {
-  if (!navigator.mediaDevices?.getDisplayMedia) throw new Error(texts.insecure);
+export async function openScreen(): Promise<Share | null> {
+  if (!navigator.mediaDevices) throw new Error(texts.insecure);
+  if (!navigator.mediaDevices.getDisplayMedia) throw new Error(texts.noScreens);
   if (!encodesPictures()) throw new Error(texts.noEncoder);
   try {
-    return tracks(await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 30 }, audio: true }), null);
+    return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));
   } catch (error) {
     if (error instanceof DOMException && error.name === "NotAllowedError") return null;
     throw refusal(error);
   }
+}
+
+// not in TypeScript's library
+interface CapturedVideo extends HTMLVideoElement {
+  captureStream?: () => MediaStream;
+  mozCaptureStream?: () => MediaStream;
+}
+
+/** Plays a video file of the user, for all. It is heard here as well. */
+export async function openFilm(file: File): Promise<Share> {
+  if (!encodesPictures()) throw new Error(texts.noEncoder);
+  const film = document.createElement("video") as CapturedVideo;
+  const capture = film.captureStream ?? film.mozCaptureStream;
+  if (!capture) throw new Error(texts.noFilms);
+  const url = URL.createObjectURL(file);
+  film.src = url;
+  film.playsInline = true;
+  const end = () => {
+    film.pause();
+    film.removeAttribute("src");
+    URL.revokeObjectURL(url);
+  };
+  try {
+    await film.play();
+    const share = shareOf("film", capture.call(film));
+    if (!share) throw new Error(texts.badFilm);
+    const { stop } = share;
+    film.onended = () => share.picture.dispatchEvent(new Event("ended"));
+    return { ...share, stop: () => (stop(), end()) };
+  } catch {
+    end();
+    throw new Error(texts.badFilm);
+  }
+}
+
+function shareOf(kind: Share["kind"], stream: MediaStream): Share | null {
+  const [picture, sound = null] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
+  if (!picture) return null;
+  return { kind, picture, sound, stop: () => stream.getTracks().forEach((track) => track.stop()) };
+}
+
+/** One sound of two, in place of which a peer sends one. */
+export class Mixed {
+  readonly #context = new AudioContext();
+  readonly track: MediaStreamTrack | null;
+
+  constructor(sounds: readonly MediaStreamTrack[]) {
+    const out = this.#context.createMediaStreamDestination();
+    for (const sound of sounds) this.#context.createMediaStreamSource(new MediaStream([sound])).connect(out);
+    this.track = out.stream.getAudioTracks()[0] ?? null;
+  }
+
+  close(): void {
+    this.track?.stop();
+    void this.#context.close();
+  }
+}
+
+/** Plays three tones on a loudspeaker, the system's default for "". */
+export async function playTone(loudspeaker: string): Promise<void> {
+  const context = new AudioContext();
+  const out = context.createMediaStreamDestination();
+  const player = new Audio();
+  player.srcObject = out.stream;
+  if (loudspeaker && "setSinkId" in player) await player.setSinkId(loudspeaker).catch(() => {});
+  await player.play();
+  [440, 554, 659].forEach((hz, at) => {
+    const [tone, volume] = [context.createOscillator(), context.createGain()];
+    const begin = context.currentTime + 0.1 + 0.25 * at;
+    tone.frequency.value = hz;
+    volume.gain.setValueAtTime(0, begin);
+    volume.gain.linearRampToValueAtTime(0.2, begin + 0.02);
+    volume.gain.linearRampToValueAtTime(0, begin + 0.3);
+    tone.connect(volume).connect(out);
+    tone.start(begin);
+    tone.stop(begin + 0.3);
+  });
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  player.pause();
+  await context.close();
 }
 
 function tracks(stream: MediaStream, says: string | null): Devices {

@@ -1,5 +1,6 @@
 // One link: a connection with six transceivers, the slots, and three data channels, negotiated once.
 
+import { codecsOf, kindOf } from "./codecs.js";
 import type { Leg, ToWorker } from "./messages.js";
 import type { Counts, PictureFormat } from "./wire.js";
 
@@ -38,15 +39,6 @@ function startingFast(sdp: string): string {
 
 /** Interval of the counters, in milliseconds. */
 const STATS_MS = 1000;
-
-/** Even slots carry pictures, odd ones sound. */
-const kindOf = (slot: number) => (slot % 2 === 0 ? "video" : "audio");
-
-function isSpoken({ mimeType, sdpFmtpLine }: RTCRtpCodec): boolean {
-  if (mimeType.toLowerCase() === "audio/opus") return true;
-  const h264 = /packetization-mode=1/.test(sdpFmtpLine ?? "") && /profile-level-id=42e01f/i.test(sdpFmtpLine ?? "");
-  return mimeType.toLowerCase() === "video/h264" && h264;
-}
 
 export interface LinkOptions {
   certificate: RTCCertificate;
@@ -89,19 +81,14 @@ export class Link {
 
   /** Describes this end as the one that offers. */
   async offer(): Promise<void> {
-    for (let slot = 0; slot < SLOTS; slot++) {
-      this.#prepare(this.#connection.addTransceiver(kindOf(slot), { direction: "sendrecv" }), slot);
-    }
+    for (let slot = 0; slot < SLOTS; slot++) this.#prepare(this.#connection.addTransceiver(kindOf(slot)), slot);
     await this.#describe();
   }
 
   /** Describes this end as the one that answers. */
   async answer(sdp: string): Promise<void> {
     await this.#connection.setRemoteDescription({ type: "offer", sdp: startingFast(sdp) });
-    this.#connection.getTransceivers().forEach((transceiver, slot) => {
-      transceiver.direction = "sendrecv";
-      this.#prepare(transceiver, slot);
-    });
+    this.#connection.getTransceivers().forEach((transceiver, slot) => this.#prepare(transceiver, slot));
     await this.#describe();
   }
 
@@ -167,9 +154,10 @@ export class Link {
     this.#parameters = this.#parameters.then(set).catch((error) => console.warn(`link ${this.id}:`, error));
   }
 
-  /** The track that arrives in a slot. */
+  /** The track that arrives in a slot; null where one end has no codec for it. */
   track(slot: number): MediaStreamTrack | null {
-    return this.#connection.getTransceivers()[slot]?.receiver.track ?? null;
+    const transceiver = this.#connection.getTransceivers()[slot];
+    return transceiver && transceiver.currentDirection !== "inactive" ? transceiver.receiver.track : null;
   }
 
   close(): void {
@@ -180,8 +168,9 @@ export class Link {
   }
 
   #prepare(transceiver: RTCRtpTransceiver, slot: number): void {
-    const codecs = RTCRtpReceiver.getCapabilities(kindOf(slot))?.codecs.filter(isSpoken) ?? [];
-    // a browser without H.264 offers what it has; the description then says that it takes no picture
+    const codecs = codecsOf(RTCRtpReceiver, kindOf(slot));
+    // a browser without H.264 offers what it has: the first section stays, for the transport of all, and carries nothing
+    transceiver.direction = codecs.length > 0 ? "sendrecv" : "inactive";
     if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
     const transform = (side: Leg["side"]) => new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);
     transceiver.receiver.transform = transform("receive");

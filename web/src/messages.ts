@@ -58,6 +58,7 @@ export type RoomEvent =
   | { what: "parent"; peer: string | null }
   | { what: "backup"; peer: string | null }
   | { what: "no-mixer" }
+  | { what: "no-place" }
   | { what: "speaking"; dominant: string | null; speaking: string[] }
   | { what: "invite"; invite: string }
   | { what: "knock"; peer: string; name: string }

@@ -13,6 +13,11 @@ const KEY_MS = 500;
 /** Rate at which a device's clock may run faster than the machine's: 200 ppm. */
 const DRIFT = 200e-6;
 
+// not in TypeScript's library: Firefox's and Safari's alone
+interface KeyMaker {
+  generateKeyFrame?(): Promise<number>;
+}
+
 type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
 
 export class OwnSender {
@@ -20,11 +25,11 @@ export class OwnSender {
   #keyAt = -Infinity;
 
   constructor(
-    transformer: RTCRtpScriptTransformer,
+    private readonly transformer: RTCRtpScriptTransformer & KeyMaker,
     kind: "video" | "audio",
     /** Returns a frame's bytes with its identity; null for a frame that isn't to be sent. */
     identified: (capturedUs: number, media: OwnMedia, data: Uint8Array) => Uint8Array<ArrayBuffer> | null,
-    /** Makes the next picture a keyframe. */
+    /** Makes the next picture a keyframe, where the transform can't. */
     private readonly onKeyWanted: () => void,
   ) {
     this.#clock = new CaptureClock(HZ[kind], DELAY_US[kind]);
@@ -49,7 +54,8 @@ export class OwnSender {
   wantKey(): void {
     if (performance.now() - this.#keyAt < KEY_MS) return;
     this.#keyAt = performance.now();
-    this.onKeyWanted();
+    if (this.transformer.generateKeyFrame) this.transformer.generateKeyFrame().catch(() => {});
+    else this.onKeyWanted();
   }
 }
 

@@ -1,26 +1,18 @@
 // A room that this page is in, for applications.
 
+import { encodesPictures } from "./devices.js";
+import { Identity } from "./identity.js";
 import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
 import type { Entered, Layout, PictureFormat, Place, Shown, Wish } from "./wire.js";
 
 export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
 export type { Layout } from "./wire.js";
 
-/** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
-const CHILDREN_MAX = 3;
-
-/** Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, or on a metered line. */
-function childrenMax(): number {
-  const line = (navigator as { connection?: { saveData?: boolean; type?: string } }).connection;
-  const isMetered = line?.saveData === true || line?.type === "cellular";
-  return "MediaStreamTrackGenerator" in globalThis && !document.hidden && !isMetered ? CHILDREN_MAX : 0;
-}
-/** Time that the last messages of a peer that is out of the room have to get out, in milliseconds. */
+/** Time for the last messages, in milliseconds. */
 const PARTING_MS = 200;
-/** Where the secret key of this peer is kept: a reload in the same tab is the same peer. */
-const IDENTITY_KEY = "plenary-identity";
 
 interface PeerOptions {
   /** Name shown under the picture. */
@@ -33,6 +25,8 @@ interface PeerOptions {
   onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
   assets?: string | URL;
+  /** Ends the attempt. */
+  signal?: AbortSignal;
 }
 
 export interface JoinOptions extends PeerOptions {
@@ -78,11 +72,21 @@ async function enter(options: PeerOptions, entered: Entered): Promise<Room> {
   const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
   const { onEvent } = options;
   if (onEvent) room.addEventListener("room", (event) => onEvent((event as CustomEvent<RoomEvent>).detail));
+  const { signal } = options;
+  const abort = () => {
+    room.leave();
+    // the last messages need a moment
+    setTimeout(() => room.close(), PARTING_MS);
+  };
   try {
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", abort);
     await room.open(options, entered, new URL("plenary.wasm", assets));
   } catch (error) {
     room.close();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
   }
   return room;
 }
@@ -95,12 +99,17 @@ export interface Publication {
   shares?: boolean;
 }
 
+/** Picture, sound. */
+type Tracks = [MediaStreamTrack | null, MediaStreamTrack | null];
+
 /** A room, from joining to its end. Events are `CustomEvent`s named "room", with a {@link RoomEvent} as detail. */
 export class Room extends EventTarget {
   readonly #links = new Map<number, Link>();
   readonly #screen = new Screen();
   /** Tracks of this peer's own stream: picture, sound. */
-  #own: [MediaStreamTrack | null, MediaStreamTrack | null] = [null, null];
+  #own: Tracks = [null, null];
+  /** The tracks that these are clones of. */
+  #sources: Tracks = [null, null];
   /** Links that its own stream is sent on. */
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
@@ -108,6 +117,8 @@ export class Room extends EventTarget {
   #invite: string | null = null;
   #keys: Uint8Array | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
+  readonly #limit = new RelayLimit((children) => this.#wish({ wish: "children-max", children }));
+  #identity: Identity | null = null;
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
   /** @internal */
@@ -125,14 +136,15 @@ export class Room extends EventTarget {
   readonly #hidden = () => this.leave();
 
   /** @internal */
-  open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
+  async open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
+    this.#identity = await Identity.take();
     if ("invite" in room) this.#invite = room.invite;
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
     const { name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { room, password, name, speaks, views: true, childrenMax: childrenMax(), identity: identity(), entropy };
+    const opening = { room, password, name, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
     return opened;
   }
@@ -145,6 +157,11 @@ export class Room extends EventTarget {
   /** Turns the program's sound on; to be called at a click. */
   unmute(): Promise<void> {
     return this.#screen.unmute();
+  }
+
+  /** Plays the program on another loudspeaker: its id, "" for the system's default. Without effect where browsers lack that. */
+  setLoudspeaker(id: string): void {
+    this.#screen.setLoudspeaker(id);
   }
 
   /** The link to this room: the one by which this peer has come, or at the page that has opened the room, the newest. */
@@ -165,11 +182,19 @@ export class Room extends EventTarget {
     });
   }
 
-  /** Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. */
-  async publish({ picture, sound, shares = false }: Publication): Promise<void> {
-    for (const track of this.#own) track?.stop();
-    // clones have a size of their own
-    this.#own = [picture?.clone() ?? null, sound?.clone() ?? null];
+  /**
+   * Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. A browser
+   * that can't encode H.264 sends no picture.
+   */
+  async publish({ picture: given, sound, shares = false }: Publication): Promise<void> {
+    const picture = encodesPictures() ? given : undefined;
+    // clones have a size of their own; a track that goes on keeps its clone, so that there is no gap
+    const clone = (track: MediaStreamTrack | undefined, at: 0 | 1) =>
+      track && this.#sources[at] === track ? this.#own[at] : (track?.clone() ?? null);
+    const own: Tracks = [clone(picture, 0), clone(sound, 1)];
+    for (const track of this.#own) if (track && !own.includes(track)) track.stop();
+    this.#own = own;
+    this.#sources = [picture ?? null, sound ?? null];
     this.#tell({ to: "sources", picture: picture !== undefined, sound: sound !== undefined, shares });
     await this.#formatOwn();
     await this.#sendOwn();
@@ -287,11 +312,14 @@ export class Room extends EventTarget {
   /** Ends everything at once. */
   close(): void {
     removeEventListener("pagehide", this.#hidden);
+    this.#limit.close();
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     for (const track of this.#own) track?.stop();
     this.#screen.clear();
     this.worker.terminate();
+    this.#identity?.release();
+    this.#settle?.reject(new DOMException("the room was closed", "AbortError"));
   }
 
   #handle(message: ToWindow): void {
@@ -401,7 +429,11 @@ export class Room extends EventTarget {
   }
 
   #event(event: RoomEvent): void {
-    if (event.what === "admitted") this.#settle?.resolve();
+    if (event.what === "admitted") {
+      this.#settle?.resolve();
+      // it may have changed while the worker loaded the module, and heard nothing
+      this.#wish({ wish: "children-max", children: this.#limit.children });
+    }
     // the last messages need a moment
     if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;
@@ -417,13 +449,4 @@ export class Room extends EventTarget {
   #tell(message: ToWorker): void {
     this.worker.postMessage(message);
   }
-}
-
-/** The secret key of this tab's peer. */
-function identity(): Uint8Array {
-  const kept = sessionStorage.getItem(IDENTITY_KEY);
-  if (kept) return Uint8Array.from(atob(kept), (char) => char.charCodeAt(0));
-  const made = crypto.getRandomValues(new Uint8Array(32));
-  sessionStorage.setItem(IDENTITY_KEY, btoa(String.fromCharCode(...made)));
-  return made;
 }

@@ -17,6 +17,7 @@ export class Screen {
   readonly element = document.createElement("div");
   #tiles: TileView[] = [];
   #isMuted = true;
+  #loudspeaker = "";
 
   constructor() {
     this.element.style.cssText =
@@ -29,7 +30,7 @@ export class Screen {
     this.#tiles = tiles.map((tile) => {
       const known = before.find((view) => view.speaker === tile.speaker);
       const view = known ?? new TileView(tile.speaker, this.#isMuted, () => this.#clean(before));
-      view.show(tile);
+      view.show(tile, this.#loudspeaker);
       return view;
     });
     const columns = Math.ceil(Math.sqrt(Math.max(1, tiles.length)));
@@ -55,6 +56,12 @@ export class Screen {
     this.#tiles = [];
   }
 
+  /** Plays the sound on another loudspeaker, from now on. */
+  setLoudspeaker(id: string): void {
+    this.#loudspeaker = id;
+    for (const video of this.element.querySelectorAll("video")) playOn(video, id);
+  }
+
   /** Turns the sound on; browsers refuse it until the user has clicked something. */
   async unmute(): Promise<void> {
     this.#isMuted = false;
@@ -67,6 +74,10 @@ class TileView {
   readonly element = document.createElement("div");
   #shown: HTMLVideoElement | null = null;
   #coming: HTMLVideoElement | null = null;
+  #sound: MediaStreamTrack | null = null;
+  #loudspeaker = "";
+  /** Whether the element that is shown plays the sound of the one that waits for its first picture. */
+  #isHeardAlone = false;
 
   constructor(
     readonly speaker: string | null,
@@ -81,27 +92,53 @@ class TileView {
     return this.#shown !== null;
   }
 
-  show({ picture, sound }: Tile): void {
+  show({ picture, sound }: Tile, loudspeaker: string): void {
+    this.#sound = sound;
+    this.#loudspeaker = loudspeaker;
     const newest = this.#coming ?? this.#shown;
-    const stream = newest?.srcObject;
-    if (stream instanceof MediaStream && stream.getVideoTracks()[0] === (picture ?? undefined)) {
+    if (newest && streamOf(newest).getVideoTracks()[0] === (picture ?? undefined)) {
       // only the sound changes: a speaker hears its mix-minus
-      for (const track of stream.getAudioTracks()) if (track !== sound) stream.removeTrack(track);
-      if (sound) stream.addTrack(sound);
+      setSound(newest, sound);
+      if (this.#shown && this.#isHeardAlone) setSound(this.#shown, sound);
       return;
     }
     this.#coming?.remove();
+    const video = this.#make([picture, sound]);
+    this.#coming = video;
+    this.#isHeardAlone = false;
+    if (!picture) {
+      this.#swap(video);
+      return;
+    }
+    atFirstPicture(video, () => this.#swap(video));
+    setTimeout(() => this.#hear(video), PICTURE_MS_MAX);
+  }
+
+  /** An element that plays these tracks, muted until it is shown. */
+  #make(tracks: (MediaStreamTrack | null)[]): HTMLVideoElement {
     const video = document.createElement("video");
     video.dataset["part"] = this.speaker ? "speaker" : "program";
     video.autoplay = video.playsInline = true;
-    video.muted = true; // until it is shown; then as the application wants
+    video.muted = true;
     video.style.cssText = "position:absolute;inset:0;width:100%;height:100%;object-fit:contain";
-    video.srcObject = new MediaStream([picture, sound].filter((track) => track !== null));
-    this.#coming = video;
+    video.srcObject = new MediaStream(tracks.filter((track) => track !== null));
+    if (this.#loudspeaker) playOn(video, this.#loudspeaker);
     this.element.prepend(video);
-    video.requestVideoFrameCallback(() => this.#swap(video));
-    if (!this.#shown) setTimeout(() => this.#swap(video), PICTURE_MS_MAX);
     video.play().catch(() => {});
+    return video;
+  }
+
+  /** Plays the sound of an element that still waits for its first picture: browsers play none of it until then. */
+  #hear(video: HTMLVideoElement): void {
+    if (video !== this.#coming) return;
+    this.#isHeardAlone = true;
+    if (this.#shown) {
+      setSound(this.#shown, this.#sound);
+      return;
+    }
+    this.#shown = this.#make([this.#sound]);
+    this.#shown.muted = this.isMuted;
+    this.onPicture();
   }
 
   #swap(video: HTMLVideoElement): void {
@@ -109,6 +146,7 @@ class TileView {
     const before = this.#shown;
     this.#shown = video;
     this.#coming = null;
+    this.#isHeardAlone = false;
     video.muted = this.isMuted;
     before?.remove();
     this.onPicture();
@@ -120,4 +158,25 @@ class TileView {
     this.#shown.muted = false;
     await this.#shown.play();
   }
+}
+
+/** A loudspeaker that is gone leaves the sound where it is. */
+function playOn(video: HTMLVideoElement, loudspeaker: string): void {
+  if ("setSinkId" in video) video.setSinkId(loudspeaker).catch(() => {});
+}
+
+function streamOf(video: HTMLVideoElement): MediaStream {
+  return video.srcObject instanceof MediaStream ? video.srcObject : new MediaStream();
+}
+
+function setSound(video: HTMLVideoElement, sound: MediaStreamTrack | null): void {
+  const stream = streamOf(video);
+  for (const track of stream.getAudioTracks()) if (track !== sound) stream.removeTrack(track);
+  if (sound) stream.addTrack(sound);
+}
+
+function atFirstPicture(video: HTMLVideoElement, then: () => void): void {
+  // missing in Firefox before 132
+  if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(then);
+  else (video as HTMLVideoElement).addEventListener("loadeddata", then, { once: true });
 }

@@ -80,7 +80,8 @@ export type Wish =
   | { wish: "admit" | "deny" | "promote" | "demote" | "remove" | "hand-over"; peer: string }
   | { wish: "ask-to-mute"; peer: string; picture: boolean; sound: boolean }
   | { wish: "layout"; layout: Layout }
-  | { wish: "mixers"; mixers: number };
+  | { wish: "mixers"; mixers: number }
+  | { wish: "children-max"; children: number };
 
 export type Call =
   | { call: "open"; opening: Opening }
@@ -130,6 +131,7 @@ const CALLS: readonly Call["call"][] = [
 const WISHES: readonly Wish["wish"][] = [
   "leave", "speak", "mute-picture", "mute-sound", "tell", "pin", "take-back", "admit", "deny", "lobby", "lock", "open-stage",
   "promote", "demote", "remove", "ask-to-mute", "layout", "mixers", "hand-over", "renew", "end",
+  "children-max",
 ];
 
 class Writer {
@@ -268,6 +270,7 @@ function encodeWish(to: Writer, wish: Wish): void {
   else if ("text" in wish) to.text(wish.text);
   else if ("layout" in wish) to.varint(LAYOUTS.indexOf(wish.layout));
   else if ("mixers" in wish) to.u8(wish.mixers);
+  else if ("children" in wish) to.u8(wish.children);
   else if (wish.wish === "pin") to.option(wish.peer, (peer) => to.hex(peer));
   else if (wish.wish === "ask-to-mute") to.hex(wish.peer).bool(wish.picture).bool(wish.sound);
   else if ("peer" in wish) to.hex(wish.peer);

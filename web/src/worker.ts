@@ -5,7 +5,7 @@ import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
 import { Dialler, type Socket } from "./socket.js";
-import { texts } from "./texts.js";
+import { blocked } from "./texts.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -136,7 +136,7 @@ function dial(url: string): void {
   } catch {
     // plain http, from a page by https
     peer = null;
-    window({ to: "failed", why: texts.blocked });
+    window({ to: "failed", why: blocked });
   }
 }
 

@@ -6,7 +6,8 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { cpuMs, hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
+import { cpuMs } from "./browsers.js";
+import { hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
 import { joinWith, Room } from "./room.js";
 import { quantile, skewsMs, sleep, untilShown } from "./shown.js";
 
@@ -26,7 +27,7 @@ async function watcher(room: Room, name: string): Promise<Page> {
 }
 
 async function speaker(room: Room, name: string, hz: number): Promise<Page> {
-  const page = await room.page(hz);
+  const page = await room.page({ hz });
   await joinWith(page, { invite: room.invite, name, speaks: true });
   await page.evaluate(async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });

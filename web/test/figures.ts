@@ -1,7 +1,6 @@
-// Figures of what pages show and play, and of what it costs.
+// Figures of what pages show and play.
 
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
 
 import type { Page } from "puppeteer-core";
 
@@ -75,24 +74,6 @@ export function levelsAt(page: Page, frequencies: readonly number[]): Promise<nu
     await context.close();
     return loudest;
   }, frequencies);
-}
-
-/** Processor time that a page's browser has used so far, all of its processes, in milliseconds. */
-export function cpuMs(page: Page): number {
-  const group = page.browser().process()?.pid;
-  const tickMs = 10;
-  let ticks = 0;
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const fields = readFileSync(`/proc/${name}/stat`, "latin1").replace(/.*\) /, "").split(" ");
-      // after the name: state, parent, process group; user and system time
-      if (Number(fields[2]) === group) ticks += Number(fields[11]) + Number(fields[12]);
-    } catch {
-      // it ended meanwhile
-    }
-  }
-  return ticks * tickMs;
 }
 
 /** Hashes of the pictures in a recording, as they were encoded, in order. */

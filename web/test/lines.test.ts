@@ -1,147 +1,88 @@
-// A watching page on bad lines: losses, and less than the program's rate.
+// What the page makes of a room's sentences and snapshots, without a browser.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import type { Page } from "puppeteer-core";
+import type { Snapshot } from "../src/room.js";
+import { texts } from "../src/texts.js";
+import { Chat, TEXT_LEN_MAX } from "../src/ui/chat-log.js";
+import { rowsOf } from "../src/ui/connection-view.js";
+import { healthOf } from "../src/ui/health.js";
+import { refusalOf } from "../src/ui/refusals.js";
 
-import { Lab, noLab } from "./lab.js";
-import { Room } from "./room.js";
-import { type Smoothness, sleep, untilShown, watchFor } from "./shown.js";
-
-/** Time after a change of the line before it is measured, and time of measuring, in milliseconds. */
-const SETTLE_MS = 8000;
-const MEASURE_MS = 30_000;
-/** Viewers that the mixer feeds: natives that don't relay, and a page. */
-const MIXER_CHILDREN = 5;
-/** A line without faults. */
-const CLEAN = "delay=0ms loss=0% up=unlimited down=unlimited";
-
-let lab: Lab;
-let room: Room;
-let page: Page;
-
-const skip = noLab ?? false;
-
-/** Opens a room whose mixer feeds so many viewers, and lets a mixer and two speakers in. */
-async function open(viewers: number): Promise<Room> {
-  const program = ["--program", "640x360@30", "--bitrate", "1500kbit"];
-  const opened = await Room.inLab(lab, "core", ...program, "--mix", "never", "--k1", `${viewers}`);
-  opened.start("mixer", opened.invite);
-  const speaker = ["--mix", "never", "--speak", "--speaker-size", "320x180@30"];
-  for (const name of ["Ada", "Ben"]) opened.start("join", opened.invite, ...speaker, "--name", name);
-  return opened;
-}
-
-async function watch(at: string): Promise<Page> {
-  const page = await room.visit(`?auto=watch&name=${at}`, room.invite, at);
-  await untilShown(page);
-  return page;
-}
-
-before(async () => {
-  if (skip) return;
-  lab = await Lab.up({ core: "", above: "", below: "" });
-  room = await open(MIXER_CHILDREN);
-  // natives beside the page, so that its line alone doesn't set the program's rate
-  for (let at = 1; at < MIXER_CHILDREN; at++) room.start("join", room.invite, "--view", "--relay", "never");
-  page = await watch("above");
-  await sleep(15_000);
+test("each refusal of a room is a line with a way on, and an unknown one is shown as it is", () => {
+  const known: [string, string, string][] = [
+    ["wrong password", texts.passwordWrong, "start"],
+    ["this room needs a password", texts.passwordWanted, "start"],
+    ["the invite has expired", texts.expired, "start"],
+    ["the invite has been replaced: ask for the new one", texts.replaced, "start"],
+    ["an invite looks like http://HOST/#… or plenary:#…", texts.noLink, "start"],
+    ["the stage is full", texts.stageFull, "watch"],
+    ["the rendezvous refused: the room is full", texts.full, "again"],
+    ["the room is locked", texts.isLocked, "again"],
+    ["the host has not let you in", texts.notAdmitted, "again"],
+    ["removed by the host", texts.removed, "open"],
+    ["the host has ended the room", texts.ended, "open"],
+    ["the rendezvous refused: the room is not open", texts.notOpen, "again"],
+    ["the page could not be loaded whole: TypeError", texts.otherVersion, "reload"],
+    ["version 9 of the protocol is not spoken here", texts.otherVersion, "reload"],
+    ["the rendezvous can't be reached", texts.unreachable, "again"],
+    ["the same peer connected again elsewhere", texts.elsewhere, "rejoin"],
+    [texts.insecure, texts.insecure, "watch"],
+    [texts.denied, texts.denied, "again"],
+    ["the moon is in the way", "The moon is in the way.", "again"],
+  ];
+  for (const [why, says, way] of known) {
+    const refusal = refusalOf(new Error(why));
+    assert.deepEqual([refusal.says, refusal.ways[0]], [says, way], why);
+    assert.equal(refusal.asksPassword, /password/.test(why), why);
+  }
 });
 
-after(async () => {
-  await room?.close();
-  await lab?.down();
+const calm = {
+  peer: "me",
+  state: "live",
+  mode: "Mixer",
+  stage: [],
+  mixers: ["mixer"],
+  parent: "relay",
+  frames_received: 1000,
+  frames_expected: 1000,
+  late_ms: 0,
+  latency_ms: null,
+} as unknown as Snapshot;
+
+test("the connection is judged by what came in the last seconds alone", () => {
+  const later = (received: number, expected: number) => [calm, { ...calm, frames_received: received, frames_expected: expected }];
+  assert.equal(healthOf([]).is, "good");
+  assert.equal(healthOf(later(1300, 1300)).is, "good");
+  assert.deepEqual(healthOf(later(1270, 1300)), { is: "weak", why: texts.whyLoss(10) });
+  assert.equal(healthOf([{ ...calm, frames_received: 0 }, { ...calm, frames_received: 300, frames_expected: 1300 }]).is, "good");
+  assert.equal(healthOf([{ ...calm, parent: null }]).why, texts.whyParent);
+  assert.equal(healthOf([{ ...calm, parent: null, mode: "PassThrough" }]).is, "good");
+  assert.equal(healthOf([{ ...calm, parent: null, stage: [{ peer: "me" }] } as unknown as Snapshot]).is, "good");
+  assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
+  assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
+  assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
+  assert.equal(healthOf([{ ...calm, state: "reconnecting", mode: "Mesh", mixers: [] }]).why, texts.whyMixer);
 });
 
-interface Received {
-  frames: number;
-  lost: number;
-  nacks: number;
-  keyRequests: number;
-  bytes: number;
-  holdMs: number;
-}
+test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {
+  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, parent, depth: 0 });
+  const audience = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
+  assert.deepEqual(
+    rowsOf({ mixers: ["mixer"], audience }).map(({ peer, depth }) => `${depth}${peer}`),
+    ["0mixer", "1a", "2b", "2c", "0gone", "1d"],
+  );
+  const many = Array.from({ length: 5000 }, (_, at) => viewer(`${at}`, at ? `${at - 1}` : "mixer"));
+  assert.equal(rowsOf({ mixers: ["mixer"], audience: many }).length, 200);
+});
 
-/** What a page's receivers count of its parent's pictures: sums over all connections. */
-const received = (page: Page): Promise<Received> =>
-  page.evaluate(async () => {
-    const sum = { frames: 0, lost: 0, nacks: 0, keyRequests: 0, bytes: 0, holdMs: 0 };
-    for (const connection of window.connections) {
-      if (connection.connectionState !== "connected") continue;
-      (await connection.getStats()).forEach((stats) => {
-        if (stats.type !== "inbound-rtp" || stats.kind !== "video") return;
-        sum.frames += stats.framesDecoded ?? 0;
-        sum.lost += stats.packetsLost ?? 0;
-        sum.nacks += stats.nackCount ?? 0;
-        sum.keyRequests += stats.pliCount ?? 0;
-        sum.bytes += stats.bytesReceived ?? 0;
-        sum.holdMs += 1000 * (stats.jitterBufferDelay ?? 0);
-      });
-    }
-    return sum;
-  });
-
-async function measure(page: Page): Promise<{ seen: Smoothness; said: string }> {
-  const before = await received(page);
-  const begin = await page.evaluate(() => window.plenary.snapshot());
-  const seen = await watchFor(page, MEASURE_MS);
-  const after = await received(page);
-  const end = await page.evaluate(() => window.plenary.snapshot());
-  const more = (figure: keyof Received) => after[figure] - before[figure];
-  const kbit = Math.round((8 * more("bytes")) / MEASURE_MS);
-  const said = `${JSON.stringify(seen)}, ${kbit} kbit/s, ${more("nacks")} NACKs, ${more("keyRequests")} keyframe requests, \
-hold ${Math.round(more("holdMs") / Math.max(1, more("frames")))} ms, late ${end?.late_ms} ms, parents ${end?.reparented}, \
-${(end?.frames_received ?? 0) - (begin?.frames_received ?? 0)} of ${(end?.frames_expected ?? 0) - (begin?.frames_expected ?? 0)} received`;
-  return { seen, said };
-}
-
-async function onLine(at: string, line: string, page: Page, settleMs: number): Promise<{ seen: Smoothness; said: string }> {
-  await lab.set(at, line);
-  await sleep(settleMs);
-  const measured = await measure(page);
-  await lab.set(at, CLEAN);
-  return measured;
-}
-
-for (const line of [CLEAN, "delay=30ms loss=1%", "delay=30ms loss=2%", "delay=30ms loss=5%", "delay=50ms loss=2%"]) {
-  test(`a page on a line with ${line} each way hardly freezes`, { skip, timeout: 120_000 }, async (t) => {
-    const { seen, said } = await onLine("above", line, page, SETTLE_MS);
-    t.diagnostic(said);
-    assert.ok(seen.frozenMs <= 1000, said);
-  });
-}
-
-/** Pictures come all the time, if fewer. */
-function assertNeverNone({ longestMs, pictures }: Smoothness, said: string): void {
-  assert.ok(longestMs <= 2000 && pictures >= (12 * MEASURE_MS) / 1000, said);
-}
-
-for (const rate of ["2mbit", "1300kbit"]) {
-  test(`a page on a line of ${rate} gets fewer pictures, and never none for long`, { skip, timeout: 120_000 }, async (t) => {
-    const { seen, said } = await onLine("above", `delay=30ms down=${rate} up=${rate}`, page, 5000);
-    t.diagnostic(said);
-    assertNeverNone(seen, said);
-  });
-}
-
-test("a page below a page is served as well on bad lines", { skip, timeout: 240_000 }, async (t) => {
-  await room.close();
-  room = await open(1);
-  const pages = { above: await watch("above"), below: await watch("below") };
-  await sleep(15_000);
-  const depth = (page: Page) => page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.depth));
-  // the second to come may take the first one's place
-  const at = (await depth(pages.above)) === 2 ? "above" : "below";
-  const page = pages[at];
-  assert.equal(await depth(page), 2);
-  const clean = await onLine(at, CLEAN, page, 0);
-  t.diagnostic(`clean: ${clean.said}`);
-  const lossy = await onLine(at, "delay=30ms loss=2%", page, SETTLE_MS);
-  t.diagnostic(`2 %: ${lossy.said}`);
-  await sleep(5000);
-  const narrow = await onLine(at, "delay=30ms down=1300kbit up=1300kbit", page, 5000);
-  t.diagnostic(`1300 kbit/s: ${narrow.said}`);
-  assert.ok(lossy.seen.frozenMs <= 1000, lossy.said);
-  assertNeverNone(narrow.seen, narrow.said);
+test("the chat keeps the newest 200 messages, cut to their longest length, and counts unread ones", () => {
+  const chat = new Chat();
+  for (let at = 0; at < 250; at++) chat.add({ peer: "a", name: "Ada", text: `${at}` }, false);
+  assert.deepEqual([chat.messages.length, chat.messages[0]?.text, chat.unread], [200, "50", 200]);
+  chat.read();
+  chat.add({ peer: "a", name: "Ada", text: "x".repeat(9000) }, true);
+  assert.deepEqual([chat.messages.at(-1)?.text.length, chat.unread], [TEXT_LEN_MAX, 0]);
 });

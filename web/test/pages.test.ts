@@ -106,6 +106,11 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   await ada.close();
   for (const page of [ben, cay]) await until("the other is seen alone", async () => (await moving(page)) === 1);
 
+  // a native speaker that doesn't mix is one of the mesh
+  room.start("join", invite, "--speak", "--mix", "never", "--name", "Dan", "--speaker-size", "320x180@15");
+  for (const page of [ben, cay]) await until("the native speaker is seen, too", async () => (await moving(page)) === 2);
+  for (const page of [ben, cay]) await until("the native speaker is heard, too", async () => (await heard(page)) === 2);
+
   // somebody watches, and a mixer joins: it makes the program, and what the speakers see never stands still for long
   const again = await room.page();
   await enterWith(again, { invite, name: "Yan" });

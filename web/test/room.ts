@@ -1,19 +1,21 @@
 // A room of native peers for the page's tests, and browsers that open the page in it. Everything on loopback; processes and
 // browsers end with the room.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process, { env } from "node:process";
+import { env } from "node:process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import type { Browser, Page } from "puppeteer-core";
 
 import type * as library from "../src/room.js";
+import { type Browsing, INSECURE, kill, launch, watchPage } from "./browsers.js";
 import type { Lab } from "./lab.js";
 
 declare global {
@@ -25,6 +27,8 @@ declare global {
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
+    /** All elements that play the program or a speaker, with or without a picture. */
+    parts: () => HTMLVideoElement[];
     /** The first picture that is shown. */
     shown: () => HTMLVideoElement | undefined;
     /** Longest wait for a picture, in milliseconds, while a test measures it. */
@@ -43,10 +47,31 @@ declare global {
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
-const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
+/** What hosts allow their page. */
+const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? "").replace(
+  /\\\n\s*/g,
+  "",
+);
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", wasm: "application/wasm" };
+const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
+
+/** How a page is opened. */
+export interface Opened {
+  /** By default the room's link; "" for none. */
+  invite?: string;
+  /** Address of the rendezvous for a new room. */
+  rendezvous?: string;
+  /** What follows the address, from its "?" on. */
+  query?: string;
+  /** Whether the browser has camera and microphone, none, or the user refuses them. */
+  devices?: Browsing["devices"];
+  /** Whether browsers take the page's origin for one without https. */
+  isInsecure?: boolean;
+  /** Markup put into the page's head. */
+  head?: string;
+  size?: { width: number; height: number };
+}
 
 /** How a page enters a room: by an invite, or as the host of one that it opens. */
 export type Entry = library.JoinOptions | library.HostOptions;
@@ -65,15 +90,62 @@ export async function enterWith(page: Page, options: Entry): Promise<void> {
 
 export const joinWith: (page: Page, options: library.JoinOptions) => Promise<void> = enterWith;
 
+/**
+ * Loudest levels within two seconds of what is heard, in decibels: of the browsers' false voice, a tone of 180 Hz, and of
+ * anything else. Recorded, since Firefox runs no AudioContext on a machine without a sound card.
+ */
+export async function heard(page: Page): Promise<{ voice: number; others: number }> {
+  return page.evaluate(async () => {
+    const sound = (window.shown() ?? window.parts()[0])?.srcObject;
+    const tracks = sound instanceof MediaStream ? sound.getAudioTracks() : [];
+    if (tracks.length === 0) return { voice: -200, others: -200 };
+    const recorder = new MediaRecorder(new MediaStream(tracks));
+    const recorded = new Promise<Blob>((resolve) => (recorder.ondataavailable = ({ data }) => resolve(data)));
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    recorder.stop();
+    const hz = 16_000;
+    const buffer = await new OfflineAudioContext(1, hz, hz).decodeAudioData(await (await recorded).arrayBuffer());
+    const samples = buffer.getChannelData(0);
+    const length = 4096;
+    let [voice, others] = [-200, -200];
+    for (let from = 0; from + length <= samples.length; from += length) {
+      const hann = (sample: number, at: number) => sample * (1 - Math.cos((2 * Math.PI * at) / length));
+      const part = samples.slice(from, from + length).map(hann);
+      // Goertzel's algorithm
+      const level = (hertz: number) => {
+        const turn = 2 * Math.cos((2 * Math.PI * hertz) / hz);
+        let [last, before] = [0, 0];
+        for (const sample of part) [last, before] = [sample + turn * last - before, last];
+        return 10 * Math.log10((last * last + before * before - turn * last * before) / length ** 2 + 1e-20);
+      };
+      for (let hertz = 170; hertz <= 190; hertz += 4) voice = Math.max(voice, level(hertz));
+      for (let hertz = 300; hertz <= 4000; hertz += 4) others = Math.max(others, level(hertz));
+    }
+    return { voice, others };
+  });
+}
+
+/** Waits until something holds, for 20 seconds. */
+export async function within(what: string, is: () => Promise<boolean>): Promise<void> {
+  for (let at = 0; at < 80; at++) {
+    if (await is()) return;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  assert.fail(what);
+}
+
 export class Room {
   readonly #processes: ChildProcess[] = [];
   readonly #browsers: Browser[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "plenary-page-"));
   #server: Server | null = null;
-  /** Flags of native peers that join. */
-  #trust: string[] = [];
+  /** Pages that embed the element. */
+  readonly #pages: string[] = [];
   #host: ChildProcess | null = null;
   #rendezvous: ChildProcess | null = null;
+  /** Flags of native peers that join. */
+  #trust: string[] = [];
   invite = "";
   rendezvous = "";
 
@@ -96,8 +168,8 @@ export class Room {
 
   async #open(options: string[]): Promise<Room> {
     const address = this.lab?.address(this.at) ?? "127.0.0.1";
-    const host = this.start("host", "--listen", `${address}:0`, ...options);
-    this.invite = await this.line(host, (line) => line.includes("#"));
+    this.#host = this.start("host", "--listen", `${address}:0`, ...options);
+    this.invite = await this.line(this.#host, (line) => line.includes("#"));
     return this;
   }
 
@@ -167,22 +239,25 @@ export class Room {
     return ended;
   }
 
-  /** Kills a page's browser, with all its processes. */
+  /** Kills a page's browser. */
   killPage(page: Page): void {
     const browser = page.browser();
-    const pid = browser.process()?.pid;
-    if (pid === undefined) throw new Error("the browser has ended");
     this.#browsers.splice(this.#browsers.indexOf(browser), 1);
-    process.kill(-pid, "SIGKILL");
+    kill(browser);
   }
 
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
     const [program = PLENARY, ...rest] = [...(this.lab?.enter(this.at) ?? []), PLENARY, ...args];
-    const process = spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"] });
+    const process = spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
+  }
+
+  /** Types a command at the host. */
+  order(line: string): void {
+    this.#host?.stdin?.write(`${line}\n`);
   }
 
   /** Waits for a line that a process prints. */
@@ -191,7 +266,8 @@ export class Room {
       let text = "";
       const read = (data: Buffer) => {
         text += data;
-        const found = text.split("\n").find(is);
+        // the last one may come in parts
+        const found = text.split("\n").slice(0, -1).find(is);
         if (found) resolve(found.trim());
       };
       process.stdout?.on("data", read);
@@ -209,91 +285,41 @@ export class Room {
     });
   }
 
-  /** Opens the page that the host serves, by its link, with this query, in a browser on this host of the lab. */
-  async visit(query = "", invite = this.invite, at = ""): Promise<Page> {
-    const page = await this.#blank(at);
+  /** Opens the page that the host serves, by its link, with this query. */
+  async visit(query = "", browsing: Browsing = {}, invite = this.invite): Promise<Page> {
+    const page = await this.#blank(browsing);
     await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
-  /** Opens an empty page of another origin, in which the library can be imported; its microphone hums in this pitch. */
-  async page(hz = 180): Promise<Page> {
-    const page = await this.#blank("", hz);
+  /** Opens an empty page of another origin, in which the library can be imported. */
+  async page(browsing: Browsing = {}): Promise<Page> {
+    const page = await this.#blank(browsing);
     await page.goto(`http://localhost:${await this.#serve()}/`);
     return page;
   }
 
-  /** A script that runs the browser on a host of the lab. */
-  #browserAt(lab: Lab, at: string): string {
-    const path = join(this.#folder, `chromium-${at}`);
-    writeFileSync(path, `#!/bin/sh\nexec ${lab.enter(at).join(" ")} ${CHROMIUM} "$@"\n`, { mode: 0o755 });
-    return path;
+  /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
+  async screen(opened: Opened = {}): Promise<Page> {
+    const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
+    const page = await this.#blank({ devices });
+    if (size) await page.setViewport(size);
+    const served = readFileSync(`${DIST}index.html`, "utf8");
+    const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
+    this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
+    const address = `http://${isInsecure ? INSECURE : "localhost"}:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
+    if (devices === "denied") await page.browserContext().overridePermissions(address, []);
+    await page.goto(address + query);
+    return page;
   }
 
-  async #blank(at = "", hz = 180): Promise<Page> {
-    const { lab } = this;
-    const browser = await puppeteer.launch({
-      executablePath: lab ? this.#browserAt(lab, at) : CHROMIUM,
-      // a browser in a namespace can't be reached by a port
-      pipe: lab !== null,
-      args: [
-        // on loopback every origin is secure
-        ...(lab ? [`--unsafely-treat-insecure-origin-as-secure=${new URL(this.invite).origin}`] : []),
-        "--no-sandbox",
-        "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
-        `--use-file-for-fake-audio-capture=${this.#voice(hz)}`,
-        "--use-fake-ui-for-media-stream",
-        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
-      ],
-    });
+  async #blank(browsing: Browsing): Promise<Page> {
+    const origin = this.invite ? new URL(this.invite).origin : "";
+    const place = { folder: this.#folder, lab: this.lab, origin, trustsAll: this.#trust.length > 0 };
+    const browser = await launch(browsing, place);
     this.#browsers.push(browser);
     const page = await browser.newPage();
-    await page.evaluateOnNewDocument(() => {
-      window.shown = () => {
-        const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-        const videos = roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-        return videos.find((video) => video.videoWidth > 0);
-      };
-      [window.shownMs, window.skews] = [[], []];
-      const origin = performance.timeOrigin;
-      // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
-      const sinceMs = (atMs: number, rtp: number, khz: number) => {
-        const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
-        return Number(BigInt.asIntN(32, steps)) / khz;
-      };
-      const note = (video: HTMLVideoElement, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
-        window.shownMs.push(origin + shown.presentationTime);
-        const sound = video.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
-        const receivers = window.connections.flatMap((connection) => connection.getReceivers());
-        const [heard] = receivers.find(({ track }) => track === sound)?.getSynchronizationSources() ?? [];
-        if (!heard || shown.rtpTimestamp === undefined) return;
-        const atMs = origin + shown.expectedDisplayTime;
-        const heardAtMs = heard.timestamp > origin / 2 ? heard.timestamp : origin + heard.timestamp;
-        const late = sinceMs(atMs, shown.rtpTimestamp, 90);
-        window.skews.push({ atMs, skewMs: Math.round(late - sinceMs(heardAtMs, heard.rtpTimestamp, 48)) });
-      };
-      const create = document.createElement.bind(document);
-      document.createElement = ((name: string, options?: ElementCreationOptions) => {
-        const element = create(name, options);
-        if (element instanceof HTMLVideoElement) {
-          element.requestVideoFrameCallback(function see(_, shown) {
-            note(element, shown);
-            element.requestVideoFrameCallback(see);
-          });
-        }
-        return element;
-      }) as typeof document.createElement;
-      window.connections = [];
-      window.RTCPeerConnection = class extends RTCPeerConnection {
-        constructor(configuration?: RTCConfiguration) {
-          super(configuration);
-          window.connections.push(this);
-        }
-      };
-    });
-    page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
-    page.on("pageerror", (error) => console.error("page:", error));
+    await watchPage(page);
     return page;
   }
 
@@ -302,41 +328,28 @@ export class Room {
     return join(this.#folder, name);
   }
 
-  /** A file with a hum in syllables, for the browser's microphone. */
-  #voice(hz: number): string {
-    const path = this.file(`voice-${hz}.wav`);
-    const [rate, seconds] = [48_000, 4];
-    const file = Buffer.alloc(44 + 2 * rate * seconds);
-    file.write("RIFF\0\0\0\0WAVEfmt ", "latin1");
-    file.writeUInt32LE(file.length - 8, 4);
-    file.writeUInt32LE(16, 16);
-    for (const [at, value] of [1, 1].entries()) file.writeUInt16LE(value, 20 + 2 * at);
-    file.writeUInt32LE(rate, 24);
-    file.writeUInt32LE(2 * rate, 28);
-    file.writeUInt16LE(2, 32);
-    file.writeUInt16LE(16, 34);
-    file.write("data", 36, "latin1");
-    file.writeUInt32LE(file.length - 44, 40);
-    for (let at = 0; at < rate * seconds; at++) {
-      const time = at / rate;
-      const syllable = Math.max(0, Math.sin(2 * Math.PI * 4 * time));
-      const hum = [1, 2, 3, 4, 5].reduce((sum, order) => sum + Math.sin(2 * Math.PI * hz * order * time) / order, 0);
-      file.writeInt16LE(Math.round(9000 * syllable * hum), 44 + 2 * at);
-    }
-    writeFileSync(path, file);
+  /** A video file of two seconds, with sound. */
+  film(): string {
+    const path = join(this.#folder, "film.mp4");
+    const sources = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i", "sine=frequency=600"];
+    const coding = ["-t", "2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"];
+    execFileSync("ffmpeg", ["-v", "error", "-y", ...sources, ...coding, path]);
     return path;
   }
 
   async #serve(): Promise<number> {
     if (!this.#server) {
       const server = createServer(async ({ url = "/" }, response) => {
-        const name = url === "/" ? "index.html" : url.slice(1);
+        const { pathname } = new URL(url, "http://localhost");
+        const name = pathname === "/" ? "index.html" : pathname.slice(1);
+        const embedding = this.#pages[Number(/^page-(\d+)\.html$/.exec(name)?.[1])];
         const type = TYPES[name.split(".").pop() ?? ""];
         try {
           if (!type || name.includes("/")) throw new Error("no such file");
           const blank = '<!doctype html><html lang="en"><title>test</title><body style="margin:0;height:100vh">';
-          const body = name === "index.html" ? blank : await readFile(DIST + name);
-          response.writeHead(200, { "content-type": type }).end(body);
+          const body = embedding ?? (name === "index.html" ? blank : await readFile(DIST + name));
+          const policy = embedding === undefined ? {} : { "content-security-policy": POLICY };
+          response.writeHead(200, { "content-type": type, ...policy }).end(body);
         } catch {
           response.writeHead(404).end();
         }
@@ -347,8 +360,13 @@ export class Room {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Closes all pages. */
+  async closePages(): Promise<void> {
+    await Promise.all(this.#browsers.splice(0).map((browser) => browser.close()));
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#browsers.map((browser) => browser.close()));
+    await this.closePages();
     this.#server?.close();
     const ends = this.#processes.map(async (process) => {
       if (process.exitCode !== null || process.signalCode !== null) return;

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { joinWith, Room } from "./room.js";
+import { heard, joinWith, Room, within } from "./room.js";
 
 let room: Room;
 
@@ -33,44 +33,15 @@ const green = (page: Page) =>
     return found / (320 * 180);
   });
 
-/** Loudest levels within two seconds of what is heard, in decibels: of the browser's false voice, and of anything else. */
-const heard = (page: Page) =>
-  page.evaluate(async () => {
-    const stream = window.shown()?.srcObject;
-    if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return { voice: -200, others: -200 };
-    const context = new AudioContext({ sampleRate: 48_000 });
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 8192;
-    analyser.smoothingTimeConstant = 0;
-    context.createMediaStreamSource(stream).connect(analyser);
-    const levels = new Float32Array(analyser.frequencyBinCount);
-    const bin = (hz: number) => Math.round((hz * analyser.fftSize) / 48_000);
-    let [voice, others] = [-200, -200];
-    for (let at = 0; at < 40; at++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      analyser.getFloatFrequencyData(levels);
-      voice = Math.max(voice, ...levels.subarray(bin(170), bin(190)));
-      others = Math.max(others, ...levels.subarray(bin(300), bin(4000)));
-    }
-    await context.close();
-    return { voice, others };
-  });
-
 test("a page's camera and microphone come to the others, and theirs to it", { timeout: 90_000 }, async () => {
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
   const page = await room.visit("?name=Eve");
-  await page.locator('>>> [data-act="speak"]').click();
+  // the devices are asked for, and shown; then the page joins
+  for (const step of ["form:not(.wide)", "form.wide"]) await page.locator(`>>> ${step} [data-act="join"]`).click();
   const isOnStage = () =>
     window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
-  const within = async (what: string, is: () => Promise<boolean>) => {
-    for (let at = 0; at < 80; at++) {
-      if (await is()) return;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-    assert.fail(what);
-  };
   await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
   await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);
   const eve = await page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
@@ -87,14 +58,28 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(out.voice > -60, `the watcher hears the voice: ${out.voice} dB`);
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `the speaker hears Ada, not itself: ${JSON.stringify(back)}`);
+  // one speaker alone in place of the program
+  const pinned = await watcher.evaluate(async (eve) => {
+    window.room.pin(eve);
+    const isEve = () => window.shown()?.parentElement?.dataset["speaker"] === eve;
+    for (let at = 0; at < 100 && !isEve(); at++) await new Promise((resolve) => setTimeout(resolve, 100));
+    return isEve();
+  }, eve);
+  assert.ok(pinned, "the pinned speaker is shown");
+  await within("the pinned speaker fills the picture", async () => (await green(watcher)) > 0.5);
+  await watcher.evaluate(() => window.room.pin(null));
+  await within("the program is back", async () => {
+    const share = await green(watcher);
+    return share > 0.15 && share < 0.5;
+  });
   // muted, it is on a card with its name
-  await page.locator('>>> [data-act="mute-picture"]').click();
+  await page.locator('>>> [data-act="camera"]').click();
   await within("the muted camera is gone", async () => (await green(watcher)) < 0.05);
-  await page.locator('>>> [data-act="mute-picture"]').click();
+  await page.locator('>>> [data-act="camera"]').click();
   await within("the camera is back", async () => (await green(watcher)) > 0.15);
-  await page.locator('>>> [data-act="mute-sound"]').click();
+  await page.locator('>>> [data-act="mute"]').click();
   await within("the muted voice is gone", async () => (await heard(watcher)).voice < out.voice - 20);
-  await page.locator('>>> [data-act="give-floor"]').click();
+  await page.locator('>>> [data-act="hand"]').click();
   const isOff = () =>
     window.plenary.snapshot().then((snapshot) => !snapshot?.stage.some((one) => one.name === "Eve" && one.speaks));
   await page.waitForFunction(isOff, { timeout: 20_000 });

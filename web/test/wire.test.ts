@@ -71,6 +71,7 @@ const calls: Record<string, Call> = {
   "wish-layout": { call: "wish", wish: { wish: "layout", layout: "share" } },
   "wish-mixers": { call: "wish", wish: { wish: "mixers", mixers: 2 } },
   "wish-end": { call: "wish", wish: { wish: "end" } },
+  "wish-children-max": { call: "wish", wish: { wish: "children-max", children: 3 } },
   stats: {
     call: "stats",
     link: 9,

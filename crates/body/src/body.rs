@@ -229,6 +229,11 @@ impl Body {
         }
     }
 
+    /// Notes that this page's browser has no H.264: the program counts by its sound, and by the heads of the parent.
+    pub fn hear_only(&mut self) {
+        self.media.program.hears_only = true;
+    }
+
     /// Puts an interceptor between brain and body.
     pub fn set_between(&mut self, between: Box<dyn Between>) {
         self.between = Some(between);
@@ -519,6 +524,7 @@ impl Body {
         match heartbeat {
             Heartbeat::Head(head) => {
                 self.media.backup_head(&peer, &head, now_us);
+                self.media.feeders_head(&peer, &head, now_us, outs);
                 self.report_verdicts(now_us, outs); // a backup that is ahead need not wait for the next tick
             }
             Heartbeat::HeadWanted => outs.heartbeat(link, Heartbeat::Head(head(&self.brain, &self.media))),

@@ -44,6 +44,7 @@ pub(crate) struct Heartbeats {
     /// Peers that this one is the backup of, and when their next head is due.
     promised: BTreeMap<PeerId, u64>,
     feed_head_us: u64,
+    sound_head_us: u64,
     watch_head_us: u64,
     /// Time of the last round of pings, and the number of rounds.
     round_us: u64,
@@ -94,6 +95,10 @@ impl Heartbeats {
         if now_us >= media.program.forwarded_us + FEED_HEAD_US && now_us >= self.feed_head_us {
             self.feed_head_us = now_us + FEED_HEAD_US;
             due.extend(media.program.links());
+        } else if now_us >= self.sound_head_us {
+            // a child without pictures gets no media while there is no sound
+            self.sound_head_us = now_us + FEED_HEAD_US;
+            due.extend(media.program.links().filter(|link| !media.links.takes_pictures(*link)));
         }
         if now_us >= self.watch_head_us {
             self.watch_head_us = now_us + WATCH_HEAD_US;

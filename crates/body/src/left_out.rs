@@ -1,93 +1,56 @@
-//! Pictures left out on a leg of a browser. A browser's packets show no hole where a parent has left a picture out, so the
-//! next picture that it sends has a filler in front for each (PROTOCOL 4.6). Here fillers become the packets that other peers
-//! get in place of a picture left out: without them the numbers of the originator's packets would show a loss.
-
-use std::collections::BTreeMap;
+//! Pictures that a browser's leg leaves out: a parent thins a narrow link, and sends a newcomer no picture that others don't
+//! refer to. A relay between natives puts packets in their place (PROTOCOL 10.6); in whole frames there is no such thing.
+//!
+//! A leg's frames come in order, so what is missing between two of them doesn't come any more on it. It is no loss if no other
+//! picture refers to it, or a keyframe follows: then packets in its place keep everything behind from waiting for it.
 
 use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::payload::LEFT_OUT;
+use plenary_media::references::References;
 use plenary_proto::StreamId;
 use plenary_proto::identity::PacketIdentity;
-use plenary_proto::packet::{Contributors, MediaPacket};
+use plenary_proto::packet::MediaPacket;
 
-/// Pictures in a row that fillers stand for, at most. A guess: half of the pictures are spare, and every second one is.
-pub(crate) const FILLERS_MAX: u32 = 8;
-/// Packets of pictures in a row that were left out, at most: twice what the longest picture has.
-const PACKETS_MAX: u64 = 2_048;
-/// Pictures of a leg that are kept, of each kind: pictures overtake each other by repairs. A guess: two seconds.
-const KEPT_MAX: usize = 64;
+/// Maximum number of packets that are put in place of missing ones before one picture. A guess: two seconds of pictures at
+/// 1.5 Mbit/s are 330 packets.
+const LEFT_OUT_MAX: u64 = 512;
 
-/// A picture with fillers in front.
-#[derive(Clone, Copy, Debug)]
-struct Behind {
-    first_packet: u64,
-    timestamp: u32,
-    fillers: u32,
-}
-
-/// What is left out on one leg.
+/// Watches the pictures of one leg.
 #[derive(Debug, Default)]
-pub(crate) struct LeftOutOnLeg {
-    stream: Option<StreamId>,
-    /// Number of the packet after each of the last pictures, by number of the picture.
-    ends: BTreeMap<u32, u64>,
-    /// Pictures that came before the one that precedes what is left out, by number of that one.
-    waiting: BTreeMap<u32, Behind>,
+pub(crate) struct LeftOut {
+    references: References,
+    /// The newest picture: its stream, its number, and the number of the packet behind it.
+    newest: Option<(StreamId, u32, u64)>,
 }
 
-impl LeftOutOnLeg {
-    /// Takes a picture that had fillers in front, and its packets. Returns the packets in place of the pictures left out before
-    /// it, and before a picture that has overtaken it.
-    pub(crate) fn picture(
-        &mut self,
-        frame: &Frame,
-        packets: &[MediaPacket],
-        fillers: u32,
-    ) -> Vec<MediaPacket> {
-        let id = &frame.identity;
-        if self.stream.replace(id.stream) != Some(id.stream) {
-            (self.ends, self.waiting) = Default::default();
+impl LeftOut {
+    /// Takes the next picture of the leg, with its packets. Returns packets in place of the pictures left out before it.
+    pub(crate) fn before(&mut self, picture: &Frame, packets: &[MediaPacket]) -> Vec<MediaPacket> {
+        let (identity, Some(first)) = (&picture.identity, packets.first()) else { return Vec::new() };
+        let same = |(stream, ..): &(StreamId, u32, u64)| *stream == identity.stream;
+        let newest = self.newest.filter(same);
+        if newest.is_some_and(|(_, number, _)| identity.number <= number) {
+            return Vec::new(); // it comes late, behind the keyframe that it was left out for
         }
-        let end = id.first_packet.saturating_add(packets.len() as u64);
-        self.ends.insert(id.number, end);
-        let mut made = Vec::new();
-        if (1..=FILLERS_MAX).contains(&fillers)
-            && let Some(before) = id.number.checked_sub(fillers + 1)
-        {
-            let timestamp = packets.first().map_or(0, |packet| packet.timestamp);
-            let behind = Behind { first_packet: id.first_packet, timestamp, fillers };
-            match self.ends.get(&before) {
-                Some(end) => made.extend(in_place(id.stream, *end, behind)),
-                None => _ = self.waiting.insert(before, behind),
-            }
+        let follows = self.references.follows(&picture.data);
+        let next = first.identity.number;
+        self.newest = Some((identity.stream, identity.number, next.saturating_add(packets.len() as u64)));
+        let Some((_, _, from)) = newest.filter(|(_, _, from)| follows && next > *from) else {
+            return Vec::new();
+        };
+        if next - from > LEFT_OUT_MAX {
+            return Vec::new();
         }
-        if let Some(behind) = self.waiting.remove(&id.number) {
-            made.extend(in_place(id.stream, end, behind));
-        }
-        while self.ends.len() > KEPT_MAX {
-            self.ends.pop_first();
-        }
-        while self.waiting.len() > KEPT_MAX {
-            self.waiting.pop_first();
-        }
-        made
+        let in_place = (from..next).map(|number| MediaPacket {
+            identity: PacketIdentity { stream: identity.stream, number },
+            // one picture before this one, as far as an assembler sees
+            timestamp: first.timestamp.wrapping_sub(1),
+            marker: number + 1 == next,
+            key_start: false,
+            payload: Bytes::from_static(LEFT_OUT),
+            ..first.clone()
+        });
+        in_place.collect()
     }
-}
-
-/// Returns packets in place of those from this number on up to the picture behind them: as many pictures as fillers say.
-fn in_place(stream: StreamId, from: u64, behind: Behind) -> impl Iterator<Item = MediaPacket> {
-    let len = behind.first_packet.saturating_sub(from);
-    let is_possible = (u64::from(behind.fillers)..=PACKETS_MAX).contains(&len);
-    let numbers = if is_possible { from..behind.first_packet } else { 0..0 };
-    numbers.map(move |number| MediaPacket {
-        identity: PacketIdentity { stream, number },
-        // of no picture that is sent
-        timestamp: behind.timestamp.wrapping_sub(1),
-        marker: number + 1 == behind.first_packet || number - from + 1 < u64::from(behind.fillers),
-        key_start: false,
-        audio_level: None,
-        contributors: Contributors::new(),
-        payload: Bytes::from_static(LEFT_OUT),
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plenary_proto::link_layout::NO_H264;
 use plenary_proto::message::{Description, LinkKind, Reassembly};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{PeerId, Time};
@@ -14,6 +15,8 @@ struct Opened {
     kind: LinkKind,
     /// The other end is a browser.
     is_browser: bool,
+    /// The other end takes pictures: it is no browser without H.264.
+    takes_pictures: bool,
     reassembly: Reassembly,
     budget: LinkBudget,
 }
@@ -39,7 +42,8 @@ impl LinkTable {
         self.next += 1;
         let link = LinkId(self.next);
         let (reassembly, budget) = (Reassembly::default(), LinkBudget::new(Time(0)));
-        self.links.insert(link, Opened { peer, kind, is_browser: false, reassembly, budget });
+        let opened = Opened { peer, kind, is_browser: false, takes_pictures: true, reassembly, budget };
+        self.links.insert(link, opened);
         self.newest.insert((peer, kind), Newest { link, up: false });
         link
     }
@@ -48,7 +52,12 @@ impl LinkTable {
     pub(crate) fn described(&mut self, link: LinkId, other: &Description) {
         if let Some(opened) = self.links.get_mut(&link) {
             opened.is_browser = other.browser.is_some();
+            opened.takes_pictures = other.payload_types.is_none_or(|types| types.h264 != NO_H264);
         }
+    }
+
+    pub(crate) fn takes_pictures(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_none_or(|opened| opened.takes_pictures)
     }
 
     pub(crate) fn is_browser(&self, link: LinkId) -> bool {

@@ -25,6 +25,7 @@ use crate::catch_up::CatchUp;
 use crate::in_step::InStep;
 use crate::inflow::{Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
 use crate::lag::Lag;
+use crate::left_out::LeftOut;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::mix::Mix;
@@ -123,6 +124,8 @@ pub(crate) struct Media {
     pub(crate) lag: Lag,
     arrivals: Arrivals,
     rebuild: Rebuild,
+    /// At a page: what the legs of pictures leave out.
+    left_out: BTreeMap<(LinkId, u8), LeftOut>,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -179,6 +182,7 @@ impl Media {
             lag: Lag::default(),
             arrivals: Arrivals::default(),
             rebuild: Rebuild::default(),
+            left_out: BTreeMap::new(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -240,6 +244,7 @@ impl Media {
     /// Handles the end of a link. Returns peer and kind, unless this peer closed the link or a newer one replaced it.
     pub(crate) fn link_down(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
         self.rebuild.forget(link);
+        self.left_out.retain(|(of, _), _| *of != link);
         let (peer, kind, up) = self.links.remove(link)?;
         self.forget_link(peer, kind, up, outs);
         Some((peer, kind))
@@ -249,6 +254,7 @@ impl Media {
     pub(crate) fn link_closed(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> Option<LinkId> {
         let (link, up) = self.links.forget(&peer, kind)?;
         self.rebuild.forget(link);
+        self.left_out.retain(|(of, _), _| *of != link);
         self.forget_link(peer, kind, up, outs);
         Some(link)
     }
@@ -655,7 +661,7 @@ impl Media {
     }
 
     /// Returns the fill levels of the tables of streams and packets.
-    pub(crate) fn bounds(&self) -> [Bound; 7] {
+    pub(crate) fn bounds(&self) -> [Bound; 8] {
         let peers = self.links.known();
         let followed = self.followed.values().map(VecDeque::len).sum();
         let of = |of, len, max| Bound { of, len, max };
@@ -665,6 +671,7 @@ impl Media {
             of("streams for own use", self.inflow.streams.len(), STREAMS_MAX),
             of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
             of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
+            of("legs with pictures left out", self.left_out.len(), self.links.all().count() * PEER_SLOTS),
             of("peers with media", self.arrivals.peers(), peers),
             of("peers that something arrived from", self.watches.peers(), peers),
         ]
@@ -684,6 +691,23 @@ impl Media {
     /// Returns when anything arrived from a peer last.
     pub(crate) fn last_arrival(&self, peer: &PeerId) -> Option<Time> {
         self.watches.last(peer)
+    }
+
+    /// Handles the head of a peer's program, at a page that takes no pictures. The parent of such a page sends nothing
+    /// while there is no sound, and none to a speaker: its heads show that it feeds.
+    pub(crate) fn feeders_head(&mut self, peer: &PeerId, head: &Head, now_us: u64, outs: &mut Outs) {
+        let announced = self.followed.get(&(*peer, PROGRAM_SLOTS[0]));
+        let is_program = |known: &Followed| known.kind == StreamKind::Program;
+        if !self.program.hears_only || !announced.is_some_and(|known| known.iter().any(is_program)) {
+            return;
+        }
+        if self.asked.take_if(|asked| asked == peer).is_some() {
+            self.program.set_feeder(self.link(peer));
+            outs.notices.push(Notice::Fed(*peer));
+        }
+        if self.parent.or(self.home) == Some(*peer) {
+            self.watches.progressed(self.watch_time(now_us), head.captured_us);
+        }
     }
 
     /// Handles the head of a peer's program.

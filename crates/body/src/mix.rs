@@ -230,6 +230,8 @@ pub(crate) struct Mix {
     started: bool,
     /// Speaker with frames that are passed through.
     passing_through: Option<PeerId>,
+    /// Time since which sound of the speaker to pass through has come without a picture.
+    unpictured_us: Option<u64>,
     /// Time at which composing replaces passing through even if a speaker's picture is missing.
     compose_at_us: u64,
     /// Mix-minus streams by speaker, and whether the speaker knows the stream.
@@ -286,6 +288,7 @@ impl Mix {
             program: None,
             started: false,
             passing_through: None,
+            unpictured_us: None,
             compose_at_us: 0,
             minus: BTreeMap::new(),
             has_mixer: false,
@@ -736,6 +739,7 @@ impl Mix {
             }
             return false;
         }
+        self.compose_card(now_us, commands);
         let MixRole::Warm { pass_through } = self.role else { return false };
         if self.warm_told {
             return false;
@@ -744,6 +748,21 @@ impl Mix {
         let ready = if pass_through { self.key_seen } else { self.has_pictures() };
         self.warm_told = ready || waited;
         self.warm_told
+    }
+
+    /// Composes the card of a single speaker that sends sound alone, until there is a keyframe to pass through: nothing
+    /// begins without a picture.
+    fn compose_card(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) {
+        let is_unpictured = matches!(self.role, MixRole::Mix { pass_through: true, .. })
+            && !self.has_mixer
+            && self.passing_through.is_none()
+            && self.on_desk.values().any(|speaker| speaker.sound_us.is_some());
+        if !is_unpictured {
+            self.unpictured_us = None;
+        } else if now_us.saturating_sub(*self.unpictured_us.get_or_insert(now_us)) >= WARM_US_MAX {
+            self.keep_mixer(commands);
+            self.steer(commands);
+        }
     }
 
     fn has_pictures(&self) -> bool {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::assembly::Assembled;
-use plenary_media::payload::{FILLER, LEFT_OUT, is_spare, timestamp, with_fillers};
+use plenary_media::payload::{LEFT_OUT, is_spare, timestamp};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
@@ -19,7 +19,6 @@ use plenary_proto::suffering::Suffering;
 use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
 
 use crate::EARLY_US;
-use crate::left_out::FILLERS_MAX;
 use crate::maker::lane;
 use crate::outs::{Out, Outs};
 use crate::past::Pasts;
@@ -61,18 +60,15 @@ struct FramesSent {
 }
 
 impl FramesSent {
-    /// Returns whether to send a frame, and counts it: with the number of pictures left out before it, which is that of
-    /// the fillers in front of it. Before a keyframe what is missing may be lost.
-    fn take(&mut self, frame: &Frame, leaves_out: bool) -> Option<u32> {
+    /// Returns whether to send a frame, and counts it.
+    fn take(&mut self, frame: &Frame, leaves_out: bool) -> bool {
         let newest = &mut self.newest[lane(frame.kind)];
         let follows = frame.kind == MediaKind::Sound || frame.identity.key || *newest > 0;
-        if !follows || frame.identity.number <= *newest || leaves_out {
-            return None;
+        let takes = follows && frame.identity.number > *newest && !leaves_out;
+        if takes {
+            *newest = frame.identity.number;
         }
-        let before = std::mem::replace(newest, frame.identity.number);
-        let fillers = frame.identity.number - before - 1;
-        let is_told = frame.kind == MediaKind::Video && !frame.identity.key && fillers <= FILLERS_MAX;
-        Some(if is_told { fillers } else { 0 })
+        takes
     }
 }
 
@@ -85,26 +81,13 @@ impl Child {
         leaves_out: bool,
         outs: &mut Outs,
     ) {
-        let Some(fillers) = self.frames.as_mut().and_then(|frames| frames.take(frame, leaves_out)) else {
-            return;
-        };
-        let (link, slot) = (self.link, PROGRAM_SLOTS[lane(frame.kind)]);
-        let Some(packets) = packets else {
-            let mut frame = frame.clone();
-            if fillers > 0 {
-                frame.data = with_fillers(&frame.data, fillers);
+        if self.frames.as_mut().is_some_and(|frames| frames.take(frame, leaves_out)) {
+            let (link, slot) = (self.link, PROGRAM_SLOTS[lane(frame.kind)]);
+            match packets {
+                Some(packets) => packets.iter().for_each(|packet| outs.send(link, slot, packet.clone())),
+                None => outs.sends.push(Out::Frame { link, slot, at_us, frame: Box::new(frame.clone()) }),
             }
-            outs.sends.push(Out::Frame { link, slot, at_us, frame: Box::new(frame) });
-            return;
-        };
-        let filler = |first: &MediaPacket| MediaPacket {
-            payload: Bytes::from_static(FILLER),
-            marker: false,
-            ..first.clone()
-        };
-        let in_front = packets.first().into_iter().flat_map(|first| (0..fillers).map(move |_| filler(first)));
-        in_front.for_each(|packet| outs.send(link, slot, packet));
-        packets.iter().for_each(|packet| outs.send(link, slot, packet.clone()));
+        }
     }
 }
 
@@ -167,6 +150,8 @@ pub(crate) struct Arrived {
 pub(crate) struct Program {
     /// This peer is a page: it sends whole frames.
     pub(crate) is_page: bool,
+    /// This peer takes no pictures: it is a page in a browser without H.264.
+    pub(crate) hears_only: bool,
     /// The mixers in force: their streams are preferred.
     in_force: InForce,
     /// The link with the peer that feeds this one.
@@ -187,6 +172,7 @@ impl Program {
     pub(crate) fn new(is_page: bool) -> Program {
         Program {
             is_page,
+            hears_only: false,
             in_force: InForce::default(),
             feeder: None,
             streams: BTreeMap::new(),
@@ -314,9 +300,10 @@ impl Program {
                 Assembled::Frame(frame) => {
                     if kind == MediaKind::Video {
                         stream.wait_for_holes(PROGRAM_HOLE_US);
-                        if frame.identity.key && self.current != Some(id) {
-                            self.consider(id, fed, now_us, outs);
-                        }
+                    }
+                    let begins = kind == MediaKind::Video && frame.identity.key || self.hears_only;
+                    if begins && self.current != Some(id) {
+                        self.consider(id, fed, now_us, outs);
                     }
                     if self.current == Some(id) {
                         if kind == MediaKind::Video {

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler, Packet};
-use plenary_media::payload::{packetize, without_fillers};
+use plenary_media::payload::packetize;
 use plenary_proto::identity::{MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::packet::{BrowserPacket, Contributors, LinkId, MediaPacket};
 
 use crate::key_wish::KeyWish;
-use crate::left_out::LeftOutOnLeg;
+use crate::left_out::LeftOut;
 
 /// Time for which a leg waits for a missing packet, in microseconds. A browser retransmits after a round trip; pictures
 /// behind a hole that stays would be useless anyway, while sound has its jitter buffer behind this. Guesses.
@@ -26,15 +26,13 @@ const SOUND_HOLE_US_MAX: u64 = 60_000;
 struct Leg {
     assembler: Assembler,
     key_wish: KeyWish,
-    left_out: LeftOutOnLeg,
+    left_out: LeftOut,
 }
 
 /// All legs on which packets of browsers have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Rebuild {
     legs: BTreeMap<(LinkId, u8), Leg>,
-    /// At a page, which gets whole frames.
-    of_frames: BTreeMap<(LinkId, u8), LeftOutOnLeg>,
 }
 
 impl Rebuild {
@@ -53,7 +51,7 @@ impl Rebuild {
         let leg = self.legs.entry((link, slot)).or_insert_with(|| Leg {
             assembler: Assembler::of_browser(kind, hole_us_max),
             key_wish: KeyWish::default(),
-            left_out: LeftOutOnLeg::default(),
+            left_out: LeftOut::default(),
         });
         leg.assembler.push(
             now_us,
@@ -66,20 +64,6 @@ impl Rebuild {
             },
         );
         leg.rebuilt(now_us)
-    }
-
-    /// Takes a whole frame that a page's browser has received. Returns the originator's packets, behind those in place of
-    /// pictures left out.
-    pub(crate) fn frame(
-        &mut self,
-        (link, slot): (LinkId, u8),
-        kind: MediaKind,
-        (data, level): (Bytes, Option<u8>),
-    ) -> Vec<MediaPacket> {
-        let (fillers, data) = fillers_of(kind, data);
-        let Some(frame) = identified(kind, data, level) else { return Vec::new() };
-        let left_out = self.of_frames.entry((link, slot)).or_default();
-        originals_with(left_out, &frame, fillers)
     }
 
     /// Returns what the passing of time has completed: packets by link and slot.
@@ -100,12 +84,11 @@ impl Rebuild {
     /// Forgets the legs of a link that has ended.
     pub(crate) fn forget(&mut self, link: LinkId) {
         self.legs.retain(|(of, _), _| *of != link);
-        self.of_frames.retain(|(of, _), _| *of != link);
     }
 
     /// Returns the number of legs.
     pub(crate) fn legs(&self) -> usize {
-        self.legs.len().max(self.of_frames.len())
+        self.legs.len()
     }
 }
 
@@ -114,13 +97,15 @@ impl Leg {
         let mut packets = Vec::new();
         while let Some(assembled) = self.assembler.poll(now_us) {
             match assembled {
-                Assembled::Frame(mut frame) => {
+                Assembled::Frame(frame) => {
                     if frame.identity.key {
                         self.key_wish.met();
                     }
-                    let (fillers, data) = fillers_of(frame.kind, std::mem::take(&mut frame.data));
-                    frame.data = data;
-                    packets.extend(originals_with(&mut self.left_out, &frame, fillers));
+                    let made = originals(&frame);
+                    if frame.kind == MediaKind::Video {
+                        packets.extend(self.left_out.before(&frame, &made));
+                    }
+                    packets.extend(made);
                 }
                 Assembled::KeyWanted => _ = self.key_wish.wish(),
                 Assembled::LeftOut => {}
@@ -128,22 +113,6 @@ impl Leg {
         }
         packets
     }
-}
-
-/// Returns the number of fillers in front of a picture, and the frame without them.
-fn fillers_of(kind: MediaKind, data: Bytes) -> (u32, Bytes) {
-    if kind == MediaKind::Video { without_fillers(data) } else { (0, data) }
-}
-
-/// Makes the originator's packets of a frame, behind those in place of pictures left out.
-fn originals_with(left_out: &mut LeftOutOnLeg, frame: &Frame, fillers: u32) -> Vec<MediaPacket> {
-    let packets = originals(frame);
-    if frame.kind == MediaKind::Sound {
-        return packets;
-    }
-    let mut all = left_out.picture(frame, &packets, fillers);
-    all.extend(packets);
-    all
 }
 
 /// Reads the identity in a whole frame; `None` without one, as in a silent sound packet of one or two bytes.

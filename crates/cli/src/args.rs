@@ -250,6 +250,9 @@ pub(crate) struct HostArgs {
     pub(crate) rendezvous: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// For tests: a link with ?auto=speak opens camera and microphone of a visitor without a click
+    #[arg(long)]
+    pub(crate) page_auto_speak: bool,
     /// Lifetime of the invite
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "24h")]
     pub(crate) invite_life: Duration,

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod demo;
+mod drawing;
 mod figure_sources;
 mod json;
 mod room_options;

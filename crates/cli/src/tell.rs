@@ -116,6 +116,9 @@ impl Teller {
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
                 )
             }
+            RoomEvent::NoPlace => "the room is full of viewers at the moment: a strong machine that runs \
+                                   `plenary join --view` or `plenary mixer` makes places; still searching"
+                .to_owned(),
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
                 format!(
                     "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"

@@ -31,6 +31,7 @@ mod picture;
 mod png;
 mod raw;
 mod record;
+pub mod references;
 #[cfg(feature = "codecs")]
 mod resample;
 pub mod scale;

@@ -1,4 +1,4 @@
-//! Size of an H.264 picture, as its sequence parameter set states it (H.264, 7.3.2.1.1).
+//! Size of an H.264 picture and length of its number, as its sequence parameter set states them (H.264, 7.3.2.1.1).
 //!
 //! Bytes of other peers are read: every value is checked, and none is believed beyond `MACROBLOCKS_MAX`.
 
@@ -8,6 +8,8 @@ use plenary_proto::identity::h264::nals;
 const SPS: [u8; 2] = [7, 15];
 /// Profiles with chroma format, bit depths and scaling lists (H.264, 7.3.2.1.1).
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// Maximum of log2_max_frame_num_minus4 (H.264, 7.4.2.1.1).
+const FRAME_NUM_BITS_MORE_MAX: u32 = 12;
 /// Number of values that a reference frame cycle may have (H.264, 7.4.2.1.1).
 const CYCLE_LEN_MAX: u32 = 255;
 /// Maximum macroblocks in a row or column: 65,536 pixels, more than any level allows.
@@ -22,8 +24,14 @@ pub fn coded_pixels(access_unit: &[u8]) -> Option<u64> {
     sets.map(|nal| Bits::of(nal.bytes).pixels().unwrap_or(u64::MAX)).max()
 }
 
+/// Returns the number of bits of frame_num that the first sequence parameter set of an access unit states, if one states it.
+pub(crate) fn frame_num_bits(access_unit: &[u8]) -> Option<u32> {
+    let set = nals(access_unit).find(|nal| nal.kind() == SPS[0])?;
+    Bits::of(set.bytes).read_frame_num_bits()
+}
+
 /// Reader of a NAL unit's bits, without emulation prevention.
-struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
     zeros: u8,
@@ -32,7 +40,7 @@ struct Bits<'a> {
 }
 
 impl Bits<'_> {
-    fn of(bytes: &[u8]) -> Bits<'_> {
+    pub(crate) fn of(bytes: &[u8]) -> Bits<'_> {
         Bits { bytes, at: 0, zeros: 0, current: 0, left: 0 }
     }
 
@@ -89,8 +97,16 @@ impl Bits<'_> {
         Some(())
     }
 
-    /// Reads a sequence parameter set up to the size.
-    fn pixels(mut self) -> Option<u64> {
+    /// Reads a slice's header up to frame_num, which has that many bits. Pictures of separate colour planes have another
+    /// header, and a wrong number.
+    pub(crate) fn frame_num(mut self, bits: u32) -> Option<u32> {
+        self.bits(8)?; // NAL unit header
+        self.skip_numbers(3)?; // first macroblock, type, picture parameter set
+        self.bits(bits)
+    }
+
+    /// Reads a sequence parameter set up to the number of bits of frame_num: 4 to 16.
+    fn read_frame_num_bits(&mut self) -> Option<u32> {
         self.bits(8)?; // header
         let profile = self.bits(8)? as u8;
         self.bits(16)?; // constraints, level
@@ -110,7 +126,12 @@ impl Bits<'_> {
                 }
             }
         }
-        self.number()?; // frame numbers
+        self.number().filter(|more| *more <= FRAME_NUM_BITS_MORE_MAX).map(|more| 4 + more)
+    }
+
+    /// Reads a sequence parameter set up to the size.
+    fn pixels(mut self) -> Option<u64> {
+        self.read_frame_num_bits()?;
         match self.number()? {
             0 => self.skip_numbers(1)?,
             1 => {

@@ -22,38 +22,58 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
 
+/// The file that a browser gets first.
+const INDEX: &str = "index.html";
+/// Line of the index by which the host allows `?auto=speak`, and where it goes.
+const AUTO_SPEAK: (&str, &str) = ("<meta name=\"plenary-auto-speak\" content=\"yes\" />", "</head>");
+
 /// One file as it is served.
 #[derive(Clone)]
 struct Asset {
     kind: &'static str,
     tag: HeaderValue,
     plain: Bytes,
-    brotli: Bytes,
+    /// `None` for a file that was made at run time.
+    brotli: Option<Bytes>,
 }
 
-/// Returns the routes of the page; `None` in a build without it.
-pub fn routes() -> Option<Router> {
-    let has_page = FILES.iter().any(|(name, ..)| *name == "index.html");
-    has_page.then(|| FILES.iter().fold(Router::new(), route))
+/// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera and
+/// microphone without a click, for tests.
+pub fn routes(auto_speak: bool) -> Option<Router> {
+    let has_page = FILES.iter().any(|(name, ..)| *name == INDEX);
+    has_page.then(|| FILES.iter().fold(Router::new(), |router, file| route(router, file, auto_speak)))
 }
 
-fn route(router: Router, &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8])) -> Router {
-    let hash = blake3::hash(plain).to_hex();
+fn route(
+    router: Router,
+    &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8]),
+    auto_speak: bool,
+) -> Router {
+    let (plain, brotli) = match str::from_utf8(plain) {
+        Ok(index) if auto_speak && name == INDEX => (Bytes::from(with_auto_speak(index)), None),
+        _ => (Bytes::from_static(plain), Some(Bytes::from_static(brotli))),
+    };
+    let hash = blake3::hash(&plain).to_hex();
     let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hash[..32])) else { return router };
-    let (plain, brotli) = (Bytes::from_static(plain), Bytes::from_static(brotli));
     let asset = Asset { kind: kind_of(name), tag, plain, brotli };
-    let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
+    let path = if name == INDEX { "/".to_owned() } else { format!("/{name}") };
     router.route(&path, get(async move |headers: HeaderMap| asset.respond(&headers)))
+}
+
+fn with_auto_speak(index: &str) -> String {
+    let (line, before) = AUTO_SPEAK;
+    index.replacen(before, &format!("{line}{before}"), 1)
 }
 
 impl Asset {
     fn respond(&self, request: &HeaderMap) -> Response<Body> {
         let takes_brotli = request.get(ACCEPT_ENCODING).is_some_and(|accepted| takes(accepted, "br"));
+        let brotli = self.brotli.clone().filter(|_| takes_brotli);
         let is_known = request.get(IF_NONE_MATCH).is_some_and(|tags| names(tags, &self.tag));
-        let (status, body) = match (is_known, takes_brotli) {
-            (true, _) => (StatusCode::NOT_MODIFIED, Bytes::new()),
-            (false, true) => (StatusCode::OK, self.brotli.clone()),
-            (false, false) => (StatusCode::OK, self.plain.clone()),
+        let is_compressed = brotli.is_some();
+        let (status, body) = match is_known {
+            true => (StatusCode::NOT_MODIFIED, Bytes::new()),
+            false => (StatusCode::OK, brotli.unwrap_or_else(|| self.plain.clone())),
         };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
@@ -70,7 +90,7 @@ impl Asset {
         for (name, value) in fixed {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if !is_known && takes_brotli {
+        if !is_known && is_compressed {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("br"));
         }
         response
@@ -112,7 +132,7 @@ mod tests {
 
     fn asset() -> Asset {
         let (plain, brotli) = (Bytes::from_static(FILE.1), Bytes::from_static(FILE.2));
-        Asset { kind: kind_of(FILE.0), tag: HeaderValue::from_static("\"tag\""), plain, brotli }
+        Asset { kind: kind_of(FILE.0), tag: HeaderValue::from_static("\"tag\""), plain, brotli: Some(brotli) }
     }
 
     fn ask(headers: &[(axum::http::HeaderName, &'static str)]) -> Response<Body> {
@@ -137,6 +157,16 @@ mod tests {
                     .starts_with("default-src 'none'")
             );
         }
+    }
+
+    #[test]
+    fn only_a_host_that_allows_it_serves_an_index_by_which_a_link_opens_the_camera() {
+        let index = "<html><head><title>plenary</title></head><body></body></html>";
+        let allowed = with_auto_speak(index);
+        assert!(allowed.contains(r#"<meta name="plenary-auto-speak" content="yes" /></head>"#), "{allowed}");
+        let made = Asset { brotli: None, plain: Bytes::from(allowed), ..asset() };
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("br"))]);
+        assert!(!made.respond(&headers).headers().contains_key(CONTENT_ENCODING));
     }
 
     #[test]

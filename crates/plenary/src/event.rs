@@ -122,6 +122,8 @@ pub enum RoomEvent {
     /// The room needs a mixer, and no peer consents to mix: its first four speakers send to each other, and the audience and
     /// further speakers get nothing.
     NoMixer,
+    /// This viewer gets no program: the room's relays feed as many viewers as they can. The search for a place goes on.
+    NoPlace,
     /// An election has opened.
     ElectionOpened {
         /// Term of the election.

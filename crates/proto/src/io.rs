@@ -100,6 +100,9 @@ pub enum Command {
     /// Stage only: publishes application data to the room. See
     /// [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
+    /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they have
+    /// found another parent, for 3 s at most.
+    SetChildrenMax(u8),
 }
 
 /// Input to the brain.
@@ -486,6 +489,9 @@ pub enum Event {
     Mode(Mode),
     /// The room needs a mixer, and no peer consents to mix: an audience, or speakers beyond those of a mesh, get nothing.
     NoMixer,
+    /// This viewer has had no parent for 10 s, and peers that it asked had no place: the room's relays feed as many viewers
+    /// as they can. Its search goes on. Sent once, until [`Event::Parent`] says that it has a parent.
+    NoPlace,
     /// An election opened.
     ElectionOpened {
         /// Term of the election.

@@ -189,7 +189,8 @@ pub fn check(
         return Err(DescriptionError::Browser);
     }
     let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
-    let has_picture = types.h264 != NO_H264 || description.browser.is_none();
+    // a browser may lack H.264; an answer repeats what the offer says
+    let has_picture = types.h264 != NO_H264 || description.browser.is_none() && role == Role::Offer;
     if types.h264 == types.opus || has_picture && !is_dynamic(types.h264) || !is_dynamic(types.opus) {
         return Err(DescriptionError::PayloadTypes(types));
     }

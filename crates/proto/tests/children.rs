@@ -361,6 +361,59 @@ fn a_relay_asks_the_children_that_its_uplink_does_not_carry_to_leave_and_sends_t
 }
 
 #[test]
+fn a_relay_that_no_longer_wants_to_feed_asks_its_children_to_leave_and_sends_them_away_after_3_s() {
+    let mut relay = Viewer::relay();
+    (10..13).for_each(|peer| _ = relay.is_joined_by(peer, relay_to_be()));
+    let outputs = relay.give(Input::Command(Command::SetChildrenMax(2)));
+    assert_eq!(receivers(&outputs, is_shed), [], "the third one has the slot in reserve");
+    let outputs = relay.give(Input::Command(Command::SetChildrenMax(0)));
+    let mut asked = receivers(&outputs, is_shed);
+    asked.sort_unstable();
+    assert_eq!(asked, [10, 11, 12]);
+    // one of them finds another parent in time
+    relay.hears(11, Message::Detach);
+    let timed = relay.runs_for(2_990 * MS);
+    assert!([10, 12].iter().all(|child| times_said(&timed, *child, is_dismiss).is_empty()), "{timed:?}");
+    assert_eq!(relay.room.snapshot().children.len(), 2, "they are fed meanwhile");
+    let timed = relay.runs_for(20 * MS);
+    assert!([10, 12].iter().all(|child| times_said(&timed, *child, is_dismiss).len() == 1), "{timed:?}");
+    let outputs = relay.hears(14, Message::Attach(relay_to_be()));
+    assert!(relay.room.snapshot().children.is_empty(), "{outputs:?}");
+    // the user comes back
+    relay.give(Input::Command(Command::SetChildrenMax(3)));
+    relay.is_joined_by(15, relay_to_be());
+    assert_eq!(relay.room.snapshot().children.len(), 1);
+}
+
+#[test]
+fn a_relay_that_wants_to_feed_again_within_3_s_keeps_the_children_that_are_still_there() {
+    let mut relay = Viewer::relay();
+    (10..13).for_each(|peer| _ = relay.is_joined_by(peer, relay_to_be()));
+    relay.give(Input::Command(Command::SetChildrenMax(0)));
+    relay.runs_for(2 * SECOND);
+    relay.give(Input::Command(Command::SetChildrenMax(3)));
+    relay.runs_for(5 * SECOND);
+    assert_eq!(relay.room.snapshot().children.len(), 3);
+}
+
+#[test]
+fn a_page_offers_all_its_places_and_compares_itself_with_other_relays_as_if_it_had_one() {
+    let aggregate = |sends_trains| {
+        let config = RoomConfig { sends_trains, ..viewing() };
+        let mut relay = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
+        relay.is_fed_by(3, &[3]);
+        relay.runs_for(40 * SECOND);
+        let (_, outputs) = relay.is_joined_by(20, relay_to_be());
+        let mut timed: Vec<_> = outputs.into_iter().map(|output| (0, output)).collect();
+        timed.extend(relay.runs_for(2 * SECOND));
+        aggregates(&timed).last().map(|(_, sum)| (sum.free[0], sum.room))
+    };
+    // one place is taken
+    assert_eq!(aggregate(true), Some((3, 4)));
+    assert_eq!(aggregate(false), Some((3, 1)));
+}
+
+#[test]
 fn a_relay_keeps_a_child_that_its_uplink_carries_after_all() {
     let mut relay = Viewer::new();
     relay.is_fed_by(3, &[3]);

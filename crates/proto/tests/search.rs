@@ -45,6 +45,42 @@ fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms_and_never_more_t
     assert_eq!(later, due.map(|(ms, peer)| (start + ms * MS, peer)), "the fifth waits for the patience");
 }
 
+/// Returns when the application of a viewer was told that the room has no place for it, in milliseconds after `since`.
+fn told_of_no_place(timed: &[(u64, Output)], since: u64) -> Vec<u64> {
+    let told = timed.iter().filter(|(_, output)| matches!(output, Output::Event(Event::NoPlace)));
+    told.map(|(at, _)| (at - since) / MS).collect()
+}
+
+#[test]
+fn a_viewer_in_a_full_room_is_told_once_after_10_s_and_again_only_after_it_had_a_parent() {
+    let mut viewer = Viewer::new();
+    let start = viewer.now;
+    let mut timed = Vec::new();
+    let mut refuses_for = |viewer: &mut Viewer, us: u64| {
+        let end = viewer.now + us;
+        while viewer.now < end {
+            timed.extend(viewer.hears(3, refused()).into_iter().map(|output| (viewer.now, output)));
+            timed.extend(viewer.runs_for(100 * MS));
+        }
+        told_of_no_place(&std::mem::take(&mut timed), start)
+    };
+    assert_eq!(refuses_for(&mut viewer, 9_800 * MS), []);
+    let told = refuses_for(&mut viewer, 60 * SECOND);
+    assert!(matches!(told[..], [9_900..=10_100]), "{told:?}");
+    viewer.turns_to(3, &[3]);
+    assert_eq!(refuses_for(&mut viewer, 20 * SECOND), [], "it has a parent");
+    viewer.hears(3, Message::Dismiss);
+    assert_eq!(refuses_for(&mut viewer, 9_800 * MS), []);
+    assert_eq!(refuses_for(&mut viewer, 20 * SECOND).len(), 1);
+}
+
+#[test]
+fn a_viewer_that_nobody_answers_is_not_told_that_the_room_is_full() {
+    let mut viewer = Viewer::new();
+    let start = viewer.now;
+    assert_eq!(told_of_no_place(&viewer.runs_for(60 * SECOND), start), []);
+}
+
 #[test]
 fn a_search_follows_32_answers_and_then_starts_again_at_the_mixer_after_a_back_off() {
     let mut viewer = Viewer::new();

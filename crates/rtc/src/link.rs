@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
@@ -146,6 +147,7 @@ impl Link {
         if let Some(browser) = &other.browser {
             let _ = wire.browser.set(browser.clone());
         }
+        wire.takes_pictures.store(types.h264 != NO_H264, Ordering::Relaxed);
         // a second answer changes nothing
         let _ = wire.remote.set(ssrcs);
         Ok(types)

@@ -19,7 +19,7 @@ use crate::packet_queue::{PacketQueue, Pushed};
 use crate::seam::SenderReport;
 use crate::sync::lock;
 use crate::train::Departures;
-use plenary_proto::link_layout::Ssrcs;
+use plenary_proto::link_layout::{Ssrcs, is_video};
 
 /// Value of `rtt_us` until a round trip was measured.
 const RTT_UNKNOWN: u64 = u64::MAX;
@@ -32,6 +32,8 @@ pub(crate) struct Wire {
     pub(crate) remote: OnceLock<Ssrcs>,
     /// RTP parameters of the other end, if it is a browser.
     pub(crate) browser: OnceLock<BrowserMedia>,
+    /// Whether the other end takes pictures: it is no browser without H.264.
+    pub(crate) takes_pictures: AtomicBool,
     /// Packets and RTCP to be sent.
     pub(crate) packet_queue: Mutex<PacketQueue>,
     /// The packet train being sent.
@@ -98,6 +100,7 @@ impl Wire {
             local,
             remote: OnceLock::new(),
             browser: OnceLock::new(),
+            takes_pictures: AtomicBool::new(true),
             packet_queue: Mutex::new(PacketQueue::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),
@@ -110,6 +113,9 @@ impl Wire {
     }
 
     pub(crate) fn forward(&self, slot: u8, packet: MediaPacket) {
+        if is_video(slot) && !self.takes_pictures.load(Ordering::Relaxed) {
+            return;
+        }
         let pushed = lock(&self.packet_queue).push(slot, packet);
         if pushed == Pushed::Queued {
             return self.nudge();
@@ -201,5 +207,40 @@ impl Wire {
             queue_us: 0,
             remote: *lock(&self.answered_from),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use bytes::Bytes;
+    use plenary_proto::StreamId;
+    use plenary_proto::identity::PacketIdentity;
+    use plenary_proto::message::LinkKind;
+
+    use super::*;
+
+    #[test]
+    fn a_browser_without_h264_is_sent_sound_only() {
+        let wire = Wire::new(Ssrcs::of(LinkKind::Peer, "abcd"), 64);
+        lock(&wire.packet_queue).open();
+        let packet = MediaPacket {
+            identity: PacketIdentity { stream: StreamId([1; 8]), number: 1 },
+            timestamp: 0,
+            marker: false,
+            key_start: true,
+            audio_level: None,
+            contributors: Default::default(),
+            payload: Bytes::from_static(b"x"),
+        };
+        for (takes_pictures, slots) in [(true, vec![0, 1, 2, 3]), (false, vec![1, 3])] {
+            wire.takes_pictures.store(takes_pictures, Ordering::Relaxed);
+            (0..4).for_each(|slot| wire.forward(slot, packet.clone()));
+            let mut taken = VecDeque::new();
+            lock(&wire.packet_queue).take_packets(&mut taken, 64);
+            assert_eq!(taken.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), slots);
+        }
+        assert_eq!(wire.stats().packets_dropped, 0);
     }
 }

@@ -51,6 +51,11 @@ impl Latencies {
         later
     }
 
+    /// Number of frames counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     /// Mean latency, each bucket counted by its midpoint.
     pub(crate) fn mean_us(&self) -> u64 {
         let middle = |bucket: usize| ((9 + 2 * (bucket as u64 % 4)) << (bucket / 4)) * MS / 8;

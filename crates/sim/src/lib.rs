@@ -43,5 +43,7 @@ mod world;
 
 pub use compare::compare;
 pub use plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
-pub use report::{Aim, Delivery, Depth, Elections, Found, Percentiles, Received, Report};
+pub use report::{
+    Aim, Delivery, Depth, Elections, Found, PagePlace, PagesFigures, PagesSeen, Percentiles, Received, Report,
+};
 pub use world::World;

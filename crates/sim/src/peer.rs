@@ -16,6 +16,7 @@ use crate::arrivals::Arrivals;
 use crate::media::{Flow, Frame};
 use crate::plan::{Kind, PeerPlan};
 use crate::shell::Shell;
+use crate::world::PlaceNoted;
 
 /// Maximum number of events kept per peer; at the limit the older half is dropped. A guess: more than a peer emits in
 /// some minutes.
@@ -166,6 +167,8 @@ pub(crate) struct Peer {
     pub(crate) flow: Flow,
     /// Degradations of the program at this peer; frame model only.
     pub(crate) suffering: Suffering,
+    /// Its place in a room with pages.
+    pub(crate) place: PlaceNoted,
     // watchdogs
     pub(crate) parent: Option<usize>,
     pub(crate) watched_at: Time,
@@ -233,6 +236,7 @@ impl Peer {
             suffering: Suffering::default(),
             parent: None,
             watched_at: now,
+            place: PlaceNoted::default(),
             parent_verdict: Verdict::Ok,
             backup: None,
             backup_since: now,

@@ -94,6 +94,63 @@ pub struct MachinePlan {
     pub cores: u8,
 }
 
+/// Kind of a page's browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browser {
+    /// Chromium and what is made of it: it can relay.
+    Chromium,
+    /// Firefox: it can't relay, for lack of `MediaStreamTrackGenerator`.
+    Firefox,
+    /// Safari: it can't relay either.
+    Safari,
+}
+
+/// Times for which a page's tab is shown and hidden by turns, drawn from exponential distributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// Mean time shown, microseconds.
+    pub shown_us: u64,
+    /// Mean time hidden, microseconds.
+    pub hidden_us: u64,
+    /// Time after which the tab stays as it is.
+    pub until: Time,
+}
+
+/// What makes a peer a page, and decides how many children it takes. Counts at packet level only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PagePlan {
+    /// Its browser.
+    pub browser: Browser,
+    /// Whether it runs on battery.
+    pub on_battery: bool,
+    /// Whether its line is metered.
+    pub is_metered: bool,
+    /// When its tab is hidden; `None`: it is always shown.
+    pub turns: Option<Turns>,
+    /// Number of pages above a page from which on it takes no children; `None`: without limit.
+    pub hops_max: Option<u8>,
+}
+
+impl PagePlan {
+    /// A page that relays at any place in the tree, and is always shown.
+    pub const RELAY: PagePlan = PagePlan {
+        browser: Browser::Chromium,
+        on_battery: false,
+        is_metered: false,
+        turns: None,
+        hops_max: None,
+    };
+    /// Maximum number of children of a page: `CHILDREN_MAX` in `web/src/relay-limit.ts`.
+    pub const CHILDREN_MAX: u8 = 3;
+
+    /// Maximum number of children of the page with so many pages above it, while its tab is hidden or shown.
+    pub fn children_max(&self, is_hidden: bool, pages_above: usize) -> u8 {
+        let relays = self.browser == Browser::Chromium && !self.on_battery && !self.is_metered;
+        let is_low = self.hops_max.is_some_and(|most| pages_above >= usize::from(most));
+        if relays && !is_hidden && !is_low { PagePlan::CHILDREN_MAX } else { 0 }
+    }
+}
+
 /// Plan of one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerPlan {
@@ -128,6 +185,8 @@ pub struct PeerPlan {
     pub machine: Option<MachinePlan>,
     /// Attack on the protocol; `None`: the peer is honest.
     pub attack: Option<Attack>,
+    /// The peer is a page in a browser; `None`: it is a native peer.
+    pub page: Option<PagePlan>,
 }
 
 /// Time between two arrivals of a cast: less than a link's set-up takes, so that peers arrive during others'
@@ -152,6 +211,7 @@ impl PeerPlan {
         stalls: None,
         machine: None,
         attack: None,
+        page: None,
     };
     /// A speaker that never mixes.
     pub const SPEAKER: PeerPlan = PeerPlan { kind: Kind::Speaker, ..PeerPlan::VIEWER };

@@ -173,6 +173,101 @@ pub struct Depth {
     pub oracle_mean: Option<f64>,
 }
 
+/// Pictures shown at one kind of place, in a room with pages.
+#[derive(Clone, Debug, Serialize)]
+pub struct PagePlace {
+    /// Whether the viewers there are pages, or native peers.
+    pub is_page: bool,
+    /// Depth; a mixer's is 0.
+    pub depth: u8,
+    /// Number of pages above.
+    pub pages_above: u8,
+    /// Share of all pictures shown.
+    pub share: f64,
+    /// Latency from capture to the picture shown.
+    pub latency_ms: Option<Percentiles>,
+}
+
+/// How pages and native relays fared, in a room with pages; at the end of the runs unless it says otherwise.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PagesFigures {
+    /// Number of native viewers, of one run.
+    pub natives: f64,
+    /// Number of pages, of one run.
+    pub pages: f64,
+    /// Share of the pages that may feed others.
+    pub may_relay: Option<f64>,
+    /// Share of the pages that feed others.
+    pub relay: Option<f64>,
+    /// Pages that have a place, for each native viewer.
+    pub fed_per_native: Option<f64>,
+    /// Share of the viewers without a place.
+    pub without_place: Option<f64>,
+    /// Share of those that were told so, or came or lost their place less than 10 s before.
+    pub told: Option<f64>,
+    /// Share of the pictures due at viewers while they had a place that were shown within a second, in the whole runs.
+    pub frames_within_1s: Option<f64>,
+    /// Latencies by place, in the whole runs.
+    pub places: Vec<PagePlace>,
+}
+
+/// Counts behind [`PagesFigures`], which can be summed.
+#[derive(Clone, Debug, Default)]
+pub struct PagesSeen {
+    natives: u64,
+    pages: u64,
+    may_relay: u64,
+    relay: u64,
+    pages_fed: u64,
+    without_place: u64,
+    told: u64,
+    due: u64,
+    in_time: u64,
+    by_place: BTreeMap<(bool, (u8, u8)), Latencies>,
+}
+
+impl PagesSeen {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &PagesSeen) {
+        self.natives += other.natives;
+        self.pages += other.pages;
+        self.may_relay += other.may_relay;
+        self.relay += other.relay;
+        self.pages_fed += other.pages_fed;
+        self.without_place += other.without_place;
+        self.told += other.told;
+        self.due += other.due;
+        self.in_time += other.in_time;
+        for (place, latencies) in &other.by_place {
+            self.by_place.entry(*place).or_default().add_all(latencies);
+        }
+    }
+
+    /// Figures of that many runs; `None` if there were no pages.
+    pub fn figures(&self, runs: u64) -> Option<PagesFigures> {
+        let of_one = |count: u64| rounded(count as f64 / runs.max(1) as f64);
+        let shown: u64 = self.by_place.values().map(Latencies::count).sum();
+        let place = |(&(is_page, (depth, pages_above)), latencies): (&_, &Latencies)| PagePlace {
+            is_page,
+            depth,
+            pages_above,
+            share: share(latencies.count(), shown).unwrap_or_default(),
+            latency_ms: latencies.percentiles(),
+        };
+        (self.pages > 0).then(|| PagesFigures {
+            natives: of_one(self.natives),
+            pages: of_one(self.pages),
+            may_relay: share(self.may_relay, self.pages),
+            relay: share(self.relay, self.pages),
+            fed_per_native: share(self.pages_fed, self.natives),
+            without_place: share(self.without_place, self.natives + self.pages),
+            told: share(self.told, self.without_place),
+            frames_within_1s: share(self.in_time.min(self.due), self.due),
+            places: self.by_place.iter().map(place).collect(),
+        })
+    }
+}
+
 /// A violated invariant, with run and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
@@ -241,6 +336,8 @@ pub struct Report {
     pub join_ms: Option<Percentiles>,
     /// Depth of the viewers at the end of the run.
     pub depth: Depth,
+    /// How pages fared; `None` in a room without pages.
+    pub pages: Option<PagesFigures>,
     /// Share of the processor time of the busiest machine that its peers used, the largest of all runs; `None` if no
     /// machine's time is limited.
     pub busiest_machine: Option<f64>,
@@ -329,9 +426,28 @@ impl Report {
         number("latency over the oracle's", self.delivery.latency_over_oracle, 1.0, "");
         number("in the same weather", self.delivery.latency_over_oracle_in_weather, 1.0, "");
         number("ways alone", self.delivery.ways_over_oracle, 1.0, "");
+        if let Some(pages) = &self.pages {
+            number("pages that may relay", pages.may_relay, 100.0, " %");
+            number("pages that relay", pages.relay, 100.0, " %");
+            number("pages fed by a native", pages.fed_per_native, 1.0, "");
+            number("viewers without a place", pages.without_place, 100.0, " %");
+            number("of them told", pages.told, 100.0, " %");
+            number("in time with a place", pages.frames_within_1s, 100.0, " %");
+        }
         number("parents changed", self.delivery.parent_changes_per_viewer, 1.0, " times by a viewer");
         number("busiest machine", self.busiest_machine, 100.0, " % of its processor time");
         number("memory of a peer", self.bytes_per_peer.map(|bytes| bytes as f64), 1e-3, " kB");
+        for place in self.pages.iter().flat_map(|pages| &pages.places) {
+            let Some(Percentiles { p50, p95, .. }) = place.latency_ms else { continue };
+            let kind = if place.is_page { "page" } else { "native" };
+            let name = format!("{kind}, depth {}", place.depth);
+            let share = 100.0 * place.share;
+            let above = place.pages_above;
+            row(
+                &name,
+                format!("{above} pages above: {p50:.0} ms median, {p95:.0} ms p95, {share:.1} % of pictures"),
+            );
+        }
         for aim in &self.targets {
             let bound = match (aim.at_least, aim.at_most) {
                 (Some(least), _) => format!("at least {least}"),
@@ -392,6 +508,17 @@ impl Report {
             repair_ms: times,
             join_ms: times,
             depth: Depth { max: Some(0), mean: value, oracle_mean: value },
+            pages: Some(PagesFigures {
+                natives: 0.0,
+                pages: 0.0,
+                may_relay: value,
+                relay: value,
+                fed_per_native: value,
+                without_place: value,
+                told: value,
+                frames_within_1s: value,
+                places: Vec::new(),
+            }),
             busiest_machine: value,
             bytes_per_peer: Some(0),
             targets: Vec::new(),
@@ -437,6 +564,8 @@ fn figure(report: &serde_json::Value, place: &str) -> Option<f64> {
 
 /// Time after which a viewer without a frame counts as waiting rather than joining, microseconds.
 const JOINING_US: u64 = SECOND;
+/// Time within which a viewer without a place is told so, with some time for the refusals, microseconds.
+const TOLD_US: u64 = 13 * SECOND;
 /// Length of a gap that a viewer notices, microseconds.
 const GAP_US: u64 = SECOND / 2;
 
@@ -493,6 +622,35 @@ impl World {
             }
         }
         received
+    }
+
+    /// How pages and native relays have fared so far.
+    pub fn pages_seen(&self) -> PagesSeen {
+        let mut seen = PagesSeen { by_place: self.shown_by_place.clone(), ..PagesSeen::default() };
+        for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
+            let due = self.due_while_placed(at);
+            seen.due += due;
+            seen.in_time += peer.place.in_time.min(due);
+            if !peer.is_there() {
+                continue;
+            }
+            let snapshot = peer.brain().snapshot();
+            if let Some(state) = peer.shell().and_then(|shell| shell.page.as_ref()) {
+                seen.pages += 1;
+                seen.may_relay += u64::from(state.children_max > 0);
+                seen.relay += u64::from(!snapshot.children.is_empty());
+                seen.pages_fed += u64::from(snapshot.parent.is_some());
+            } else {
+                seen.natives += 1;
+            }
+            if snapshot.parent.is_none() {
+                seen.without_place += 1;
+                let lately = self.now().since(peer.joined_at) < TOLD_US
+                    || peer.arrivals.last().is_some_and(|last| self.now().since(last) < TOLD_US);
+                seen.told += u64::from(peer.place.is_told || lately);
+            }
+        }
+        seen
     }
 
     /// How well the program has reached the viewers so far.

@@ -81,6 +81,7 @@ pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
         attack: None,
         one_line: false,
         clock_ppm: 0,
+        pages: None,
     };
     let groups = [
         group(Kind::Speaker, SPEAKERS, SECOND / 2),

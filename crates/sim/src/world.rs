@@ -10,6 +10,7 @@ mod flights;
 mod links;
 mod machines;
 mod mirror;
+mod pages;
 mod pings;
 mod script;
 mod shells;
@@ -29,6 +30,7 @@ use plenary_proto::{
     Verdict,
 };
 
+use crate::arrivals::Latencies;
 use crate::attackers;
 use crate::checkers::{Checkers, Violation};
 use crate::dice::{Dice, SmallDice};
@@ -41,6 +43,7 @@ use crate::queue::Queue;
 use crate::shell::{Role, SharedDeviation, Shell, lock};
 use crate::trace::Trace;
 use machines::Machines;
+pub(crate) use pages::PlaceNoted;
 
 /// Unix time in seconds at the world's time 0.
 pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
@@ -171,6 +174,10 @@ pub(crate) enum Happening {
     Works(u32),
     /// The last event of a link that a body has closed.
     LinkEnded(usize, LinkId),
+    /// A page's tab is shown or hidden.
+    TabTurns(usize),
+    /// The places of all viewers are noted, and pages set their numbers of children by them.
+    Places,
     Look(usize),
     ChildLook {
         at: usize,
@@ -195,6 +202,7 @@ impl Happening {
             | Happening::Compose(at, _)
             | Happening::Mixed(at, _)
             | Happening::LinkEnded(at, _)
+            | Happening::TabTurns(at)
             | Happening::Look(at)
             | Happening::ChildLook { at, .. }
             | Happening::Leaves(at) => Some(*at),
@@ -215,6 +223,7 @@ impl Happening {
             | Happening::LinkUp { .. }
             | Happening::Parted { .. }
             | Happening::Presence
+            | Happening::Places
             | Happening::Works(_)
             | Happening::Stalls(_)
             | Happening::Awakes(_) => None,
@@ -263,6 +272,8 @@ pub struct World {
     pub(crate) makers: BTreeMap<StreamId, usize>,
     /// Whether any relay has forged packets.
     forges: bool,
+    /// Latencies from capture to picture shown in a room with pages: of pages and native peers, by depth and pages above.
+    pub(crate) shown_by_place: BTreeMap<(bool, (u8, u8)), Latencies>,
     /// Bytes of envelopes on each link, by sender and receiver, in rooms where any peer deviates.
     carried: BTreeMap<(usize, usize), u64>,
     /// Outputs of a body, between two calls empty.
@@ -318,6 +329,7 @@ impl World {
             unsaid: Vec::new(),
             makers: BTreeMap::new(),
             forges: false,
+            shown_by_place: BTreeMap::new(),
             carried: BTreeMap::new(),
             outs: Outs::default(),
             seed,
@@ -340,6 +352,9 @@ impl World {
             world.push(joins_at, Happening::Join(at));
         }
         world.push(Time(SECOND), Happening::Presence);
+        if world.plan.peers.iter().any(|peer| peer.page.is_some()) {
+            world.push(Time(SECOND), Happening::Places);
+        }
         world
     }
 
@@ -481,6 +496,8 @@ impl World {
                 self.picture_wanted(to, from, kind, slot);
             }
             Happening::LinkEnded(at, link) => self.tell_link(at, link, false),
+            Happening::TabTurns(at) => self.tab_turns(at),
+            Happening::Places => self.note_places(),
             Happening::LinkDown { at, other, kind, attempt } => {
                 if self.attempt(at, other, kind) == attempt {
                     self.link_down(at, other, kind);
@@ -529,9 +546,9 @@ impl World {
             no_solo: false,
             consent: plan.consent,
             relays: plan.relays,
-            children_max: plan.children_max,
+            children_max: plan.page.map_or(plan.children_max, |page| page.children_max(false, 0)),
             uplink_bps_max: None, // its parent measures it
-            sends_trains: true,
+            sends_trains: plan.page.is_none(),
             key: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
@@ -544,7 +561,11 @@ impl World {
         self.faults.of_brain(planned).into_iter().for_each(|mutation| brain.mutate(mutation));
         let bodied = self.has_bodies();
         let mind = if bodied {
-            let role = Role { views: plan.watches(), speaks: plan.kind == Kind::Speaker };
+            let role = Role {
+                views: plan.watches(),
+                speaks: plan.kind == Kind::Speaker,
+                is_page: plan.page.is_some(),
+            };
             // a stream's id doesn't tell how many peers have joined
             let seed = SmallDice::of(&[self.seed, 0x626f_6479, planned as u64]).next();
             Mind::Shell(Box::new(Shell::new(brain, (id, self.room), role, self.now, seed)))
@@ -578,6 +599,7 @@ impl World {
         }
         if bodied {
             self.start_shell(at);
+            self.start_page(at);
         }
     }
 

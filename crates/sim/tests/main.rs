@@ -12,6 +12,7 @@ mod media;
 mod membership;
 mod mixers;
 mod oracle;
+mod pages;
 mod reign;
 mod removal;
 mod replays;

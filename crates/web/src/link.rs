@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use plenary_proto::link_layout::DescriptionError;
+use plenary_proto::link_layout::{DescriptionError, NO_H264};
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
 use plenary_proto::packet::{LinkId, LinkStats};
-use plenary_proto::sdp::sdp;
+use plenary_proto::sdp::{OwnEnd, sdp};
 
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
 /// data channel. A guess: what a link's budget allows at once.
@@ -14,7 +14,7 @@ const PAUSED_BYTES_MAX: usize = 256 * 1024;
 /// One link of the page.
 #[derive(Debug)]
 pub(crate) struct PageLink {
-    own: Option<Description>,
+    own: Option<OwnEnd>,
     other: Option<Description>,
     /// The first control message has proved the identity of the other end; without that the link is closed.
     pub(crate) is_proven: bool,
@@ -71,9 +71,22 @@ impl PageLinks {
 }
 
 impl PageLink {
-    /// Sets the description of this end.
-    pub(crate) fn describe_own(&mut self, own: Description) {
-        self.own = Some(own);
+    /// Whether the other end takes pictures: its browser has H.264.
+    pub(crate) fn takes_pictures(&self) -> bool {
+        let types = self.other.as_ref().and_then(|other| other.payload_types);
+        types.is_none_or(|types| types.h264 != NO_H264)
+    }
+
+    /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no H.264.
+    pub(crate) fn describe_own(&mut self, own: OwnEnd) -> Description {
+        let mut description = self.own.insert(own).description.clone();
+        let offered = self.other.as_ref().and_then(|offer| offer.payload_types);
+        if let (Some(types), Some(NO_H264)) =
+            (&mut description.payload_types, offered.map(|types| types.h264))
+        {
+            types.h264 = NO_H264;
+        }
+        description
     }
 
     /// Returns the SDP of the other end for this end's browser.
@@ -89,7 +102,7 @@ impl PageLink {
 
     /// Returns the fingerprints that proofs of identity cover; `None` before both descriptions are known.
     pub(crate) fn fingerprints(&self) -> Option<Fingerprints> {
-        let (own, other) = (self.own.as_ref()?.fingerprint, self.other.as_ref()?.fingerprint);
+        let (own, other) = (self.own.as_ref()?.description.fingerprint, self.other.as_ref()?.fingerprint);
         Some(Fingerprints { own, other })
     }
 
@@ -123,3 +136,25 @@ impl PageLink {
 /// More waits than a link may have waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMuch;
+
+#[cfg(test)]
+mod tests {
+    use plenary_proto::sdp::describe;
+
+    use super::*;
+
+    const CHROMIUM: &str = include_str!("../../proto/tests/golden/chromium-156-offer.sdp");
+    const FIREFOX: &str = include_str!("../../proto/tests/golden/firefox-153-offer.sdp");
+
+    #[test]
+    fn an_answer_repeats_that_the_offering_browser_has_no_h264() {
+        let [chromium, firefox] = [CHROMIUM, FIREFOX].map(|sdp| describe(sdp).unwrap());
+        for (offer, h264) in [(&chromium, 108), (&firefox, NO_H264)] {
+            let mut links = PageLinks::default();
+            links.open(LinkId(1), Some(offer.description.clone()));
+            let link = links.get_mut(LinkId(1)).unwrap();
+            assert_eq!(link.takes_pictures(), h264 != NO_H264);
+            assert_eq!(link.describe_own(chromium.clone()).payload_types.unwrap().h264, h264);
+        }
+    }
+}

@@ -11,6 +11,7 @@ use plenary_body::{
 use plenary_media::Encoded;
 use plenary_proto::bounded::Text;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{
     Consent, Heartbeat, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
 };
@@ -135,7 +136,7 @@ impl Joined {
             no_solo: false,
             views,
             consent: Consent::Never,
-            relays: children_max > 0,
+            relays: true, // as many as the page wants at the time
             children_max,
             uplink_bps_max: None,
             sends_trains: false,
@@ -399,12 +400,17 @@ impl Joined {
                     known.pause(now_us + pause_us);
                 }
             }
+            Out::Frame { link, slot, .. } if is_video(slot) && !self.takes_pictures(link) => {}
             Out::Frame { link, slot, at_us, frame } => {
                 self.asks.push(Ask::Frame { link: link.0, slot, at_us, data: frame.data });
             }
             // what a page sends leaves it in whole frames, with reports by its browser
             Out::Forward { .. } | Out::SenderReport { .. } => {}
         }
+    }
+
+    fn takes_pictures(&mut self, link: LinkId) -> bool {
+        self.links.get_mut(link).is_none_or(|known| known.takes_pictures())
     }
 
     fn send_on(&mut self, link: LinkId, channel: u8, bytes: Bytes) {
@@ -431,8 +437,11 @@ impl Joined {
     fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
         let Some(known) = self.links.get_mut(link) else { return };
         match describe(sdp) {
-            Ok(description) => {
-                known.describe_own(description.clone());
+            Ok(own) => {
+                if own.has_no_h264() {
+                    self.body.hear_only();
+                }
+                let description = known.describe_own(own);
                 self.input(now_us, In::Described { link, description });
             }
             Err(_) => self.close(now_us, link),

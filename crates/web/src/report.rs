@@ -63,15 +63,17 @@ pub(crate) enum PageEvent {
     Backup { peer: Option<String> },
     /// Nobody mixes.
     NoMixer,
+    /// All places in the tree are taken: this viewer gets no program.
+    NoPlace,
     /// The peers that speak have changed.
     Speaking { dominant: Option<String>, speaking: Vec<String> },
-    /// At a page that has opened its room: the invite, at the opening and when it was replaced.
+    /// The invite of a room that this page has opened: the first, and each later one.
     Invite { invite: String },
     /// At the host: a newcomer waits in the lobby.
     Knock { peer: String, name: String },
     /// At the host: a peer wants to speak.
     FloorWanted { peer: String, name: String },
-    /// This peer is a speaker now, or is none any more.
+    /// This peer has got the floor, or has lost it.
     Floor { speaks: bool },
     /// The host offers the floor.
     FloorOffered,
@@ -117,6 +119,7 @@ impl PageEvent {
             Event::Parent(peer) => PageEvent::Parent { peer: peer.as_ref().map(hex) },
             Event::Backup(peer) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
             Event::NoMixer => PageEvent::NoMixer,
+            Event::NoPlace => PageEvent::NoPlace,
             Event::Knock { peer, name } => PageEvent::Knock { peer: hex(peer), name: name.clone() },
             Event::FloorWanted { peer, name } => {
                 PageEvent::FloorWanted { peer: hex(peer), name: name.clone() }

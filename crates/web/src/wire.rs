@@ -223,9 +223,9 @@ pub enum Wish {
     AskToMute {
         /// The speaker.
         peer: Id,
-        /// Whether it is to send no picture.
+        /// Mutes its picture.
         picture: bool,
-        /// Whether it is to send no sound.
+        /// Mutes its sound.
         sound: bool,
     },
     /// Sets the layout of the program.
@@ -238,6 +238,8 @@ pub enum Wish {
     Renew,
     /// Ends the room.
     End,
+    /// Sets the maximum number of peers that the page feeds; 0 for none. Of each peer, not of the host alone.
+    ChildrenMax(u8),
 }
 
 /// Requests to the page's worker.

@@ -55,6 +55,7 @@ impl Joined {
             Wish::HandOver(peer) => Command::HandOver(PeerId(peer)),
             Wish::Renew => return self.renew(now_us),
             Wish::End => Command::End,
+            Wish::ChildrenMax(children_max) => Command::SetChildrenMax(children_max),
         };
         // the brain refuses what this peer may not do
         self.input(now_us, In::Command(command));

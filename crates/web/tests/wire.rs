@@ -108,6 +108,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("wish-layout", Call::Wish(Wish::Layout(PageLayout::Share))),
         ("wish-mixers", Call::Wish(Wish::Mixers(2))),
         ("wish-end", Call::Wish(Wish::End)),
+        ("wish-children-max", Call::Wish(Wish::ChildrenMax(3))),
     ]
 }
 

@@ -17,6 +17,7 @@ use super::{Followed, Media};
 use crate::outs::{Out, Outs};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
+use crate::rebuild::{identified, originals};
 use crate::solo::SOLO_SLOTS;
 
 /// RFC 6464 level that a page takes for that of each voice it hears. A guess: the middle of speech.
@@ -63,10 +64,16 @@ impl Media {
             return;
         }
         let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
+        let Some(frame) = identified(kind, data, level) else { return };
         // a page learns which voices are heard, not their levels
         let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
-        for packet in self.rebuild.frame((link, slot), kind, (data, level)) {
+        let made = originals(&frame);
+        let left_out = match kind {
+            MediaKind::Video => self.left_out.entry((link, slot)).or_default().before(&frame, &made),
+            MediaKind::Sound => Vec::new(),
+        };
+        for packet in left_out.into_iter().chain(made) {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }

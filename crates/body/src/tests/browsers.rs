@@ -1,12 +1,16 @@
 //! Browsers as children and as parents: whole frames one way, the originators' packets the other way.
 
 use plenary_media::Encoded;
-use plenary_media::payload::{FILLER, LEFT_OUT, timestamp, with_fillers, without_fillers};
-use plenary_proto::message::{BrowserMedia, Description};
+use plenary_media::payload::timestamp;
+use plenary_proto::Verdict;
+use plenary_proto::link_layout::NO_H264;
+use plenary_proto::message::{BrowserMedia, Description, Head, Heartbeat, PayloadTypes};
 use plenary_proto::packet::BrowserPacket;
 
 use super::*;
 use crate::Shown;
+use crate::heartbeats::Heartbeats;
+use crate::outs::Notice;
 use crate::own::OWN_SLOTS;
 use crate::rebuild::identified;
 
@@ -16,6 +20,11 @@ const VIDEO: MediaKind = MediaKind::Video;
 fn browser() -> Description {
     let media = BrowserMedia { ssrcs: [1, 2, 3, 4, 5, 6], transport_wide_id: 4, audio_level_id: 1 };
     Description { browser: Some(media), ..world::description(0, LinkId(0)) }
+}
+
+/// Description of the end of a browser without H.264.
+fn browser_without_pictures() -> Description {
+    Description { payload_types: Some(PayloadTypes { h264: NO_H264, opus: 109 }), ..browser() }
 }
 
 /// Sends the packets as a browser does: with numbers and times of its own, and without the packets' identities.
@@ -119,7 +128,13 @@ fn what_a_browser_loses_is_a_hole_until_the_next_keyframe_which_it_is_asked_for(
     let (_, key) = program.picture(true, BEGIN_US + 3 * FRAME_US);
     let packets = browser.packets(&key);
     stand.come_from_browser(ada, 0, packets);
-    assert_eq!(stand.sent(ben, 0), key);
+    // Ben need not wait for what was lost
+    let (fillers, sent): (Vec<_>, Vec<_>) = stand
+        .sent(ben, 0)
+        .into_iter()
+        .partition(|packet| packet.payload == *plenary_media::payload::LEFT_OUT);
+    assert_eq!(sent, key);
+    assert!(fillers.iter().all(|packet| packet.identity.number < key[0].identity.number), "{fillers:?}");
 }
 
 #[test]
@@ -186,6 +201,94 @@ fn a_page_hands_whole_frames_on_in_order_from_a_keyframe() {
         })
         .collect();
     assert_eq!(sent, [1, 2, 3, 4]);
+}
+
+/// A picture with the header of a slice that follows so many others that pictures refer to since the keyframe.
+fn numbered(
+    program: &mut Source,
+    references: u8,
+    spare: bool,
+    captured_us: u64,
+) -> (Frame, Vec<MediaPacket>) {
+    let key = references == 0;
+    let sets: &[u8] = &[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 0x79, 0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80];
+    let unit = match (key, spare) {
+        (true, _) => 0x65,
+        (false, false) => 0x61,
+        (false, true) => 0x01,
+    };
+    let slice = [0, 0, 0, 1, unit, 0x88, 0x84 | references << 3];
+    let data = [if key { sets } else { &[] }, &slice, &[b'.'; 100]].concat();
+    let made =
+        Encoded { kind: VIDEO, data: data.into(), captured_us, key, temporal: u8::from(spare), level: None };
+    program.maker.make(&made, &Contributors::new()).unwrap()
+}
+
+#[test]
+fn a_page_and_a_peer_below_a_browser_hand_on_what_follows_pictures_that_were_left_out_on_purpose() {
+    for at_page in [true, false] {
+        let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+        stand.media.program.is_page = at_page;
+        stand.media.links.described(ada, &browser());
+        let ben = stand.browser_link(BEN);
+        // no other picture refers to each second one
+        let frames = (0..9).map(|at: u8| {
+            let captured_us = BEGIN_US + u64::from(at) * FRAME_US;
+            numbered(&mut program, at.div_ceil(2), at % 2 == 1, captured_us)
+        });
+        let frames: Vec<_> = frames.collect();
+        let mut browser = Browser::new();
+        let mut sent = Vec::new();
+        // pictures 2 and 6, that no other refers to, are left out, and 5, that others refer to, is lost
+        for (nth, (frame, made)) in frames.iter().enumerate().filter(|(nth, _)| ![1, 4, 5].contains(nth)) {
+            let packets = browser.packets(made);
+            if at_page {
+                let data = frame.data.clone();
+                stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+            } else {
+                stand.come_from_browser(ada, 0, packets);
+            }
+            if nth == 0 {
+                stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+            }
+            sent.extend(std::mem::take(&mut stand.outs.sends).into_iter().filter_map(|out| match out {
+                Out::Frame { link, slot: 0, frame, .. } if link == ben => {
+                    Some(u64::from(frame.identity.number))
+                }
+                Out::Forward { to, packet } if to.contains(&(ben, 0)) && packet.marker => {
+                    frames.iter().position(|(_, made)| made.contains(&packet)).map(|at| 1 + at as u64)
+                }
+                _ => None,
+            }));
+        }
+        assert_eq!(sent, [1, 3, 4], "page: {at_page}");
+    }
+}
+
+#[test]
+fn a_page_waits_for_nothing_in_front_of_a_keyframe_that_has_come() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.program.is_page = true;
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let frames =
+        (0..5).map(|at: u8| numbered(&mut program, at % 3, false, BEGIN_US + u64::from(at) * FRAME_US));
+    let frames: Vec<_> = frames.collect();
+    // the last picture in front of the second keyframe is lost
+    for at in [0, 1, 3, 4] {
+        let data = frames[at].0.data.clone();
+        stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+        if at == 0 {
+            stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+        }
+    }
+    let sends = std::mem::take(&mut stand.outs.sends).into_iter();
+    let sent: Vec<_> = sends
+        .filter_map(|out| match out {
+            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(frame.identity.number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [1, 2, 4, 5]);
 }
 
 #[test]
@@ -301,90 +404,63 @@ fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once_and_plays_th
     assert!((2..=5).contains(&sounds.len()), "{} of 60", sounds.len());
 }
 
-/// A keyframe, and pictures of which every second one is spare; each spare one has several packets.
-fn group_with_spares(program: &mut Source) -> Vec<(Frame, Vec<MediaPacket>)> {
-    program.camera.len_min = 5_000;
-    let of = |at: u64| BEGIN_US + at * FRAME_US;
-    let made = (0..7).map(|at| match at {
-        0 => program.picture(true, of(at)),
-        _ if at % 2 == 1 => program.spare_picture(of(at)),
-        _ => program.picture(false, of(at)),
-    });
-    made.collect()
-}
-
-/// The numbers of packets, and which of them are in place of a picture left out.
-fn numbers(packets: &[MediaPacket]) -> Vec<(u64, bool)> {
-    packets.iter().map(|packet| (packet.identity.number, packet.payload == LEFT_OUT)).collect()
+#[test]
+fn a_page_without_h264_takes_the_program_by_its_sound() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 1, program.sound(BEGIN_US));
+    assert_eq!(given(&stand.pass(100 * MS)), [], "elsewhere a program begins with a picture");
+    stand.media.program.hears_only = true;
+    stand.come(ada, 1, program.sound(stand.now_us));
+    assert_eq!(stand.media.program.have(stand.now_us).map(|have| have.stream), Some(program.maker.id));
 }
 
 #[test]
-fn pictures_left_out_for_a_browser_are_no_hole_below_it() {
-    let (mut above, ada, mut program) = Stand::fed_by_ada(false);
-    let group = group_with_spares(&mut program);
-    let child = above.browser_link(BEN);
-    above.media.serve(BEN, None, true, BEGIN_US, &mut above.outs);
-    above.media.program.set_thin([child].into());
-    let mut sent = Vec::new();
-    for picture in &group {
-        above.come(ada, 0, picture.clone());
-        sent.push(above.sent(child, 0));
+fn heads_of_the_parent_feed_a_page_without_h264_while_there_is_no_sound() {
+    for hears_only in [true, false] {
+        let (mut stand, _, program) = Stand::fed_by_ada(false);
+        stand.media.program.hears_only = hears_only;
+        stand.media.request_feed(ADA, stand.now_us, &mut stand.outs);
+        let mut head = Head { stream: program.maker.id, captured_us: BEGIN_US, ..Head::default() };
+        let mut watched = |stand: &mut Stand, goes_on: bool| {
+            let mut changes = Vec::new();
+            for _ in 0..20 {
+                stand.pass(100 * MS);
+                head.captured_us += if goes_on { 100 * MS } else { 0 };
+                stand.media.arrived(ADA, stand.now_us);
+                stand.media.feeders_head(&ADA, &head, stand.now_us, &mut stand.outs);
+                let fed = stand.outs.notices.iter().any(|notice| matches!(notice, Notice::Fed(ADA)));
+                changes.extend(fed.then_some(None));
+                let verdicts = stand.media.watches.verdicts(stand.media.watch_time(stand.now_us), 0);
+                changes.extend(verdicts.into_iter().map(|(_, verdict)| Some(verdict)));
+            }
+            changes
+        };
+        assert_eq!(watched(&mut stand, true), if hears_only { vec![None] } else { vec![] });
+        let stalled = if hears_only { vec![Some(Verdict::Stalled)] } else { vec![] };
+        assert_eq!(watched(&mut stand, false), stalled, "the parent itself gets nothing new");
     }
-    assert!(sent.iter().skip(1).step_by(2).all(Vec::is_empty), "spare pictures");
-    let last = sent.last().unwrap();
-    assert_eq!((&last[0].payload[..], last[0].timestamp), (FILLER, last[1].timestamp));
-    // a page stuffs what it gets into packets of its browser; the native below it has all numbers
-    let (mut below, parent, _) = Stand::fed_by_ada(false);
-    below.media.links.described(parent, &browser());
-    let native = below.link(BEN, LinkKind::Peer);
-    below.media.serve(BEN, None, true, BEGIN_US, &mut below.outs);
-    let mut stuffed = Browser::new();
-    let mut come = Vec::new();
-    for packets in sent.iter().filter(|packets| !packets.is_empty()) {
-        below.come_from_browser(parent, 0, stuffed.packets(packets));
-        come.extend(below.sent(native, 0));
-    }
-    let all = group.iter().enumerate().flat_map(|(at, (_, packets))| {
-        packets.iter().map(move |packet| (packet.identity.number, at % 2 == 1))
-    });
-    assert_eq!(numbers(&come), all.collect::<Vec<_>>());
-    assert_eq!(below.media.reception(below.now_us).frames_left_out, 3);
-    assert_eq!(below.media.reception(below.now_us).frames_received, 4);
 }
 
 #[test]
-fn a_page_says_what_is_left_out_even_if_pictures_overtake_each_other() {
-    let (mut page, ada, mut program) = Stand::fed_by_ada(false);
-    page.media.program.is_page = true;
-    let group = group_with_spares(&mut program);
-    let ben = page.link(BEN, LinkKind::Peer);
-    let mut sent = Vec::new();
-    for at in [0, 4, 2, 6] {
-        let fillers = u32::from(at > 0);
-        let data = with_fillers(&group[at].0.data, fillers);
-        page.media.frame((ada, 0), (data, None, &[]), page.now_us, &mut page.outs);
-        if at == 0 {
-            page.media.serve(BEN, None, true, page.now_us, &mut page.outs);
+fn a_child_without_h264_gets_heads_while_pictures_flow() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let children = [(BEN, browser()), (CAT, browser_without_pictures())].map(|(child, description)| {
+        let link = stand.link(child, LinkKind::Peer);
+        stand.media.links.described(link, &description);
+        stand.media.serve(child, None, true, stand.now_us, &mut stand.outs);
+        link
+    });
+    let mut heartbeats = Heartbeats::default();
+    let mut heads = [0; 2];
+    for at in 0..40 {
+        stand.come(ada, 0, program.picture(at == 0, stand.now_us));
+        let (media, now_us) = (&stand.media, stand.now_us);
+        heartbeats.on_time(media, &Head::default, &|_| false, now_us, &mut stand.outs);
+        for (heads, child) in heads.iter_mut().zip(children) {
+            let is_head = |out: &&Out| matches!(out, Out::Heartbeat { link, heartbeat: Heartbeat::Head(_) } if *link == child);
+            *heads += stand.outs.sends.iter().filter(is_head).count();
         }
-        sent.extend(page.take().sends.into_iter().filter_map(|out| match out {
-            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(without_fillers(frame.data)),
-            _ => None,
-        }));
+        stand.pass(TICK_US);
     }
-    let data = |at: usize| group[at].0.data.clone();
-    assert_eq!(sent, [(0, data(0)), (1, data(2)), (1, data(4)), (1, data(6))]);
-}
-
-#[test]
-fn fillers_that_do_not_fit_the_numbers_leave_the_hole() {
-    let (mut page, ada, mut program) = Stand::fed_by_ada(false);
-    page.media.program.is_page = true;
-    let group = group_with_spares(&mut program);
-    let mut came = |at: usize, fillers| {
-        let data = with_fillers(&group[at].0.data, fillers);
-        page.media.frame((ada, 0), (data, None, &[]), page.now_us, &mut page.outs);
-        page.media.reception(page.now_us).frames_received
-    };
-    assert_eq!(came(0, 0), 1);
-    assert_eq!([came(4, 1), came(6, 900)], [1, 1], "the picture before the one left out is missing");
+    assert_eq!(heads, [0, 10], "one each 100 ms, in a second");
 }

@@ -79,7 +79,7 @@ impl Booth {
         self.mix.set_figures(MixFigures { pictured, ..MixFigures::default() });
     }
 
-    fn update(&mut self, us: u64) -> (bool, Vec<MixCommand>) {
+    pub(super) fn update(&mut self, us: u64) -> (bool, Vec<MixCommand>) {
         self.now_us += us;
         (self.mix.update(self.now_us, &mut self.commands), self.take())
     }

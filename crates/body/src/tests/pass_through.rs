@@ -48,6 +48,24 @@ fn a_single_speaker_s_frames_get_the_program_s_identity_from_a_keyframe_on() {
 }
 
 #[test]
+fn a_single_speaker_with_sound_alone_is_composed_until_its_first_keyframe() {
+    let mut booth = Booth::new(&[ADA]);
+    booth.role(PASSING);
+    assert_eq!(booth.update(5_000_000), (false, vec![]), "it may send nothing at all");
+    assert!(booth.sound(0, BEGIN_US).is_none());
+    assert_eq!(booth.update(25_000), (false, vec![]));
+    assert_eq!(booth.update(1_000_000), (false, vec![]), "its camera may begin later");
+    let (_, commands) = booth.update(200_000);
+    assert!(matches!(commands[0], MixCommand::Keep { .. }) && is_begin(commands.last().unwrap()));
+    assert!(matches!(booth.mix.mixed(composed(true), [0; 8]), Mixed::Program(_)));
+    assert_eq!(booth.update(2_000_000), (false, vec![]));
+    booth.sound(0, BEGIN_US + SOUND_US);
+    booth.take();
+    booth.picture(0, true, BEGIN_US + 2 * SOUND_US).unwrap();
+    assert_eq!(booth.take(), [MixCommand::End]);
+}
+
+#[test]
 fn a_speaker_that_restarts_its_source_stays_in_the_same_program() {
     let mut booth = Booth::new(&[ADA]);
     booth.role(PASSING);

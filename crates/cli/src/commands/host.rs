@@ -13,6 +13,7 @@ use tracing::Level;
 
 use super::floor::Floor;
 use super::govern::{Files, govern};
+use super::topology::Topology;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::HostArgs;
 use crate::tell::Teller;
@@ -34,11 +35,18 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     options.password = secrets::password(args.room.password.as_deref(), false)?;
     let host = args.room.host_options();
     let listen = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    // there is nowhere to show it where another rendezvous serves the page
+    let topology = args.rendezvous.is_none().then(Topology::new).transpose()?;
+    let page = plenary_page::routes(args.page_auto_speak);
+    let page = match &topology {
+        Some(topology) => Some(topology.add_to(page)),
+        None => page,
+    };
     let host = host
         .rendezvous(args.rendezvous.clone())
         .advertise(args.serve.advertise.clone())
         .certificate(args.serve.certificate(listen)?)
-        .page(plenary_page::routes())
+        .page(page)
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)
@@ -54,6 +62,11 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         publish_invite(&room.invite(), files.invite.as_deref())?;
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        if let Some(topology) = topology {
+            let origin = room.invite().rendezvous.unwrap_or_default();
+            eprintln!("the room's tree, live: {}", topology.address(&origin));
+            beside.spawn(topology.serve(room.clone()));
+        }
         beside.spawn(govern(room.clone(), files));
         beside.spawn(floor.follow(room.clone()));
         stay(room, &args.room, &args.stay, &teller).await

@@ -14,7 +14,8 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     log_to_stderr(args.log, Level::INFO);
     let tls = args.serve.certificate(args.listen)?.map(|certificate| certificate.server_tls());
     runtime()?.block_on(async {
-        let config = RendezvousConfig { page: plenary_page::routes(), tls, ..RendezvousConfig::default() };
+        let config =
+            RendezvousConfig { page: plenary_page::routes(false), tls, ..RendezvousConfig::default() };
         let rendezvous = Rendezvous::bind(args.listen, config)?;
         let local = rendezvous.local_addr();
         let advertise = args.serve.advertise.unwrap_or_else(|| local.into());

@@ -21,7 +21,6 @@ pub(crate) mod process;
 mod program;
 mod recordings;
 mod report;
-mod svg;
 mod timeline;
 mod wire;
 

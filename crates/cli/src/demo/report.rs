@@ -17,8 +17,8 @@ use super::figures::{Figures, MixerTenure, P50P95, ViewerReport, short};
 use super::peer::Part;
 use super::process::ProcessReport;
 use super::program::{END_US, Ticks};
-use super::svg;
 use super::timeline::{self, ElectionReport, FailoverReport, ModeReport};
+use crate::drawing::{self, TreePeer};
 use crate::json::{self, round};
 use crate::tell::NOBODY_CONSENTS;
 
@@ -246,8 +246,13 @@ impl Report {
     /// Writes the report and the drawing of the tree.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
         json::write(&out.join("report.json"), self)?;
-        let edges = self.viewers.iter().map(|viewer| (viewer.peer.clone(), viewer.parent.clone()));
-        std::fs::write(out.join("tree.svg"), svg::tree(&edges.collect::<Vec<_>>()))?;
+        let nodes = self.viewers.iter().map(|viewer| TreePeer {
+            id: viewer.peer.clone(),
+            parent: viewer.parent.clone(),
+            label: viewer.peer.clone(),
+            about: String::new(),
+        });
+        std::fs::write(out.join("tree.svg"), drawing::tree(&nodes.collect::<Vec<_>>()))?;
         Ok(())
     }
 

@@ -164,36 +164,6 @@ pub(crate) fn starts_key(payload: &[u8]) -> bool {
 /// with only the NAL unit header. See PROTOCOL 10.6.
 pub const LEFT_OUT: &[u8] = &[KIND_FILLER];
 
-/// NAL unit in front of a picture that goes to or comes from a browser, one for each picture left out before it. It is
-/// filler data, which decoders skip.
-pub const FILLER: &[u8] = &[KIND_FILLER, 0xff, 0x80];
-
-/// Returns an access unit in Annex B form with fillers in front.
-pub fn with_fillers(access_unit: &[u8], fillers: u32) -> Bytes {
-    let each = START_CODE.len() + FILLER.len();
-    let mut filled = BytesMut::with_capacity(fillers as usize * each + access_unit.len());
-    for _ in 0..fillers {
-        filled.put_slice(&START_CODE);
-        filled.put_slice(FILLER);
-    }
-    filled.put_slice(access_unit);
-    filled.freeze()
-}
-
-/// Returns the number of fillers in front of an access unit in Annex B form, and the access unit without them.
-pub fn without_fillers(mut access_unit: Bytes) -> (u32, Bytes) {
-    let each = START_CODE.len() + FILLER.len();
-    let mut fillers = 0;
-    while access_unit.starts_with(&START_CODE)
-        && access_unit[START_CODE.len()..].starts_with(FILLER)
-        && (access_unit[each..].starts_with(&START_CODE) || access_unit[each..].starts_with(&START_CODE[1..]))
-    {
-        let _ = access_unit.split_to(each);
-        fillers += 1;
-    }
-    (fillers, access_unit)
-}
-
 pub(crate) fn is_left_out(payload: &[u8]) -> bool {
     payload == LEFT_OUT
 }

@@ -16,7 +16,7 @@
 pub(crate) mod h264;
 
 use bytes::Bytes;
-pub use h264::{FILLER, LEFT_OUT, is_spare, with_fillers, without_fillers};
+pub use h264::{LEFT_OUT, is_spare};
 use plenary_proto::identity::MediaKind;
 
 use crate::Frame;

@@ -228,14 +228,3 @@ fn raw(kind: MediaKind, data: Vec<u8>) -> Frame {
     let identity = FrameIdentity::single(StreamId([9; 8]), 5, 1_763_627_671_166_665);
     Frame { kind, identity, data: data.into(), level: None }
 }
-
-#[test]
-fn fillers_come_off_again_and_an_access_unit_keeps_its_own_bytes() {
-    let frame = video(false, &[nal(1, 300)]);
-    for fillers in [0, 1, 8] {
-        assert_eq!(without_fillers(with_fillers(&frame.data, fillers)), (fillers, frame.data.clone()));
-    }
-    let alone = with_fillers(&[], 1);
-    assert_eq!(without_fillers(alone.clone()), (0, alone));
-    assert_eq!(without_fillers(Bytes::new()), (0, Bytes::new()));
-}

@@ -28,6 +28,7 @@ pub(super) fn log(event: &Event) {
         Event::InvariantBroken(what) => tracing::error!("a broken invariant: {what}"),
         Event::Mode(mode) => tracing::info!("mode: {mode:?}"),
         Event::NoMixer => tracing::info!("nobody mixes"),
+        Event::NoPlace => tracing::info!("no relay has a place for this viewer"),
         Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
         Event::Decided { term, signatures, roster, mixers, standbys, .. } => {
             tracing::info!(?mixers, ?standbys, "election {term} is decided: {signatures} of {roster} signed");
@@ -97,6 +98,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::FloorWanted { peer, name } => RoomEvent::FloorWanted { peer, name },
         Event::Mode(mode) => RoomEvent::Mode(mode),
         Event::NoMixer => RoomEvent::NoMixer,
+        Event::NoPlace => RoomEvent::NoPlace,
         Event::ElectionOpened { term, reason } => RoomEvent::ElectionOpened { term, reason },
         Event::Decided { term, reason, signatures, roster, mixers, standbys, tallies } => {
             RoomEvent::Elected { term, reason, signatures, roster, mixers, standbys, tallies }

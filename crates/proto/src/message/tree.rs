@@ -149,7 +149,7 @@ pub struct Aggregate {
     pub free: [u16; DEPTHS_MAX],
     /// Free backup reservations by depth, likewise.
     pub promises: [u16; DEPTHS_MAX],
-    /// Maximum children of the sender.
+    /// Maximum children of the sender; of a page, whose uplink no train measures, 1 at most.
     pub room: u8,
     /// Time to send one frame to that many children, microseconds.
     pub sending_us: u32,

@@ -228,7 +228,7 @@ impl RoomState {
                 if reason == Refused::NoTicket {
                     self.membership.join_at(self.shared.now); // for a new ticket
                 }
-                self.tree.refused(&mut self.shared.view(), from, purpose);
+                self.tree.refused(&mut self.shared.view(), from, purpose, reason);
             }
             Message::Feed { .. } if !self.is_member(&from) => self.shared.out.send(from, Message::Dismiss),
             Message::Feed { from: resume } => self.tree.feed(&mut self.shared.view(), from, resume),

@@ -554,7 +554,7 @@ impl RoomState {
     fn update_uplink(&mut self) {
         let known = self.uplink.known();
         if std::mem::replace(&mut self.shared.uplink, known) != known {
-            self.tree.uplink_known(&mut self.shared.view());
+            self.tree.limits_changed(&mut self.shared.view());
         }
     }
 
@@ -586,6 +586,11 @@ impl RoomState {
             }
             Command::Sends { muted, shares } => {
                 self.membership.sends(&mut self.shared.view(), muted, shares);
+            }
+            Command::SetChildrenMax(children_max) => {
+                if std::mem::replace(&mut self.shared.config.children_max, children_max) != children_max {
+                    self.tree.limits_changed(&mut self.shared.view());
+                }
             }
             Command::AllowSolo(allowed) => {
                 if std::mem::replace(&mut self.shared.config.no_solo, !allowed) == allowed {

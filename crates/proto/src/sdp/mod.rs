@@ -9,10 +9,10 @@ use std::fmt::Write;
 use crate::identity::PACKET_EXTENSION_URI;
 use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
 
-pub use self::read::{SdpError, describe};
+pub use self::read::{OwnEnd, SdpError, describe};
 use crate::link_layout::{
     AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, DescriptionError, NO_H264, PACKET_EXTENSION_ID,
-    Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority, slot_count,
+    PAYLOAD_TYPES, Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority, slot_count,
 };
 
 mod read;
@@ -25,25 +25,38 @@ const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const CONTRIBUTORS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
 /// H.264 format (RFC 6184, 8.1): constrained baseline, level 3.1, FU-A allowed.
 const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+/// Dynamic payload types (RFC 5761, section 4) among which that of VP8 is chosen in an offer.
+const VP8_TYPES: std::ops::RangeInclusive<u8> = 96..=127;
 /// Opus format (RFC 7587, 6.1).
 const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1";
 /// RTCP feedback of every slot (RFC 4585).
 const FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("transport-cc", "")];
 
-/// Writes the SDP of one end of a link: an offer if its DTLS role is open, else an answer. `offer` is the description
-/// that it answers; the numbers that a browser has chosen there stand in the answer as well.
+/// Writes the SDP of one end of a link for the browser at the other end: an offer if its DTLS role is open, else an
+/// answer. `offer` is the browser's own end that it answers; the numbers that the browser has chosen there stand in the
+/// answer as well.
+///
+/// The sections are bundled on the first one, a picture's, and would have no transport without it. So it stays even where
+/// one end has no H.264, and then carries nothing: an offer names VP8 too, which every browser has, and an answer accepts
+/// what the browser has offered.
 ///
 /// # Errors
 /// The description is one that no link accepts.
 pub fn sdp(
     kind: LinkKind,
     description: &Description,
-    offer: Option<&Description>,
+    offer: Option<&OwnEnd>,
 ) -> Result<String, DescriptionError> {
     let role = if description.setup == Setup::ActPass { Role::Offer } else { Role::Answer };
     let types = check(kind, description, role)?;
     let mut sdp = String::with_capacity(700 * usize::from(slot_count(kind)));
-    let end = End { kind, description, types, extensions: Extensions::of(description, offer) };
+    let end = End {
+        kind,
+        description,
+        types,
+        pictures: Pictures::of(types, role, offer),
+        extensions: Extensions::of(description, offer.map(|own| &own.description)),
+    };
     // writing to a String cannot fail
     let _ = end.write(&mut sdp);
     Ok(sdp)
@@ -78,52 +91,64 @@ impl Extensions {
     }
 }
 
+/// Codecs of the sections of pictures.
+struct Pictures {
+    h264: Option<u8>,
+    /// Named for a browser that has no H.264.
+    vp8: Option<u8>,
+    /// Whether pictures are sent: both ends have H.264, as far as is known.
+    flow: bool,
+}
+
+impl Pictures {
+    fn of(types: PayloadTypes, role: Role, offer: Option<&OwnEnd>) -> Pictures {
+        let has_h264 = types.h264 != NO_H264;
+        if let Some(OwnEnd { description, vp8 }) = offer {
+            let own = description.payload_types.unwrap_or(PAYLOAD_TYPES).h264;
+            let h264 = (own != NO_H264).then_some(own);
+            return Pictures { h264, vp8: vp8.filter(|_| h264.is_none()), flow: has_h264 && h264.is_some() };
+        }
+        let free = |taken: [u8; 2]| VP8_TYPES.clone().find(|number| !taken.contains(number));
+        let h264 = if has_h264 { Some(types.h264) } else { free([types.opus; 2]) };
+        let vp8 = free([h264.unwrap_or_default(), types.opus]).filter(|_| role == Role::Offer);
+        Pictures { h264, vp8, flow: has_h264 }
+    }
+}
+
 /// One end of a link, as it is written.
 struct End<'a> {
     kind: LinkKind,
     description: &'a Description,
     types: PayloadTypes,
+    pictures: Pictures,
     extensions: Extensions,
 }
 
 impl End<'_> {
     fn write(&self, sdp: &mut String) -> std::fmt::Result {
-        let End { kind, description, types, .. } = *self;
+        let End { kind, description, .. } = *self;
         let ssrcs = Ssrcs::described(kind, description);
         let application = slot_count(kind);
-        let is_rejected = |slot: u8| is_video(slot) && types.h264 == NO_H264;
         write!(sdp, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 ")?;
         for (index, byte) in description.fingerprint.iter().enumerate() {
             write!(sdp, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
         }
         write!(sdp, "\r\na=group:BUNDLE")?;
-        let bundled = (0..=application).filter(|mid| *mid == application || !is_rejected(*mid));
-        for mid in bundled.clone() {
+        for mid in 0..=application {
             write!(sdp, " {mid}")?;
         }
         write!(sdp, "\r\na=extmap-allow-mixed\r\n")?;
         for (slot, ssrc) in (0..).zip(ssrcs.slots()) {
-            if is_rejected(slot) {
-                write!(
-                    sdp,
-                    "m=video 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:{slot}\r\na=inactive\r\n"
-                )?;
-                continue;
+            self.write_media(sdp, slot)?;
+            if is_video(slot) && !self.pictures.flow {
+                write!(sdp, "a=inactive\r\n")?;
+            } else {
+                // picture and sound of one stream are played in step; track ids of the two ends differ, since some stacks
+                // route RTCP by them
+                let (stream, ufrag) = (slot / 2, &*description.ufrag);
+                write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n")?;
             }
-            let (media, payload_type) =
-                if is_video(slot) { ("video", types.h264) } else { ("audio", types.opus) };
-            write!(sdp, "m={media} 9 UDP/TLS/RTP/SAVPF {payload_type}\r\n")?;
-            write_transport(sdp, slot, description)?;
-            self.write_media(sdp, slot, payload_type)?;
-            // picture and sound of one stream are played in step; track ids of the two ends differ, since some stacks
-            // route RTCP by them
-            write!(
-                sdp,
-                "a=msid:s{} {}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n",
-                slot / 2,
-                &*description.ufrag
-            )?;
-            if bundled.clone().next() == Some(slot) {
+            if slot == 0 {
                 write_candidates(sdp, description)?;
             }
         }
@@ -132,14 +157,34 @@ impl End<'_> {
         write!(sdp, "a=sctp-port:5000\r\n")
     }
 
-    fn write_media(&self, sdp: &mut String, slot: u8, payload_type: u8) -> std::fmt::Result {
-        let (codec, format) =
-            if is_video(slot) { ("H264/90000", H264_FORMAT) } else { ("opus/48000/2", OPUS_FORMAT) };
-        write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{payload_type} {codec}\r\n")?;
-        write!(sdp, "a=fmtp:{payload_type} {format}\r\n")?;
-        for (feedback, parameter) in FEEDBACK {
-            let space = if parameter.is_empty() { "" } else { " " };
-            write!(sdp, "a=rtcp-fb:{payload_type} {feedback}{space}{parameter}\r\n")?;
+    /// Payload type, codec and parameters of each format of a slot.
+    fn formats(&self, slot: u8) -> Vec<(u8, &'static str, &'static str)> {
+        if !is_video(slot) {
+            return vec![(self.types.opus, "opus/48000/2", OPUS_FORMAT)];
+        }
+        let h264 = self.pictures.h264.map(|number| (number, "H264/90000", H264_FORMAT));
+        let vp8 = self.pictures.vp8.map(|number| (number, "VP8/90000", ""));
+        h264.into_iter().chain(vp8).collect()
+    }
+
+    fn write_media(&self, sdp: &mut String, slot: u8) -> std::fmt::Result {
+        let formats = self.formats(slot);
+        write!(sdp, "m={} 9 UDP/TLS/RTP/SAVPF", if is_video(slot) { "video" } else { "audio" })?;
+        for (payload_type, ..) in &formats {
+            write!(sdp, " {payload_type}")?;
+        }
+        write!(sdp, "\r\n")?;
+        write_transport(sdp, slot, self.description)?;
+        write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\n")?;
+        for (payload_type, codec, parameters) in formats {
+            write!(sdp, "a=rtpmap:{payload_type} {codec}\r\n")?;
+            if !parameters.is_empty() {
+                write!(sdp, "a=fmtp:{payload_type} {parameters}\r\n")?;
+            }
+            for (feedback, parameter) in FEEDBACK {
+                let space = if parameter.is_empty() { "" } else { " " };
+                write!(sdp, "a=rtcp-fb:{payload_type} {feedback}{space}{parameter}\r\n")?;
+            }
         }
         let Extensions { packet, transport_wide, audio_level, contributors } = self.extensions;
         let of_all = [(packet, PACKET_EXTENSION_URI), (transport_wide, TWCC_URI)];
@@ -213,7 +258,7 @@ mod tests {
         for (kind, slots) in KINDS.into_iter().zip([6, 16]) {
             let sdp = sdp(kind, &description(), None).unwrap();
             let count = |line: &str| sdp.lines().filter(|found| found.starts_with(line)).count();
-            assert_eq!(count("m=video 9 UDP/TLS/RTP/SAVPF 102"), slots / 2);
+            assert_eq!(count("m=video 9 UDP/TLS/RTP/SAVPF 102 96"), slots / 2);
             assert_eq!(count("m=audio 9 UDP/TLS/RTP/SAVPF 111"), slots / 2);
             assert_eq!(
                 (count("m="), count("a=mid:"), count("a=setup:actpass")),

@@ -20,6 +20,25 @@ pub enum SdpError {
     /// The browser has no Opus.
     #[error("there is no Opus")]
     NoOpus,
+    /// The browser has neither H.264 nor VP8.
+    #[error("there is neither H.264 nor VP8")]
+    NoPictures,
+}
+
+/// This end of a link, as its browser describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnEnd {
+    /// What the other end gets to know of it.
+    pub description: Description,
+    /// Payload type of VP8, if the browser has it; it keeps the sections of pictures alive where there is no H.264.
+    pub vp8: Option<u8>,
+}
+
+impl OwnEnd {
+    /// Whether the browser has no H.264.
+    pub fn has_no_h264(&self) -> bool {
+        self.description.payload_types.is_some_and(|types| types.h264 == NO_H264)
+    }
 }
 
 /// Describes a browser's end of an ordinary link by its local SDP, complete with candidates. The transceivers are those
@@ -27,7 +46,7 @@ pub enum SdpError {
 ///
 /// # Errors
 /// [`SdpError`].
-pub fn describe(sdp: &str) -> Result<Description, SdpError> {
+pub fn describe(sdp: &str) -> Result<OwnEnd, SdpError> {
     let mut parts = sdp.split("\r\nm=");
     let session = parts.next().unwrap_or_default();
     let sections: Vec<Section<'_>> = parts.map(Section).collect();
@@ -41,10 +60,13 @@ pub fn describe(sdp: &str) -> Result<Description, SdpError> {
     }
     let sound = media.get(1).copied().unwrap_or(Section(""));
     let picture = media.first().copied().unwrap_or(Section(""));
-    // The sections are bundled: the transport of the first one that the other end accepts becomes that of all. In an
-    // offer each has a transport of its own, in an answer some stacks state it once, or for the session.
-    let first = if picture.h264().is_some() { picture } else { sound };
-    let everywhere = || std::iter::once(first).chain(sections.iter().copied()).chain([Section(session)]);
+    let (h264, vp8) = (picture.h264(), picture.payload_type("VP8/90000").next());
+    if h264.or(vp8).is_none() {
+        return Err(SdpError::NoPictures);
+    }
+    // The sections are bundled: the transport of the first one becomes that of all. In an offer each has a transport of
+    // its own, in an answer some stacks state it once, or for the session.
+    let everywhere = || sections.iter().copied().chain([Section(session)]);
     let line = |name| everywhere().find_map(|section| section.lines(name).next()).ok_or(SdpError::Line(name));
     let ufrag = line("a=ice-ufrag:")?;
     let setup = match line("a=setup:")? {
@@ -61,14 +83,14 @@ pub fn describe(sdp: &str) -> Result<Description, SdpError> {
         *ssrc = section.ssrc().unwrap_or(*derived);
     }
     let in_media = |uri| media.iter().find_map(|section| section.extension(uri)).unwrap_or(0);
-    let candidates: Vec<Candidate> = first.lines("a=candidate:").filter_map(candidate).collect();
-    Ok(Description {
+    let candidates: Vec<Candidate> = picture.lines("a=candidate:").filter_map(candidate).collect();
+    let description = Description {
         ufrag: Text::truncated(ufrag),
         pwd: Text::truncated(line("a=ice-pwd:")?),
         fingerprint: hash(fingerprint).ok_or(SdpError::Line("a=fingerprint:sha-256 "))?,
         setup,
         payload_types: Some(PayloadTypes {
-            h264: picture.h264().unwrap_or(NO_H264),
+            h264: h264.unwrap_or(NO_H264),
             opus: sound.payload_type("opus/48000/2").next().ok_or(SdpError::NoOpus)?,
         }),
         browser: Some(BrowserMedia {
@@ -77,7 +99,8 @@ pub fn describe(sdp: &str) -> Result<Description, SdpError> {
             audio_level_id: in_media(AUDIO_LEVEL_URI),
         }),
         candidates: List::truncated(candidates.into_iter().take(CANDIDATES_MAX)),
-    })
+    };
+    Ok(OwnEnd { description, vp8 })
 }
 
 /// A media section without its `m=`, or the part of the session in front of them.
@@ -109,7 +132,7 @@ impl<'a> Section<'a> {
                 let has = |parameter: &str| format.split(';').any(|found| found.trim() == parameter);
                 number.parse() == Ok(*payload_type)
                     && has("packetization-mode=1")
-                    && format.contains("profile-level-id=42e0")
+                    && format.to_ascii_lowercase().contains("profile-level-id=42e0")
             })
         })
     }
@@ -167,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_offers_of_real_browsers_are_read() {
-        let chromium = describe(CHROMIUM).unwrap();
+        let chromium = describe(CHROMIUM).unwrap().description;
         assert_eq!(chromium.payload_types, Some(PayloadTypes { h264: 108, opus: 111 }));
         let browser = chromium.browser.clone().unwrap();
         assert_eq!(browser.ssrcs[..2], [1_685_252_457, 2_689_087_225]);
@@ -181,10 +204,10 @@ mod tests {
         };
         assert_eq!(ports(&chromium), [52_063, 52_656]);
         assert!(CHROMIUM.find(&format!("a=ice-ufrag:{}", &*chromium.ufrag)) < CHROMIUM.find("m=audio"));
-        // without its plugin Firefox has no H.264: the sound's transport counts
-        let firefox = describe(FIREFOX).unwrap();
+        // without its plugin Firefox has no H.264
+        let OwnEnd { description: firefox, vp8 } = describe(FIREFOX).unwrap();
         assert_eq!(firefox.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 109 }));
-        assert_eq!(ports(&firefox), [39_033, 46_011]);
+        assert_eq!((ports(&firefox), vp8), (vec![40_955, 33_331], Some(120)));
     }
 
     /// An offer of Chromium, shortened to what is read, with two of its H.264 formats.
@@ -225,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_offer_of_a_browser_says_its_numbers_and_addresses() {
-        let described = describe(&offer()).unwrap();
+        let described = describe(&offer()).unwrap().description;
         assert_eq!((&*described.ufrag, described.setup), ("Ab3+", Setup::ActPass));
         assert_eq!(described.fingerprint[..3], [0, 1, 2]);
         assert_eq!(described.payload_types, Some(PayloadTypes { h264: 108, opus: 111 }));
@@ -248,7 +271,7 @@ mod tests {
             setup: Setup::Active,
             browser: None,
             candidates: List::truncated([Candidate::Host("192.0.2.8:7".parse().unwrap())]),
-            ..offer.clone()
+            ..offer.description.clone()
         };
         let answer = sdp(LinkKind::Peer, &answer, Some(&offer)).unwrap();
         let count = |line: &str| answer.lines().filter(|found| found.starts_with(line)).count();
@@ -257,21 +280,50 @@ mod tests {
         assert_eq!(count("a=setup:active"), 7);
     }
 
+    /// The SDP of a native's end for a browser whose own end this is.
+    fn answer_to(own: &OwnEnd) -> String {
+        let native = Description {
+            ufrag: Text::truncated("abcd"),
+            setup: Setup::Active,
+            browser: None,
+            ..own.description.clone()
+        };
+        sdp(LinkKind::Peer, &native, Some(own)).unwrap()
+    }
+
     #[test]
-    fn without_h264_a_browser_gets_sound_only() {
-        let offer = describe(&offer().replace("H264", "VP8")).unwrap();
-        assert_eq!(offer.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 111 }));
-        let written = sdp(LinkKind::Peer, &offer, None).unwrap();
-        assert_eq!(written.matches("m=video 0 ").count(), 3);
-        assert!(written.contains("a=group:BUNDLE 1 3 5 6\r\n"));
-        assert_eq!(written.matches("a=candidate:").count(), 3);
+    fn a_browser_without_h264_gets_sections_of_its_own_codec_that_carry_nothing() {
+        let own = describe(&offer().replace("H264", "VP8")).unwrap();
+        assert_eq!(own.description.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 111 }));
+        assert_eq!(own.vp8, Some(103));
+        let answer = answer_to(&own);
+        assert_eq!(answer.matches("m=video 9 UDP/TLS/RTP/SAVPF 103\r\n").count(), 3);
+        assert_eq!(answer.matches("a=rtpmap:103 VP8/90000\r\n").count(), 3);
+        assert_eq!((answer.matches("a=inactive").count(), answer.matches("a=sendrecv").count()), (3, 3));
+        assert!(answer.contains("a=group:BUNDLE 0 1 2 3 4 5 6\r\n"));
+        assert!(answer.find("a=candidate:") < answer.find("m=audio"), "the first section has the transport");
+    }
+
+    #[test]
+    fn a_browser_with_h264_gets_an_end_without_it_in_sections_that_carry_nothing() {
+        let (with, without) =
+            (describe(&offer()).unwrap(), describe(&offer().replace("H264", "VP8")).unwrap());
+        let offered = sdp(LinkKind::Peer, &without.description, None).unwrap();
+        assert_eq!(offered.matches("m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n").count(), 3);
+        assert_eq!((offered.matches(" H264/").count(), offered.matches(" VP8/").count()), (3, 3));
+        let answer = Description { setup: Setup::Active, ..without.description };
+        let answered = sdp(LinkKind::Peer, &answer, Some(&with)).unwrap();
+        assert_eq!(answered.matches("m=video 9 UDP/TLS/RTP/SAVPF 108\r\n").count(), 3);
+        for sdp in [offered, answered] {
+            assert_eq!((sdp.matches("a=inactive").count(), sdp.matches("a=sendrecv").count()), (3, 3));
+        }
     }
 
     #[test]
     fn what_is_written_of_a_browser_reads_as_it_was() {
         let described = describe(&offer()).unwrap();
-        let written = sdp(LinkKind::Peer, &described, None).unwrap();
-        assert_eq!(describe(&written), Ok(described));
+        let written = sdp(LinkKind::Peer, &described.description, None).unwrap();
+        assert_eq!(describe(&written), Ok(OwnEnd { vp8: Some(96), ..described }));
     }
 
     #[test]
@@ -279,6 +331,7 @@ mod tests {
         assert_eq!(describe(""), Err(SdpError::Sections));
         assert_eq!(describe(&offer().replace("m=application", "m=audio")), Err(SdpError::Sections));
         assert_eq!(describe(&offer().replace("opus/48000", "PCMU/8000")), Err(SdpError::NoOpus));
+        assert_eq!(describe(&offer().replace("H264", "H265")), Err(SdpError::NoPictures));
         assert_eq!(describe(&offer().replace("a=setup", "a=x")), Err(SdpError::Line("a=setup:")));
     }
 

@@ -9,7 +9,7 @@ use crate::message::{REMOVED_MAX, reign_of};
 /// Version of the encoded keys.
 const VERSION: u8 = 2;
 /// Bytes before the removed peers: version, root key, host's key, secret, generation, door, reign.
-const LEN_MIN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
+const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
 
 /// Bytes that are no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,7 @@ impl RoomKeys {
 
     /// Encodes the keys, to store them.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN_MIN + 32 * self.removed.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FIXED_LEN + 32 * self.removed.len()));
         bytes.push(VERSION);
         bytes.extend_from_slice(&*self.root.seed());
         bytes.extend_from_slice(&*self.host.seed());

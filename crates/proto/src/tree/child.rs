@@ -50,7 +50,7 @@ pub(super) struct Child {
     pub(super) is_only_here: bool,
     /// When the child was last asked to move itself or a peer of its branch.
     pub(super) asked_at: Option<Time>,
-    /// This peer's uplink can't carry the child: it was asked to leave, and is sent away at this time.
+    /// The child is one too many for this peer's uplink or its user's limit: it was asked to leave, and is sent away at this time.
     pub(super) sheds_at: Option<Time>,
 }
 

@@ -437,8 +437,8 @@ impl Tree {
         view.out.send(from, Message::Dismiss);
     }
 
-    /// Sheds children when a measurement shows that the uplink carries fewer than are served: those with the
-    /// smallest branches are asked to leave, stay served meanwhile, and are sent away after `OVER_US`.
+    /// Sheds children when a measurement shows that the uplink carries fewer than are served, or this peer's user wants
+    /// fewer: those with the smallest branches are asked to leave, stay served meanwhile, and are sent away after `OVER_US`.
     pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
         let over = self.over(view);
         for (peer, child) in &mut self.children {
@@ -457,11 +457,11 @@ impl Tree {
         }
     }
 
-    /// Returns the served children beyond what the uplink carries, smallest branches first.
+    /// Returns the served children beyond what the uplink carries and the user allows, smallest branches first.
     fn over(&self, view: &View<'_>) -> Vec<PeerId> {
         // Then all children have been asked to go.
         let goes = self.leaving.is_some() || self.stepping_out.is_some();
-        let Some(roster) = view.stage.roster().filter(|_| view.uplink.bps.is_some()) else {
+        let Some(roster) = view.stage.roster().filter(|roster| is_limited(view, roster)) else {
             return Vec::new();
         };
         if goes || self.mixing || self.stands_by(view) {
@@ -512,7 +512,7 @@ impl Tree {
         let over = self.fed_count().saturating_sub(most + usize::from(self.is_awaited_in_place()));
         let comes = self.children.iter().rev().filter(|(_, child)| child.fed && !child.served);
         let over: Vec<_> = comes.map(|(peer, _)| *peer).take(over).collect();
-        if view.uplink.bps.is_some() {
+        if view.stage.roster().is_some_and(|roster| is_limited(view, roster)) {
             over.into_iter().for_each(|peer| self.send_on(view, peer));
         }
         if self.path.is_empty() {
@@ -611,6 +611,13 @@ impl Tree {
         self.served().fold(0, |sum, (_, child)| sum.saturating_add(child.below.viewers))
     }
 
+    /// Returns the maximum number of children by which the parent compares this peer with others. A page states 1 at most:
+    /// its uplink is unknown, and it sends whole frames, so that a native relay belongs above it.
+    fn told_room(&self, view: &View<'_>) -> u8 {
+        let most = if view.config.sends_trains { CHILDREN_MAX } else { 1 };
+        self.capacity(view).min(most.into()) as u8
+    }
+
     /// Returns this peer's own aggregate: viewers, free slots and free promises of its whole branch.
     pub(super) fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
@@ -618,7 +625,7 @@ impl Tree {
         let deepest = self.served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
         let mut sum = Aggregate {
             viewers: own.saturating_add(self.viewers_below()),
-            room: self.capacity(view).min(CHILDREN_MAX.into()) as u8,
+            room: self.told_room(view),
             sending_us: self.sending_to_all_us(view),
             deepest: deepest.saturating_add(1),
             strongest: strongest.map(|(room, peer)| (peer, room)),
@@ -698,6 +705,11 @@ impl Tree {
         [absent, told, news, sent, suspected, over].into_iter().flatten().min()
     }
 }
+/// Returns whether this peer may feed fewer children than the room's limit says.
+fn is_limited(view: &View<'_>, roster: &Roster) -> bool {
+    view.uplink.bps.is_some() || view.config.children_max < roster.k
+}
+
 /// Returns the number of programs that a mixer's uplink carries beside its share of the stage.
 fn uplink_as_mixer(view: &View<'_>, roster: &Roster) -> usize {
     let measured = view.mandate.uplinks_bps().find(|(mixer, bps)| **mixer == view.me && *bps > 0);

@@ -75,6 +75,10 @@ const FORMER_US: u64 = SECOND;
 /// mixer begins to serve it, which takes several link set-ups. A guess.
 const STEP_OUT_US: u64 = 2 * SECOND;
 
+/// Time without a parent after which a viewer tells its application that the room has no place for it. A guess: five
+/// rounds of a search, in which the tree of a room that has places has named one.
+const NO_PLACE_US: u64 = 10 * SECOND;
+
 /// Interval at which a viewer reminds the host that there is an audience while no peer mixes.
 const REMIND_US: u64 = 2 * SECOND;
 
@@ -117,8 +121,20 @@ pub(crate) struct Tree {
     failed_feeders: FailedFeeders,
     /// Peers that have been told, since this peer was last fed, that a place they named fed it nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
+    /// The present search for a first parent, or for another one after the last was lost.
+    placeless: Option<Placeless>,
     /// When a viewer in a room without a mixer reminds the host of itself next.
     waits_at: Option<Time>,
+}
+
+/// Search state of a viewer without a parent.
+#[derive(Clone, Copy, Debug)]
+struct Placeless {
+    since: Time,
+    /// A peer that was asked had no place.
+    is_full: bool,
+    /// The application was told.
+    is_told: bool,
 }
 
 impl Tree {
@@ -217,6 +233,7 @@ impl Tree {
     /// parent and the other mixers.
     fn settle(&mut self, view: &mut View<'_>) {
         self.keep_beside(view);
+        self.keep_placeless(view);
         self.keep_promises(view);
         self.keep_watch(view);
         self.keep_links(view);
@@ -233,9 +250,9 @@ impl Tree {
         self.settle(view);
     }
 
-    /// A new estimate of this peer's uplink has arrived: there may be room for more or fewer children, and a
-    /// frame reaches them sooner or later than before.
-    pub(crate) fn uplink_known(&mut self, view: &mut View<'_>) {
+    /// A new estimate of this peer's uplink has arrived, or its user has set another limit: there may be room for more or
+    /// fewer children, and a frame reaches them sooner or later than before.
+    pub(crate) fn limits_changed(&mut self, view: &mut View<'_>) {
         self.serve_waiting(view);
         self.shed_over(view);
         self.tell_late(view);
@@ -343,6 +360,7 @@ impl Tree {
         let parts = [
             self.next_timeout_up(),
             self.next_timeout_down(),
+            self.placeless_due(),
             self.co_mixers.next_timeout(),
             self.near.next_timeout(),
         ];

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use super::Tree;
 use super::above::Up;
 use super::failed_feeders::FailedFeeders;
+use super::{NO_PLACE_US, Placeless, Tree};
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
 use crate::io::Event;
-use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Whereabouts};
+use crate::message::{
+    Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused, Whereabouts,
+};
 use crate::outbox::Note;
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
@@ -441,12 +443,45 @@ impl Tree {
 
     /// The rendezvous can't reach a peer, which this peer may have asked for a place.
     pub(crate) fn undeliverable(&mut self, view: &mut View<'_>, peer: PeerId) {
-        self.refused(view, peer, Purpose::Parent);
-        self.refused(view, peer, Purpose::Backup);
+        self.has_no_place(view, peer, Purpose::Parent);
+        self.has_no_place(view, peer, Purpose::Backup);
     }
 
-    /// Handles `Refused`: no place at the asked peer.
-    pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
+    /// Handles `Refused`: no place at the asked peer, for this reason.
+    pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose, reason: Refused) {
+        let is_full = purpose == Purpose::Parent && reason == Refused::Full;
+        if let Some(placeless) = self.placeless.as_mut().filter(|_| is_full) {
+            placeless.is_full = true;
+        }
+        self.has_no_place(view, from, purpose);
+        self.keep_placeless(view);
+    }
+
+    /// Keeps the time for which a viewer has had no parent, and tells its application when the room has no place for it.
+    pub(super) fn keep_placeless(&mut self, view: &mut View<'_>) {
+        if self.parent.is_some()
+            || !self.is_viewer(view)
+            || (self.seek_parent.is_none() && self.next.is_none())
+        {
+            self.placeless = None;
+            return;
+        }
+        let fresh = Placeless { since: view.now, is_full: false, is_told: false };
+        self.placeless.get_or_insert(fresh);
+        if self.placeless_due().is_some_and(|due| due <= view.now) {
+            self.placeless = self.placeless.map(|placeless| Placeless { is_told: true, ..placeless });
+            view.out.event(Event::NoPlace);
+        }
+    }
+
+    /// Returns when the application is to be told that the room has no place for this viewer.
+    pub(super) fn placeless_due(&self) -> Option<Time> {
+        let placeless = self.placeless.filter(|placeless| placeless.is_full && !placeless.is_told);
+        placeless.filter(|_| self.next.is_none()).map(|placeless| placeless.since + NO_PLACE_US)
+    }
+
+    /// The asked peer has no place.
+    fn has_no_place(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
         let now = view.now;
         if let Some(seek) = self.seek_mut(purpose, from).filter(|seek| seek.asked.contains(&from)) {
             seek.answered(from, now);

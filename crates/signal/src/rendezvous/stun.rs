@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, is_stun_message};
 use rtc_stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::Lobby;
@@ -18,6 +19,8 @@ use super::Lobby;
 const REQUEST_LEN_MAX: usize = 512;
 /// Answers within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each second.
 const ANSWERS_PER_SECOND_MAX: u32 = 5_000;
+/// Pause after an error of the socket, which may last. Requests wait in the socket's buffer meanwhile. A guess.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers requests until the lobby closes.
 pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
@@ -25,8 +28,15 @@ pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
         let (mut since, mut answers) = (Instant::now(), 0);
         let mut buffer = [0; REQUEST_LEN_MAX];
         loop {
-            // an error concerns one datagram: an answer before it could not be delivered
-            let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+            let (length, from) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                // mostly of one datagram: an answer before it could not be delivered
+                Err(error) => {
+                    debug!(%error, "no STUN request was received");
+                    sleep(ERROR_PAUSE).await;
+                    continue;
+                }
+            };
             if since.elapsed() >= Duration::from_secs(1) {
                 (since, answers) = (Instant::now(), 0);
             }

@@ -32,6 +32,7 @@ const ROWS: &[(&str, u64, &str)] = &[
     ("scale-100k", 1, "nobody known"),
     ("peer-tree-data", 20, "nobody known"),
     ("peer-tree-recover", 20, "nobody known"),
+    ("pages-500", 2, "nobody known"),
     ("two-mixers", 20, "nobody known"),
     ("sleepers", 20, "nobody known"),
     ("loss-rises", 20, "nobody known"),

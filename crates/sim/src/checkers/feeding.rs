@@ -229,7 +229,8 @@ impl World {
         let uplink =
             self.plan().peers[planned].access.up_bps / u64::from(self.plan().room.program_bps.max(1));
         let most = self.slots_by_rule(at);
-        if self.is_root(at) { most } else { most.min(uplink as usize) }
+        // a page's uplink is never measured
+        if self.is_root(at) || self.is_page(at) { most } else { most.min(uplink as usize) }
     }
 
     /// Whether a peer mixes or stands by.
@@ -246,6 +247,10 @@ impl World {
             return usize::from(plan.room.k1) + RESERVE;
         }
         let mine = &plan.peers[peer.planned];
+        if let Some(page) = peer.shell().and_then(|shell| shell.page.as_ref()) {
+            let reserve = if page.children_max > 0 { RESERVE } else { 0 };
+            return usize::from(plan.room.k.min(page.children_max)) + reserve;
+        }
         if !mine.relays {
             return 0;
         }

@@ -4,7 +4,7 @@ use plenary_proto::time::MS;
 use serde::Deserialize;
 
 use crate::dice::SmallDice;
-use crate::plan::{Access, Location, Nat, PeerPlan};
+use crate::plan::{Access, Browser, Location, Nat, PagePlan, PeerPlan};
 
 /// Mix of devices, as weights. With all weights 0 every peer has a computer on a wire of 100 Mbit/s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -115,6 +115,26 @@ impl Devices {
     }
 }
 
+/// Percentages of browsers by which people open a page: Chromium and what is made of it, Firefox; the rest is Safari. Guesses,
+/// near what counters of web traffic report of desktop computers.
+const CHROMIUM_PERCENT: u64 = 82;
+const FIREFOX_PERCENT: u64 = 8;
+
+/// Makes a peer a page. A device that is not willing to relay runs on battery, or on a metered line where that is a mobile
+/// network's.
+pub(super) fn browse(peer: &mut PeerPlan, dice: &mut SmallDice) {
+    let draw = dice.between(0, 99);
+    let browser = match draw {
+        _ if draw < CHROMIUM_PERCENT => Browser::Chromium,
+        _ if draw < CHROMIUM_PERCENT + FIREFOX_PERCENT => Browser::Firefox,
+        _ => Browser::Safari,
+    };
+    let is_metered = peer.place.last_mile_us >= MOBILE_LAST_MILE_US as u32;
+    let on_battery = !peer.relays && !is_metered;
+    peer.page = Some(PagePlan { browser, on_battery, is_metered, ..PagePlan::RELAY });
+    peer.relays = true;
+}
+
 /// Access of a device, and its last-mile delay in microseconds.
 fn line(device: &Device, mobile: bool, dice: &mut SmallDice) -> (Access, u64) {
     if device.wireless == 0 {
@@ -161,6 +181,28 @@ mod tests {
         assert!((3_400..3_800).contains(&symmetric), "{symmetric} of 20000");
         let wireless = peers.iter().filter(|peer| peer.access.wireless).count();
         assert!((5_800..6_200).contains(&wireless), "{wireless} of 20000");
+    }
+
+    #[test]
+    fn pages_relay_on_mains_and_an_unmetered_line_in_chromium_alone() {
+        let devices = Devices { phone: 1, laptop: 1, ..Devices::default() };
+        let mut relays = [0; 2];
+        for at in 0..2_000 {
+            let mut peer = PeerPlan::VIEWER;
+            let dice = &mut SmallDice::of(&[at]);
+            devices.equip(&mut peer, false, dice);
+            let willing = peer.relays;
+            browse(&mut peer, dice);
+            let page = peer.page.unwrap();
+            let most = page.children_max(false, 0);
+            assert_eq!(most > 0, willing && page.browser == Browser::Chromium, "{peer:?}");
+            assert_eq!([page.children_max(true, 0), page.children_max(false, 1)], [0, most]);
+            let low = PagePlan { hops_max: Some(2), ..page };
+            assert_eq!([low.children_max(false, 1), low.children_max(false, 2)], [most, 0]);
+            relays[usize::from(most > 0)] += 1;
+        }
+        // of the laptops, half of all, 70 % are on mains
+        assert!((500..650).contains(&relays[1]), "{relays:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::attackers::Attack;
 use crate::dice::SmallDice;
-use crate::plan::{Kind, Leave, MachinePlan, PeerPlan, Stalls};
+use crate::plan::{Kind, Leave, MachinePlan, PeerPlan, Stalls, Turns};
 use crate::units::{Share, Span};
 pub use devices::Devices;
 
@@ -72,6 +72,22 @@ pub struct Group {
     /// Maximum clock drift in millionths, in either direction.
     #[serde(default)]
     pub clock_ppm: u16,
+    /// The viewers are pages in browsers; by default, they are native peers.
+    #[serde(default)]
+    pub pages: Option<Pages>,
+}
+
+/// Pages in browsers.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Pages {
+    /// Mean time for which a tab is shown.
+    pub shown: Span,
+    /// Mean time for which a tab is hidden; `0s`: never.
+    pub hidden: Span,
+    /// Number of pages above a page from which on it takes no children; by default, without limit.
+    #[serde(default)]
+    pub hops_max: Option<u8>,
 }
 
 /// Arrival of a group.
@@ -153,6 +169,9 @@ pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
             // a replacement continues with the same random numbers
             while let Some(joins_at) = comes.take().filter(|_| peers.len() < PEERS_MAX) {
                 let mut peer = group.member(joins_at, &mut dice);
+                if let Some(turns) = peer.page.as_mut().and_then(|page| page.turns.as_mut()) {
+                    turns.until = until;
+                }
                 if group.one_line {
                     peer.access.line = Some(number as u32);
                 }
@@ -189,6 +208,15 @@ impl Group {
         peer.relays &= self.attack != Some(Attack::RideFree);
         let most = u64::from(self.clock_ppm);
         peer.clock_ppm = dice.between(0, 2 * most) as i32 - i32::from(self.clock_ppm);
+        if let Some(pages) = self.pages {
+            devices::browse(&mut peer, dice);
+            let Pages { shown, hidden, hops_max } = pages;
+            if let Some(page) = &mut peer.page {
+                let turns = Turns { shown_us: shown.0, hidden_us: hidden.0, until: Time(u64::MAX) };
+                page.turns = Some(turns).filter(|turns| turns.hidden_us > 0);
+                page.hops_max = hops_max;
+            }
+        }
         peer
     }
 }
@@ -252,6 +280,7 @@ mod tests {
             attack: None,
             one_line: false,
             clock_ppm: 0,
+            pages: None,
         }
     }
 

@@ -186,6 +186,15 @@ impl Scenario {
                 self.calm
             ));
         }
+        if self.peers.iter().any(|group| group.pages.is_some() && group.kind != Kind::Viewer) {
+            return Err("pages are viewers here".to_owned());
+        }
+        if self.peers.iter().any(|group| group.pages.is_some()) && self.media_model() != MediaModel::Packet {
+            return Err("pages forward whole frames, which only the media model packet shows".to_owned());
+        }
+        if self.peers.iter().any(|group| group.pages.is_some_and(|pages| pages.shown.0 == 0)) {
+            return Err("shown = \"0s\": a page that is never shown relays to nobody".to_owned());
+        }
         if let Some(rate) = self.room.program.filter(|rate| u32::try_from(rate.0).is_err()) {
             return Err(format!("program: {} bit/s is more than any video takes", rate.0));
         }

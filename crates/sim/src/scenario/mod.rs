@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = &[
     ("top-killed", include_str!("../../scenarios/top-killed.toml")),
     ("parent-killed", include_str!("../../scenarios/parent-killed.toml")),
     ("mixed-uplinks", include_str!("../../scenarios/mixed-uplinks.toml")),
+    ("pages-500", include_str!("../../scenarios/pages-500.toml")),
     ("equal-peers", include_str!("../../scenarios/equal-peers.toml")),
     ("scale-100k", include_str!("../../scenarios/scale-100k.toml")),
     ("peer-tree-data", include_str!("../../scenarios/peer-tree-data.toml")),

@@ -18,7 +18,9 @@ use crate::checkers::{Violation, keep_lasting, liveness};
 use crate::dice::SmallDice;
 use crate::memory::allocated_bytes;
 use crate::plan::PeerPlan;
-use crate::report::{Delivery, Depth, Elections, Found, Percentiles, Received, Report, rounded, share};
+use crate::report::{
+    Delivery, Depth, Elections, Found, PagesSeen, Percentiles, Received, Report, rounded, share,
+};
 use crate::world::World;
 
 /// Interval at which the stage is observed.
@@ -39,6 +41,7 @@ struct Run {
     received: Received,
     repairs_us: Vec<u64>,
     joins_us: Vec<u64>,
+    pages: PagesSeen,
     depths: Vec<usize>,
     judgement: Judgement,
     /// Latencies from capture to arrival in the calm.
@@ -107,6 +110,8 @@ impl Scenario {
         outcomes.iter().for_each(|run| received.add(&run.received));
         let inputs: u64 = outcomes.iter().map(|run| run.inputs).sum();
         let room_time_s = outcomes.iter().map(|run| run.room_time_us).sum::<u64>() as f64 / SECOND as f64;
+        let mut pages = PagesSeen::default();
+        outcomes.iter().for_each(|run| pages.add(&run.pages));
         let depths: Vec<u64> =
             outcomes.iter().flat_map(|run| &run.depths).map(|depth| *depth as u64).collect();
         let mut hash = blake3::Hasher::new();
@@ -156,6 +161,7 @@ impl Scenario {
                 mean: share(depths.iter().sum(), depths.len() as u64),
                 oracle_mean: mean(judged.clone().filter_map(|judged| judged.depth_mean)),
             },
+            pages: pages.figures(outcomes.len() as u64),
             bytes_per_peer,
             targets: Vec::new(),
             busiest_machine: outcomes
@@ -226,6 +232,7 @@ impl Scenario {
         run.received = world.received();
         run.calm = run.received.latencies.since(&stormy.unwrap_or_default());
         run.depths = world.depths();
+        run.pages = world.pages_seen();
         run.inputs = world.inputs();
         run.room_time_us = world.now().0;
         run.hash = world.trace_hash();

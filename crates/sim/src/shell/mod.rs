@@ -3,6 +3,7 @@
 //! Links are ends in the simulated network, the mixer and the camera make frames without content, and the
 //! world's clock, as this peer's clock shows it, is the time of each call.
 
+mod browser;
 mod camera;
 mod desk;
 mod hand;
@@ -18,6 +19,7 @@ use plenary_proto::{PeerId, RoomId, RoomState, Time};
 
 use crate::media::repair::Budget;
 use crate::world::UNIX_S_AT_ZERO;
+pub(crate) use browser::{PageState, Receiver, packets_of};
 use camera::Camera;
 use desk::Desk;
 pub(crate) use hand::{Passed, SharedDeviation, SharedHand, lock};
@@ -26,13 +28,17 @@ pub(crate) use hand::{Passed, SharedDeviation, SharedHand, lock};
 const ZERO_US: u64 = UNIX_S_AT_ZERO * 1_000_000;
 
 /// One end of a link, from its opening until its last event.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Leg {
     pub(crate) other: usize,
     pub(crate) kind: LinkKind,
     pub(crate) stats: LinkStats,
     /// Budgets for retransmissions, by slot.
     pub(crate) budgets: BTreeMap<u8, Budget>,
+    /// Numbers of the newest packets sent, by slot, where a browser is at either end.
+    pub(crate) numbers: BTreeMap<u8, u64>,
+    /// What a page's browser has received, by slot.
+    pub(crate) received: BTreeMap<u8, Receiver>,
 }
 
 /// A body and its surroundings.
@@ -54,6 +60,8 @@ pub(crate) struct Shell {
     pub(crate) due_at: Option<Time>,
     /// Number of inputs after which the brain's timer was set last.
     pub(crate) inputs: u64,
+    /// State of a page; `None` at a native peer.
+    pub(crate) page: Option<PageState>,
 }
 
 impl Shell {
@@ -65,9 +73,9 @@ impl Shell {
         now: Time,
         seed: u64,
     ) -> Shell {
-        let Role { views, speaks } = role;
+        let Role { views, speaks, is_page } = role;
         let config =
-            BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page: false, seed };
+            BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page, seed };
         let mut body = Body::new(brain, config, clock_us(now));
         let hand = SharedHand::default();
         body.set_between(Box::new(hand.clone()));
@@ -83,6 +91,7 @@ impl Shell {
             tick_at: Time(0),
             due_at: None,
             inputs: 0,
+            page: is_page.then(PageState::default),
         }
     }
 }
@@ -92,6 +101,7 @@ impl Shell {
 pub(crate) struct Role {
     pub(crate) views: bool,
     pub(crate) speaks: bool,
+    pub(crate) is_page: bool,
 }
 
 /// The clock of a machine, in microseconds since 1970, when the brain's clock shows that time.

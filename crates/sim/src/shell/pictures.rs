@@ -26,6 +26,8 @@ const SLICE: u8 = 0x61;
 const SLICE_SPARE: u8 = 0x01;
 /// First byte of a slice: first_mb_in_slice = 0 and a slice type.
 const SLICE_BEGIN: u8 = 0x88;
+/// Second byte of a slice: picture parameter set 0, then four bits of frame_num.
+const SLICE_NUMBER: u8 = 0x84;
 /// First byte of an Opus packet: fullband CELT, 20 ms, one frame.
 const OPUS: u8 = 31 << 3;
 /// Audio level of a voice, RFC 6464.
@@ -62,12 +64,14 @@ impl Encoder {
             (self.key, self.key_wanted) = (self.pictures, false);
         }
         let spare = self.layered && !key && (self.pictures - self.key) % 2 == 1;
+        let references = (self.pictures - self.key).div_ceil(if self.layered { 2 } else { 1 });
         let len = (u64::from(bps) * every_us / 8_000_000) as usize;
-        EncodedPicture { data: access_unit(len, key, spare), key, temporal: u8::from(spare) }
+        EncodedPicture { data: access_unit(len, key, spare, references), key, temporal: u8::from(spare) }
     }
 }
 
-fn access_unit(len: usize, key: bool, spare: bool) -> Bytes {
+/// An access unit after so many reference pictures since the keyframe.
+fn access_unit(len: usize, key: bool, spare: bool, references: u64) -> Bytes {
     let mut data = Vec::with_capacity(len + 32);
     if key {
         for set in [&SPS[..], &PPS[..]] {
@@ -85,6 +89,7 @@ fn access_unit(len: usize, key: bool, spare: bool) -> Bytes {
             SLICE
         },
         SLICE_BEGIN,
+        SLICE_NUMBER | (references as u8 & 0xf) << 3,
     ]);
     data.resize(len.max(data.len() + 1), FILLER);
     data.into()
@@ -123,7 +128,7 @@ pub(crate) fn forged(payload: &Bytes) -> Bytes {
 
 /// A keyframe that a forger makes.
 pub(crate) fn forged_picture() -> Bytes {
-    let made = access_unit(2_000, true, false);
+    let made = access_unit(2_000, true, false, 0);
     let mut bytes = made.to_vec();
     bytes.extend([FORGED; FORGED_LEN]);
     bytes.into()

@@ -27,6 +27,8 @@ pub(crate) struct Flight {
     /// Number of times that it was requested, and that it was sent again.
     requests: u32,
     repairs: u32,
+    /// Number in the slot, where a browser is at either end.
+    number: u64,
     packet: MediaPacket,
 }
 
@@ -38,13 +40,28 @@ impl World {
 
     /// Sends a packet in a slot of a body's link, unless the peer deviates.
     pub(super) fn forward(&mut self, at: usize, link: LinkId, slot: u8, packet: &MediaPacket) {
+        self.forward_after(at, link, slot, packet, 0);
+    }
+
+    /// Sends a packet as [`forward`](World::forward) does, after this time.
+    pub(super) fn forward_after(
+        &mut self,
+        at: usize,
+        link: LinkId,
+        slot: u8,
+        packet: &MediaPacket,
+        after_us: u64,
+    ) {
         let Some(leg) = self.peers[at].shell_mut().and_then(|shell| shell.legs.get_mut(&link)) else {
             return;
         };
         leg.stats.packets_sent += 1;
         leg.budgets.entry(slot).or_default().earn();
-        let (to, kind) = (leg.other, leg.kind);
-        let mut flight = Flight { to, from: at, kind, slot, requests: 0, repairs: 0, packet: packet.clone() };
+        let number = leg.numbers.entry(slot).or_default();
+        *number += 1;
+        let (to, kind, number) = (leg.other, leg.kind, *number);
+        let mut flight =
+            Flight { to, from: at, kind, slot, requests: 0, repairs: 0, number, packet: packet.clone() };
         if self.is_program(&packet.identity.stream)
             && let Some(deviation) = self.deviations.get(&at)
         {
@@ -62,7 +79,11 @@ impl World {
                 }
             }
         }
-        self.flies(Box::new(flight));
+        if after_us > 0 {
+            self.push(self.now + after_us, Happening::Flies(Box::new(flight)));
+        } else {
+            self.flies(Box::new(flight));
+        }
     }
 
     /// Transmits a packet for the first time.
@@ -128,7 +149,7 @@ impl World {
 
     /// Delivers a packet.
     pub(super) fn lands(&mut self, flight: Flight) {
-        let Flight { to, from, kind, slot, packet, .. } = flight;
+        let Flight { to, from, kind, slot, number, packet, .. } = flight;
         let Some(link) = self.peers[to].link_id(from, kind) else { return };
         if let Some(leg) = self.peers[to].shell_mut().and_then(|shell| shell.legs.get_mut(&link)) {
             leg.stats.packets_received += 1;
@@ -139,7 +160,13 @@ impl World {
             }
             _ => None,
         };
-        self.with_body(to, |body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+        if self.is_page(to) {
+            self.packet_at_page(to, (link, slot), number, packet);
+        } else if self.is_page(from) {
+            self.packet_of_page(to, (link, slot), number, packet);
+        } else {
+            self.with_body(to, |body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+        }
         if let Some(stray) = strays {
             self.stray(to, &stray);
         }
@@ -162,7 +189,17 @@ impl World {
             for packet in &stray.packets {
                 let packet = packet.clone();
                 let kind = LinkKind::Peer;
-                self.flies(Box::new(Flight { to, from: at, kind, slot: 0, requests: 0, repairs: 0, packet }));
+                let (requests, repairs, number) = (0, 0, 0);
+                self.flies(Box::new(Flight {
+                    to,
+                    from: at,
+                    kind,
+                    slot: 0,
+                    requests,
+                    repairs,
+                    number,
+                    packet,
+                }));
             }
         }
     }

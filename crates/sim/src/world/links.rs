@@ -1,7 +1,7 @@
 //! Links: set-up, loss, partitions, and packet trains that probe a link's bandwidth.
 
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Description, LinkKind, Setup};
+use plenary_proto::message::{BrowserMedia, Description, LinkKind, Setup};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Input, PeerId, Time};
@@ -70,7 +70,11 @@ impl World {
             fingerprint: [at as u8; 32],
             setup: Setup::ActPass,
             payload_types: None,
-            browser: None,
+            browser: self.is_page(at).then(|| BrowserMedia {
+                ssrcs: std::array::from_fn(|slot| 1 + slot as u32),
+                transport_wide_id: 4,
+                audio_level_id: 1,
+            }),
             candidates: List::new(),
         };
         let input = Input::Described { peer, kind, description };

@@ -47,7 +47,7 @@ impl World {
         self.with_shell(at, |shell, now_us, outs| act(&mut shell.body, now_us, outs));
     }
 
-    fn with_shell(&mut self, at: usize, act: impl FnOnce(&mut Shell, u64, &mut Outs)) {
+    pub(super) fn with_shell(&mut self, at: usize, act: impl FnOnce(&mut Shell, u64, &mut Outs)) {
         let peer = &mut self.peers[at];
         if !peer.is_there() {
             return;
@@ -204,6 +204,7 @@ impl World {
         if received.origin != Origin::Program
             || received.frame.kind != MediaKind::Video
             || received.catches_up
+            || self.is_page(at)
         {
             return;
         }
@@ -211,7 +212,9 @@ impl World {
         let captured = self.peers[*maker].clock_shows(brain_time(identity.captured_us));
         let forged = self.forges && is_forged(&received.frame.data);
         let came = self.peers[at].clock_shows(brain_time(received.came_us)).min(self.now);
-        self.peers[at].arrivals.shown(self.now, came, captured.min(came), forged);
+        let captured = captured.min(came);
+        self.peers[at].arrivals.shown(self.now, came, captured, forged);
+        self.note_shown(at, captured, self.now);
     }
 
     /// Carries out a command to the mixer.
@@ -343,7 +346,8 @@ impl World {
                     self.forward(at, link, slot, &packet);
                 }
             }
-            Out::Frame { .. } | Out::SenderReport { .. } => {} // of pages and for browsers alone
+            Out::Frame { link, slot, at_us, frame } => self.send_frame(at, (link, slot), &frame, at_us),
+            Out::SenderReport { .. } => {} // simulated browsers do without
             Out::Control { link, message } => {
                 if let Message::Ballot(_) = &*message {
                     self.ballot_by = Some(self.peers[at].id);
@@ -369,6 +373,7 @@ impl World {
                     self.datagram(at, to, Happening::PictureWanted { to, from: at, kind, slot });
                 }
             }
+            Out::Train { .. } if self.is_page(at) => {} // a page can't pace packets of its own
             Out::Train { link, train, bytes, rate_bps } => {
                 if let Some((to, _)) = self.other_end(at, link) {
                     self.train(at, &self.peers[to].id.clone(), train, bytes, rate_bps);
@@ -402,8 +407,8 @@ impl World {
         let Some((peer, kind)) = of else { return };
         let Some(other) = self.directory.find(&peer) else { return };
         if let Some(shell) = self.peers[at].shell_mut() {
-            let (stats, budgets) = Default::default();
-            shell.legs.insert(link, Leg { other, kind, stats, budgets });
+            let (stats, budgets, numbers, received) = Default::default();
+            shell.legs.insert(link, Leg { other, kind, stats, budgets, numbers, received });
         }
         self.describe(at, peer, kind);
     }
@@ -422,6 +427,7 @@ impl World {
 
     /// Handles the events of a brain that concern the world.
     pub(super) fn follow_event(&mut self, at: usize, event: Event) {
+        self.note_no_place(at, &event);
         match event {
             Event::Left => self.left(at),
             Event::Roster { .. } => self.note_host(at),

@@ -1,0 +1,17 @@
+// The codecs of a room, as browsers name them: H.264, constrained baseline in packetization mode 1, and Opus.
+
+type Kind = "video" | "audio";
+
+/** Even slots carry pictures, odd ones sound. */
+export const kindOf = (slot: number): Kind => (slot % 2 === 0 ? "video" : "audio");
+
+/** The codecs that a room uses, of those that this browser sends or receives: none for pictures in a browser without H.264. */
+export function codecsOf(end: typeof RTCRtpSender | typeof RTCRtpReceiver, kind: Kind): RTCRtpCodec[] {
+  return end.getCapabilities(kind)?.codecs.filter(isUsed) ?? [];
+}
+
+function isUsed({ mimeType, sdpFmtpLine = "" }: RTCRtpCodec): boolean {
+  if (mimeType.toLowerCase() === "audio/opus") return true;
+  const isBaseline = /packetization-mode=1/.test(sdpFmtpLine) && /profile-level-id=42e0/i.test(sdpFmtpLine);
+  return mimeType.toLowerCase() === "video/h264" && isBaseline;
+}

@@ -1,0 +1,223 @@
+// The user's own devices: opened before the room, changed and published in it.
+
+import { type Devices, Mixed, openDevices, openFilm, openScreen, type Share } from "../devices.js";
+import type { Room } from "../room.js";
+import { texts } from "../texts.js";
+import { type Choices, loadChoices, saveChoices } from "./choices.js";
+
+/** Devices that can be chosen, by kind. */
+export interface Lists {
+  camera: MediaDeviceInfo[];
+  microphone: MediaDeviceInfo[];
+  loudspeaker: MediaDeviceInfo[];
+}
+
+export type Picked = keyof Lists;
+
+export class Capture {
+  picture: MediaStreamTrack | null = null;
+  sound: MediaStreamTrack | null = null;
+  share: Share | null = null;
+  /** Whether devices have been asked for. */
+  isOpen = false;
+  /** A line about what is missing. */
+  says: string | null = null;
+  lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
+  #room: Room | null = null;
+  #mixed: { of: string; mixed: Mixed } | null = null;
+  /** Operations on devices, one after the other. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly choices: Choices,
+    private readonly onChange: () => void,
+    /** Hears of a device that was unplugged. */
+    private readonly onLost: (says: string) => void,
+  ) {}
+
+  /** Asks for camera and microphone; throws a line for the user. */
+  open(): Promise<void> {
+    return this.#next(async () => {
+      if (this.isOpen) return;
+      const needs = { picture: this.choices.isCameraOn, sound: true };
+      this.#take(await openDevices(this.choices, needs), needs);
+      this.isOpen = true;
+      await this.list();
+    });
+  }
+
+  /** Renews the lists of devices. Browsers name them once the user has given one. */
+  async list(): Promise<void> {
+    const all = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
+    const of = (kind: MediaDeviceKind) => all.filter((one) => one.kind === kind && one.deviceId !== "");
+    this.lists = { camera: of("videoinput"), microphone: of("audioinput"), loudspeaker: of("audiooutput") };
+    this.onChange();
+  }
+
+  get isSoundOn(): boolean {
+    return this.sound !== null && this.choices.isMicrophoneOn;
+  }
+
+  setName(name: string): void {
+    this.choices.name = name;
+    saveChoices(this.choices);
+  }
+
+  /** Turns the microphone on or off. It stays open, so that a word after it isn't lost. */
+  setSound(isOn: boolean): Promise<void> {
+    return this.#next(async () => {
+      this.#choose({ isMicrophoneOn: isOn });
+      if (isOn && !this.sound) await this.#reopen("sound");
+      await this.#publish();
+    });
+  }
+
+  /** Turns the camera on or off. Off, its light is off. */
+  setPicture(isOn: boolean): Promise<void> {
+    return this.#next(async () => {
+      this.#choose({ isCameraOn: isOn });
+      if (isOn) {
+        await this.#reopen("picture");
+      } else {
+        release(this.picture);
+        this.picture = null;
+      }
+      await this.#publish();
+    });
+  }
+
+  /** Changes to another device, or to other cleaning of the sound. */
+  change(changed: Partial<Choices>): Promise<void> {
+    return this.#next(async () => {
+      this.#choose(changed);
+      if ("loudspeaker" in changed) this.#room?.setLoudspeaker(this.choices.loudspeaker);
+      if ("camera" in changed && this.choices.isCameraOn) await this.#reopen("picture");
+      const isSound = (["microphone", "echo", "noise", "gain"] as const).some((key) => key in changed);
+      if (isSound) await this.#reopen("sound");
+      if ("camera" in changed || isSound) await this.#publish();
+    });
+  }
+
+  /** Shows a screen, or a video file, to all in place of the camera. */
+  startShare(file: File | null): Promise<void> {
+    return this.#next(async () => {
+      const share = file ? await openFilm(file) : await openScreen();
+      if (!share) return;
+      this.share?.stop();
+      this.share = share;
+      // the browser has a button of its own to end it, and a file ends by itself
+      share.picture.addEventListener("ended", () => this.share === share && void this.stopShare());
+      await this.#publish();
+    });
+  }
+
+  stopShare(): Promise<void> {
+    return this.#next(async () => {
+      this.share?.stop();
+      this.share = null;
+      await this.#publish();
+    });
+  }
+
+  /** Sends what is open, now and after each change. */
+  publishTo(room: Room): Promise<void> {
+    this.#room = room;
+    return this.#next(() => this.#publish());
+  }
+
+  /** Sends nothing more, and closes all devices. */
+  close(): void {
+    void this.#room?.unpublish();
+    this.#room = null;
+    for (const track of [this.picture, this.sound]) release(track);
+    this.share?.stop();
+    this.#mixed?.mixed.close();
+    this.picture = this.sound = this.share = this.#mixed = null;
+    this.isOpen = false;
+    this.says = null;
+    this.onChange();
+  }
+
+  #next(act: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(act).finally(this.onChange);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  #choose(changed: Partial<Choices>): void {
+    Object.assign(this.choices, changed);
+    // what is muted in a room says nothing about the next one
+    const { isCameraOn, isMicrophoneOn } = this.#room ? loadChoices() : this.choices;
+    saveChoices({ ...this.choices, isCameraOn, isMicrophoneOn });
+  }
+
+  /** Opens one device anew: the new one first, so that there is no gap. Phones can't have two cameras at a time. */
+  async #reopen(kind: "picture" | "sound"): Promise<void> {
+    const needs = { picture: kind === "picture", sound: kind === "sound" };
+    const before = this[kind];
+    let opened: Devices;
+    try {
+      opened = await openDevices(this.choices, needs);
+    } catch (error) {
+      if (!before) throw error;
+      release(before);
+      this[kind] = null;
+      opened = await openDevices(this.choices, needs);
+    }
+    this.#take(opened, needs);
+    release(before);
+    this.isOpen = true;
+    await this.list();
+  }
+
+  #take(opened: Devices, needs: { picture: boolean; sound: boolean }): void {
+    if (needs.picture) this.picture = opened.picture;
+    if (needs.sound) this.sound = opened.sound;
+    this.says = opened.says;
+    for (const track of [opened.picture, opened.sound]) {
+      if (track) track.onended = () => this.#lost(track);
+    }
+  }
+
+  /** A device was unplugged: what is left goes on. */
+  #lost(track: MediaStreamTrack): void {
+    if (track !== this.picture && track !== this.sound) return;
+    const isPicture = track === this.picture;
+    if (isPicture) this.picture = null;
+    else this.sound = null;
+    const isBoth = !this.picture && !this.sound && this.choices.isCameraOn;
+    this.onLost(isBoth ? texts.lostBoth : isPicture ? texts.lostCamera : texts.lostMicrophone);
+    void this.#next(async () => {
+      await this.list();
+      await this.#publish();
+    });
+  }
+
+  async #publish(): Promise<void> {
+    const room = this.#room;
+    if (this.sound) this.sound.enabled = this.choices.isMicrophoneOn;
+    if (!room) return;
+    const [picture, sound] = [this.share?.picture ?? this.picture, this.#sent()];
+    await room.publish({ ...(picture ? { picture } : {}), ...(sound ? { sound } : {}), shares: this.share !== null });
+    room.mute("picture", !picture);
+    // the sound of a shared screen goes on while the microphone is off
+    room.mute("sound", !this.isSoundOn && !this.share?.sound);
+  }
+
+  /** The sound that is sent: the microphone, the shared sound, or one of both. */
+  #sent(): MediaStreamTrack | null {
+    const sounds = [this.sound, this.share?.sound ?? null].filter((sound) => sound !== null);
+    const of = sounds.map(({ id }) => id).join();
+    if (this.#mixed?.of !== of) {
+      this.#mixed?.mixed.close();
+      this.#mixed = sounds.length > 1 ? { of, mixed: new Mixed(sounds) } : null;
+    }
+    return this.#mixed?.mixed.track ?? sounds[0] ?? null;
+  }
+}
+
+function release(track: MediaStreamTrack | null): void {
+  if (!track) return;
+  track.onended = null;
+  track.stop();
+}

@@ -1,0 +1,38 @@
+// How well the room arrives, judged by the snapshots of the last seconds.
+
+import type { Snapshot } from "../room.js";
+import { texts } from "../texts.js";
+
+export interface Health {
+  is: "good" | "weak" | "lost";
+  why: string;
+}
+
+/** Snapshots that are judged: at one every two seconds, the last ten seconds. */
+export const HISTORY_LEN_MAX = 6;
+/** Share of pictures that may be missing. */
+const LOSS_MAX = 0.02;
+/** Delay behind the room, in milliseconds, above which a talk becomes difficult. A guess. */
+const LATE_MS_MAX = 1000;
+
+/** How the room makes its picture: "mesh", "passthrough" or "mixer". */
+export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLowerCase().replace(/[^a-z]/g, "");
+
+export function healthOf(history: readonly Snapshot[]): Health {
+  const [first, now] = [history[0], history.at(-1)];
+  if (!first || !now) return { is: "good", why: texts.whyGood };
+  // mixers send to the stage themselves; viewers have a parent
+  const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
+  const needsMixer = !isOnStage || modeOf(now) === "mixer";
+  if (needsMixer && now.mixers.length === 0) return { is: "weak", why: texts.whyMixer };
+  if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
+  const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
+  if (!isFed) return { is: "weak", why: texts.whyParent };
+  const expected = now.frames_expected - first.frames_expected;
+  const received = now.frames_received - first.frames_received;
+  const loss = expected > 0 ? 1 - received / expected : 0;
+  if (expected >= 30 && loss > LOSS_MAX) return { is: "weak", why: texts.whyLoss(Math.min(100, Math.round(100 * loss))) };
+  const lateMs = Math.max(now.late_ms, now.latency_ms?.p50 ?? 0);
+  if (lateMs > LATE_MS_MAX) return { is: "weak", why: texts.whyLate(lateMs) };
+  return { is: "good", why: texts.whyGood };
+}

@@ -1,0 +1,149 @@
+// What the events of a room change on the page.
+
+import type { RoomEvent } from "../room.js";
+import { texts } from "../texts.js";
+import { keepLink, keepOwnRoom } from "./page-link.js";
+import { refusalOf, sentence } from "./refusals.js";
+import type { Session } from "./session.js";
+
+export function hear(session: Session, event: RoomEvent): void {
+  const { room } = session;
+  switch (event.what) {
+    case "in-lobby":
+      session.isInLobby = true;
+      session.changed();
+      return;
+    case "rendezvous":
+      session.isRendezvousUp = event.up;
+      session.changed();
+      return;
+    case "trouble":
+      session.tell({ says: sentence(event.why), ways: room ? ["dismiss"] : [], isAlert: false });
+      return;
+    case "no-mixer":
+      session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
+      return;
+    case "no-place":
+      session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false });
+      return;
+  }
+  if (room) inRoom(session, event);
+  else if (event.what === "removed") session.giveUp(refusalOf("removed by the host"));
+  else if (event.what === "ended") session.giveUp(refusalOf("the host has ended the room"));
+}
+
+function inRoom(session: Session, event: RoomEvent): void {
+  const { chat, capture } = session;
+  const ends = (why: string) => session.finish(refusalOf(why));
+  switch (event.what) {
+    case "state":
+      if (event.state !== "ended") void session.renew();
+      break;
+    case "speaking":
+      session.speaking = event.speaking;
+      session.changed();
+      break;
+    case "knock":
+      wanted(session, texts.knocks(event.name || texts.nameless));
+      break;
+    case "floor-wanted":
+      wanted(session, texts.wantsFloor(event.name || texts.nameless));
+      break;
+    case "floor":
+      floor(session, event.speaks);
+      break;
+    case "floor-offered":
+      session.tell({ says: texts.floorOffered, ways: ["stage", "dismiss"], isAlert: true });
+      break;
+    case "floor-denied":
+      session.isHandUp = false;
+      if (capture.isOpen) session.giveFloor();
+      session.tell({ says: texts.floorDenied, ways: ["dismiss"], isAlert: true });
+      break;
+    case "muted-by-host":
+      if (event.picture && capture.picture) void session.setPicture(false);
+      if (event.sound && capture.isSoundOn) {
+        void session.setSound(false);
+        session.tell({ says: texts.mutedByHost, ways: ["unmute", "dismiss"], isAlert: true });
+      } else if (event.picture) {
+        session.tell({ says: texts.pictureOffByHost, ways: ["dismiss"], isAlert: true });
+      }
+      break;
+    case "told": {
+      if (event.from === session.snapshot?.peer) break;
+      const name = session.nameOf(event.from);
+      chat.add({ peer: event.from, name, text: event.text }, session.panel === "chat");
+      session.announce(texts.said(name, event.text));
+      break;
+    }
+    case "solo":
+      if (!event.comes && session.pinned === event.speaker) {
+        session.announce(texts.soloAway(session.nameOf(event.speaker)));
+      }
+      break;
+    case "solo-refused":
+      session.pinned = null;
+      session.tell({ says: texts.soloRefused(session.nameOf(event.speaker)), ways: ["dismiss"], isAlert: false });
+      break;
+    case "host":
+      if (event.peer && session.snapshot) {
+        const isMe = event.peer === session.snapshot.peer;
+        if (isMe || session.snapshot.host !== event.peer) {
+          session.announce(isMe ? texts.hostIsMe : texts.hostIs(session.nameOf(event.peer)));
+        }
+      }
+      void session.renew();
+      break;
+    case "invite":
+      session.invite = event.invite;
+      keepLink(event.invite);
+      session.changed();
+      break;
+    case "parent":
+      if (event.peer && session.notice?.says === texts.noPlace) session.notice = null;
+      void session.renew();
+      break;
+    case "mode":
+    case "stage":
+    case "backup":
+      void session.renew();
+      break;
+    case "removed":
+      ends("removed by the host");
+      break;
+    case "ended":
+      session.ownRoom = null;
+      keepOwnRoom(null);
+      ends("the host has ended the room");
+      break;
+    case "left":
+      session.leave();
+      break;
+    case "refused":
+      ends(event.why);
+      break;
+  }
+}
+
+/** Somebody waits for the host, which sees it in the list of people. */
+function wanted(session: Session, says: string): void {
+  if (session.panel === "people") session.announce(says);
+  else session.tell({ says, ways: ["people", "dismiss"], isAlert: false });
+  void session.renew();
+}
+
+/** The host has given the floor, or has taken it. */
+function floor(session: Session, speaks: boolean): void {
+  const { capture } = session;
+  if (speaks && session.isHandUp) {
+    session.isHandUp = false;
+    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true });
+  } else if (speaks && capture.isOpen) {
+    session.announce(texts.floorGiven);
+  } else if (!speaks && capture.isOpen) {
+    session.isHandUp = false;
+    capture.close();
+    session.tell({ says: texts.floorTaken, ways: ["dismiss"], isAlert: true });
+  }
+  void session.renew();
+}

@@ -1,0 +1,61 @@
+// What a tab keeps of its room for a reload: the link, as the page's address brings it, and the keys of a room that it opened.
+
+import type { Opening } from "./state.js";
+
+const LINK_KEY = "plenary-invite";
+const ROOM_KEY = "plenary-room";
+
+/** A room that this tab has opened. */
+export interface OwnRoom extends Opening {
+  /** Its keys, base64. */
+  keys: string;
+}
+
+/** The link by which the page was opened. It leaves the address at once, so that nobody reads it off a screen. */
+export function linkOfPage(): string {
+  if (location.hash.length > 1) {
+    const link = `${location.origin}/${location.hash}`;
+    history.replaceState(null, "", location.pathname + location.search);
+    keepLink(link);
+    keepOwnRoom(null);
+    return link;
+  }
+  return load(LINK_KEY) ?? "";
+}
+
+/** Keeps the link; "" forgets it. */
+export function keepLink(link: string): void {
+  keep(LINK_KEY, link);
+}
+
+export function ownRoom(): OwnRoom | null {
+  try {
+    const kept: unknown = JSON.parse(load(ROOM_KEY) ?? "null");
+    return kept && typeof kept === "object" && "keys" in kept && typeof kept.keys === "string" ? (kept as OwnRoom) : null;
+  } catch {
+    return null;
+  }
+}
+
+export function keepOwnRoom(room: OwnRoom | null): void {
+  keep(ROOM_KEY, room ? JSON.stringify(room) : "");
+}
+
+// storage may be blocked: then a reload needs the link again
+
+function load(key: string): string | null {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function keep(key: string, value: string): void {
+  try {
+    if (value) sessionStorage.setItem(key, value);
+    else sessionStorage.removeItem(key);
+  } catch {
+    // nothing is kept
+  }
+}

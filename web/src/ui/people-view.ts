@@ -1,0 +1,170 @@
+// The list of people: the stage, the audience where it is known, and what the host can do with each.
+
+import { html, nothing } from "lit";
+import { repeat } from "lit/directives/repeat.js";
+
+import type { Member } from "../room.js";
+import { texts } from "../texts.js";
+import { icon } from "./icons.js";
+import { iconButton, type Part } from "./parts.js";
+import type { Session } from "./session.js";
+
+/** People of the audience that are listed; a room may have thousands. */
+const LISTED_MAX = 200;
+
+type Person = { peer: string; name: string };
+const nameOf = ({ name }: Person) => name || texts.nameless;
+
+export function peoplePanel(session: Session): Part {
+  const { snapshot, isHost } = session;
+  if (!snapshot) return nothing;
+  const { stage, viewers } = snapshot;
+  // the host's directory has all peers
+  const audience = snapshot.audience.filter(({ peer }) => !stage.some((one) => one.peer === peer));
+  return html`<div class="scroll" tabindex="0">
+    ${isHost ? waiting(session) : nothing} ${isHost ? hands(session) : nothing}
+    <section>
+      <h3>${texts.onStage}</h3>
+      <ul class="people">
+        ${repeat(stage, ({ peer }) => peer, (member) => memberRow(session, member))}
+      </ul>
+    </section>
+    ${audience.length > 0
+      ? html`<section>
+          <h3>${texts.watchers(Math.max(viewers ?? 0, audience.length))}</h3>
+          <ul class="people">
+            ${repeat(audience.slice(0, LISTED_MAX), ({ peer }) => peer, (person) => viewerRow(session, person))}
+          </ul>
+        </section>`
+      : nothing}
+  </div>`;
+}
+
+/** Newcomers in the lobby. */
+function waiting({ snapshot, room }: Session): Part {
+  const list = snapshot?.waiting ?? [];
+  if (!room || list.length === 0) return nothing;
+  return html`<section class="wanted">
+    <h3>${texts.waiting}</h3>
+    <ul class="people">
+      ${repeat(list, ({ peer }) => peer, (person) => {
+        const { peer } = person;
+        return html`<li>
+          <span class="who">${nameOf(person)}</span>
+          ${iconButton("check", texts.admit(nameOf(person)), "admit", () => room.admit(peer))}
+          ${iconButton("close", texts.deny(nameOf(person)), "deny", () => room.deny(peer))}
+        </li>`;
+      })}
+    </ul>
+    ${list.length > 1
+      ? html`<button type="button" class="small" data-act="admit-all" @click=${() => list.forEach(({ peer }) => room.admit(peer))}>
+          ${texts.admitAll}
+        </button>`
+      : nothing}
+  </section>`;
+}
+
+/** Raised hands. */
+function hands({ snapshot, room }: Session): Part {
+  const list = snapshot?.wanting ?? [];
+  if (!room || list.length === 0) return nothing;
+  return html`<section class="wanted">
+    <h3>${texts.hands}</h3>
+    <ul class="people">
+      ${repeat(list, ({ peer }) => peer, (person) => {
+        const { peer } = person;
+        return html`<li>
+          <span class="who">${nameOf(person)}</span>
+          ${iconButton("check", texts.promote(nameOf(person)), "promote", () => room.promote(peer))}
+          ${iconButton("close", texts.denyFloor(nameOf(person)), "deny-floor", () => room.demote(peer))}
+        </li>`;
+      })}
+    </ul>
+  </section>`;
+}
+
+function memberRow(session: Session, member: Member): Part {
+  const { snapshot, speaking, pinned, isHost, room } = session;
+  const { peer, speaks, away, shares, muted: [picture, sound] } = member;
+  const name = nameOf(member);
+  const isMe = peer === snapshot?.peer;
+  const says = [
+    isMe ? texts.you : "",
+    peer === snapshot?.host ? texts.isHost : "",
+    speaking.includes(peer) ? texts.speaking : "",
+    !speaks ? texts.onlyMixes : "",
+    speaks && shares ? texts.sharing : "",
+    speaks && sound ? texts.soundMuted : "",
+    speaks && picture ? texts.pictureMuted : "",
+    away ? texts.away : "",
+  ];
+  const isPinned = pinned === peer;
+  return html`<li class=${speaking.includes(peer) ? "speaking" : ""}>
+    ${speaks ? icon(sound ? "microphoneOff" : "microphone") : icon("connection")}
+    <span class="who">${name} <small>${says.filter((one) => one).join(", ")}</small></span>
+    ${speaks && !isMe
+      ? iconButton(
+          isPinned ? "unpin" : "pin",
+          texts.pin(name),
+          "pin",
+          () => pin(session, isPinned ? null : peer),
+          { pressed: isPinned },
+        )
+      : nothing}
+    ${isHost && !isMe && room ? hostActions(session, member) : nothing}
+  </li>`;
+}
+
+function pin(session: Session, peer: string | null): void {
+  session.pin(peer);
+  // there the list lies on the picture
+  if (matchMedia("(max-width: 50rem)").matches) session.togglePanel("people");
+}
+
+function hostActions(session: Session, { peer, speaks, muted, ...member }: Member): Part {
+  const { room } = session;
+  const name = nameOf({ peer, ...member });
+  if (!room) return nothing;
+  return html`${speaks && !muted[1]
+    ? iconButton("microphoneOff", texts.askToMute(name), "ask-mute", () => room.askToMute(peer, { sound: true }))
+    : nothing}
+  ${removeButton(session, { peer, name })}
+  <details class="row-more">
+    <summary class="bare" aria-label=${texts.moreAbout(name)}>${icon("more")}</summary>
+    <div class="ways">
+      ${speaks
+        ? html`<button type="button" class="small plain" data-act="demote" @click=${() => room.demote(peer)}>
+            ${texts.demote}
+          </button>`
+        : nothing}
+      <button type="button" class="small plain" data-act="hand-over" @click=${() => handOver(session, { peer, name })}>
+        ${texts.handOver}
+      </button>
+    </div>
+  </details>`;
+}
+
+function viewerRow(session: Session, person: Person): Part {
+  const { snapshot, room, isHost } = session;
+  const isMe = person.peer === snapshot?.peer;
+  return html`<li>
+    ${icon("eye")}
+    <span class="who">${nameOf(person)} ${isMe ? html`<small>${texts.you}</small>` : nothing}</span>
+    ${isHost && !isMe && room
+      ? html`${iconButton("microphone", texts.promote(nameOf(person)), "promote", () => room.promote(person.peer))}
+        ${removeButton(session, person)}`
+      : nothing}
+  </li>`;
+}
+
+function removeButton(session: Session, person: Person): Part {
+  const act = () => session.room?.remove(person.peer);
+  const name = nameOf(person);
+  const confirm = { is: "confirm" as const, says: texts.removeSure(name), label: texts.removeNow, act };
+  return iconButton("remove", texts.remove(name), "remove", () => session.setDialog(confirm));
+}
+
+function handOver(session: Session, person: Person): void {
+  const act = () => session.handOver(person.peer);
+  session.setDialog({ is: "confirm", says: texts.handOverSure(nameOf(person)), label: texts.handOver, act });
+}

@@ -1,0 +1,358 @@
+// The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives the
+// element's place in the document.
+
+import { decodesPictures, joinsRooms } from "../devices.js";
+import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
+import { texts } from "../texts.js";
+import { HISTORY_LEN_MAX } from "./health.js";
+import { hear } from "./hear.js";
+import { keepLink, keepOwnRoom } from "./page-link.js";
+import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
+import { type At, type Panel, State } from "./state.js";
+import { closeSmallWindow } from "./windows.js";
+
+/** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
+const SNAPSHOT_MS = { open: 1000, closed: 2000 };
+/** Time that the last messages need, in milliseconds. */
+const PARTING_MS = 200;
+/** Time within which another host may turn out to have taken over while this page was loaded anew, in milliseconds. A guess. */
+const REIGN_MS = 30_000;
+
+export class Session extends State {
+  #attempt: AbortController | null = null;
+  #timer = 0;
+  /** Until when a page that goes on as host takes the room back. */
+  #reignUntil = 0;
+  /** What "again" does. */
+  #last: () => void = () => {};
+
+  constructor(
+    onChange: () => void,
+    private readonly onEvent: (event: RoomEvent) => void,
+  ) {
+    super(onChange);
+  }
+
+  togglePanel(panel: Panel): void {
+    this.panel = this.panel === panel ? null : panel;
+    if (this.panel === "chat") this.chat.read();
+    if (this.panel === "people") this.#seen();
+    this.#poll();
+    this.changed();
+  }
+
+  /** Nobody waits, or the list shows it. */
+  #seen(): void {
+    if (this.notice?.ways.includes("people")) this.notice = null;
+  }
+
+  // before the room
+
+  /** Asks for the devices and shows them. To be called at a click. */
+  async prepare(): Promise<void> {
+    this.#last = () => void this.prepare();
+    if (this.#isUnfit()) return;
+    this.notice = null;
+    const { at } = this;
+    try {
+      await this.capture.open();
+      if (this.at === at) this.go("prejoin");
+      // the user went on while the browser asked
+      else if (this.at !== "prejoin") this.capture.close();
+    } catch (error) {
+      if (this.at === at) this.go("entrance", refusalOf(error));
+    }
+  }
+
+  /** Joins to watch. */
+  watch(): Promise<void> {
+    this.#last = () => void this.watch();
+    this.capture.close();
+    return this.#join(false);
+  }
+
+  /** Joins with the devices that have been opened. */
+  speak(): Promise<void> {
+    this.#last = () => void this.speak();
+    return this.#join(true);
+  }
+
+  /** Opens a room. */
+  async openRoom(): Promise<void> {
+    this.#last = () => void this.openRoom();
+    if (!joinsRooms()) return this.go("open", refusalOf(texts.noBrowser));
+    const { ownRoom, assets, rendezvous } = this;
+    const { title, password, lobby, stageOpen } = ownRoom ?? this.opening;
+    const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
+    Object.assign(options, optional({ password, assets, rendezvous }));
+    if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
+    await this.#enter("open", (onEvent, signal) => host({ ...options, onEvent, signal }));
+    const { room } = this;
+    if (!room) return;
+    const keep = () => {
+      if (!room.keys) return;
+      this.ownRoom = { title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) };
+      keepOwnRoom(this.ownRoom);
+    };
+    room.addEventListener("keys", keep);
+    keep();
+    if (!ownRoom) return this.setDialog({ is: "invite" });
+    this.#reignUntil = performance.now() + REIGN_MS;
+    void this.renew();
+  }
+
+  /** Gives up joining. */
+  cancel(): void {
+    this.#attempt?.abort();
+    this.go(this.isOpening ? "open" : this.capture.isOpen ? "prejoin" : "entrance");
+  }
+
+  /** Shows why the room is over before it began. */
+  giveUp(refusal: Refusal): void {
+    this.#attempt?.abort();
+    this.#attempt = null;
+    this.capture.close();
+    this.go("end", refusal);
+  }
+
+  #join(speaks: boolean): Promise<void> {
+    if (this.#isUnfit()) return Promise.resolve();
+    const { invite, password, assets } = this;
+    const { name } = this.capture.choices;
+    const back = speaks ? "prejoin" : "entrance";
+    const optionals = optional({ password, assets });
+    return this.#enter(back, async (onEvent, signal) => {
+      const options = { invite, name, ...optionals, onEvent, signal };
+      try {
+        return await join({ ...options, speaks });
+      } catch (error) {
+        // a closed stage takes viewers, which then ask for the floor
+        if (!speaks || !isStageClosed(error)) throw error;
+        const room = await join({ ...options, speaks: false });
+        room.speak(true);
+        return room;
+      }
+    });
+  }
+
+  #isUnfit(): boolean {
+    const why = joinsRooms() ? (this.invite.includes("#") ? null : texts.noLink) : texts.noBrowser;
+    if (why) this.go("entrance", refusalOf(why));
+    return why !== null;
+  }
+
+  async #enter(back: At, open: (onEvent: (event: RoomEvent) => void, signal: AbortSignal) => Promise<Room>): Promise<void> {
+    this.#attempt?.abort();
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#forget();
+    this.isOpening = back === "open";
+    this.go("joining");
+    // a room that has been given up is heard no more
+    const onEvent = (event: RoomEvent) => this.#attempt === attempt && this.#hear(event);
+    try {
+      const room = await open(onEvent, attempt.signal);
+      if (this.#attempt !== attempt || attempt.signal.aborted) return part(room);
+      await this.#entered(room);
+    } catch (error) {
+      if (this.#attempt === attempt && !attempt.signal.aborted) this.go(back, refusalOf(error));
+    }
+  }
+
+  async #entered(room: Room): Promise<void> {
+    this.room = room;
+    this.password = "";
+    if (room.invite) {
+      this.invite = room.invite;
+      this.hasLink = true;
+      keepLink(room.invite);
+    }
+    if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
+    this.go("room");
+    room.setLoudspeaker(this.capture.choices.loudspeaker);
+    await this.renew();
+    if (this.capture.isOpen) await this.#publish();
+    // a click allows sound; without one the page asks for it
+    if (navigator.userActivation?.hasBeenActive ?? this.capture.isOpen) await this.soundOn();
+  }
+
+  // in the room
+
+  async soundOn(): Promise<void> {
+    try {
+      await this.room?.unmute();
+      this.isSoundOn = true;
+    } catch {
+      this.isSoundOn = false;
+    }
+    this.changed();
+  }
+
+  /** Shows what may be shown before going on stage: the preview, or at once the request of a closed stage. */
+  takeFloor(): void {
+    this.isHandUp = !(this.snapshot?.stage_open ?? true) && !this.isHost && !this.snapshot?.speaks;
+    if (this.isHandUp) this.room?.speak(true);
+    else void this.showStage();
+    this.changed();
+  }
+
+  /** Opens the devices, and shows them before the others see them. To be called at a click. */
+  async showStage(): Promise<void> {
+    await this.attempt(async () => {
+      await this.capture.open();
+      this.setDialog({ is: "stage" });
+    });
+  }
+
+  /** Goes on stage with the devices that have been opened. */
+  async goOnStage(): Promise<void> {
+    this.notice = null;
+    this.setDialog(null);
+    this.room?.speak(true);
+    await this.attempt(() => this.#publish());
+  }
+
+  async #publish(): Promise<void> {
+    if (!this.room) return;
+    await this.capture.publishTo(this.room);
+    const { says } = this.capture;
+    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false });
+    void this.renew();
+  }
+
+  /** Leaves the stage, or takes the hand down. */
+  giveFloor(): void {
+    this.isHandUp = false;
+    this.room?.speak(false);
+    this.capture.close();
+    void this.renew();
+  }
+
+  /** Does something with devices; a refusal becomes a notice. */
+  async attempt(act: () => Promise<void>): Promise<void> {
+    this.#last = () => void this.attempt(act);
+    try {
+      await act();
+    } catch (error) {
+      const { says } = refusalOf(error);
+      this.tell({ says, ways: ["again", "dismiss"], isAlert: true });
+    }
+  }
+
+  setSound(isOn: boolean): Promise<void> {
+    if (this.notice?.ways.includes("unmute")) this.notice = null;
+    return this.attempt(() => this.capture.setSound(isOn));
+  }
+
+  setPicture(isOn: boolean): Promise<void> {
+    return this.attempt(() => this.capture.setPicture(isOn));
+  }
+
+  toggleShare(file: File | null = null): Promise<void> {
+    const { capture } = this;
+    return this.attempt(() => (capture.share ? capture.stopShare() : capture.startShare(file)));
+  }
+
+  pin(peer: string | null): void {
+    this.pinned = peer;
+    this.room?.pin(peer);
+    this.changed();
+  }
+
+  handOver(peer: string): void {
+    this.#reignUntil = 0;
+    this.room?.handOver(peer);
+  }
+
+  say(text: string): void {
+    const { room, snapshot } = this;
+    if (!room || !snapshot || !text.trim()) return;
+    room.tell(text.trim());
+    this.chat.add({ peer: snapshot.peer, name: this.nameOf(snapshot.peer), text: text.trim() }, true);
+    this.changed();
+  }
+
+  /** Reads the snapshot anew. */
+  async renew(): Promise<void> {
+    const { room } = this;
+    if (!room) return;
+    const snapshot = await room.snapshot();
+    if (room !== this.room) return;
+    this.#announceStage(this.snapshot, snapshot);
+    this.snapshot = snapshot;
+    if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
+    if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
+    this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
+    this.#poll();
+    this.changed();
+  }
+
+  #announceStage(before: Snapshot | null, now: Snapshot): void {
+    if (!before) return;
+    const of = ({ stage }: Snapshot) => stage.filter(({ speaks }) => speaks);
+    const missing = (from: Snapshot, other: Snapshot) =>
+      of(other).filter(({ peer }) => peer !== now.peer && !of(from).some((one) => one.peer === peer));
+    const names = (list: { name: string }[]) => list.map(({ name }) => name || texts.nameless).join(", ");
+    const [came, left] = [missing(before, now), missing(now, before)];
+    if (came.length > 0) this.announce(texts.cameOnStage(names(came)));
+    else if (left.length > 0) this.announce(texts.leftStage(names(left)));
+  }
+
+  #poll(): void {
+    clearTimeout(this.#timer);
+    if (!this.room) return;
+    this.#timer = setTimeout(() => void this.renew(), this.panel === "connection" ? SNAPSHOT_MS.open : SNAPSHOT_MS.closed);
+  }
+
+  #hear(event: RoomEvent): void {
+    hear(this, event);
+    this.onEvent(event);
+  }
+
+  // the end
+
+  leave(): void {
+    this.room?.leave();
+    this.finish({ says: texts.left, ways: ["rejoin", "open"], isAlert: true, asksPassword: false });
+  }
+
+  /** Shows why the room is over for this peer. */
+  finish(refusal: Refusal): void {
+    const { room } = this;
+    if (!room) return;
+    this.#attempt = null;
+    this.room = null;
+    if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
+    clearTimeout(this.#timer);
+    this.capture.close();
+    this.dialog = this.panel = this.notice = null;
+    closeSmallWindow();
+    setTimeout(() => room.close(), PARTING_MS);
+    this.go("end", refusal);
+  }
+
+  #forget(): void {
+    this.snapshot = this.notice = this.panel = this.dialog = this.pinned = null;
+    this.history = [];
+    this.speaking = [];
+    this.isInLobby = this.isHandUp = this.isSoundOn = false;
+    this.isRendezvousUp = true;
+    this.#reignUntil = 0;
+    this.chat.clear();
+  }
+
+  /** Tries the last thing once more. */
+  again(): void {
+    this.#last();
+  }
+}
+
+function part(room: Room): void {
+  room.leave();
+  setTimeout(() => room.close(), PARTING_MS);
+}
+
+/** Without the fields that are empty. */
+function optional<Of extends Record<string, string | undefined>>(fields: Of): { [Key in keyof Of]?: string } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value)) as { [Key in keyof Of]?: string };
+}

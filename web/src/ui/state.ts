@@ -1,0 +1,120 @@
+// What <plenary-room> shows: the fields that views read, and the simplest changes of them.
+
+import type { Room, Snapshot } from "../room.js";
+import { texts } from "../texts.js";
+import { Capture } from "./capture.js";
+import { Chat } from "./chat-log.js";
+import { loadChoices } from "./choices.js";
+import { type Health, healthOf } from "./health.js";
+import type { OwnRoom } from "./page-link.js";
+import type { Notice, Refusal } from "./refusals.js";
+
+export type At = "entrance" | "open" | "prejoin" | "joining" | "room" | "end";
+export type Panel = "people" | "chat" | "connection" | "host";
+export type Dialog =
+  | { is: "settings" | "stage" | "shortcuts" | "invite" | "leave" | "more" }
+  | { is: "confirm"; says: string; label: string; act: () => void };
+
+/** Fields of the form for a new room. */
+export interface Opening {
+  title: string;
+  password: string;
+  lobby: boolean;
+  stageOpen: boolean;
+}
+
+export class State {
+  at: At = "entrance";
+  /** What keeps the user out, on the screens before and after the room. */
+  refusal: Refusal | null = null;
+  /** What the user is told on the joining screen and in the room. */
+  notice: Notice | null = null;
+  invite = "";
+  /** Whether the address of the page, or the application, gave the link. */
+  hasLink = false;
+  /** A room that this tab has opened. */
+  ownRoom: OwnRoom | null = null;
+  assets: string | undefined;
+  /** Address of the rendezvous for a new room; by default that of the page. */
+  rendezvous: string | undefined;
+  password = "";
+  opening: Opening = { title: "", password: "", lobby: false, stageOpen: true };
+  isInLobby = false;
+  /** Whether a room is being opened, not joined. */
+  isOpening = false;
+  room: Room | null = null;
+  snapshot: Snapshot | null = null;
+  panel: Panel | null = null;
+  dialog: Dialog | null = null;
+  speaking: readonly string[] = [];
+  /** The speaker that is shown alone. */
+  pinned: string | null = null;
+  isSoundOn = false;
+  isHandUp = false;
+  isRendezvousUp = true;
+  /** Whether the application wants speakers alone: watching is not offered. */
+  speaksOnly = false;
+  /** What screen readers are told. */
+  announced = "";
+  readonly capture: Capture;
+  readonly chat = new Chat();
+  /** The snapshots of the last seconds. */
+  protected history: Snapshot[] = [];
+
+  constructor(private readonly onChange: () => void) {
+    const lost = (says: string) => this.tell({ says, ways: ["settings", "dismiss"], isAlert: true });
+    this.capture = new Capture(loadChoices(), () => this.changed(), lost);
+  }
+
+  /** To be called after a change of a field. */
+  changed(): void {
+    this.onChange();
+  }
+
+  get isHost(): boolean {
+    return this.snapshot !== null && this.snapshot.host === this.snapshot.peer;
+  }
+
+  /** Whether this peer is on stage with devices of its own. */
+  get isOnStage(): boolean {
+    return this.capture.isOpen && this.room !== null;
+  }
+
+  /** Whether the devices are open, and the host has not given the floor yet. */
+  get waitsForFloor(): boolean {
+    const { snapshot } = this;
+    return this.isOnStage && snapshot !== null && !snapshot.speaks && !snapshot.stage_open && !this.isHost;
+  }
+
+  get health(): Health {
+    return healthOf(this.history);
+  }
+
+  go(at: At, refusal: Refusal | null = null): void {
+    this.at = at;
+    this.refusal = refusal;
+    this.changed();
+  }
+
+  tell(notice: Notice | null): void {
+    this.notice = notice;
+    this.changed();
+  }
+
+  announce(text: string): void {
+    this.announced = text;
+    this.changed();
+  }
+
+  setDialog(dialog: Dialog | null): void {
+    this.dialog = dialog;
+    this.changed();
+  }
+
+  /** The name of a peer, or the beginning of its id. */
+  nameOf(peer: string): string {
+    const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
+    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer === peer);
+    return known ? known.name || texts.nameless : peer.slice(0, 8);
+  }
+}

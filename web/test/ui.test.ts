@@ -1,0 +1,454 @@
+// The page as a user meets it: every screen, by keyboard, and what it says when something is in the way.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, afterEach, before, test } from "node:test";
+
+import type axe from "axe-core";
+import type { ElementHandle, Page } from "puppeteer-core";
+
+import { Room } from "./room.js";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+let room: Room;
+
+before(async () => {
+  room = await Room.withAda("--title", "Monday");
+});
+
+// pages that stay open take the machine's time from the next ones
+afterEach(() => room.closePages());
+after(() => room.close());
+
+const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();
+const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
+
+/** Waits for an element of the page. */
+const there = (page: Page, selector: string) => page.locator(`>>> ${selector}`).setTimeout(20_000).wait();
+
+/** Waits for a line that is read out, and returns it. */
+async function alerted(page: Page, is: string): Promise<void> {
+  const says = (is: string) =>
+    [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll('[role="alert"]') ?? [])].some((one) =>
+      one.textContent?.includes(is),
+    );
+  await page.waitForFunction(says, { timeout: 20_000 }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
+}
+
+const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
+
+/** Waits until the page is in the room. */
+const live = (page: Page) =>
+  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: 20_000 });
+
+const peer = (page: Page) => page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
+
+/** What has the focus: its hook, or its text. */
+const focused = (page: Page) =>
+  page.evaluate(() => {
+    const element = document.activeElement?.shadowRoot?.activeElement;
+    if (!(element instanceof HTMLElement)) return "";
+    const { act, field } = element.dataset;
+    return act ?? field ?? element.textContent?.trim() ?? "";
+  });
+
+/** Presses Tab until this has the focus. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let at = 0; at < 40; at++) {
+    if ((await focused(page)) === name) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`no way to ${name} by Tab`);
+}
+
+/** Fails if axe finds something serious on the page as it is, or something is wider than the screen. */
+async function clean(page: Page, name: string): Promise<void> {
+  const isLoaded = await page.evaluate(() => "axe" in window);
+  if (!isLoaded) await page.evaluate(AXE);
+  const found = await page.evaluate(async () => {
+    const { violations } = await (window as unknown as { axe: typeof axe }).axe.run();
+    const is = ({ impact }: axe.Result) => impact === "serious" || impact === "critical";
+    return violations.filter(is).map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
+  assert.deepEqual(found, [], name);
+  const small = await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const all = [...(root?.querySelectorAll<HTMLElement>("button, select, input:not(.unseen), summary, label.item") ?? [])];
+    return all
+      .filter((one) => one.checkVisibility() && !one.closest("label.switch"))
+      .map((one) => ({ is: one.dataset["act"] ?? one.textContent, box: one.getBoundingClientRect() }))
+      .filter(({ box }) => box.height < 43.5 || box.width < 43.5 || box.left < -1 || box.right > innerWidth + 1)
+      .map(({ is, box }) => `${is?.trim()}: ${box.width} x ${box.height} at ${box.left}`);
+  });
+  assert.deepEqual(small, [], `${name}: targets`);
+}
+
+test("a speaker goes all the way by keyboard, and no screen has a barrier", { timeout: 90_000 }, async () => {
+  const page = await room.screen({ size: { width: 360, height: 740 } });
+  await there(page, '[data-act="join"]');
+  await clean(page, "entrance");
+  await tabTo(page, "name");
+  await page.keyboard.type("Eve");
+  await tabTo(page, "join");
+  await page.keyboard.press("Enter");
+  await there(page, ".preview video");
+  assert.equal(await focused(page), "Ready to join?");
+  await clean(page, "pre-join");
+  await tabTo(page, "join");
+  await page.keyboard.press("Enter");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  await clean(page, "room of a speaker");
+  const pressed = async (key: string, selector: string) => {
+    await page.keyboard.press(key);
+    await there(page, selector);
+  };
+  await pressed("m", '.control.off[data-act="mute"]');
+  // held, the space bar talks
+  await page.keyboard.down("Space");
+  await there(page, '.control[data-act="mute"]:not(.off)');
+  await page.keyboard.up("Space");
+  await there(page, '.control.off[data-act="mute"]');
+  await pressed("v", '.control.off[data-act="camera"]');
+  await pressed("v", '.control[data-act="camera"]:not(.off)');
+  await pressed("l", ".panel.people");
+  await there(page, ".people li:nth-child(3)");
+  await clean(page, "people");
+  await pressed("p", ".panel.connection");
+  assert.equal(await focused(page), "Connection");
+  await clean(page, "connection");
+  await pressed("c", ".panel.chat");
+  assert.equal(await focused(page), "message");
+  await page.keyboard.type("mvs <b>hello</b>");
+  await page.keyboard.press("Enter");
+  await there(page, ".message.mine");
+  const said = await page.evaluate(
+    () => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".message .text")?.textContent,
+  );
+  assert.equal(said, "mvs <b>hello</b>");
+  await clean(page, "chat");
+  await page.keyboard.press("Escape");
+  assert.equal(await focused(page), "chat");
+  await pressed("?", "dialog.shortcuts[open]");
+  await clean(page, "shortcuts");
+  await page.keyboard.press("Escape");
+  await tabTo(page, "more");
+  await page.keyboard.press("Enter");
+  await there(page, "dialog.more[open]");
+  await clean(page, "more");
+  await tabTo(page, "settings");
+  await page.keyboard.press("Enter");
+  await there(page, "dialog.settings[open]");
+  await clean(page, "settings");
+  await tabTo(page, "close");
+  await page.keyboard.press("Enter");
+  assert.equal(await focused(page), "more");
+  await tabTo(page, "leave");
+  await page.keyboard.press("Enter");
+  await alerted(page, "You have left the room.");
+  await clean(page, "end");
+});
+
+test("devices are changed, unplugged and shared in the room", { timeout: 90_000 }, async () => {
+  const page = await room.screen({ query: "?name=Ida" });
+  await act(page, "join");
+  await there(page, ".preview video");
+  await page.locator('>>> .wide [data-act="join"]').click();
+  await live(page);
+  /** Waits until a picture of this name is sent. */
+  const sends = (is: string) =>
+    page.waitForFunction(
+      (is) =>
+        window.connections
+          .filter(({ connectionState }) => connectionState === "connected")
+          .flatMap((connection) => connection.getSenders())
+          .some(({ track }) => track?.kind === "video" && track.label.includes(is)),
+      { timeout: 20_000 },
+      is,
+    );
+  const shares = (is: boolean) =>
+    page.waitForFunction(
+      (is) => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Ida" && one.shares === is)),
+      { timeout: 20_000 },
+      is,
+    );
+  await sends("fake_device_0");
+  await act(page, "more");
+  await act(page, "settings");
+  await there(page, "dialog.settings[open]");
+  const second = await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const options = [...(root?.querySelectorAll<HTMLOptionElement>('[data-field="camera"] option') ?? [])];
+    return options.find(({ text }) => text.includes("fake_device_1"))?.value ?? "";
+  });
+  assert.notEqual(second, "");
+  await page.locator('>>> [data-field="camera"]').fill(second);
+  await sends("fake_device_1");
+  await page.keyboard.press("Escape");
+  // the browser's own notice of a device that is gone
+  await page.evaluate(() => {
+    const self = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>("video.self");
+    if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
+  });
+  await alerted(page, "The camera was unplugged");
+  await page.locator('>>> [data-way="dismiss"]').click();
+  await page.keyboard.press("v");
+  await sends("fake_device");
+  await act(page, "more");
+  await act(page, "settings");
+  await there(page, "dialog.settings[open]");
+  await page.evaluate(() => {
+    const root = document.querySelector("plenary-room")?.shadowRoot;
+    const self = root?.querySelector<HTMLVideoElement>("video.self");
+    const level = root?.querySelector<HTMLElement & { track: MediaStreamTrack | null }>("plenary-level");
+    level?.track?.dispatchEvent(new Event("ended"));
+    if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
+  });
+  await alerted(page, "Camera and microphone were unplugged");
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  await page.keyboard.press("v");
+  await page.keyboard.press("m");
+  await page.keyboard.press("m");
+  await sends("fake_device");
+  await page.keyboard.press("s");
+  await shares(true);
+  await page.keyboard.press("s");
+  await shares(false);
+  await act(page, "more");
+  const input = await page.waitForSelector(">>> [data-field=film]");
+  await (input as ElementHandle<HTMLInputElement>).uploadFile(room.film());
+  await shares(true);
+  // it ends by itself
+  await shares(false);
+  await sends("fake_device");
+});
+
+test("a reload is the same peer, and a duplicated tab is another one", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Zoe" });
+  await live(page);
+  await clean(page, "room of a viewer");
+  const first = await peer(page);
+  await page.reload();
+  await live(page);
+  assert.equal(await peer(page), first);
+  const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
+  // a window that a page opens gets a copy of its storage, as a duplicated tab does
+  await page.evaluate(() => window.open(location.href));
+  const copy = await opened;
+  assert.ok(copy);
+  await live(copy);
+  assert.notEqual(await peer(copy), first);
+  assert.equal(await peer(page), first);
+});
+
+test("a page says what is in the way, and where to go from there", { timeout: 60_000 }, async () => {
+  const denied = await room.screen({ devices: "denied" });
+  await act(denied, "join");
+  await alerted(denied, "was not allowed to use camera and microphone");
+  await clean(denied, "refusal");
+  await act(denied, "watch");
+  await live(denied);
+  const none = await room.screen({ devices: "none" });
+  await act(none, "join");
+  await alerted(none, "No camera and no microphone was found");
+  await there(none, '[data-way="again"]');
+  const linkless = await room.screen({ invite: "" });
+  await there(linkless, '[data-act="open"]');
+  await clean(linkless, "form for a new room");
+  await act(linkless, "to-link");
+  await fill(linkless, "link", "https://example.org/");
+  await act(linkless, "watch");
+  await alerted(linkless, "This is no link to a room");
+});
+
+test("without https a page offers to watch, and says why not more", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ isInsecure: true });
+  await there(page, '[data-act="watch"]');
+  assert.match((await text(page)) ?? "", /only to pages with https/);
+  assert.equal(await page.$('>>> [data-act="join"]'), null);
+  await act(page, "watch");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+});
+
+test("the room outlives the element's place in the document, and tells the application its events", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Uma" });
+  await page.evaluate(() => {
+    window.events = [];
+    addEventListener("plenary", (event) => window.events.push((event as CustomEvent).detail));
+  });
+  await act(page, "watch");
+  await live(page);
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "state" && event.state === "live")));
+  await page.evaluate(async () => {
+    const element = document.querySelector("plenary-room");
+    element?.remove();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    if (element) document.body.append(element);
+  });
+  await live(page);
+  const plays = () => {
+    const video = window.shown();
+    return video !== undefined && !video.paused && video.currentTime;
+  };
+  const at = await page.evaluate(plays);
+  await page.waitForFunction((at) => (window.shown()?.currentTime ?? 0) > at + 1, { timeout: 10_000 }, Number(at));
+  await page.evaluate(() => {
+    const element = document.querySelector("plenary-room");
+    if (element && "leave" in element && typeof element.leave === "function") element.leave();
+  });
+  await alerted(page, "You have left the room.");
+});
+
+test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Pia" });
+  await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
+  await page.evaluate(() => {
+    window.events = [];
+    addEventListener("plenary", (event) => window.events.push((event as CustomEvent).detail));
+  });
+  await act(page, "people");
+  await act(page, "pin");
+  await there(page, '[data-act="unpin"]');
+  await page.waitForFunction(() => window.events.some((event) => event.what === "solo" && event.comes), { timeout: 20_000 });
+  await there(page, "video[data-part=speaker], [data-speaker] video");
+  await act(page, "unpin");
+  await there(page, 'video[data-part="program"]');
+});
+
+test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=speak&name=Mo" });
+  await there(page, '[data-act="join"]');
+  assert.match((await text(page)) ?? "", /only after a click/);
+  const head = '<meta name="plenary-auto-speak" content="yes">';
+  const allowed = await room.screen({ query: "?auto=speak&name=Mo", head });
+  await live(allowed);
+  await there(allowed, '[data-act="mute"]');
+});
+
+test("a room with a password and a lobby asks, waits, and tells how it ended", { timeout: 90_000 }, async () => {
+  const small = await Room.open("--password", "rosebud", "--lobby");
+  try {
+    const page = await small.screen();
+    await fill(page, "name", "Zoe");
+    await act(page, "watch");
+    await alerted(page, "has a password");
+    assert.equal(await focused(page), "password");
+    await page.keyboard.type("sledge");
+    await act(page, "watch");
+    await alerted(page, "was not the password");
+    await page.keyboard.type("rosebud");
+    await act(page, "watch");
+    await there(page, ".waiting");
+    await page.waitForFunction(
+      () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("The host will let you in"),
+      { timeout: 20_000 },
+    );
+    await clean(page, "lobby");
+    small.order("/admit Zoe");
+    await live(page);
+    small.order("/remove Zoe");
+    await alerted(page, "The host has removed you");
+    await there(page, '[data-way="open"]');
+    const other = await small.screen();
+    await fill(other, "name", "Max");
+    await act(other, "watch");
+    await alerted(other, "has a password");
+    await fill(other, "password", "rosebud");
+    await act(other, "watch");
+    await there(other, ".waiting");
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    small.order("/admit Max");
+    await live(other);
+    small.order("/end");
+    await alerted(other, "The host has ended the room.");
+  } finally {
+    await small.close();
+  }
+});
+
+test("a page opens a room, lets people in, gives the floor, removes one, and ends it", { timeout: 120_000 }, async () => {
+  const process = room.start("rendezvous", "--listen", "127.0.0.1:0");
+  const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+  const host = await room.screen({ invite: "", rendezvous });
+  await fill(host, "title", "Garden club");
+  await fill(host, "name", "Grace");
+  await fill(host, "stage", "asked");
+  await act(host, "lobby");
+  await act(host, "open");
+  await live(host);
+  await there(host, "dialog.invite[open] .qr svg");
+  await clean(host, "invite");
+  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  assert.ok(invite.startsWith(rendezvous), invite);
+  const linked = () =>
+    document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')?.value;
+  assert.equal(await host.evaluate(linked), invite);
+  await host.keyboard.press("Escape");
+  await clean(host, "room of a host");
+  const guest = await room.screen({ invite });
+  await fill(guest, "name", "Hedy");
+  await act(guest, "watch");
+  // a knock is told at once, and leads to the list
+  await there(host, '[data-way="people"]');
+  await host.locator('>>> [data-way="people"]').click();
+  await there(host, '[data-act="admit"]');
+  await clean(host, "people of a host");
+  await act(host, "admit");
+  await there(guest, ".room");
+  await act(guest, "hand");
+  await there(host, '[data-act="promote"]');
+  await act(host, "promote");
+  await there(guest, '[data-way="stage"]');
+  await guest.locator('>>> [data-way="stage"]').click();
+  await there(guest, "dialog.stage[open] .preview video");
+  await clean(guest, "going on stage");
+  await act(guest, "go-on-stage");
+  await host.waitForFunction(
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted[0])),
+    { timeout: 20_000 },
+  );
+  // short texts, both ways
+  await act(guest, "chat");
+  await fill(guest, "message", "Good morning");
+  await guest.keyboard.press("Enter");
+  await there(host, '.control[data-act="chat"] .badge');
+  await act(host, "chat");
+  await there(host, ".message:not(.mine)");
+  await clean(host, "chat of a host");
+  await act(host, "host");
+  await act(host, "lock");
+  await host.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.locked), { timeout: 10_000 });
+  await clean(host, "tools of a host");
+  const late = await room.screen({ invite });
+  await act(late, "watch");
+  await alerted(late, "The host has locked the room");
+  // the page that opened the room goes on with it after a reload
+  const before = await peer(host);
+  await host.reload();
+  await act(host, "open");
+  await live(host);
+  assert.equal(await peer(host), before);
+  await host.waitForFunction(
+    () =>
+      window.plenary
+        .snapshot()
+        .then((now) => now?.host === now?.peer && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
+    { timeout: 20_000 },
+  );
+  await act(host, "people");
+  await host.locator('>>> .people li [data-act="remove"]').click();
+  await there(host, "dialog.confirm[open]");
+  await clean(host, "question");
+  assert.equal(await focused(host), "cancel");
+  await act(host, "confirm");
+  await alerted(guest, "The host has removed you");
+  await act(host, "host");
+  await act(host, "end");
+  await act(host, "confirm");
+  await alerted(host, "The host has ended the room.");
+});
