@@ -15,7 +15,7 @@ let page: Page;
 
 before(async () => {
   room = await Room.withAda();
-  page = await room.visit("?auto=watch&name=Fox", "firefox");
+  page = await room.visit("?auto=watch&name=Fox", { kind: "firefox" });
 });
 
 after(() => room.close());
@@ -75,7 +75,7 @@ const noPlugin = env["MOZ_GMP_PATH"] ? false : "MOZ_GMP_PATH names no plugin Ope
 test("with H.264 a page shows all pictures, and its camera comes to the others", { timeout: 90_000, skip: noPlugin }, async () => {
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Yan" });
-  const page = await room.visit("?auto=watch&name=Wim", "firefox-openh264");
+  const page = await room.visit("?auto=watch&name=Wim", { kind: "firefox-openh264" });
   await page.waitForFunction(() => window.shown()?.videoWidth === 320, { timeout: 20_000 });
   // between two mixers' programs the numbers jump
   await within("the page gets all pictures of three seconds", async () => {

@@ -12,11 +12,18 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import type { Browser, Page } from "puppeteer-core";
 
 import type * as library from "../src/room.js";
+import { type Browsing, INSECURE, kill, launch, watchPage } from "./browsers.js";
+import type { Lab } from "./lab.js";
 
 declare global {
+  // not in TypeScript's library: Chromium's alone
+  class MediaStreamTrackProcessor {
+    constructor(options: { track: MediaStreamTrack });
+    readonly readable: ReadableStream<VideoFrame>;
+  }
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
@@ -26,6 +33,12 @@ declare global {
     shown: () => HTMLVideoElement | undefined;
     /** Longest wait for a picture, in milliseconds, while a test measures it. */
     gapMs: number;
+    /** When each picture was shown so far, in milliseconds since 1970. */
+    shownMs: number[];
+    /** How much later each picture was shown than sound of the same capture time is played. */
+    skews: { atMs: number; skewMs: number }[];
+    /** Pictures that a page has encoded for comparison. */
+    encoded?: number;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;
@@ -34,25 +47,11 @@ declare global {
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
-const CHROMIUM = env["CHROMIUM"] ?? "/usr/bin/chromium";
 /** What hosts allow their page. */
 const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? "").replace(
   /\\\n\s*/g,
   "",
 );
-/** A name that leads to this machine, without being known as local. */
-const INSECURE = "insecure.test";
-const FIREFOX = env["FIREFOX"] ?? "/usr/bin/firefox-esr";
-/** Firefox's camera and microphone are false, and nothing waits for a click. The microphone hums as Chromium's does. */
-const FIREFOX_PREFERENCES = {
-  "media.navigator.audio.fake_frequency": 180,
-  "media.navigator.streams.fake": true,
-  "media.navigator.permission.disabled": true,
-  "media.autoplay.default": 0,
-  "media.autoplay.block-webaudio": false,
-};
-/** Firefox has H.264 only with the plugin OpenH264, which lies in the folder MOZ_GMP_PATH. */
-type Kind = "chromium" | "firefox" | "firefox-openh264";
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
@@ -66,7 +65,7 @@ export interface Opened {
   /** What follows the address, from its "?" on. */
   query?: string;
   /** Whether the browser has camera and microphone, none, or the user refuses them. */
-  devices?: "there" | "none" | "denied";
+  devices?: Browsing["devices"];
   /** Whether browsers take the page's origin for one without https. */
   isInsecure?: boolean;
   /** Markup put into the page's head. */
@@ -144,26 +143,63 @@ export class Room {
   /** Pages that embed the element. */
   readonly #pages: string[] = [];
   #host: ChildProcess | null = null;
+  #rendezvous: ChildProcess | null = null;
   /** Flags of native peers that join. */
   #trust: string[] = [];
   invite = "";
   rendezvous = "";
 
+  constructor(
+    /** Where processes and browsers run, by default on loopback. */
+    private readonly lab: Lab | null = null,
+    /** The lab's host in which processes run. */
+    private readonly at = "",
+  ) {}
+
   /** Opens a room whose host neither speaks nor mixes. */
-  static async open(...options: string[]): Promise<Room> {
-    const room = new Room();
-    const host = room.start("host", "--listen", "127.0.0.1:0", ...options);
-    room.#host = host;
-    room.invite = await room.line(host, (line) => line.includes("#"));
-    return room;
+  static open(...options: string[]): Promise<Room> {
+    return new Room().#open(options);
+  }
+
+  /** Opens such a room on a host of a lab. */
+  static inLab(lab: Lab, at: string, ...options: string[]): Promise<Room> {
+    return new Room(lab, at).#open(options);
+  }
+
+  async #open(options: string[]): Promise<Room> {
+    const address = this.lab?.address(this.at) ?? "127.0.0.1";
+    this.#host = this.start("host", "--listen", `${address}:0`, ...options);
+    this.invite = await this.line(this.#host, (line) => line.includes("#"));
+    return this;
   }
 
   /** Starts a rendezvous alone, at which pages open a room. */
   static async ofPages(): Promise<Room> {
     const room = new Room();
-    const rendezvous = room.start("rendezvous", "--listen", "127.0.0.1:0");
-    room.rendezvous = (await room.line(rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+    await room.serve("127.0.0.1:0");
     return room;
+  }
+
+  /** Opens a room at a rendezvous of its own, with a host that neither speaks nor mixes. */
+  static async apart(...options: string[]): Promise<Room> {
+    const room = await Room.ofPages();
+    room.#host = room.start("host", "--rendezvous", room.rendezvous, ...options);
+    room.invite = await room.line(room.#host, (line) => line.includes("#"));
+    return room;
+  }
+
+  /** Starts the rendezvous. */
+  async serve(listen: string): Promise<void> {
+    this.#rendezvous = this.start("rendezvous", "--listen", listen);
+    this.rendezvous = (await this.line(this.#rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
+  }
+
+  killRendezvous(): Promise<unknown> {
+    return this.#rendezvous ? this.kill(this.#rendezvous) : Promise.resolve();
+  }
+
+  killHost(): Promise<unknown> {
+    return this.#host ? this.kill(this.#host) : Promise.resolve();
   }
 
   /** Opens a room behind https, by a certificate signed by itself; native peers trust it, browsers accept each. */
@@ -196,9 +232,24 @@ export class Room {
     return { cert: join(this.#folder, "rendezvous-certificate.pem"), key: join(this.#folder, "rendezvous-key.pem") };
   }
 
+  /** Kills a process: it says nothing more. */
+  kill(process: ChildProcess): Promise<unknown> {
+    const ended = new Promise((resolve) => process.once("exit", resolve));
+    process.kill("SIGKILL");
+    return ended;
+  }
+
+  /** Kills a page's browser. */
+  killPage(page: Page): void {
+    const browser = page.browser();
+    this.#browsers.splice(this.#browsers.indexOf(browser), 1);
+    kill(browser);
+  }
+
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
-    const process = spawn(PLENARY, args, { stdio: ["pipe", "pipe", "pipe"] });
+    const [program = PLENARY, ...rest] = [...(this.lab?.enter(this.at) ?? []), PLENARY, ...args];
+    const process = spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
     return process;
@@ -235,15 +286,15 @@ export class Room {
   }
 
   /** Opens the page that the host serves, by its link, with this query. */
-  async visit(query = "", browser: Kind = "chromium", invite = this.invite): Promise<Page> {
-    const page = await this.#blank(browser);
+  async visit(query = "", browsing: Browsing = {}, invite = this.invite): Promise<Page> {
+    const page = await this.#blank(browsing);
     await page.goto(invite.replace("/#", `/${query}#`));
     return page;
   }
 
   /** Opens an empty page of another origin, in which the library can be imported. */
-  async page(browser: Kind = "chromium"): Promise<Page> {
-    const page = await this.#blank(browser);
+  async page(browsing: Browsing = {}): Promise<Page> {
+    const page = await this.#blank(browsing);
     await page.goto(`http://localhost:${await this.#serve()}/`);
     return page;
   }
@@ -251,7 +302,7 @@ export class Room {
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
   async screen(opened: Opened = {}): Promise<Page> {
     const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
-    const page = await this.#blank("chromium", devices);
+    const page = await this.#blank({ devices });
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");
     const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
@@ -262,107 +313,19 @@ export class Room {
     return page;
   }
 
-  /** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, for three seconds. */
-  async skewsMs(page: Page): Promise<number[]> {
-    return page.evaluate(async () => {
-      const video = window.shown();
-      const sound = video?.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
-      const receivers = window.connections.flatMap((connection) => connection.getReceivers());
-      const receiver = receivers.find((receiver) => receiver.track === sound);
-      if (!video || !receiver) return [];
-      const origin = performance.timeOrigin;
-      // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
-      const sinceMs = (atMs: number, rtp: number, khz: number) => {
-        const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
-        return Number(BigInt.asIntN(32, steps)) / khz;
-      };
-      const skews: number[] = [];
-      const see = (_: number, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
-        const [heard] = receiver.getSynchronizationSources();
-        if (heard && shown.rtpTimestamp !== undefined) {
-          const heardAt = heard.timestamp > origin / 2 ? heard.timestamp : origin + heard.timestamp;
-          const late = sinceMs(origin + shown.expectedDisplayTime, shown.rtpTimestamp, 90);
-          skews.push(Math.round(late - sinceMs(heardAt, heard.rtpTimestamp, 48)));
-        }
-        video.requestVideoFrameCallback(see);
-      };
-      video.requestVideoFrameCallback(see);
-      await new Promise((resolve) => setTimeout(resolve, 3000));
-      return skews;
-    });
-  }
-
-  async #blank(kind: Kind, devices: Opened["devices"] = "there"): Promise<Page> {
-    const browser = await (kind === "chromium" ? this.#chromium(devices) : this.#firefox(kind === "firefox-openh264"));
+  async #blank(browsing: Browsing): Promise<Page> {
+    const origin = this.invite ? new URL(this.invite).origin : "";
+    const place = { folder: this.#folder, lab: this.lab, origin, trustsAll: this.#trust.length > 0 };
+    const browser = await launch(browsing, place);
     this.#browsers.push(browser);
     const page = await browser.newPage();
-    await page.evaluateOnNewDocument(() => {
-      window.parts = () => {
-        const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
-        return roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
-      };
-      window.shown = () => window.parts().find((video) => video.videoWidth > 0);
-      window.connections = [];
-      window.RTCPeerConnection = class extends RTCPeerConnection {
-        constructor(configuration?: RTCConfiguration) {
-          super(configuration);
-          window.connections.push(this);
-        }
-      };
-    });
-    page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
-    page.on("pageerror", (error) => console.error("page:", error));
+    await watchPage(page);
     return page;
   }
 
-  #chromium(devices: Opened["devices"]): Promise<Browser> {
-    const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${this.#voice()}`];
-    return puppeteer.launch({
-      executablePath: CHROMIUM,
-      args: [
-        "--no-sandbox",
-        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
-        "--autoplay-policy=no-user-gesture-required",
-        ...(devices === "none" ? [] : fake),
-        ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
-        ...(this.#trust.length > 0 ? ["--ignore-certificate-errors"] : []),
-      ],
-    });
-  }
-
-  #firefox(hasPlugin: boolean): Promise<Browser> {
-    const { MOZ_GMP_PATH, ...others } = env;
-    return puppeteer.launch({
-      browser: "firefox",
-      executablePath: FIREFOX,
-      extraPrefsFirefox: FIREFOX_PREFERENCES,
-      env: hasPlugin ? env : others,
-    });
-  }
-
-  /** A file with a hum in syllables, for the browser's microphone. */
-  #voice(): string {
-    const path = join(this.#folder, "voice.wav");
-    const [rate, seconds] = [48_000, 4];
-    const file = Buffer.alloc(44 + 2 * rate * seconds);
-    file.write("RIFF\0\0\0\0WAVEfmt ", "latin1");
-    file.writeUInt32LE(file.length - 8, 4);
-    file.writeUInt32LE(16, 16);
-    for (const [at, value] of [1, 1].entries()) file.writeUInt16LE(value, 20 + 2 * at);
-    file.writeUInt32LE(rate, 24);
-    file.writeUInt32LE(2 * rate, 28);
-    file.writeUInt16LE(2, 32);
-    file.writeUInt16LE(16, 34);
-    file.write("data", 36, "latin1");
-    file.writeUInt32LE(file.length - 44, 40);
-    for (let at = 0; at < rate * seconds; at++) {
-      const time = at / rate;
-      const syllable = Math.max(0, Math.sin(2 * Math.PI * 4 * time));
-      const hum = [1, 2, 3, 4, 5].reduce((sum, order) => sum + Math.sin(2 * Math.PI * 180 * order * time) / order, 0);
-      file.writeInt16LE(Math.round(9000 * syllable * hum), 44 + 2 * at);
-    }
-    writeFileSync(path, file);
-    return path;
+  /** Path of a file that goes with the room. */
+  file(name: string): string {
+    return join(this.#folder, name);
   }
 
   /** A video file of two seconds, with sound. */
@@ -406,7 +369,7 @@ export class Room {
     await this.closePages();
     this.#server?.close();
     const ends = this.#processes.map(async (process) => {
-      if (process.exitCode !== null) return;
+      if (process.exitCode !== null || process.signalCode !== null) return;
       const ended = new Promise((resolve) => process.once("exit", resolve));
       process.kill("SIGTERM");
       const timer = setTimeout(() => process.kill("SIGKILL"), PARTING_MS);

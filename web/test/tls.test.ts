@@ -33,7 +33,7 @@ after(() => room.close());
 
 test("a link opened by plain http leads to https, and the page watches over wss", { timeout: 60_000 }, async () => {
   assert.ok(room.invite.startsWith("https://127.0.0.1:"), room.invite);
-  const page = await room.visit("", "chromium", room.invite.replace("https:", "http:"));
+  const page = await room.visit("", {}, room.invite.replace("https:", "http:"));
   const { protocol, host } = new URL(page.url());
   assert.deepEqual([protocol, host], ["https:", new URL(room.invite).host]);
   await watch(page);
