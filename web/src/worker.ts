@@ -26,6 +26,8 @@ let peer: Module | null = null;
 const dialler = new Dialler(location.origin);
 let socket: Socket | null = null;
 let timer = 0;
+/** When the peer's interval ends, in milliseconds of performance.now(). */
+let tickAtMs = 0;
 
 function call(call: Call): void {
   if (!peer) return;
@@ -40,10 +42,16 @@ function call(call: Call): void {
   schedule();
 }
 
+/** Arms the timer for the end of the interval, or for what is due before. Calls between don't put it off. */
 function schedule(): void {
   clearTimeout(timer);
   const dueMs = peer ? (peer.dueUs() - nowUs()) / 1000 : Infinity;
-  timer = setTimeout(() => call({ call: "tick" }), Math.max(0, Math.min(TICK_MS, dueMs)));
+  timer = setTimeout(tick, Math.max(0, Math.min(tickAtMs - performance.now(), dueMs)));
+}
+
+function tick(): void {
+  tickAtMs = performance.now() + TICK_MS;
+  call({ call: "tick" });
 }
 
 function carryOut(ask: Ask): void {

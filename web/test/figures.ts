@@ -24,17 +24,18 @@ export async function timeCodes(page: Page, columns: number, rows: number): Prom
     (columns, rows, count) => {
       const video = window.shown();
       const canvas = document.createElement("canvas");
-      const context = canvas.getContext("2d");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
       if (!video || !context) throw new Error("nothing is shown");
       const [width, height] = [video.videoWidth, video.videoHeight];
       [canvas.width, canvas.height] = [width, height];
       context.drawImage(video, 0, 0, width, height);
+      const { data } = context.getImageData(0, 0, width, height);
       const [tileWidth, tileHeight] = [width / columns, height / rows];
       return Array.from({ length: columns * rows }, (_, tile) => {
-        const top = Math.floor(tile / columns) * tileHeight + tileHeight / 30;
+        const top = Math.floor(Math.floor(tile / columns) * tileHeight + tileHeight / 30);
         const left = (tile % columns) * tileWidth;
-        const cell = (at: number) => left + ((at + 0.5) * tileWidth) / count;
-        return Array.from({ length: count }, (_, at) => context.getImageData(cell(at), top, 1, 1).data[1] ?? 0);
+        const cell = (at: number) => Math.floor(left + ((at + 0.5) * tileWidth) / count);
+        return Array.from({ length: count }, (_, at) => data[4 * (top * width + cell(at)) + 1] ?? 0);
       });
     },
     columns,
@@ -51,17 +52,18 @@ export async function timeCodes(page: Page, columns: number, rows: number): Prom
   });
 }
 
-/** Level of a frequency in what a page plays, in decibels: the loudest within two seconds, of each. */
+/** Level of each frequency in what a page plays within two seconds, in decibels: the loudest. */
 export function levelsAt(page: Page, frequencies: readonly number[]): Promise<number[]> {
   return page.evaluate(async (frequencies) => {
-    const stream = window.shown()?.srcObject;
+    const streams = window.parts().map((part) => part.srcObject);
+    const heard = streams.find((stream) => stream instanceof MediaStream && stream.getAudioTracks().length > 0);
     const loudest = frequencies.map(() => -200);
-    if (!(stream instanceof MediaStream) || stream.getAudioTracks().length === 0) return loudest;
+    if (!(heard instanceof MediaStream)) return loudest;
     const context = new AudioContext({ sampleRate: 48_000 });
     const analyser = context.createAnalyser();
     analyser.fftSize = 16_384;
     analyser.smoothingTimeConstant = 0;
-    context.createMediaStreamSource(stream).connect(analyser);
+    context.createMediaStreamSource(new MediaStream(heard.getAudioTracks())).connect(analyser);
     const levels = new Float32Array(analyser.frequencyBinCount);
     for (let at = 0; at < 40; at++) {
       await new Promise((resolve) => setTimeout(resolve, 50));

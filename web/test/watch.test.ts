@@ -21,13 +21,19 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
   await joinWith(page, { invite: room.invite, name: "Web" });
   await page.waitForFunction(() => document.querySelector("video")?.videoWidth === 320, { timeout: 20_000 });
   const begin = await page.evaluate(() => window.room.snapshot());
-  await new Promise((resolve) => setTimeout(resolve, 5000));
+  const lateMs: number[] = [];
+  for (let at = 0; at < 5; at++) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    lateMs.push((await page.evaluate(() => window.room.snapshot())).late_ms);
+  }
   const end = await page.evaluate(() => window.room.snapshot());
   const [received, expected] = [
     end.frames_received - begin.frames_received,
     end.frames_expected - begin.frames_expected,
   ];
   assert.ok(received >= 60 && received >= 0.99 * expected - 1, `${received} of ${expected} pictures`);
+  // media that arrive don't put off the peer's timer, on a machine that is busy at times
+  assert.ok(Math.min(...lateMs) < 100, `timers ${lateMs} ms late`);
   assert.equal(end.state, "live");
   assert.ok(end.parent !== null && end.depth === 1, JSON.stringify(end));
   assert.deepEqual(end.stage.map((member) => member.name).sort(), ["Ada", "host", "mixer"]);

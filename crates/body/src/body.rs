@@ -163,8 +163,6 @@ pub struct Body {
     pub(crate) heartbeats: Heartbeats,
     pub(crate) ledger: Ledger,
     pub(crate) load: Load,
-    /// Whether the brain has been told that this machine takes no new children.
-    pub(crate) is_busy: bool,
     pub(crate) rate: ProgramRate,
     pub(crate) codec_times: CodecTimes,
     /// How much of the program's bitrate the links carry, in percent, as the brain knows it.
@@ -207,8 +205,7 @@ impl Body {
             media,
             heartbeats: Heartbeats::default(),
             ledger: Ledger::default(),
-            load: Load::new(is_page),
-            is_busy: false,
+            load: Load::default(),
             rate: ProgramRate::default(),
             codec_times: CodecTimes::default(),
             rate_percent: 100,

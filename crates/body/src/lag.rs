@@ -15,9 +15,6 @@ const SPAN_US: u64 = 1_000_000;
 /// not reported. Each further step of load shedding begins at twice the lateness of the one before. A guess: a third of
 /// a freeze (`FREEZE_US`).
 pub(crate) const LATE_US: u64 = 100_000;
-/// The same for load shedding at a page. A browser fires a worker's timers late while frames come and go on time: with
-/// timers 90 ms late a page in Chromium still showed and handed on all pictures.
-const PAGE_LATE_US: u64 = 250_000;
 /// Consecutive checks, one each second, after which the next step of load shedding begins, and after which a step ends.
 /// The first: one late tick counts for two checks. The second is a guess: a machine that sheds load may be on time for
 /// that reason.
@@ -79,10 +76,8 @@ impl Lag {
 }
 
 /// Which load this peer sheds, by the lateness of its machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Lateness from which load is shed, in microseconds.
-    late_us: u64,
     shedding: Shedding,
     /// Number of consecutive checks that were worse than the present step, or better.
     worse: u32,
@@ -92,16 +87,6 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(is_page: bool) -> Load {
-        Load {
-            late_us: if is_page { PAGE_LATE_US } else { LATE_US },
-            shedding: Shedding::Nothing,
-            worse: 0,
-            better: 0,
-            highest: Shedding::Nothing,
-        }
-    }
-
     /// Returns the load that this peer sheds.
     pub(crate) fn shedding(&self) -> Shedding {
         self.shedding
@@ -109,7 +94,7 @@ impl Load {
 
     /// Counts a check. Returns the new step after a change. A change upwards is one step; downwards it may be several.
     pub(crate) fn observe(&mut self, late_us: u64) -> Option<Shedding> {
-        let called_for = Shedding::at(late_us / self.late_us);
+        let called_for = Shedding::at(late_us);
         self.worse = if called_for > self.shedding { self.worse + 1 } else { 0 };
         self.better = if called_for < self.shedding { self.better + 1 } else { 0 };
         self.highest = if self.better > 1 { self.highest.max(called_for) } else { called_for };
@@ -126,9 +111,9 @@ impl Load {
 }
 
 impl Shedding {
-    /// Returns the step that a lateness calls for, in multiples of that from which load is shed.
-    fn at(lateness: u64) -> Shedding {
-        match lateness {
+    /// Returns the step that a lateness calls for.
+    fn at(late_us: u64) -> Shedding {
+        match late_us / LATE_US {
             0 => Shedding::Nothing,
             1 => Shedding::Children,
             2..4 => Shedding::HalfThePictures,
@@ -183,7 +168,7 @@ mod tests {
 
     #[test]
     fn load_is_shed_after_three_late_checks_in_a_row_and_no_longer_after_five_on_time() {
-        let mut load = Load::new(false);
+        let mut load = Load::default();
         assert_eq!(steps(&mut load, &[100, 150, 99, 100, 150, 0]), []);
         assert_eq!(steps(&mut load, &[150; 20]), [Shedding::Children]);
         assert_eq!(steps(&mut load, &[0, 0, 0, 0, 100, 0, 0, 0, 0]), []);
@@ -191,15 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_sheds_load_at_a_later_time_than_other_peers() {
-        let mut load = Load::new(true);
-        assert_eq!(steps(&mut load, &[240; 20]), []);
-        assert_eq!(steps(&mut load, &[250; 20]), [Shedding::Children]);
-    }
-
-    #[test]
     fn each_further_step_takes_twice_the_lateness_and_three_more_checks() {
-        let mut load = Load::new(false);
+        let mut load = Load::default();
         assert_eq!(steps(&mut load, &[900; 3]), [Shedding::Children]);
         assert_eq!(steps(&mut load, &[399; 20]), [Shedding::HalfThePictures]);
         assert_eq!(steps(&mut load, &[400, 800, 900, 2_000]), [Shedding::Decoding]);

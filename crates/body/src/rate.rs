@@ -45,8 +45,6 @@ pub(crate) struct Fullness {
     /// Number of consecutive checks that found the link overfull.
     overfull: u32,
     settling: u32,
-    /// Whether the last check found the link overfull.
-    is_overfull: bool,
     /// Share of packets lost, at the last check with enough packets.
     lost: f64,
     /// Queue at that check, in microseconds: round-trip time above the recent minimum, and the wait at this end.
@@ -141,12 +139,12 @@ impl Fullness {
         let queue_us =
             stats.rtt_us.unwrap_or_default().saturating_sub(least_us).saturating_add(stats.queue_us);
         (self.lost, self.queue_us) = (lost, queue_us);
-        self.is_overfull = lost >= LOST_MAX || queue_us >= QUEUE_US_MAX;
         if self.settling > 0 {
             self.settling -= 1;
             return None;
         }
-        self.overfull = if self.is_overfull { self.overfull + 1 } else { 0 };
+        let overfull = lost >= LOST_MAX || queue_us >= QUEUE_US_MAX;
+        self.overfull = if overfull { self.overfull + 1 } else { 0 };
         if self.overfull >= OVERFULL_LOOKS {
             (self.overfull, self.settling) = (0, SETTLING_LOOKS);
             return Some(Full::Over);
@@ -157,11 +155,6 @@ impl Fullness {
     /// Returns the share of packets lost, at the last check with enough packets.
     pub(crate) fn lost(&self) -> f64 {
         self.lost
-    }
-
-    /// Whether that check found the link overfull: a single check may be due to this machine, which was busy.
-    pub(crate) fn is_overfull(&self) -> bool {
-        self.is_overfull
     }
 
     /// Whether packets waited in a queue at that check, so that the losses are due to congestion.

@@ -101,10 +101,7 @@ impl Path {
         let full = self.fullness.observe(stats);
         self.tried = self.tried.map(|looks| looks + 1);
         if !self.is_thin {
-            // an attempt fails at the first overfull check: a browser on a line of 1.3 Mbit/s froze for 9 s when it took three
-            let attempts = self.tried.is_some_and(|looks| looks <= ATTEMPT_LOOKS);
-            let is_over = full == Some(Full::Over) || attempts && self.fullness.is_overfull();
-            if is_over && may && !self.loses_by_chance() {
+            if full == Some(Full::Over) && may && !self.loses_by_chance() {
                 let failed = self.tried.take().is_some_and(|looks| looks <= ATTEMPT_LOOKS);
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);

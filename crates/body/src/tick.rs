@@ -108,20 +108,12 @@ impl Body {
             self.input(now_us, Input::Trouble(suffered), outs);
         }
         if let Some(shedding) = self.load.observe(self.media.lag.late_us()) {
-            if let Some(claimed) = self.codec_times.set_busy(shedding > Shedding::Nothing) {
+            let is_busy = shedding > Shedding::Nothing;
+            self.input(now_us, Input::Busy(is_busy), outs);
+            if let Some(claimed) = self.codec_times.set_busy(is_busy) {
                 self.claim_codec_times(claimed, now_us, outs);
             }
             outs.events.push(BodyEvent::Shedding(shedding));
-        }
-        // a page is late by its browser, not by children that it doesn't have: its first one may have no other place
-        let may_feed_first = self.media.program.is_page && self.media.program.links().next().is_none();
-        let is_busy = match self.load.shedding() {
-            Shedding::Nothing => false,
-            Shedding::Children => !may_feed_first,
-            Shedding::HalfThePictures | Shedding::Decoding => true,
-        };
-        if std::mem::replace(&mut self.is_busy, is_busy) != is_busy {
-            self.input(now_us, Input::Busy(is_busy), outs);
         }
         let viewers = counted(self.media.program.viewer_links().collect());
         self.adapt_rate(&viewers, now_us, outs);
