@@ -1,6 +1,8 @@
 // Figures of what pages show and play.
 
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { env } from "node:process";
 
 import type { Page } from "puppeteer-core";
 
@@ -76,6 +78,31 @@ export function levelsAt(page: Page, frequencies: readonly number[]): Promise<nu
     await context.close();
     return loudest;
   }, frequencies);
+}
+
+/** Records what a page shows and plays, for so long. */
+export async function record(page: Page, ms: number, path: string): Promise<void> {
+  const recorded = await page.evaluate(async (ms) => {
+    const stream = window.shown()?.srcObject;
+    if (!(stream instanceof MediaStream)) throw new Error("nothing is shown");
+    const recorder = new MediaRecorder(stream, { mimeType: "video/webm;codecs=vp8,opus", videoBitsPerSecond: 4_000_000 });
+    const whole = new Promise<Blob>((resolve) => (recorder.ondataavailable = ({ data }) => resolve(data)));
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    recorder.stop();
+    const bytes = new Uint8Array(await (await whole).arrayBuffer());
+    return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+  }, ms);
+  writeFileSync(path, Buffer.from(recorded, "base64"));
+}
+
+/** Least and greatest delay of beep behind flash in a recording, of any speaker, in milliseconds. */
+export function skewRange(recording: string, speakers: number): [number, number] {
+  const judge = env["JUDGE"] ?? "judge";
+  const said = execFileSync(judge, [`${speakers}`, recording], { encoding: "utf8" });
+  const [, least, most] = /skew (-?\d+) to (-?\d+) ms/.exec(said) ?? [];
+  if (least === undefined || most === undefined) throw new Error(`no skew in: ${said}`);
+  return [Number(least), Number(most)];
 }
 
 /** Hashes of the pictures in a recording, as they were encoded, in order. */

@@ -19,11 +19,6 @@ import { type Browsing, INSECURE, kill, launch, watchPage } from "./browsers.js"
 import type { Lab } from "./lab.js";
 
 declare global {
-  // not in TypeScript's library: Chromium's alone
-  class MediaStreamTrackProcessor {
-    constructor(options: { track: MediaStreamTrack });
-    readonly readable: ReadableStream<VideoFrame>;
-  }
   interface Window {
     room: library.Room;
     events: library.RoomEvent[];
@@ -37,8 +32,6 @@ declare global {
     shownMs: number[];
     /** How much later each picture was shown than sound of the same capture time is played. */
     skews: { atMs: number; skewMs: number }[];
-    /** Pictures that a page has encoded for comparison. */
-    encoded?: number;
     /** All connections so far. */
     connections: RTCPeerConnection[];
     RTCPeerConnection: typeof RTCPeerConnection;

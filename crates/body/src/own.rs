@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
+pub(crate) use plenary_proto::link_layout::OWN_SLOTS;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributors, Destinations, LinkId, MediaPacket};
 use plenary_proto::{PeerId, RoomId, StreamKind, StreamSpec};
@@ -17,10 +18,6 @@ use crate::cache::PacketCache;
 use crate::link_table::LinkTable;
 use crate::maker::{Maker, lane};
 use crate::outs::Outs;
-
-/// Slots of a peer's own stream on a link: video, sound. From a mixer to a speaker, the slots of its
-/// mix-minus.
-pub(crate) const OWN_SLOTS: [u8; 2] = [2, 3];
 
 /// Sender of this peer's own stream.
 pub(crate) struct Own {

@@ -205,7 +205,7 @@ mod tests {
                 (0..).map(LinkId).zip(self.lines.iter().map(|(_, _, stats)| *stats)).collect();
             self.sent_bps = self.rate.observe(WANTED_BPS, self.sent_bps, &links, &thin);
             let may = |link| self.rate.leaves_behind(link, self.sent_bps);
-            self.thinning.observe(&links, may);
+            self.thinning.observe(&links, may, |_| false);
             self.sent_bps
         }
     }

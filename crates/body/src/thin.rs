@@ -2,7 +2,8 @@
 //!
 //! Each child's link is judged once a second, as in [`crate::rate`]. An overfull link gets only the pictures
 //! that other pictures refer to, which are half of them, until it has not been overfull for a while. If it
-//! becomes overfull again soon after that, the next wait is twice as long. If a thinned link still loses as
+//! becomes overfull again soon after that, the next wait is twice as long. A browser's link is thinned again at the first check
+//! that finds a queue, not at the third: browsers ask for each packet that overflows it, which fills it further. If a thinned link still loses as
 //! great a share of its fewer packets, without a queue, the loss is random; the link then gets all pictures
 //! again. Sound is never thinned.
 
@@ -82,10 +83,11 @@ impl Thinning {
         &mut self,
         links: &[(LinkId, LinkStats)],
         may: impl Fn(LinkId) -> bool,
+        is_browser: impl Fn(LinkId) -> bool,
     ) -> BTreeSet<LinkId> {
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
         for (link, stats) in links {
-            self.paths.entry(*link).or_default().observe(stats, may(*link));
+            self.paths.entry(*link).or_default().observe(stats, may(*link), is_browser(*link));
         }
         self.thin()
     }
@@ -97,12 +99,15 @@ impl Thinning {
 }
 
 impl Path {
-    fn observe(&mut self, stats: &LinkStats, may: bool) {
+    fn observe(&mut self, stats: &LinkStats, may: bool, is_browser: bool) {
         let full = self.fullness.observe(stats);
         self.tried = self.tried.map(|looks| looks + 1);
         if !self.is_thin {
-            if full == Some(Full::Over) && may && !self.loses_by_chance() {
-                let failed = self.tried.take().is_some_and(|looks| looks <= ATTEMPT_LOOKS);
+            let attempts = self.tried.is_some_and(|looks| looks <= ATTEMPT_LOOKS);
+            let overflows = is_browser && attempts && self.fullness.queues();
+            if (full == Some(Full::Over) || overflows) && may && !self.loses_by_chance() {
+                let failed = attempts;
+                self.tried = None;
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);
                 self.trial = Some(Trial::new(&self.fullness));
@@ -163,6 +168,7 @@ mod tests {
         loses_percent: u64,
         stats: LinkStats,
         may: bool,
+        is_browser: bool,
     }
 
     impl Line {
@@ -173,6 +179,7 @@ mod tests {
                 loses_percent: 0,
                 stats: LinkStats::default(),
                 may: true,
+                is_browser: false,
             }
         }
 
@@ -185,8 +192,10 @@ mod tests {
                     self.stats.packets_sent += sent;
                     self.stats.repairs_sent +=
                         sent.saturating_sub(self.carries) + sent * self.loses_percent / 100;
-                    let may = self.may;
-                    thin = self.thinning.observe(&[(LINK, self.stats)], |_| may).contains(&LINK);
+                    self.stats.queue_us = if self.is_browser && sent > self.carries { 150_000 } else { 0 };
+                    let (may, is_browser) = (self.may, self.is_browser);
+                    let thinned = self.thinning.observe(&[(LINK, self.stats)], |_| may, |_| is_browser);
+                    thin = thinned.contains(&LINK);
                     thin
                 })
                 .collect()
@@ -210,6 +219,18 @@ mod tests {
         assert!(apart.windows(2).all(|two| two[0] <= two[1]) && apart.last() >= Some(&160), "{apart:?}");
         line.carries = PACKETS;
         assert!(!line.run(400).last().unwrap(), "the link is wide again");
+    }
+
+    #[test]
+    fn an_attempt_over_the_narrow_link_of_a_browser_ends_with_the_first_second_that_fills_its_queue() {
+        for (is_browser, seconds) in [(true, 1), (false, 3)] {
+            let mut line = Line { is_browser, ..Line::new(NEEDED) };
+            let thin = line.run(60);
+            let first = thin.iter().position(|thin| *thin).unwrap();
+            let attempt: Vec<_> =
+                thin[first..].iter().skip_while(|thin| **thin).take_while(|thin| !**thin).collect();
+            assert_eq!(attempt.len(), seconds, "{thin:?}");
+        }
     }
 
     #[test]

@@ -180,7 +180,8 @@ impl Body {
         let mix = &self.media.mix;
         let sent_bps = mix.is_mixing().then(|| mix.rates_bps().1);
         let may = |link| sent_bps.is_none_or(|sent_bps| self.rate.leaves_behind(link, sent_bps));
-        let thin = self.thinning.observe(children, may);
+        let is_browser = |link| self.media.links.is_browser(link);
+        let thin = self.thinning.observe(children, may, is_browser);
         // a mixer short of processor time makes fewer pictures instead
         let halves = self.load.shedding() >= Shedding::HalfThePictures && !self.media.mix.is_mixing();
         let all = || children.iter().map(|(link, _)| *link).collect();

@@ -147,6 +147,21 @@ mod tests {
     const FIREFOX: &str = include_str!("../../proto/tests/golden/firefox-153-offer.sdp");
 
     #[test]
+    fn a_browser_plays_in_step_what_a_native_peer_sends_and_a_browsers_own_stream_but_not_what_that_relays() {
+        let of_browser = describe(CHROMIUM).unwrap().description;
+        let of_native = Description { browser: None, payload_types: None, ..of_browser.clone() };
+        let pairs = |description| {
+            let sdp = sdp(LinkKind::Peer, &description, None).unwrap();
+            let streams = sdp.lines().filter_map(|line| line.strip_prefix("a=msid:"));
+            let streams: Vec<_> =
+                streams.filter_map(|msid| msid.split(' ').next()).map(String::from).collect();
+            streams.chunks(2).map(|pair| pair[0] == pair[1]).collect::<Vec<_>>()
+        };
+        assert_eq!(pairs(of_native), [true, true, true]);
+        assert_eq!(pairs(of_browser), [false, true, false]);
+    }
+
+    #[test]
     fn an_answer_repeats_that_the_offering_browser_has_no_h264() {
         let [chromium, firefox] = [CHROMIUM, FIREFOX].map(|sdp| describe(sdp).unwrap());
         for (offer, h264) in [(&chromium, 108), (&firefox, NO_H264)] {

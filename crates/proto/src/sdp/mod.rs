@@ -11,8 +11,9 @@ use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
 
 pub use self::read::{OwnEnd, SdpError, describe};
 use crate::link_layout::{
-    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, DescriptionError, NO_H264, PACKET_EXTENSION_ID,
-    PAYLOAD_TYPES, Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority, slot_count,
+    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, DescriptionError, NO_H264, OWN_SLOTS,
+    PACKET_EXTENSION_ID, PAYLOAD_TYPES, Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority,
+    slot_count,
 };
 
 mod read;
@@ -143,9 +144,11 @@ impl End<'_> {
             if is_video(slot) && !self.pictures.flow {
                 write!(sdp, "a=inactive\r\n")?;
             } else {
-                // picture and sound of one stream are played in step; track ids of the two ends differ, since some stacks
-                // route RTCP by them
-                let (stream, ufrag) = (slot / 2, &*description.ufrag);
+                // picture and sound of one stream are played in step, by the times that sender reports name. A browser names
+                // the times at which it relays, by different clocks; only its own stream is in step. Track ids of the two
+                // ends differ, since some stacks route RTCP by them
+                let relays = description.browser.is_some() && !OWN_SLOTS.contains(&slot);
+                let (stream, ufrag) = (if relays { slot } else { slot & !1 }, &*description.ufrag);
                 write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n")?;
             }
             if slot == 0 {
