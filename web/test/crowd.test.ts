@@ -8,34 +8,15 @@ import type { Page } from "puppeteer-core";
 
 import { cpuMs } from "./browsers.js";
 import { hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
-import { joinWith, Room } from "./room.js";
-import { quantile, skewsMs, sleep, untilShown } from "./shown.js";
+import { snapshot, speaker, watcher } from "./peers.js";
+import { Room } from "./room.js";
+import { quantile, skewsMs, sleep } from "./shown.js";
 
 /** Fundamentals of the two pages' voices, in hertz; Ada's tone. */
 const VOICES_HZ = [180, 250];
 const ADA_HZ = 300;
 const FPS = 15;
 const MEASURE_MS = 20_000;
-
-const snapshot = (page: Page) => page.evaluate(() => window.room.snapshot());
-
-async function watcher(room: Room, name: string): Promise<Page> {
-  const page = await room.page();
-  await joinWith(page, { invite: room.invite, name });
-  await untilShown(page);
-  return page;
-}
-
-async function speaker(room: Room, name: string, hz: number): Promise<Page> {
-  const page = await room.page({ hz });
-  await joinWith(page, { invite: room.invite, name, speaks: true });
-  await page.evaluate(async () => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
-    const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
-    if (picture && sound) await window.room.publish({ picture, sound });
-  });
-  return page;
-}
 
 let room: Room;
 
@@ -50,7 +31,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const mixed = room.file("mixed.mp4");
   room.start("mixer", room.invite, "--record", mixed);
   room.start("join", room.invite, ...ada);
-  const speakers = [await speaker(room, "Eve", VOICES_HZ[0] ?? 0), await speaker(room, "Max", VOICES_HZ[1] ?? 0)];
+  const speakers = [await speaker(room, "Eve", { hz: VOICES_HZ[0] ?? 0 }), await speaker(room, "Max", { hz: VOICES_HZ[1] ?? 0 })];
   const pages: Page[] = [];
   for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`));
   const recording = room.file("below.mp4");
