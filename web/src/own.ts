@@ -12,6 +12,9 @@ const HZ = { video: 90_000, audio: 48_000 };
 const KEY_MS = 500;
 /** Rate at which a device's clock may run faster than the machine's: 200 ppm. */
 const DRIFT = 200e-6;
+/** Lag behind its RTP time from which a frame begins the clock anew, in microseconds: the timestamps of sound stand still while
+ * there is no track, or the machine sleeps. A guess: longer than any encoder takes. */
+const LAG_US_MAX = 1_000_000;
 
 // not in TypeScript's library: Firefox's and Safari's alone
 interface KeyMaker {
@@ -36,7 +39,7 @@ export class OwnSender {
     const mark = new TransformStream<EncodedFrame, EncodedFrame>({
       transform: (frame, controller) => {
         const media = mediaOf(frame);
-        const capturedUs = this.#clock.captured(frame.getMetadata().rtpTimestamp ?? frame.timestamp);
+        const capturedUs = this.#clock.captured(frame.getMetadata().rtpTimestamp ?? frame.timestamp, nowUs());
         const data = identified(capturedUs, media, new Uint8Array(frame.data));
         if (data) {
           frame.data = data.buffer;
@@ -60,7 +63,7 @@ export class OwnSender {
 }
 
 /** Capture times by RTP timestamps: these run evenly, while frames come from the encoder when it is done. */
-class CaptureClock {
+export class CaptureClock {
   #last: number | null = null;
   #elapsedUs = 0;
   /** The smallest difference between arrival and RTP time lately. */
@@ -71,12 +74,15 @@ class CaptureClock {
     private readonly delayUs: number,
   ) {}
 
-  captured(rtpTimestamp: number): number {
+  /** When a frame was captured that arrives now, in microseconds since 1970. */
+  captured(rtpTimestamp: number, nowUs: number): number {
     const steps = this.#last === null ? 0 : (rtpTimestamp - this.#last) | 0;
     this.#last = rtpTimestamp;
     const passedUs = (1e6 * steps) / this.hz;
     this.#elapsedUs += passedUs;
-    this.#offsetUs = Math.min(this.#offsetUs + Math.abs(passedUs) * DRIFT, nowUs() - this.#elapsedUs);
+    const offsetUs = nowUs - this.#elapsedUs;
+    const isAnew = offsetUs - this.#offsetUs > LAG_US_MAX;
+    this.#offsetUs = isAnew ? offsetUs : Math.min(this.#offsetUs + Math.abs(passedUs) * DRIFT, offsetUs);
     return Math.round(this.#elapsedUs + this.#offsetUs - this.delayUs);
   }
 }

@@ -22,6 +22,9 @@ const FIREFOX_PREFERENCES = {
 /** Pitch of the microphone's hum, in hertz, as a rule. */
 const HUM_HZ = 180;
 
+/** What puppeteer tells Chromium by default, so that hidden tabs are as quick as others. */
+const NEVER_SLOW = ["--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"];
+
 /** A name that leads to this machine, without being known as local. */
 export const INSECURE = "insecure.test";
 
@@ -37,6 +40,10 @@ export interface Browsing {
   hz?: number;
   /** Host of the lab on which the browser runs. */
   at?: string;
+  /** Whether a tab behind another one is slowed down, as in a user's browser. */
+  slowsHidden?: boolean;
+  /** Address of a sound server: microphones and loudspeakers are its own, and there is no camera. */
+  soundServer?: string;
 }
 
 /** Where browsers run. */
@@ -50,22 +57,26 @@ export interface Place {
   trustsAll: boolean;
 }
 
-export function launch({ kind = "chromium", devices = "there", hz = HUM_HZ, at = "" }: Browsing, place: Place): Promise<Browser> {
-  return kind === "chromium" ? chromium(devices, hz, at, place) : firefox(kind === "firefox-openh264");
+export function launch(browsing: Browsing, place: Place): Promise<Browser> {
+  const { kind = "chromium" } = browsing;
+  return kind === "chromium" ? chromium(browsing, place) : firefox(kind === "firefox-openh264");
 }
 
-function chromium(devices: Browsing["devices"], hz: number, at: string, { folder, lab, origin, trustsAll }: Place): Promise<Browser> {
+function chromium(browsing: Browsing, { folder, lab, origin, trustsAll }: Place): Promise<Browser> {
+  const { devices = "there", hz = HUM_HZ, at = "", slowsHidden = false, soundServer } = browsing;
   const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${voice(folder, hz)}`];
   return puppeteer.launch({
     executablePath: lab ? chromiumAt(lab, at, folder) : CHROMIUM,
     // a browser in a namespace can't be reached by a port
     pipe: lab !== null,
+    ...(soundServer ? { env: { ...env, PULSE_SERVER: soundServer } } : {}),
+    ignoreDefaultArgs: [...(slowsHidden ? NEVER_SLOW : []), ...(soundServer ? ["--mute-audio"] : [])],
     args: [
       "--no-sandbox",
       `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
       "--autoplay-policy=no-user-gesture-required",
       ...(lab ? [`--unsafely-treat-insecure-origin-as-secure=${origin}`] : []),
-      ...(devices === "none" ? [] : fake),
+      ...(devices === "none" || soundServer ? [] : fake),
       ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
       ...(trustsAll ? ["--ignore-certificate-errors"] : []),
     ],
@@ -91,9 +102,24 @@ function firefox(hasPlugin: boolean): Promise<Browser> {
 
 /** Kills a page's browser, with all its processes. */
 export function kill(browser: Browser): void {
+  signal(browser, "SIGKILL");
+}
+
+/** Makes a browser stand still for that long, as in a machine that sleeps; all browsers of a call at the same time. */
+export async function sleepAll(browsers: readonly Browser[], ms: number): Promise<void> {
+  for (const browser of browsers) signal(browser, "SIGSTOP");
+  try {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+  } finally {
+    for (const browser of browsers) signal(browser, "SIGCONT");
+  }
+}
+
+/** Sends a signal to all processes of a browser. */
+function signal(browser: Browser, name: NodeJS.Signals): void {
   const pid = browser.process()?.pid;
   if (pid === undefined) throw new Error("the browser has ended");
-  process.kill(-pid, "SIGKILL");
+  process.kill(-pid, name);
 }
 
 /** Processor time that a page's browser has used so far, all of its processes, in milliseconds. */

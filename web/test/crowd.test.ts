@@ -8,34 +8,15 @@ import type { Page } from "puppeteer-core";
 
 import { cpuMs } from "./browsers.js";
 import { hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
-import { joinWith, Room, within } from "./room.js";
-import { quantile, skewsMs, sleep, untilShown } from "./shown.js";
+import { snapshot, speaker, watcher } from "./peers.js";
+import { Room, within } from "./room.js";
+import { quantile, skewsMs, sleep } from "./shown.js";
 
 /** Fundamentals of the two pages' voices, in hertz; Ada's tone. */
 const VOICES_HZ = [180, 250];
 const ADA_HZ = 300;
 const FPS = 15;
 const MEASURE_MS = 20_000;
-
-const snapshot = (page: Page) => page.evaluate(() => window.room.snapshot());
-
-async function watcher(room: Room, name: string): Promise<Page> {
-  const page = await room.page();
-  await joinWith(page, { invite: room.invite, name });
-  await untilShown(page);
-  return page;
-}
-
-async function speaker(room: Room, name: string, hz: number): Promise<Page> {
-  const page = await room.page({ hz });
-  await joinWith(page, { invite: room.invite, name, speaks: true });
-  await page.evaluate(async () => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
-    const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
-    if (picture && sound) await window.room.publish({ picture, sound });
-  });
-  return page;
-}
 
 let room: Room;
 
@@ -50,9 +31,10 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const mixed = room.file("mixed.mp4");
   room.start("mixer", room.invite, "--record", mixed);
   room.start("join", room.invite, ...ada);
-  const speakers = [await speaker(room, "Eve", VOICES_HZ[0] ?? 0), await speaker(room, "Max", VOICES_HZ[1] ?? 0)];
+  const speakers = [await speaker(room, "Eve", { hz: VOICES_HZ[0] ?? 0 }), await speaker(room, "Max", { hz: VOICES_HZ[1] ?? 0 })];
   const pages: Page[] = [];
-  for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`));
+  // without leave for a camera a browser names its addresses by mDNS
+  for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`, { devices: "denied" }));
   const recording = room.file("below.mp4");
   const native = ["--view", "--relay", "never", "--record", recording, "--duration", "80s", "--json", "-"];
   const report = room.whole(room.start("join", room.invite, ...native));
@@ -100,11 +82,8 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     t.diagnostic(`skew at page ${at + 1}: p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
     assert.ok(skews.length > 20 && quantile(skews, 0.95) <= 80, `${skews}`);
   }
-  const hidden = await deepest.evaluate(() =>
-    window.connections.map(({ localDescription }) => (localDescription?.sdp.match(/typ host/g)?.length ?? 0) - (localDescription?.sdp.match(/\.local \d+ typ host/g)?.length ?? 0)),
-  );
-  t.diagnostic(`host addresses in the descriptions of a page without camera: ${hidden}`);
-  assert.ok(hidden.every((addresses) => addresses === 0), "hidden behind names");
+  const hosts = await deepest.evaluate(() => window.connections.flatMap(({ localDescription }) => localDescription?.sdp.match(/\S+ \d+ typ host/g) ?? []));
+  assert.ok(hosts.length > 0 && hosts.every((host) => /\.local \d+/.test(host)), `${hosts}`);
 
   const { depth, parent, frames_received, frames_expected } = JSON.parse(await report);
   t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures`);

@@ -110,3 +110,11 @@ export function hashes(recording: string): string[] {
   const args = ["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=data_hash", "-show_data_hash", "md5", "-of", "csv=p=0", recording];
   return execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 }).trim().split("\n");
 }
+
+/** When the pictures in a recording are due, from the first one on, in milliseconds. */
+export function picturesAtMs(recording: string): number[] {
+  const args = ["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0", recording];
+  const times = execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 }).trim().split("\n");
+  const atMs = times.map((seconds) => 1000 * Number.parseFloat(seconds)).sort((one, other) => one - other);
+  return atMs.map((at) => at - (atMs[0] ?? at));
+}

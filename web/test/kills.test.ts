@@ -8,8 +8,9 @@ import { env } from "node:process";
 
 import type { Page } from "puppeteer-core";
 
-import { joinWith, Room } from "./room.js";
-import { quantile, shownSince, skewsSince, sleep, smoothness, untilShown } from "./shown.js";
+import { snapshot, watcher } from "./peers.js";
+import { Room } from "./room.js";
+import { quantile, shownSince, skewsSince, sleep, smoothness } from "./shown.js";
 
 const KILLS = Number(env["KILLS"] ?? 20);
 /** Time after a kill in which a freeze is looked for, in milliseconds. */
@@ -18,15 +19,6 @@ const LOOK_MS = 5000;
 const REST_MS = 5000;
 /** Time in which a room takes its shape, in milliseconds. */
 const SETTLE_MS = 25_000;
-
-const snapshot = (page: Page) => page.evaluate(() => window.room.snapshot());
-
-async function watcher(room: Room, name: string): Promise<Page> {
-  const page = await room.page();
-  await joinWith(page, { invite: room.invite, name });
-  await untilShown(page);
-  return page;
-}
 
 /** Longest waits for a picture around a kill, of each page, in milliseconds. */
 async function freezes(pages: readonly Page[], kill: () => Promise<unknown> | void): Promise<number[]> {

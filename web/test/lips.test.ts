@@ -3,22 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Page } from "puppeteer-core";
-
 import { record, skewRange } from "./figures.js";
-import { joinWith, Room, within } from "./room.js";
-import { skewsMs, sleep, untilShown } from "./shown.js";
+import { watcher } from "./peers.js";
+import { Room, within } from "./room.js";
+import { skewsMs, sleep } from "./shown.js";
 
 /** Time in which a room elects its mixer, and a browser's delays settle, in milliseconds. */
 const SETTLE_MS = 15_000;
 const RECORD_MS = 12_000;
-
-async function watcher(room: Room, name: string): Promise<Page> {
-  const page = await room.page();
-  await joinWith(page, { invite: room.invite, name });
-  await untilShown(page);
-  return page;
-}
 
 test("a page plays sound within 80 ms of the picture that was captured with it", { timeout: 60_000 }, async () => {
   const room = await Room.withAda();

@@ -50,15 +50,13 @@ const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
 
 /** How a page is opened. */
-export interface Opened {
+export interface Opened extends Browsing {
   /** By default the room's link; "" for none. */
   invite?: string;
   /** Address of the rendezvous for a new room. */
   rendezvous?: string;
   /** What follows the address, from its "?" on. */
   query?: string;
-  /** Whether the browser has camera and microphone, none, or the user refuses them. */
-  devices?: Browsing["devices"];
   /** Whether browsers take the page's origin for one without https. */
   isInsecure?: boolean;
   /** Markup put into the page's head. */
@@ -232,6 +230,14 @@ export class Room {
     return ended;
   }
 
+  /** Closes a page as its user does, and its browser. */
+  async closePage(page: Page): Promise<void> {
+    const browser = page.browser();
+    this.#browsers.splice(this.#browsers.indexOf(browser), 1);
+    await page.close();
+    await browser.close();
+  }
+
   /** Kills a page's browser. */
   killPage(page: Page): void {
     const browser = page.browser();
@@ -294,8 +300,8 @@ export class Room {
 
   /** Opens the page of web/dist as an application embeds it, the link as an attribute. */
   async screen(opened: Opened = {}): Promise<Page> {
-    const { invite = this.invite, rendezvous = "", query = "", devices = "there", head = "", isInsecure = false, size } = opened;
-    const page = await this.#blank({ devices });
+    const { invite = this.invite, rendezvous = "", query = "", devices, head = "", isInsecure = false, size } = opened;
+    const page = await this.#blank(opened);
     if (size) await page.setViewport(size);
     const served = readFileSync(`${DIST}index.html`, "utf8");
     const element = `<plenary-room invite="${invite}" ${rendezvous && `rendezvous="${rendezvous}"`}></plenary-room>`;
@@ -370,6 +376,6 @@ export class Room {
       clearTimeout(timer);
     });
     await Promise.all(ends);
-    rmSync(this.#folder, { recursive: true });
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -8,6 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, Page } from "puppeteer-core";
 
+import { act, alerted, fill, live, text, there } from "./element.js";
 import { Room } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -21,27 +22,6 @@ before(async () => {
 // pages that stay open take the machine's time from the next ones
 afterEach(() => room.closePages());
 after(() => room.close());
-
-const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();
-const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
-
-/** Waits for an element of the page. */
-const there = (page: Page, selector: string) => page.locator(`>>> ${selector}`).setTimeout(20_000).wait();
-
-/** Waits for a line that is read out, and returns it. */
-async function alerted(page: Page, is: string): Promise<void> {
-  const says = (is: string) =>
-    [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll('[role="alert"]') ?? [])].some((one) =>
-      one.textContent?.includes(is),
-    );
-  await page.waitForFunction(says, { timeout: 20_000 }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
-}
-
-const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
-
-/** Waits until the page is in the room. */
-const live = (page: Page) =>
-  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: 20_000 });
 
 const peer = (page: Page) => page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
 

@@ -14,6 +14,10 @@ export interface Lists {
 
 export type Picked = keyof Lists;
 
+/** Interval at which the devices are listed while any is open, in milliseconds. Browsers tell of a microphone that a sound server
+ * lets go, as with Bluetooth, only when they are asked for the list. A guess. */
+const LIST_MS = 3000;
+
 export class Capture {
   picture: MediaStreamTrack | null = null;
   sound: MediaStreamTrack | null = null;
@@ -24,6 +28,9 @@ export class Capture {
   says: string | null = null;
   lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
   #room: Room | null = null;
+  #timer = 0;
+  /** Whether a camera was there, and was unplugged. */
+  #isCameraLost = false;
   #mixed: { of: string; mixed: Mixed } | null = null;
   /** Operations on devices, one after the other. */
   #turn: Promise<void> = Promise.resolve();
@@ -50,7 +57,9 @@ export class Capture {
   async list(): Promise<void> {
     const all = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
     const of = (kind: MediaDeviceKind) => all.filter((one) => one.kind === kind && one.deviceId !== "");
-    this.lists = { camera: of("videoinput"), microphone: of("audioinput"), loudspeaker: of("audiooutput") };
+    const lists = { camera: of("videoinput"), microphone: of("audioinput"), loudspeaker: of("audiooutput") };
+    if (namesOf(lists) === namesOf(this.lists)) return;
+    this.lists = lists;
     this.onChange();
   }
 
@@ -129,6 +138,7 @@ export class Capture {
   close(): void {
     void this.#room?.unpublish();
     this.#room = null;
+    clearInterval(this.#timer);
     for (const track of [this.picture, this.sound]) release(track);
     this.share?.stop();
     this.#mixed?.mixed.close();
@@ -171,8 +181,13 @@ export class Capture {
   }
 
   #take(opened: Devices, needs: { picture: boolean; sound: boolean }): void {
-    if (needs.picture) this.picture = opened.picture;
+    if (needs.picture) {
+      this.picture = opened.picture;
+      this.#isCameraLost = false;
+    }
     if (needs.sound) this.sound = opened.sound;
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => void this.list(), LIST_MS);
     this.says = opened.says;
     for (const track of [opened.picture, opened.sound]) {
       if (track) track.onended = () => this.#lost(track);
@@ -185,7 +200,8 @@ export class Capture {
     const isPicture = track === this.picture;
     if (isPicture) this.picture = null;
     else this.sound = null;
-    const isBoth = !this.picture && !this.sound && this.choices.isCameraOn;
+    if (isPicture) this.#isCameraLost = true;
+    const isBoth = this.#isCameraLost && !this.sound && this.choices.isCameraOn;
     this.onLost(isBoth ? texts.lostBoth : isPicture ? texts.lostCamera : texts.lostMicrophone);
     void this.#next(async () => {
       await this.list();
@@ -214,6 +230,11 @@ export class Capture {
     }
     return this.#mixed?.mixed.track ?? sounds[0] ?? null;
   }
+}
+
+/** What tells lists apart. */
+function namesOf(lists: Lists): string {
+  return JSON.stringify(Object.values(lists).flat().map(({ kind, deviceId, label }) => [kind, deviceId, label]));
 }
 
 function release(track: MediaStreamTrack | null): void {

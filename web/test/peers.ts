@@ -1,0 +1,30 @@
+// Tabs as peers of a test's room: those that watch, and those that speak with the browser's false camera and microphone.
+
+import type { Page } from "puppeteer-core";
+
+import type { Snapshot } from "../src/room.js";
+import type { Browsing } from "./browsers.js";
+import { joinWith, type Room } from "./room.js";
+import { untilShown } from "./shown.js";
+
+export const snapshot = (page: Page): Promise<Snapshot> => page.evaluate(() => window.room.snapshot());
+
+/** Opens a tab that watches, and waits until it shows pictures. */
+export async function watcher(room: Room, name: string, browsing: Browsing = {}): Promise<Page> {
+  const page = await room.page(browsing);
+  await joinWith(page, { invite: room.invite, name });
+  await untilShown(page);
+  return page;
+}
+
+/** Opens a tab that speaks. */
+export async function speaker(room: Room, name: string, browsing: Browsing = {}): Promise<Page> {
+  const page = await room.page(browsing);
+  await joinWith(page, { invite: room.invite, name, speaks: true });
+  await page.evaluate(async () => {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+    const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
+    if (picture && sound) await window.room.publish({ picture, sound });
+  });
+  return page;
+}
