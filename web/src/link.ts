@@ -28,15 +28,6 @@ const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetran
 const GATHERING_MS_MAX = 3000;
 const GATHERING_REST_MS = 300;
 
-/** Rate with which the browser begins to send the program, in kbit/s: it would begin with 300, and a child that changes
- * parents would get the past of the program slowly. A guess: more than the program has, within what most lines carry. */
-const START_KBIT = 2500;
-
-/** The other end's description, with the rate to begin with for the pictures of the program. */
-function startingFast(sdp: string): string {
-  return sdp.replace(/^a=fmtp:(\d+) (.*profile-level-id=[^;\r\n]*)/im, `a=fmtp:$1 $2;x-google-start-bitrate=${START_KBIT}`);
-}
-
 /** Interval of the counters, in milliseconds. */
 const STATS_MS = 1000;
 
@@ -87,13 +78,13 @@ export class Link {
 
   /** Describes this end as the one that answers. */
   async answer(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "offer", sdp: startingFast(sdp) });
+    await this.#connection.setRemoteDescription({ type: "offer", sdp });
     this.#connection.getTransceivers().forEach((transceiver, slot) => this.#prepare(transceiver, slot));
     await this.#describe();
   }
 
   async accept(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "answer", sdp: startingFast(sdp) });
+    await this.#connection.setRemoteDescription({ type: "answer", sdp });
   }
 
   send(channel: number, bytes: Uint8Array<ArrayBuffer>): void {
