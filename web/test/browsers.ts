@@ -186,6 +186,7 @@ export async function watchPage(page: Page): Promise<void> {
   });
   page.on("console", (message) => env["VERBOSE"] && console.error("page says:", message.text()));
   page.on("pageerror", (error) => console.error("page:", error));
+  page.on("error", (error) => console.error("page:", error));
 }
 
 /** A file with a hum in syllables, for a browser's microphone. */

@@ -12,19 +12,29 @@ export const snapshot = (page: Page): Promise<Snapshot> => page.evaluate(() => w
 /** Opens a tab that watches, and waits until it shows pictures. */
 export async function watcher(room: Room, name: string, browsing: Browsing = {}): Promise<Page> {
   const page = await room.page(browsing);
-  await joinWith(page, { invite: room.invite, name });
-  await untilShown(page);
+  await watch(page, room, name);
   return page;
+}
+
+/** Lets an empty tab watch, and waits until it shows pictures. */
+export async function watch(page: Page, { invite }: Room, name: string): Promise<void> {
+  await joinWith(page, { invite, name });
+  await untilShown(page);
 }
 
 /** Opens a tab that speaks. */
 export async function speaker(room: Room, name: string, browsing: Browsing = {}): Promise<Page> {
   const page = await room.page(browsing);
-  await joinWith(page, { invite: room.invite, name, speaks: true });
+  await speak(page, room, name);
+  return page;
+}
+
+/** Lets an empty tab speak. */
+export async function speak(page: Page, { invite }: Room, name: string): Promise<void> {
+  await joinWith(page, { invite, name, speaks: true });
   await page.evaluate(async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
     const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
     if (picture && sound) await window.room.publish({ picture, sound });
   });
-  return page;
 }

@@ -46,7 +46,12 @@ export class SoundServer {
 
   /** Plugs a microphone with a hum in, which browsers list by its frequency. Returns what unplugs it. */
   plug(hz: number): () => void {
-    const module = this.#order("load-module", "module-sine-source", `source_name=hum-${hz}`, `frequency=${hz}`);
+    // PulseAudio's own source of a sine hands on one block in two seconds, of which browsers take the first part
+    const name = `hum-${hz}`;
+    this.#order("load-module", "module-null-sink", `sink_name=${name}`, "rate=48000");
+    this.#order("load-module", "module-sine", `sink=${name}`, `frequency=${hz}`);
+    const properties = `source_properties=device.description="${hz}\\ Hz"`;
+    const module = this.#order("load-module", "module-remap-source", `master=${name}.monitor`, `source_name=${name}-in`, properties);
     return () => this.#order("unload-module", module);
   }
 
