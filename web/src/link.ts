@@ -50,6 +50,8 @@ export class Link {
     readonly id: number,
     { certificate, stun }: LinkOptions,
     private readonly worker: Worker,
+    /** Hears that the link has ended by itself. */
+    private readonly onEnded: () => void,
   ) {
     const iceServers = stun ? [{ urls: stun }] : [];
     this.#connection = new RTCPeerConnection({ certificates: [certificate], bundlePolicy: "max-bundle", iceServers });
@@ -239,6 +241,7 @@ export class Link {
 
   #ended(): void {
     this.close();
+    this.onEnded();
     this.#tell({ to: "link-down", link: this.id });
   }
 

@@ -349,8 +349,10 @@ export class Room extends EventTarget {
       case "show": {
         const track = ({ link, slot }: Place) => this.#links.get(link)?.track(slot) ?? null;
         const tile = ({ speaker, picture, sound }: Shown) => ({ speaker, picture: track(picture), sound: track(sound) });
-        // while there is no parent the last picture stays
-        if (message.shown.length > 0) this.#screen.show(message.shown.map(tile));
+        // while there is no parent, or its link has just ended, the last picture stays
+        const isLinked = ({ picture, sound }: Shown) => this.#links.has(picture.link) || this.#links.has(sound.link);
+        const linked = message.shown.filter(isLinked);
+        if (linked.length > 0) this.#screen.show(linked.map(tile));
         break;
       }
       case "send-own":
@@ -412,7 +414,8 @@ export class Room extends EventTarget {
   }
 
   #open(id: number, describe: (link: Link) => Promise<void>): void {
-    this.#links.set(id, new Link(id, { certificate: this.certificate, stun: this.#stun }, this.worker));
+    const options = { certificate: this.certificate, stun: this.#stun };
+    this.#links.set(id, new Link(id, options, this.worker, () => this.#links.delete(id)));
     this.#during(id, describe);
   }
 
