@@ -1,6 +1,6 @@
 // One link: a connection with six transceivers, the slots, and three data channels, negotiated once.
 
-import { codecsOf, kindOf } from "./codecs.js";
+import { formatsOf, kindOf } from "./codecs.js";
 import type { Leg, ToWorker } from "./messages.js";
 import type { Counts, PictureFormat } from "./wire.js";
 
@@ -161,10 +161,10 @@ export class Link {
   }
 
   #prepare(transceiver: RTCRtpTransceiver, slot: number): void {
-    const codecs = codecsOf(RTCRtpReceiver, kindOf(slot));
+    const formats = formatsOf(kindOf(slot));
     // a browser without H.264 offers what it has: the first section stays, for the transport of all, and carries nothing
-    transceiver.direction = codecs.length > 0 ? "sendrecv" : "inactive";
-    if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
+    transceiver.direction = formats.length > 0 ? "sendrecv" : "inactive";
+    if (formats.length > 0) transceiver.setCodecPreferences(formats);
     const transform = (side: Leg["side"]) => new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);
     transceiver.receiver.transform = transform("receive");
     // Chromium sends past a transform that a sender gets only with its first track

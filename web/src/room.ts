@@ -113,6 +113,8 @@ export class Room extends EventTarget {
   /** Links that its own stream is sent on. */
   #ownLinks: number[] = [];
   #format: PictureFormat | null = null;
+  /** Whether speakers are shown, those of a mesh or a pinned one, and not the program. */
+  #showsSpeakers = false;
   #stun: string | null = null;
   #invite: string | null = null;
   #keys: Uint8Array | null = null;
@@ -353,6 +355,8 @@ export class Room extends EventTarget {
         const isLinked = ({ picture, sound }: Shown) => this.#links.has(picture.link) || this.#links.has(sound.link);
         const linked = message.shown.filter(isLinked);
         if (linked.length > 0) this.#screen.show(linked.map(tile));
+        this.#showsSpeakers = linked.some(({ speaker }) => speaker !== null);
+        if (this.#showsSpeakers) void this.#nameTiles();
         break;
       }
       case "send-own":
@@ -431,7 +435,13 @@ export class Room extends EventTarget {
     });
   }
 
+  async #nameTiles(): Promise<void> {
+    const { stage } = await this.snapshot();
+    this.#screen.name(new Map(stage.map(({ peer, name }) => [peer, name])));
+  }
+
   #event(event: RoomEvent): void {
+    if (event.what === "stage" && this.#showsSpeakers) void this.#nameTiles();
     if (event.what === "admitted") {
       this.#settle?.resolve();
       // it may have changed while the worker loaded the module, and heard nothing

@@ -50,6 +50,11 @@ export class Screen {
     for (const view of tiles) if (!this.#tiles.includes(view)) view.element.remove();
   }
 
+  /** Writes the speakers' names on their tiles in a mesh; mixers write them into the program. */
+  name(names: ReadonlyMap<string, string>): void {
+    for (const view of this.#tiles) view.name(names.get(view.speaker ?? "") ?? "");
+  }
+
   /** Nothing more is shown. */
   clear(): void {
     this.element.replaceChildren();
@@ -72,6 +77,7 @@ export class Screen {
 /** The picture of one speaker, or the program. */
 class TileView {
   readonly element = document.createElement("div");
+  readonly #name = document.createElement("span");
   #shown: HTMLVideoElement | null = null;
   #coming: HTMLVideoElement | null = null;
   #sound: MediaStreamTrack | null = null;
@@ -86,6 +92,15 @@ class TileView {
   ) {
     this.element.style.cssText = "position:relative;min-width:0;height:100%";
     if (speaker) this.element.dataset["speaker"] = speaker;
+    this.#name.style.cssText =
+      "position:absolute;left:8px;bottom:8px;max-width:calc(100% - 32px);padding:2px 8px;border-radius:4px;overflow:hidden;" +
+      "text-overflow:ellipsis;white-space:nowrap;font:600 14px/1.4 system-ui,sans-serif;color:#fff;background:rgb(0 0 0/.6)";
+  }
+
+  name(name: string): void {
+    this.#name.textContent = name;
+    if (name) this.element.append(this.#name);
+    else this.#name.remove();
   }
 
   get hasPicture(): boolean {

@@ -37,6 +37,13 @@ const moving = (page: Page) =>
     return videos.filter((_, at) => (frames()[at] ?? 0) > (before[at] ?? 0) + 5).length;
   });
 
+/** Number of speakers of which a page has shown some pictures. */
+const seen = (page: Page) =>
+  page.evaluate(() => {
+    const videos = [...window.room.picture.querySelectorAll<HTMLVideoElement>("[data-speaker] video")];
+    return videos.filter((video) => video.getVideoPlaybackQuality().totalVideoFrames > 5).length;
+  });
+
 /** Loudest level of each sound that a page gets within a second. */
 const heard = (page: Page) =>
   page.evaluate(async () => {
@@ -77,9 +84,11 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   assert.ok(invite.startsWith(room.rendezvous), invite);
   const ben = await speaker({ invite, name: "Ben" });
   const cay = await speaker({ invite, name: "Cay" });
+  const tookMs = [ada, ben, cay].map((page) => until("both others are seen", async () => (await seen(page)) === 2));
+  t.diagnostic(`both others are seen after ${await Promise.all(tookMs)} ms`);
   for (const page of [ada, ben, cay]) {
-    const tookMs = await until("both others are seen", async () => (await moving(page)) === 2);
-    t.diagnostic(`both others are seen after ${tookMs} ms`);
+    await until("both others go on", async () => (await moving(page)) === 2);
+    assert.equal(await page.evaluate(() => window.connections.length), 2, "no link had to be made again");
   }
   for (const page of [ada, ben, cay]) await until("both others are heard", async () => (await heard(page)) === 2);
 

@@ -145,8 +145,10 @@ pub(crate) struct Media {
     sound_from_us: (u64, u64),
     /// Whether this peer's own pictures and sound are muted.
     muted: [bool; 2],
-    /// Whether this peer's own pictures and sound have a source; `None` before they had one.
-    own_sources: [Option<bool>; 2],
+    /// Whether this peer's own pictures and sound have a source.
+    own_sources: [bool; 2],
+    /// Whether either has ever had one.
+    had_source: bool,
     /// Number of pictures of this peer's earlier streams.
     pictures_before: u64,
     made: Vec<FrameSeen>,
@@ -196,7 +198,8 @@ impl Media {
             own_mix: speaks,
             sound_from_us: (0, 0),
             muted: [false; 2],
-            own_sources: [None; 2],
+            own_sources: [false; 2],
+            had_source: false,
             pictures_before: 0,
             made: Vec::new(),
             tree_bytes: 0,
@@ -438,7 +441,8 @@ impl Media {
     /// Starts this peer's own stream anew, with picture and sound; `shares` marks a screen or a film.
     pub(crate) fn publish_anew(&mut self, shares: bool) {
         self.begin_own(shares);
-        self.own_sources = [Some(true); 2];
+        self.own_sources = [true; 2];
+        self.had_source = true;
     }
 
     /// Starts this peer's own stream anew, with the sources that it has.
@@ -456,11 +460,11 @@ impl Media {
 
     /// Sets whether this peer's own pictures and sound have a source. Pictures of a new source begin with a keyframe.
     pub(crate) fn set_own_sources(&mut self, sources: [bool; 2]) {
+        self.had_source |= sources.contains(&true);
         for (kind, has) in [MediaKind::Video, MediaKind::Sound].into_iter().zip(sources) {
-            let known = &mut self.own_sources[lane(kind)];
-            let before = std::mem::replace(known, has.then_some(true).or(known.map(|_| false)));
+            let before = std::mem::replace(&mut self.own_sources[lane(kind)], has);
             self.own_key_wanted |= has && kind == MediaKind::Video;
-            self.own_key_due |= has && before != Some(true) && kind == MediaKind::Video;
+            self.own_key_due |= has && !before && kind == MediaKind::Video;
             if !has {
                 self.forget_own(kind);
             }
@@ -475,11 +479,11 @@ impl Media {
     }
 
     /// Returns the kinds of media that this peer doesn't send at present, muted or without a source; and whether it
-    /// sends a screen or a film.
+    /// sends a screen or a film. Before the first source, a missing one counts as one that is about to come.
     pub(crate) fn sends(&self) -> (Muted, bool) {
-        let is_muted = |kind| self.muted[lane(kind)] || self.own_sources[lane(kind)] == Some(false);
+        let is_muted = |kind| self.muted[lane(kind)] || (self.had_source && !self.own_sources[lane(kind)]);
         let muted = Muted { picture: is_muted(MediaKind::Video), sound: is_muted(MediaKind::Sound) };
-        (muted, self.own_shares() == Some(true) && self.own_sources.contains(&Some(true)))
+        (muted, self.own_shares() == Some(true) && self.own_sources.contains(&true))
     }
 
     /// Whether there is a source of this peer's own stream.

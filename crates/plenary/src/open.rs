@@ -128,7 +128,7 @@ fn span_of(me: &Keypair) -> Span {
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
     HostRefusal::of_mixers(host.mixers)?;
-    let seal::RoomKeys { root, host: me, secret, generation, door, removed, reign } = keys.0.clone();
+    let seal::RoomKeys { root, host: me, secret, generation, door, removed, reign, locked } = keys.0.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -173,6 +173,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         lobby: host.lobby,
         members: host.members,
         removed,
+        locked,
         reign,
     };
     // the next session begins above this one, and above a reign that is handed over without being begun

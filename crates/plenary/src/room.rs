@@ -141,13 +141,15 @@ impl Room {
     }
 
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`
-    /// at any other peer. They change with each removal, each new invite and each change of the host.
+    /// at any other peer. They change with each removal, each lock, each new invite and each change of the host.
     pub fn room_keys(&self) -> Option<RoomKeys> {
         let keys = self.0.keys.lock().clone()?.0;
         let epoch = self.0.snapshot.borrow().epoch;
-        let removed = self.0.flow.read(|body| body.roster().map(|roster| roster.access.removed.to_vec()));
-        let removed = removed.unwrap_or_else(|| keys.removed.clone());
-        Some(RoomKeys(keys.after(epoch, &removed)))
+        let access = self.0.flow.read(|body| body.roster().map(|roster| roster.access.clone()));
+        Some(RoomKeys(match access {
+            Some(access) => keys.after(epoch, &access),
+            None => keys,
+        }))
     }
 
     /// Returns the clock of this peer's capture and arrival times.

@@ -225,13 +225,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         assert!(RoomKeys::load(&file).unwrap().is_none());
-        let keys = RoomKeys(seal::RoomKeys { generation: 513, reign: 70_000, ..RoomKeys::generate().0 });
+        let keys = RoomKeys(seal::RoomKeys {
+            generation: 513,
+            reign: 70_000,
+            locked: true,
+            ..RoomKeys::generate().0
+        });
         keys.save(&file).unwrap();
         keys.save(&file).unwrap(); // in place of the first
         let read = RoomKeys::load(&file).unwrap().unwrap();
         assert_eq!(*read.to_bytes(), *keys.to_bytes());
         assert_eq!((read.host(), read.0.root.id()), (keys.host(), keys.0.root.id()));
-        assert_eq!((read.0.generation, read.0.reign), (513, 70_000));
+        assert_eq!((read.0.generation, read.0.reign, read.0.locked), (513, 70_000, true));
         let bytes = keys.to_bytes();
         for len in 0..bytes.len() {
             assert!(RoomKeys::from_bytes(&bytes[..len]).is_err(), "{len} bytes");

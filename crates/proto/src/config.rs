@@ -69,6 +69,8 @@ pub struct HostConfig {
     pub members: Vec<PeerId>,
     /// Peers that were removed before the host restarted.
     pub removed: Vec<PeerId>,
+    /// Whether the room was locked before the host restarted.
+    pub locked: bool,
     /// Number of the reign under which the room opens; 0 for a new room. A number above all of earlier sessions takes the
     /// force from everything that was signed then.
     pub reign: u32,
@@ -98,6 +100,7 @@ impl HostConfig {
             lobby: false,
             members: Vec::new(),
             removed: keys.removed.clone(),
+            locked: keys.locked,
             reign: keys.reign,
         }
     }

@@ -154,6 +154,7 @@ impl Host {
                 generation: view.key.map_or(0, |key| key.generation),
                 key_hash: view.key.map_or([0; 16], |key| key_hash(&view.config.room, &key.key)),
                 lobby: config.lobby,
+                locked: config.locked,
                 removed: List::truncated(config.removed),
                 ..Access::default()
             },

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use crate::bounded::Text;
-use crate::message::{BrowserMedia, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Setup};
+use crate::message::{
+    BrowserMedia, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Retransmission, Setup,
+};
 
 /// Maximum number of slots of a link.
 pub const SLOTS_MAX: usize = 16;
@@ -188,10 +190,11 @@ pub fn check(
             return Err(DescriptionError::Candidate(address));
         }
     }
-    if description.browser.as_ref().is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser)) {
+    let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
+    let of_browser = description.browser.as_ref();
+    if of_browser.is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser, types)) {
         return Err(DescriptionError::Browser);
     }
-    let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
     // a browser may lack H.264; an answer repeats what the offer says
     let has_picture = types.h264 != NO_H264 || description.browser.is_none() && role == Role::Offer;
     if types.h264 == types.opus || has_picture && !is_dynamic(types.h264) || !is_dynamic(types.opus) {
@@ -200,11 +203,16 @@ pub fn check(
     Ok(types)
 }
 
-fn is_usable(browser: &BrowserMedia) -> bool {
-    let BrowserMedia { ssrcs, transport_wide_id, audio_level_id } = browser;
+fn is_usable(browser: &BrowserMedia, types: PayloadTypes) -> bool {
+    let BrowserMedia { ssrcs, transport_wide_id, audio_level_id, retransmission } = browser;
+    let again = retransmission.as_ref();
+    let is_own_type = again.is_none_or(|Retransmission { payload_type, .. }| {
+        is_dynamic(*payload_type) && ![types.h264, types.opus].contains(payload_type)
+    });
+    let ssrcs = [&ssrcs[..], again.map_or(&[], |again| &again.ssrcs)].concat();
     let are_distinct = transport_wide_id != audio_level_id || *audio_level_id == 0;
     let are_ids = *transport_wide_id.max(audio_level_id) <= EXTENSION_ID_MAX;
-    are_ids && are_distinct && !ssrcs.contains(&0) && !has_twins(ssrcs.to_vec())
+    are_ids && are_distinct && is_own_type && !ssrcs.contains(&0) && !has_twins(ssrcs)
 }
 
 /// Whether a name is one of multicast DNS with no character that could end a line or a field of SDP.

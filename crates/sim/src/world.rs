@@ -534,6 +534,7 @@ impl World {
             lobby: false,
             members: Vec::new(),
             removed: Vec::new(),
+            locked: false,
             reign: 0,
         });
         let config = RoomConfig {

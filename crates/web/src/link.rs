@@ -18,6 +18,8 @@ pub(crate) struct PageLink {
     other: Option<Description>,
     /// The first control message has proved the identity of the other end; without that the link is closed.
     pub(crate) is_proven: bool,
+    /// This end has sent its own proof.
+    pub(crate) has_proved: bool,
     paused_until_us: u64,
     paused: VecDeque<(u8, Vec<u8>)>,
     paused_bytes: usize,
@@ -37,6 +39,7 @@ impl PageLinks {
             own,
             other,
             is_proven: false,
+            has_proved: false,
             paused_until_us: 0,
             paused,
             paused_bytes: 0,

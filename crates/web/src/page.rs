@@ -448,10 +448,13 @@ impl Joined {
         }
     }
 
-    /// Sends the proof that this peer is at its end of a new link.
+    /// Sends the proof that this peer is at its end of a new link, once.
     fn prove(&mut self, now_us: u64, link: LinkId) {
-        let fingerprints = self.links.get_mut(link).and_then(|known| known.fingerprints());
-        let (Some(fingerprints), Some((peer, _))) = (fingerprints, self.body.link_of(link)) else { return };
+        let Some(known) = self.links.get_mut(link).filter(|known| !known.has_proved) else { return };
+        let (Some(fingerprints), Some((peer, _))) = (known.fingerprints(), self.body.link_of(link)) else {
+            return;
+        };
+        known.has_proved = true;
         let message = Box::new(self.letters.prove_link(&peer, &fingerprints));
         self.send(now_us, Out::Control { link, message });
     }
@@ -467,6 +470,9 @@ impl Joined {
             })
         });
         if known.is_proven {
+            // the other end's proof may come before the browser says that the link is up, and must be the first message of
+            // both ends
+            self.prove(now_us, link);
             self.input(now_us, In::LinkUp(link));
         } else {
             self.close(now_us, link);

@@ -119,7 +119,7 @@ impl Media {
 
     /// Whether this peer's own pictures or sound have a source, and aren't muted.
     pub(super) fn is_sent(&self, kind: MediaKind) -> bool {
-        !self.muted[lane(kind)] && self.own_sources[lane(kind)] == Some(true)
+        !self.muted[lane(kind)] && self.own_sources[lane(kind)]
     }
 
     /// Whether this peer's own pictures or sound are muted.

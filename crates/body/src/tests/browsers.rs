@@ -18,7 +18,12 @@ const VIDEO: MediaKind = MediaKind::Video;
 
 /// Description of a browser's end of a link.
 fn browser() -> Description {
-    let media = BrowserMedia { ssrcs: [1, 2, 3, 4, 5, 6], transport_wide_id: 4, audio_level_id: 1 };
+    let media = BrowserMedia {
+        ssrcs: [1, 2, 3, 4, 5, 6],
+        transport_wide_id: 4,
+        audio_level_id: 1,
+        retransmission: None,
+    };
     Description { browser: Some(media), ..world::description(0, LinkId(0)) }
 }
 

@@ -231,6 +231,22 @@ fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_
 }
 
 #[test]
+fn a_speaker_with_a_microphone_alone_states_that_it_sends_no_picture() {
+    let mut stand = Stand::new(true);
+    let muted = |stand: &Stand| {
+        let (muted, _) = stand.media.sends();
+        (muted.picture, muted.sound)
+    };
+    assert_eq!(muted(&stand), (false, false), "no source yet");
+    stand.media.set_own_sources([false, true]);
+    assert_eq!(muted(&stand), (true, false));
+    stand.media.set_own_sources([true, true]);
+    assert_eq!(muted(&stand), (false, false));
+    stand.media.set_own_sources([false, false]);
+    assert_eq!(muted(&stand), (true, true));
+}
+
+#[test]
 fn frames_held_for_lip_sync_are_due_later_and_all_come_at_the_end() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     // sound takes 150 ms longer than pictures

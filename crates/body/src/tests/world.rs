@@ -356,6 +356,7 @@ impl Peer {
             lobby: false,
             members: Vec::new(),
             removed: Vec::new(),
+            locked: false,
             reign: 0,
         };
         let config = RoomConfig {

@@ -185,6 +185,7 @@ fn config(at: usize) -> RoomConfig {
             lobby: false,
             members: Vec::new(),
             removed: Vec::new(),
+            locked: false,
             reign: 0,
         }),
         name: Text::truncated("brain"),

@@ -46,6 +46,19 @@ pub struct PayloadTypes {
 /// Number of slots of an ordinary link.
 pub const PEER_SLOTS: usize = 6;
 
+/// Number of slots of an ordinary link that carry pictures.
+pub const PICTURE_SLOTS: usize = PEER_SLOTS / 2;
+
+/// Streams in which a browser sends lost packets of pictures again (RFC 4588). Two browsers use them if both descriptions
+/// have them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retransmission {
+    /// Payload type.
+    pub payload_type: u8,
+    /// SSRC for each slot of pictures, in order.
+    pub ssrcs: [u32; PICTURE_SLOTS],
+}
+
 /// RTP parameters that a browser has chosen for its end of an ordinary link. Other ends derive them from the user
 /// fragment, or use fixed ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +69,8 @@ pub struct BrowserMedia {
     pub transport_wide_id: u8,
     /// Header extension id of the audio level, 1 to 14; 0 without it.
     pub audio_level_id: u8,
+    /// Streams for retransmissions, if the browser has them.
+    pub retransmission: Option<Retransmission>,
 }
 
 /// An ICE candidate: an address at which a peer may be reached (RFC 8445).

@@ -31,7 +31,7 @@ pub use election::{
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{
     Answer, BrowserMedia, CANDIDATES_MAX, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer,
-    PEER_SLOTS, PayloadTypes, Setup,
+    PEER_SLOTS, PICTURE_SLOTS, PayloadTypes, Retransmission, Setup,
 };
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub(crate) use reign::REIGNS_AHEAD_MAX;
@@ -57,7 +57,7 @@ use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 3;
+pub const MESSAGE_VERSION: u8 = 4;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.

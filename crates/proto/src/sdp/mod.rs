@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::identity::PACKET_EXTENSION_URI;
-use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
+use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Retransmission, Setup};
 
 pub use self::read::{OwnEnd, SdpError, describe};
 use crate::link_layout::{
@@ -28,6 +28,8 @@ const CONTRIBUTORS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
 const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 /// Dynamic payload types (RFC 5761, section 4) among which that of VP8 is chosen in an offer.
 const VP8_TYPES: std::ops::RangeInclusive<u8> = 96..=127;
+/// Retransmissions (RFC 4588, 8.6).
+const RTX: &str = "rtx/90000";
 /// Opus format (RFC 7587, 6.1).
 const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1";
 /// RTCP feedback of every slot (RFC 4585).
@@ -55,7 +57,7 @@ pub fn sdp(
         kind,
         description,
         types,
-        pictures: Pictures::of(types, role, offer),
+        pictures: Pictures::of(description, role, offer),
         extensions: Extensions::of(description, offer.map(|own| &own.description)),
     };
     // writing to a String cannot fail
@@ -99,20 +101,34 @@ struct Pictures {
     vp8: Option<u8>,
     /// Whether pictures are sent: both ends have H.264, as far as is known.
     flow: bool,
+    /// Streams in which the end sends pictures again, if both ends can: an offer says what its end can, and an answer has
+    /// the payload type of the offer.
+    again: Option<Retransmission>,
 }
 
 impl Pictures {
-    fn of(types: PayloadTypes, role: Role, offer: Option<&OwnEnd>) -> Pictures {
+    fn of(description: &Description, role: Role, offer: Option<&OwnEnd>) -> Pictures {
+        let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
         let has_h264 = types.h264 != NO_H264;
-        if let Some(OwnEnd { description, vp8 }) = offer {
-            let own = description.payload_types.unwrap_or(PAYLOAD_TYPES).h264;
-            let h264 = (own != NO_H264).then_some(own);
-            return Pictures { h264, vp8: vp8.filter(|_| h264.is_none()), flow: has_h264 && h264.is_some() };
+        let again = |end: &Description| end.browser.as_ref()?.retransmission.clone();
+        let of_end = again(description).filter(|_| has_h264);
+        if let Some(OwnEnd { description: own, vp8 }) = offer {
+            let number = own.payload_types.unwrap_or(PAYLOAD_TYPES).h264;
+            let h264 = (number != NO_H264).then_some(number);
+            let again = again(own).zip(of_end);
+            return Pictures {
+                h264,
+                vp8: vp8.filter(|_| h264.is_none()),
+                flow: has_h264 && h264.is_some(),
+                again: again.map(|(own, of_end)| Retransmission { payload_type: own.payload_type, ..of_end }),
+            };
         }
-        let free = |taken: [u8; 2]| VP8_TYPES.clone().find(|number| !taken.contains(number));
-        let h264 = if has_h264 { Some(types.h264) } else { free([types.opus; 2]) };
-        let vp8 = free([h264.unwrap_or_default(), types.opus]).filter(|_| role == Role::Offer);
-        Pictures { h264, vp8, flow: has_h264 }
+        let number_again = of_end.as_ref().map_or(types.opus, |again| again.payload_type);
+        let free =
+            |taken: u8| VP8_TYPES.clone().find(|number| ![taken, types.opus, number_again].contains(number));
+        let h264 = if has_h264 { Some(types.h264) } else { free(types.opus) };
+        let vp8 = free(h264.unwrap_or_default()).filter(|_| role == Role::Offer);
+        Pictures { h264, vp8, flow: has_h264, again: of_end }
     }
 }
 
@@ -149,7 +165,16 @@ impl End<'_> {
                 // ends differ, since some stacks route RTCP by them
                 let relays = description.browser.is_some() && !OWN_SLOTS.contains(&slot);
                 let (stream, ufrag) = (if relays { slot } else { slot & !1 }, &*description.ufrag);
-                write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\na=ssrc:{ssrc} cname:p\r\na=sendrecv\r\n")?;
+                write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\n")?;
+                let again = self.pictures.again.as_ref().filter(|_| is_video(slot));
+                let again = again.and_then(|again| again.ssrcs.get(usize::from(slot / 2)));
+                if let Some(again) = again {
+                    write!(sdp, "a=ssrc-group:FID {ssrc} {again}\r\n")?;
+                }
+                for ssrc in [ssrc].into_iter().chain(again) {
+                    write!(sdp, "a=ssrc:{ssrc} cname:p\r\n")?;
+                }
+                write!(sdp, "a=sendrecv\r\n")?;
             }
             if slot == 0 {
                 write_candidates(sdp, description)?;
@@ -161,13 +186,16 @@ impl End<'_> {
     }
 
     /// Payload type, codec and parameters of each format of a slot.
-    fn formats(&self, slot: u8) -> Vec<(u8, &'static str, &'static str)> {
+    fn formats(&self, slot: u8) -> Vec<(u8, &'static str, String)> {
         if !is_video(slot) {
-            return vec![(self.types.opus, "opus/48000/2", OPUS_FORMAT)];
+            return vec![(self.types.opus, "opus/48000/2", OPUS_FORMAT.to_owned())];
         }
-        let h264 = self.pictures.h264.map(|number| (number, "H264/90000", H264_FORMAT));
-        let vp8 = self.pictures.vp8.map(|number| (number, "VP8/90000", ""));
-        h264.into_iter().chain(vp8).collect()
+        let Pictures { h264, vp8, again, .. } = &self.pictures;
+        let of_h264 = h264.map(|number| (number, "H264/90000", H264_FORMAT.to_owned()));
+        let of_again =
+            again.as_ref().zip(*h264).map(|(again, of)| (again.payload_type, RTX, format!("apt={of}")));
+        let of_vp8 = vp8.map(|number| (number, "VP8/90000", String::new()));
+        of_h264.into_iter().chain(of_again).chain(of_vp8).collect()
     }
 
     fn write_media(&self, sdp: &mut String, slot: u8) -> std::fmt::Result {
@@ -184,7 +212,7 @@ impl End<'_> {
             if !parameters.is_empty() {
                 write!(sdp, "a=fmtp:{payload_type} {parameters}\r\n")?;
             }
-            for (feedback, parameter) in FEEDBACK {
+            for (feedback, parameter) in FEEDBACK.into_iter().filter(|_| codec != RTX) {
                 let space = if parameter.is_empty() { "" } else { " " };
                 write!(sdp, "a=rtcp-fb:{payload_type} {feedback}{space}{parameter}\r\n")?;
             }

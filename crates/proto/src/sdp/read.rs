@@ -2,10 +2,11 @@
 
 use crate::bounded::{List, Text};
 use crate::message::{
-    BrowserMedia, CANDIDATES_MAX, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Setup,
+    BrowserMedia, CANDIDATES_MAX, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Retransmission,
+    Setup,
 };
 
-use super::{AUDIO_LEVEL_URI, TWCC_URI};
+use super::{AUDIO_LEVEL_URI, RTX, TWCC_URI};
 use crate::link_layout::{EXTENSION_ID_MAX, NO_H264, Ssrcs, is_local_name, is_video};
 
 /// Reason why the SDP of a browser describes no end of a link.
@@ -97,10 +98,19 @@ pub fn describe(sdp: &str) -> Result<OwnEnd, SdpError> {
             ssrcs,
             transport_wide_id: in_media(TWCC_URI),
             audio_level_id: in_media(AUDIO_LEVEL_URI),
+            retransmission: h264.and_then(|h264| retransmission(media, h264)),
         }),
         candidates: List::truncated(candidates.into_iter().take(CANDIDATES_MAX)),
     };
     Ok(OwnEnd { description, vp8 })
+}
+
+/// Returns the streams for retransmissions, if all sections of pictures have one.
+fn retransmission(media: &[Section<'_>], h264: u8) -> Option<Retransmission> {
+    let pictures: Vec<Section<'_>> = media.iter().copied().step_by(2).collect();
+    let ssrcs: Option<Vec<u32>> = pictures.iter().map(|section| section.retransmission_ssrc()).collect();
+    let payload_type = pictures.first()?.retransmission_type(h264)?;
+    Some(Retransmission { payload_type, ssrcs: ssrcs?.try_into().ok()? })
 }
 
 /// A media section without its `m=`, or the part of the session in front of them.
@@ -140,6 +150,26 @@ impl<'a> Section<'a> {
     /// The section's SSRC; with several, the one that is listed first: the others are for retransmissions.
     fn ssrc(self) -> Option<u32> {
         self.lines("a=ssrc:").next()?.split(' ').next()?.parse().ok().filter(|ssrc| *ssrc != 0)
+    }
+
+    /// The payload type in which packets of another one are sent again (RFC 4588, 8.6).
+    fn retransmission_type(self, of: u8) -> Option<u8> {
+        let associated = format!("apt={of}");
+        self.payload_type(RTX).find(|payload_type| {
+            let mut formats = self.lines("a=fmtp:").filter_map(|format| format.split_once(' '));
+            formats.any(|(number, format)| {
+                number.parse() == Ok(*payload_type)
+                    && format.split(';').any(|found| found.trim() == associated)
+            })
+        })
+    }
+
+    /// The SSRC for retransmissions of the section's one (RFC 5576, 4.2).
+    fn retransmission_ssrc(self) -> Option<u32> {
+        let of = self.ssrc()?;
+        let group = self.lines("a=ssrc-group:FID ").find_map(|group| group.split_once(' '));
+        let (first, second) = group?;
+        (first.parse() == Ok(of)).then(|| second.trim_end().parse().ok().filter(|ssrc| *ssrc != 0))?
     }
 
     fn extension(self, uri: &str) -> Option<u8> {
@@ -261,6 +291,62 @@ mod tests {
             Candidate::Reflexive("203.0.113.4:6000".parse().unwrap()),
         ];
         assert_eq!(described.candidates[..], candidates);
+    }
+
+    /// The offer with streams for retransmissions.
+    fn offer_with_retransmission() -> String {
+        let mut offer = offer().replace("SAVPF 103 108\r\n", "SAVPF 103 108 120\r\n").replace(
+            "m=video 50000 UDP/TLS/RTP/SAVPF 103 108 120\r\n",
+            "m=video 50000 UDP/TLS/RTP/SAVPF 103 108 120\r\na=rtpmap:120 rtx/90000\r\na=fmtp:120 apt=108\r\n",
+        );
+        for slot in [70, 72, 74] {
+            let ssrc = format!("a=ssrc:{slot} cname:x\r\n");
+            let group = format!("a=ssrc-group:FID {slot} {0}\r\n{ssrc}a=ssrc:{0} cname:x\r\n", slot + 100);
+            offer = offer.replace(&ssrc, &group);
+        }
+        offer
+    }
+
+    #[test]
+    fn two_browsers_send_pictures_again_in_streams_of_their_own_and_native_peers_do_not() {
+        let own = describe(&offer_with_retransmission()).unwrap();
+        let again = own.description.browser.clone().unwrap().retransmission.unwrap();
+        assert_eq!((again.payload_type, again.ssrcs), (120, [170, 172, 174]));
+        let offered = sdp(LinkKind::Peer, &own.description, None).unwrap();
+        assert_eq!(offered.matches("a=fmtp:120 apt=108\r\n").count(), 3);
+        assert_eq!(
+            offered.matches("a=ssrc-group:FID 72 172\r\na=ssrc:72 cname:p\r\na=ssrc:172 cname:p\r\n").count(),
+            1
+        );
+        assert_eq!(describe(&offered).unwrap().description, own.description);
+
+        let mut other = own.description.clone();
+        other.setup = Setup::Active;
+        let ssrcs = [1, 2, 3];
+        other.browser.as_mut().unwrap().retransmission = Some(Retransmission { payload_type: 99, ssrcs });
+        let answer = sdp(LinkKind::Peer, &other, Some(&own)).unwrap();
+        assert_eq!(answer.matches("a=rtpmap:120 rtx/90000\r\n").count(), 3, "the offer's number");
+        assert!(answer.contains("a=ssrc-group:FID 74 3\r\n"));
+        assert!(!answer_to(&own).contains("rtx"));
+        let without = describe(&offer()).unwrap();
+        assert!(!sdp(LinkKind::Peer, &other, Some(&without)).unwrap().contains("rtx"));
+    }
+
+    #[test]
+    fn streams_for_retransmissions_with_numbers_that_clash_are_refused() {
+        let own = describe(&offer_with_retransmission()).unwrap().description;
+        for (payload_type, ssrcs) in [
+            (108, [7, 8, 9]),
+            (111, [7, 8, 9]),
+            (200, [7, 8, 9]),
+            (99, [7, 7, 9]),
+            (99, [0, 8, 9]),
+            (99, [70, 8, 9]),
+        ] {
+            let mut other = own.clone();
+            other.browser.as_mut().unwrap().retransmission = Some(Retransmission { payload_type, ssrcs });
+            assert!(sdp(LinkKind::Peer, &other, None).is_err(), "{payload_type} {ssrcs:?}");
+        }
     }
 
     #[test]

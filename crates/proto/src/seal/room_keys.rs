@@ -4,12 +4,12 @@ use zeroize::Zeroizing;
 
 use super::{DoorSeed, Keypair, RoomSecret};
 use crate::PeerId;
-use crate::message::{REMOVED_MAX, reign_of};
+use crate::message::{Access, REMOVED_MAX, reign_of};
 
 /// Version of the encoded keys.
-const VERSION: u8 = 2;
-/// Bytes before the removed peers: version, root key, host's key, secret, generation, door, reign.
-const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4;
+const VERSION: u8 = 3;
+/// Bytes before the removed peers: version, root key, host's key, secret, generation, door, reign, lock.
+const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 4 + 1;
 
 /// Bytes that are no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,21 +33,33 @@ pub struct RoomKeys {
     pub removed: Vec<PeerId>,
     /// Number of the reign under which the room opens next.
     pub reign: u32,
+    /// Whether the room is locked: nobody new is admitted.
+    pub locked: bool,
 }
 
 impl RoomKeys {
     /// Returns the keys of a new room.
     pub fn new(root: Keypair, host: Keypair, secret: RoomSecret) -> RoomKeys {
-        RoomKeys { root, host, secret, generation: 0, door: None, removed: Vec::new(), reign: 0 }
+        RoomKeys {
+            root,
+            host,
+            secret,
+            generation: 0,
+            door: None,
+            removed: Vec::new(),
+            reign: 0,
+            locked: false,
+        }
     }
 
-    /// Returns the keys with which the room opens next, after a session with this roster at its end: peers that were removed
-    /// stay out, and no statement of the session counts. A reign may have been handed over without being begun, so the
-    /// next one is two above.
+    /// Returns the keys with which the room opens next, after a session that ended in this epoch with this access: peers
+    /// that were removed stay out, a locked room stays locked, and no statement of the session counts. A reign may have been
+    /// handed over without being begun, so the next one is two above.
     #[must_use]
-    pub fn after(mut self, epoch: u32, removed: &[PeerId]) -> RoomKeys {
+    pub fn after(mut self, epoch: u32, access: &Access) -> RoomKeys {
         self.reign = self.reign.max(reign_of(epoch).saturating_add(2));
-        self.removed = removed.to_vec();
+        self.removed = access.removed.to_vec();
+        self.locked = access.locked;
         self
     }
 
@@ -61,6 +73,7 @@ impl RoomKeys {
         bytes.extend_from_slice(&self.generation.to_be_bytes());
         bytes.extend_from_slice(&self.door.as_ref().map_or([0; 32], |door| door.0));
         bytes.extend_from_slice(&self.reign.to_be_bytes());
+        bytes.push(self.locked.into());
         self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
         bytes
     }
@@ -76,7 +89,8 @@ impl RoomKeys {
         let (secret, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
         let (generation, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
         let (door, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
-        let (reign, removed) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (reign, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
+        let (locked, removed) = rest.split_first().filter(|(locked, _)| **locked <= 1).ok_or(NoRoomKeys)?;
         let door = (*door != [0; 32]).then_some(DoorSeed(*door));
         let generation = u16::from_be_bytes(*generation);
         let (removed, rest) = removed.as_chunks::<32>();
@@ -86,6 +100,6 @@ impl RoomKeys {
         let removed = removed.iter().map(|id| PeerId(*id)).collect();
         let [root, host] = [root, host].map(Keypair::from_seed);
         let (secret, reign) = (RoomSecret(*secret), u32::from_be_bytes(*reign));
-        Ok(RoomKeys { root, host, secret, generation, door, removed, reign })
+        Ok(RoomKeys { root, host, secret, generation, door, removed, reign, locked: *locked == 1 })
     }
 }

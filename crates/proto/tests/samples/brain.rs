@@ -62,6 +62,7 @@ pub(crate) fn hosting() -> HostConfig {
         lobby: false,
         members: Vec::new(),
         removed: Vec::new(),
+        locked: false,
         reign: 0,
     }
 }

@@ -73,6 +73,7 @@ impl World {
             browser: self.is_page(at).then(|| BrowserMedia {
                 ssrcs: std::array::from_fn(|slot| 1 + slot as u32),
                 transport_wide_id: 4,
+                retransmission: None,
                 audio_level_id: 1,
             }),
             candidates: List::new(),
