@@ -417,7 +417,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
     () =>
       window.plenary
         .snapshot()
-        .then((now) => now?.host === now?.peer && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
+        .then((now) => now?.host === now?.peer && now?.locked && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
     { timeout: 20_000 },
   );
   await act(host, "people");

@@ -1,5 +1,10 @@
 //! What a page does with what others send, without a network.
 
+use plenary_proto::bounded::List;
+use plenary_proto::message::{
+    BrowserMedia, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes, Setup,
+};
+use plenary_proto::sdp::sdp;
 use plenary_proto::seal::RoomSecret;
 
 use crate::wire::{Hosting, Wish};
@@ -15,13 +20,16 @@ fn page() -> Page {
     page
 }
 
-/// A page that waits for its rendezvous.
-fn dialling() -> Page {
+fn invite() -> Invite {
     let root = Keypair::from_seed(&[1; 32]);
     let rendezvous = Some("http://127.0.0.1:9".to_owned());
-    let invite = Invite::create(&root, (0, RoomSecret([8; 16])), None, true, rendezvous, &[], u64::MAX);
+    Invite::create(&root, (0, RoomSecret([8; 16])), None, true, rendezvous, &[], u64::MAX)
+}
+
+/// A page that waits for its rendezvous.
+fn dialling() -> Page {
     let opening = Opening {
-        room: Entered::Invited(invite.to_string()),
+        room: Entered::Invited(invite().to_string()),
         password: None,
         name: "Zoe".to_owned(),
         speaks: false,
@@ -140,4 +148,54 @@ fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_no
         notice(&mut answered);
         assert!(!is_refused(&mut answered, 2 * ANSWER_MAX_US));
     }
+}
+
+#[test]
+fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_before_the_link_is_up() {
+    let mut page = page();
+    let me = page.0.as_ref().unwrap().me;
+    let other = (5..).map(|seed| Keypair::from_seed(&[seed; 32])).find(|other| other.id() < me).unwrap();
+    let room = invite().room();
+    let description = |byte: u8, setup| Description {
+        ufrag: Text::truncated("abcd"),
+        pwd: Text::truncated("abcdefghijklmnopqrstuv"),
+        fingerprint: [byte; 32],
+        setup,
+        payload_types: Some(PayloadTypes { h264: 102, opus: 111 }),
+        browser: Some(BrowserMedia {
+            ssrcs: [1, 2, 3, 4, 5, 6],
+            transport_wide_id: 4,
+            audio_level_id: 1,
+            retransmission: None,
+        }),
+        candidates: List::truncated([Candidate::Host("127.0.0.1:7".parse().unwrap())]),
+    };
+    let offer = Offer { kind: LinkKind::Peer, description: description(1, Setup::ActPass) };
+    let joined = page.0.as_mut().unwrap();
+    let message = Message::Offer(offer).verify(&room, &invite().root(), 0).unwrap();
+    joined.input(NOW_US, In::Message { from: other.id(), via: Via::Signal, message });
+    let asks = joined.take_asks(NOW_US);
+    let link = asks.iter().find_map(|ask| match ask {
+        Ask::Answer { link, .. } => Some(*link),
+        _ => None,
+    });
+    let link = link.unwrap_or_else(|| panic!("the offer is answered: {asks:?}"));
+    let sdp = sdp(LinkKind::Peer, &description(2, Setup::Active), None).unwrap();
+    page.handle(NOW_US, Call::Described { link, sdp });
+
+    let fingerprints = Fingerprints { own: [1; 32], other: [2; 32] };
+    let proof = Message::LinkProof(LinkProof::sign(&other, &room, &me, &fingerprints));
+    let piece = [&[0], &proof.to_bytes()[..]].concat();
+    let mut asks = page.handle(NOW_US, Call::Received { link, channel: CONTROL, bytes: piece });
+    asks.extend(page.handle(NOW_US, Call::LinkUp(link)));
+    let sent: Vec<Message> = asks
+        .iter()
+        .filter_map(|ask| match ask {
+            Ask::Send { channel: CONTROL, bytes, .. } => Message::from_bytes(&bytes[1..]).ok(),
+            _ => None,
+        })
+        .collect();
+    let proofs = sent.iter().filter(|message| matches!(message, Message::LinkProof(_))).count();
+    assert!(matches!(sent.first(), Some(Message::LinkProof(_))) && proofs == 1, "{sent:?}");
+    assert!(!asks.iter().any(|ask| matches!(ask, Ask::Close(_))), "{asks:?}");
 }
