@@ -92,6 +92,11 @@ export const texts = {
   lobbyTitle: "Please wait",
   lobby: "The host will let you in soon.",
   reconnecting: "The connection was lost. Looking for another way in…",
+  nobodyHere: "Nobody else is here yet.",
+  nobodySpeaks: "Nobody speaks yet.",
+  nobodyElseSpeaks: "Nobody else speaks yet.",
+  speakersApart:
+    "The speakers see each other directly. To see them, speak yourself, or have somebody start “plenary mixer” with the link.",
   noMixer: "Nobody here mixes at the moment: the picture comes once somebody does.",
   noRendezvous: "The server that introduces newcomers is away. The room goes on.",
   waitingFloor: "Your hand is up. The host can give you the floor.",

@@ -7,6 +7,7 @@ import type { Snapshot } from "../src/room.js";
 import { texts } from "../src/texts.js";
 import { Chat, TEXT_LEN_MAX } from "../src/ui/chat-log.js";
 import { rowsOf } from "../src/ui/connection-view.js";
+import { emptyStage } from "../src/ui/empty-stage.js";
 import { healthOf } from "../src/ui/health.js";
 import { refusalOf } from "../src/ui/refusals.js";
 
@@ -65,6 +66,25 @@ test("the connection is judged by what came in the last seconds alone", () => {
   assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
   assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
   assert.equal(healthOf([{ ...calm, state: "reconnecting", mode: "Mesh", mixers: [] }]).why, texts.whyMixer);
+});
+
+test("an empty stage says why, and says nothing where a picture is to be expected", () => {
+  const stands = (mode: string, stage: string, mixers: string[] = [], audience: unknown[] = []) => {
+    // capitals speak, "h" is away
+    const members = [...stage].map((peer) => ({ peer: peer.toLowerCase(), speaks: peer !== peer.toLowerCase() || peer === "h", away: peer === "h" }));
+    return emptyStage({ ...calm, peer: "m", mode, stage: members, mixers, audience } as unknown as Snapshot);
+  };
+  assert.equal(emptyStage(null), null);
+  assert.equal(stands("Mesh", "M"), texts.nobodyHere);
+  assert.equal(stands("Mesh", "M", [], [{}]), texts.nobodyElseSpeaks);
+  assert.equal(stands("Mesh", "Ma"), texts.nobodyElseSpeaks);
+  assert.equal(stands("Mesh", "ma"), texts.nobodySpeaks);
+  assert.equal(stands("Mesh", "mh"), texts.nobodySpeaks);
+  assert.equal(stands("Mesh", "mAB"), texts.speakersApart);
+  assert.equal(stands("Mesh", "AB"), texts.speakersApart);
+  assert.equal(stands("Mesh", "MAB"), null);
+  assert.equal(stands("Mixer", "AB", ["x"]), null);
+  assert.equal(stands("Mixer", "AB"), null, "a mixer is being elected");
 });
 
 test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {

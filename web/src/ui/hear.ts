@@ -2,6 +2,7 @@
 
 import type { RoomEvent } from "../room.js";
 import { texts } from "../texts.js";
+import { emptyStage } from "./empty-stage.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import { refusalOf, sentence } from "./refusals.js";
 import type { Session } from "./session.js";
@@ -21,7 +22,7 @@ export function hear(session: Session, event: RoomEvent): void {
       session.tell({ says: sentence(event.why), ways: room ? ["dismiss"] : [], isAlert: false });
       return;
     case "no-mixer":
-      session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
+      if (room?.picture.hasChildNodes() || !emptyStage(session.snapshot)) session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
       return;
     case "no-place":
       session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false });

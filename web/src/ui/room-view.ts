@@ -6,6 +6,7 @@ import { texts } from "../texts.js";
 import { chatPanel } from "./chat-view.js";
 import { connectionPanel } from "./connection-view.js";
 import { streamOf } from "./devices-view.js";
+import { emptyStage } from "./empty-stage.js";
 import { hostPanel } from "./host-view.js";
 import { type Icon, icon } from "./icons.js";
 import { type Part } from "./parts.js";
@@ -20,10 +21,12 @@ export function roomView(session: Session): Part {
   // viewers of a room that nobody mixes have no way in, and have lost nothing
   const hasWay = snapshot?.mixers.length || snapshot?.stage.some(({ peer }) => peer === snapshot.peer);
   const isReconnecting = snapshot?.state === "reconnecting" && hasWay;
+  // a picture that has stopped stays, and a notice says why
+  const empty = room.picture.hasChildNodes() ? null : emptyStage(snapshot);
   return html`<main class="room ${panel ? "with-panel" : ""}">
     <h1 class="unseen" tabindex="-1" data-focus>${snapshot?.title || texts.title}</h1>
     <div class="stage">
-      ${room.picture}
+      ${room.picture} ${empty ? html`<p class="empty" role="status">${empty}</p>` : nothing}
       <div class="top">
         <p class="title">
           <button

@@ -20,6 +20,19 @@ export const room = css`
     min-block-size: 0;
     overflow: hidden;
   }
+  .empty {
+    position: absolute;
+    inset: 0;
+    place-content: center;
+    display: grid;
+    margin: auto;
+    max-inline-size: 32rem;
+    padding: 6rem 1.5rem;
+    color: #c9d1d9;
+    text-align: center;
+    text-wrap: balance;
+    pointer-events: none;
+  }
   .top {
     position: absolute;
     z-index: 2;

@@ -1,0 +1,20 @@
+// What stands in place of the picture while there is none to see.
+
+import type { Snapshot } from "../room.js";
+import { texts } from "../texts.js";
+import { modeOf } from "./health.js";
+
+/** Why a room has no picture for this peer, as a line for the user; null where one is to be expected. */
+export function emptyStage(now: Snapshot | null): string | null {
+  if (!now) return null;
+  const { stage, mixers, audience, peer } = now;
+  const speakers = stage.filter(({ speaks, away }) => speaks && !away);
+  const isSpeaking = speakers.some((one) => one.peer === peer);
+  const others = speakers.filter((one) => one.peer !== peer);
+  if (others.length === 0) {
+    const isAlone = stage.every((one) => one.peer === peer) && audience.length === 0;
+    if (isSpeaking) return isAlone ? texts.nobodyHere : texts.nobodyElseSpeaks;
+    return speakers.length === 0 ? texts.nobodySpeaks : null;
+  }
+  return mixers.length === 0 && !isSpeaking && modeOf(now) !== "mixer" ? texts.speakersApart : null;
+}
