@@ -197,7 +197,7 @@ export class Link {
   async #count(): Promise<void> {
     const report: RTCStatsReport = await this.#connection.getStats();
     const counts: Counts = {
-      bytesSent: 0, bytesReceived: 0, packetsSent: 0, repairsSent: 0, packetsReceived: 0, rttUs: null, queueUs: 0,
+      bytesSent: 0, bytesReceived: 0, packetsSent: 0, repairsSent: 0, packetsReceived: 0, rttUs: null, queueUs: 0, isRelayed: false,
     };
     const queued = { delay: 0, packets: 0 };
     report.forEach((stats) => {
@@ -207,8 +207,11 @@ export class Link {
           counts.bytesReceived += stats.bytesReceived ?? 0;
           break;
         case "candidate-pair":
-          if (stats.nominated && stats.currentRoundTripTime !== undefined) {
-            counts.rttUs = Math.round(1e6 * stats.currentRoundTripTime);
+          if (stats.nominated) {
+            const { currentRoundTripTime: rtt, localCandidateId, remoteCandidateId } = stats;
+            if (rtt !== undefined) counts.rttUs = Math.round(1e6 * rtt);
+            const ends = [localCandidateId, remoteCandidateId].map((id) => report.get(id)?.candidateType);
+            counts.isRelayed = ends.includes("relay");
           }
           break;
         case "outbound-rtp":

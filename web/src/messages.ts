@@ -128,7 +128,11 @@ export interface Snapshot {
   viewers: number | null;
   mixers: string[];
   speaks: boolean;
+  /** What this peer sends of its own. */
+  sends: { picture: boolean; sound: boolean };
   parent: string | null;
+  /** The way of the link to the parent. */
+  way: "direct" | "relayed" | null;
   backup: string | null;
   children: string[];
   depth: number | null;

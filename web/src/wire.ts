@@ -42,6 +42,8 @@ export interface Counts {
   rttUs: number | null;
   /** Mean wait of the last second's packets in the browser's queue. */
   queueUs: number;
+  /** Whether the link goes over a relay (TURN). */
+  isRelayed: boolean;
 }
 
 /** A picture to show, with its sound: link and slot of each. */
@@ -236,9 +238,9 @@ export function encode(call: Call): Uint8Array {
       to.varint(call.link).u8(call.slot);
       break;
     case "stats": {
-      const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs } = call.counts;
+      const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs, isRelayed } = call.counts;
       to.varint(call.link).varint(bytesSent).varint(bytesReceived).varint(packetsSent).varint(repairsSent);
-      to.varint(packetsReceived).option(rttUs, (rttUs) => to.varint(rttUs)).varint(queueUs);
+      to.varint(packetsReceived).option(rttUs, (rttUs) => to.varint(rttUs)).varint(queueUs).bool(isRelayed);
       break;
     }
     case "wish":

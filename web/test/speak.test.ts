@@ -48,6 +48,9 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const speaks = (eve: string) =>
     window.events.some((event) => event.what === "speaking" && event.speaking.includes(eve));
   await watcher.waitForFunction(speaks, { timeout: 20_000 }, eve);
+  const [own, watching] = await Promise.all([page.evaluate(() => window.plenary.snapshot()), watcher.evaluate(() => window.room.snapshot())]);
+  assert.deepEqual(own?.sends, { picture: true, sound: true });
+  assert.deepEqual([watching.sends, watching.way], [{ picture: false, sound: false }, "direct"]);
   await page.locator('>>> [data-act="people"]').click();
   const listed = () =>
     [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".people li") ?? [])].map((one) =>

@@ -76,7 +76,7 @@ const calls: Record<string, Call> = {
     call: "stats",
     link: 9,
     counts: {
-      bytesSent: 1, bytesReceived: 200, packetsSent: 3, repairsSent: 4, packetsReceived: 5, rttUs: 60_000, queueUs: 7,
+      bytesSent: 1, bytesReceived: 200, packetsSent: 3, repairsSent: 4, packetsReceived: 5, rttUs: 60_000, queueUs: 7, isRelayed: true,
     },
   },
 };

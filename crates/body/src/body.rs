@@ -406,6 +406,11 @@ impl Body {
         self.media.is_muted(kind)
     }
 
+    /// Returns whether this peer has pictures, and sound, of its own to send: a source that isn't muted.
+    pub fn sends(&self) -> [bool; 2] {
+        [MediaKind::Video, MediaKind::Sound].map(|kind| self.media.publishes() && self.media.is_sent(kind))
+    }
+
     /// Sets the application's request for one speaker's own stream. The brain is told by [`Command::Solo`].
     pub fn set_solo(&mut self, wish: Option<Solo>, outs: &mut Outs) {
         self.media.set_solo(wish, outs);

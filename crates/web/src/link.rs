@@ -23,6 +23,8 @@ pub(crate) struct PageLink {
     paused_until_us: u64,
     paused: VecDeque<(u8, Vec<u8>)>,
     paused_bytes: usize,
+    /// Whether the link goes over a relay, by the browser's last counters.
+    pub(crate) is_relayed: bool,
     /// The browser's counters, once known.
     pub(crate) stats: Option<LinkStats>,
 }
@@ -40,6 +42,7 @@ impl PageLinks {
             other,
             is_proven: false,
             has_proved: false,
+            is_relayed: false,
             paused_until_us: 0,
             paused,
             paused_bytes: 0,
@@ -59,6 +62,12 @@ impl PageLinks {
     /// Returns the counters of a link.
     pub(crate) fn stats(&self, link: LinkId) -> Option<LinkStats> {
         self.0.get(&link).and_then(|known| known.stats)
+    }
+
+    /// Returns by which way a link goes, once it is up.
+    pub(crate) fn way(&self, link: LinkId) -> Option<&'static str> {
+        let known = self.0.get(&link).filter(|known| known.is_proven)?;
+        Some(if known.is_relayed { "relayed" } else { "direct" })
     }
 
     /// Returns the messages of links that are paused no more.

@@ -13,7 +13,7 @@ use plenary_proto::bounded::Text;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{
-    Consent, Heartbeat, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
+    Consent, Heartbeat, LinkKind, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
 };
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{
@@ -216,6 +216,7 @@ impl Joined {
             Call::Stats { link, counts } => {
                 if let Some(known) = self.links.get_mut(LinkId(link)) {
                     known.stats = Some(stats(counts));
+                    known.is_relayed = counts.is_relayed;
                 }
             }
             Call::OwnFrame { link, captured_us, media, data } => {
@@ -229,7 +230,10 @@ impl Joined {
             Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
                 let invite = self.hosted.as_ref().map(|hosted| hosted.invite().to_string());
-                let about = About { me: &self.me, state: self.standing, invite, wanting: &self.wanting };
+                let parent = self.body.snapshot().parent;
+                let to_parent = parent.and_then(|parent| self.body.link_with(&parent, LinkKind::Peer));
+                let way = to_parent.and_then(|link| self.links.way(link));
+                let about = About { me: &self.me, state: self.standing, invite, wanting: &self.wanting, way };
                 let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }
@@ -650,8 +654,16 @@ fn json(value: &impl serde::Serialize) -> String {
 
 /// Returns a link's counters as the body reads them.
 fn stats(counts: Counts) -> LinkStats {
-    let Counts { bytes_sent, bytes_received, packets_sent, repairs_sent, packets_received, rtt_us, queue_us } =
-        counts;
+    let Counts {
+        bytes_sent,
+        bytes_received,
+        packets_sent,
+        repairs_sent,
+        packets_received,
+        rtt_us,
+        queue_us,
+        ..
+    } = counts;
     LinkStats {
         udp_bytes_sent: bytes_sent,
         udp_bytes_received: bytes_received,

@@ -187,6 +187,13 @@ struct Quantiles {
     p95: f64,
 }
 
+/// Kinds of media that this peer sends of its own.
+#[derive(Debug, Serialize)]
+struct Sends {
+    picture: bool,
+    sound: bool,
+}
+
 /// What the page knows of its room.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
@@ -212,7 +219,10 @@ pub(crate) struct Snapshot {
     viewers: Option<u32>,
     mixers: Vec<String>,
     speaks: bool,
+    sends: Sends,
     parent: Option<String>,
+    /// The way of the link to the parent: "direct" or "relayed".
+    way: Option<&'static str>,
     backup: Option<String>,
     children: Vec<String>,
     depth: Option<usize>,
@@ -234,6 +244,7 @@ pub(crate) struct About<'a> {
     pub(crate) state: Standing,
     pub(crate) invite: Option<String>,
     pub(crate) wanting: &'a [(PeerId, String)],
+    pub(crate) way: Option<&'static str>,
 }
 
 impl Snapshot {
@@ -257,6 +268,7 @@ impl Snapshot {
         };
         let quantiles = |spread: Spread| Quantiles { p50: spread.p50_ms, p95: spread.p95_ms };
         let roster = body.roster();
+        let [picture, sound] = body.sends().map(|sends| sends && brain.speaks);
         Snapshot {
             peer: hex(about.me),
             state: about.state,
@@ -281,7 +293,9 @@ impl Snapshot {
             viewers: brain.viewers,
             mixers: brain.mixers.iter().map(hex).collect(),
             speaks: brain.speaks,
+            sends: Sends { picture, sound },
             parent: brain.parent.as_ref().map(hex),
+            way: about.way,
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
             depth: brain.path.len().checked_sub(1),

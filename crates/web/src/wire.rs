@@ -125,6 +125,8 @@ pub struct Counts {
     pub rtt_us: Option<u64>,
     /// Mean wait of the last second's packets in the browser's queue, in microseconds.
     pub queue_us: u64,
+    /// Whether the link goes over a relay (TURN).
+    pub is_relayed: bool,
 }
 
 /// How to enter a room.

@@ -62,6 +62,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         packets_received: 5,
         rtt_us: Some(60_000),
         queue_us: 7,
+        is_relayed: true,
     };
     vec![
         ("open", Call::Open(Box::new(opening))),

@@ -118,7 +118,7 @@ impl Media {
     }
 
     /// Whether this peer's own pictures or sound have a source, and aren't muted.
-    pub(super) fn is_sent(&self, kind: MediaKind) -> bool {
+    pub(crate) fn is_sent(&self, kind: MediaKind) -> bool {
         !self.muted[lane(kind)] && self.own_sources[lane(kind)]
     }
 
