@@ -1,4 +1,5 @@
-// compress.mjs FOLDER: writes each file of a folder a second time, compressed by brotli, and prints the sum.
+// compress.mjs FOLDER [BYTES]: writes each file of a folder a second time, compressed by brotli, and prints the sum; fails if it
+// is more than so many bytes.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, constants } from "node:zlib";
 
@@ -14,4 +15,6 @@ for (const name of readdirSync(folder)) {
   sum += compressed.length;
   writeFileSync(`${folder}/${name}.br`, compressed);
 }
+const budget = Number(process.argv[3] ?? Infinity);
+if (sum > budget) throw new Error(`the page has ${sum} bytes compressed, ${budget} are allowed`);
 console.log(`the page: ${Math.round(sum / 1024)} KiB compressed`);

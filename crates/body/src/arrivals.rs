@@ -1,6 +1,6 @@
 //! Media that arrived from each peer over the last 20 s: its bitrate, and how much of the streams that the peer made.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_media::payload::LEFT_OUT;
 use plenary_proto::identity::MediaKind;
@@ -39,7 +39,7 @@ struct Source {
     /// Counts by second modulo [`SECONDS`].
     seconds: [Counts; SECONDS],
     /// Newest number of each stream that the peer makes, and the second of its arrival.
-    newest: BTreeMap<(StreamId, MediaKind), (u64, u64)>,
+    newest: OrderedMap<(StreamId, MediaKind), (u64, u64)>,
 }
 
 impl Source {
@@ -48,7 +48,7 @@ impl Source {
             since_s: now_s,
             last_s: now_s,
             seconds: [Counts::default(); SECONDS],
-            newest: BTreeMap::new(),
+            newest: OrderedMap::new(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Source {
 /// Media that arrived, by sender.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    sources: BTreeMap<PeerId, Source>,
+    sources: OrderedMap<PeerId, Source>,
 }
 
 impl Arrivals {

@@ -1,6 +1,6 @@
 //! One peer of one room, without IO: the brain decides, and the rest of the body carries it out.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -171,11 +171,11 @@ pub struct Body {
     pub(crate) own_loss: SoundLoss,
     pub(crate) program_loss: SoundLoss,
     /// When the brain was last told that something arrived from a peer.
-    pub(crate) told_heard_us: BTreeMap<PeerId, u64>,
+    pub(crate) told_heard_us: OrderedMap<PeerId, u64>,
     /// Peers that get this peer's own stream, and their positions.
     pub(crate) sending_to: Vec<(PeerId, Option<Resume>)>,
     /// Speakers that this mixer calls home, and the picture it has requested of each.
-    pub(crate) called: BTreeMap<PeerId, (Rank, Option<VideoRequest>)>,
+    pub(crate) called: OrderedMap<PeerId, (Rank, Option<VideoRequest>)>,
     /// Picture that a mixer requests of this peer.
     pub(crate) requested: Option<VideoRequest>,
     pub(crate) mode: Mode,
@@ -212,9 +212,9 @@ impl Body {
             thinning: Thinning::default(),
             own_loss: SoundLoss::default(),
             program_loss: SoundLoss::default(),
-            told_heard_us: BTreeMap::new(),
+            told_heard_us: OrderedMap::new(),
             sending_to: Vec::new(),
-            called: BTreeMap::new(),
+            called: OrderedMap::new(),
             requested: None,
             mode: Mode::default(),
             mode_since_us: 0,

@@ -4,7 +4,7 @@
 //! a replaced key count for [`OLD_KEY_US`] more, requests to join excepted: from the first moment they only let members in
 //! that show a ticket of the host.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::PeerId;
 use plenary_proto::message::Message;
@@ -32,12 +32,12 @@ pub(crate) struct Generations {
     newest: u16,
     renewed_us: Option<u64>,
     /// Peers that sealed their last envelope with an older key, with its generation and the time.
-    behind: BTreeMap<PeerId, (u16, u64)>,
+    behind: OrderedMap<PeerId, (u16, u64)>,
 }
 
 impl Generations {
     pub(crate) fn new(newest: u16) -> Generations {
-        Generations { newest, renewed_us: None, behind: BTreeMap::new() }
+        Generations { newest, renewed_us: None, behind: OrderedMap::new() }
     }
 
     /// The key of a later invite is in force.

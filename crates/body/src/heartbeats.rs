@@ -1,7 +1,8 @@
 //! The heartbeat channel: heads for children, backups and other mixers; pings, which measure round trips, clocks and
 //! stalls.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use plenary_proto::message::{Head, Heartbeat, LinkKind};
 use plenary_proto::packet::LinkId;
@@ -42,7 +43,7 @@ pub(crate) type ClockSample = (i64, u64);
 #[derive(Default)]
 pub(crate) struct Heartbeats {
     /// Peers that this one is the backup of, and when their next head is due.
-    promised: BTreeMap<PeerId, u64>,
+    promised: OrderedMap<PeerId, u64>,
     feed_head_us: u64,
     sound_head_us: u64,
     watch_head_us: u64,
@@ -50,9 +51,9 @@ pub(crate) struct Heartbeats {
     round_us: u64,
     rounds: u64,
     /// Peers that were pinged at all.
-    pinged: BTreeSet<PeerId>,
+    pinged: OrderedSet<PeerId>,
     pauses: Pauses,
-    samples: BTreeMap<PeerId, VecDeque<Sample>>,
+    samples: OrderedMap<PeerId, VecDeque<Sample>>,
 }
 
 impl Heartbeats {

@@ -5,7 +5,8 @@
 //! reverse. Then frames of both kinds are held until the same delay after their capture, so long that nearly
 //! all have arrived; frames that arrive later aren't held. Forwarding to children never waits for this.
 
-use std::collections::{BTreeMap, VecDeque};
+use plenary_proto::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use plenary_media::Frame;
 use plenary_media::jitter::RecentLeast;
@@ -86,7 +87,7 @@ pub(crate) struct InStep {
     /// Transit of the quickest frame.
     floor_us: i64,
     /// Held frames, by due time and order of arrival.
-    held: BTreeMap<(i64, u64), HeldFrame>,
+    held: OrderedMap<(i64, u64), HeldFrame>,
     count: u64,
 }
 
@@ -202,7 +203,7 @@ mod tests {
         seconds: std::ops::Range<u64>,
         arrives: impl Fn(MediaKind, u64) -> u64,
     ) -> Vec<(MediaKind, u64, u64)> {
-        let mut coming: BTreeMap<u64, Vec<HeldFrame>> = BTreeMap::new();
+        let mut coming: OrderedMap<u64, Vec<HeldFrame>> = OrderedMap::new();
         for (kind, every_us) in [(MediaKind::Video, 33_333), (MediaKind::Sound, 20_000)] {
             for captured_us in (seconds.start * 1_000_000..seconds.end * 1_000_000).step_by(every_us) {
                 let at_us = arrives(kind, captured_us) / MS * MS;

@@ -5,7 +5,7 @@
 //! trunk links, the k-th speaker in the k-th pair of slots. Packets that arrived on a trunk are forwarded only to
 //! peers that requested that one speaker (solo).
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_media::Frame;
 use plenary_media::assembly::Assembled;
@@ -65,13 +65,13 @@ pub(crate) struct Inbound {
 /// Streams for this peer's own use.
 #[derive(Default)]
 pub(crate) struct Inflow {
-    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    pub(crate) streams: OrderedMap<StreamId, Stream>,
     /// Peers that get all speakers, and the stream announced in each slot.
-    forwarding_to: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
+    forwarding_to: OrderedMap<PeerId, OrderedMap<u8, StreamId>>,
     /// The speakers in the order of their slots.
     speakers: Vec<PeerId>,
     /// Peers that get one speaker: the speaker, and the stream announced.
-    solos: BTreeMap<PeerId, (PeerId, Option<StreamId>)>,
+    solos: OrderedMap<PeerId, (PeerId, Option<StreamId>)>,
     solo_pasts: Pasts,
 }
 
@@ -225,7 +225,7 @@ impl Inflow {
     pub(crate) fn set_speakers(&mut self, speakers: Vec<PeerId>) {
         if self.speakers != speakers {
             self.speakers = speakers;
-            self.forwarding_to.values_mut().for_each(BTreeMap::clear);
+            self.forwarding_to.values_mut().for_each(OrderedMap::clear);
         }
     }
 

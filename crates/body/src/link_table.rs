@@ -1,6 +1,6 @@
 //! Link table: which link belongs to which peer.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::link_layout::NO_H264;
 use plenary_proto::message::{Description, LinkKind, Reassembly};
@@ -32,8 +32,8 @@ struct Newest {
 #[derive(Default)]
 pub(crate) struct LinkTable {
     next: u64,
-    links: BTreeMap<LinkId, Opened>,
-    newest: BTreeMap<(PeerId, LinkKind), Newest>,
+    links: OrderedMap<LinkId, Opened>,
+    newest: OrderedMap<(PeerId, LinkKind), Newest>,
 }
 
 impl LinkTable {

@@ -9,7 +9,7 @@
 //! costs an audio frame if its repair comes too late. In return a voice frame takes a fifth less time to
 //! encode, and sounds better (PESQ 4.26 instead of 4.15 at 48 kbit/s).
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::packet::{LinkId, LinkStats};
 
@@ -50,7 +50,7 @@ struct Path {
 /// Tracks the packet loss of a set of links.
 #[derive(Debug, Default)]
 pub(crate) struct SoundLoss {
-    paths: BTreeMap<LinkId, Path>,
+    paths: OrderedMap<LinkId, Path>,
     told: Option<u8>,
 }
 

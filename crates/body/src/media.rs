@@ -9,7 +9,8 @@ mod mixing;
 
 pub use browsers::Shown;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
@@ -111,7 +112,7 @@ pub(crate) struct Media {
     rng: ChaCha8Rng,
     pub(crate) links: LinkTable,
     /// Streams that the brain accepts, by peer and slot, the newest last.
-    followed: BTreeMap<(PeerId, u8), VecDeque<Followed>>,
+    followed: OrderedMap<(PeerId, u8), VecDeque<Followed>>,
     /// Peers with streams that count.
     sources: Senders,
     pub(crate) early: VecDeque<Early>,
@@ -125,7 +126,7 @@ pub(crate) struct Media {
     arrivals: Arrivals,
     rebuild: Rebuild,
     /// At a page: what the legs of pictures leave out.
-    left_out: BTreeMap<(LinkId, u8), LeftOut>,
+    left_out: OrderedMap<(LinkId, u8), LeftOut>,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -172,7 +173,7 @@ impl Media {
             zero_us,
             rng: ChaCha8Rng::seed_from_u64(seed),
             links: LinkTable::default(),
-            followed: BTreeMap::new(),
+            followed: OrderedMap::new(),
             sources: Senders::default(),
             early: VecDeque::new(),
             program: Program::new(is_page),
@@ -184,7 +185,7 @@ impl Media {
             lag: Lag::default(),
             arrivals: Arrivals::default(),
             rebuild: Rebuild::default(),
-            left_out: BTreeMap::new(),
+            left_out: OrderedMap::new(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -352,7 +353,7 @@ impl Media {
     }
 
     /// Sets the speakers that must not be shown alone.
-    pub(crate) fn set_refusing_solo(&mut self, refusing: BTreeSet<PeerId>, outs: &mut Outs) {
+    pub(crate) fn set_refusing_solo(&mut self, refusing: OrderedSet<PeerId>, outs: &mut Outs) {
         let returns = self.solo.set_refusing(refusing);
         self.program_returns(returns, outs);
     }
@@ -656,7 +657,7 @@ impl Media {
 
     /// Drops the oldest packet of the peer with the most early packets, so that no peer displaces the others'.
     fn drop_early(&mut self) {
-        let mut counts: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let mut counts: OrderedMap<PeerId, usize> = OrderedMap::new();
         self.early.iter().for_each(|early| *counts.entry(early.peer).or_default() += 1);
         let most = counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
         if let Some(at) = self.early.iter().position(|early| Some(early.peer) == most) {
@@ -746,7 +747,7 @@ impl Media {
     }
 
     /// Sets the round-trip times of links, in microseconds. To be called about once a second.
-    pub(crate) fn set_rtts_us(&mut self, rtts_us: &BTreeMap<LinkId, u64>) {
+    pub(crate) fn set_rtts_us(&mut self, rtts_us: &OrderedMap<LinkId, u64>) {
         self.inflow.set_rtts_us(|link| rtts_us.get(&link).copied());
     }
 

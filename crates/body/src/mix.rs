@@ -8,7 +8,8 @@
 //! identity, and no peer decodes them on the way. A change between the two keeps the stream, and happens at a
 //! keyframe.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use plenary_media::codec::{EncodedPicture, VideoFormat};
@@ -235,7 +236,7 @@ pub(crate) struct Mix {
     /// Time at which composing replaces passing through even if a speaker's picture is missing.
     compose_at_us: u64,
     /// Mix-minus streams by speaker, and whether the speaker knows the stream.
-    minus: BTreeMap<PeerId, (Maker, bool)>,
+    minus: OrderedMap<PeerId, (Maker, bool)>,
     /// Whether a mixer was requested.
     has_mixer: bool,
     figures: MixFigures,
@@ -246,15 +247,15 @@ pub(crate) struct Mix {
     tiles_moved: bool,
     warm_told: bool,
     key_seen: bool,
-    on_desk: BTreeMap<PeerId, OnDesk>,
+    on_desk: OrderedMap<PeerId, OnDesk>,
     /// Speakers that share a screen or a film, by their streams.
-    sharing: BTreeSet<PeerId>,
+    sharing: OrderedSet<PeerId>,
     /// Each speaker's pictures, compared with its request.
-    excess: BTreeMap<PeerId, Excess>,
+    excess: OrderedMap<PeerId, Excess>,
     /// Speakers with tiles that say so.
-    exceeding: BTreeSet<PeerId>,
+    exceeding: OrderedSet<PeerId>,
     /// Offset from each speaker's clock to the local clock, in microseconds.
-    offsets_us: BTreeMap<PeerId, i64>,
+    offsets_us: OrderedMap<PeerId, i64>,
 }
 
 /// Whether a role begins a new stream of the program, after one that began under `begun`.
@@ -290,7 +291,7 @@ impl Mix {
             passing_through: None,
             unpictured_us: None,
             compose_at_us: 0,
-            minus: BTreeMap::new(),
+            minus: OrderedMap::new(),
             has_mixer: false,
             figures: MixFigures::default(),
             tenures: Vec::new(),
@@ -300,11 +301,11 @@ impl Mix {
             tiles_moved: false,
             warm_told: false,
             key_seen: false,
-            on_desk: BTreeMap::new(),
-            sharing: BTreeSet::new(),
-            excess: BTreeMap::new(),
-            exceeding: BTreeSet::new(),
-            offsets_us: BTreeMap::new(),
+            on_desk: OrderedMap::new(),
+            sharing: OrderedSet::new(),
+            excess: OrderedMap::new(),
+            exceeding: OrderedSet::new(),
+            offsets_us: OrderedMap::new(),
         }
     }
 
@@ -563,7 +564,7 @@ impl Mix {
     /// Renews the tiles of speakers when their pictures are left out, or no longer are.
     fn tell_excess(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) {
         let told = self.excess.iter().filter(|(_, excess)| excess.is_told(now_us));
-        let exceeding: BTreeSet<_> = told.map(|(speaker, _)| *speaker).collect();
+        let exceeding: OrderedSet<_> = told.map(|(speaker, _)| *speaker).collect();
         if exceeding != self.exceeding {
             for speaker in exceeding.difference(&self.exceeding) {
                 tracing::warn!(%speaker, "pictures beyond the request are left out");

@@ -4,7 +4,7 @@
 //! A page's browser encodes for each of these peers by itself. So each of them gets a stream of its own from a page, and
 //! the browser sends its frames once they have their identities.
 
-use std::collections::{BTreeMap, BTreeSet};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use bytes::Bytes;
 use plenary_media::Encoded;
@@ -25,7 +25,7 @@ pub(crate) struct Own {
     maker: Maker,
     caches: [PacketCache; 2],
     /// Target peers, and whether the stream was announced to each.
-    targets: BTreeMap<PeerId, bool>,
+    targets: OrderedMap<PeerId, bool>,
     /// Maximum number of targets at a time, since [`reset_targets_most`](Own::reset_targets_most).
     pub(crate) targets_most: usize,
     /// At a page, the streams of the targets.
@@ -35,9 +35,9 @@ pub(crate) struct Own {
 /// Streams of a page's targets.
 #[derive(Default)]
 struct Each {
-    makers: BTreeMap<PeerId, Maker>,
+    makers: OrderedMap<PeerId, Maker>,
     /// Targets that get no picture before a keyframe.
-    key_due: BTreeSet<PeerId>,
+    key_due: OrderedSet<PeerId>,
     /// Number of streams so far.
     begun: u64,
 }
@@ -47,7 +47,7 @@ impl Own {
     pub(crate) fn new(room: &RoomId, me: PeerId, shares: bool, start: [u8; 8]) -> Own {
         let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
         let maker = Maker::new(room, me, kind, Default::default(), start);
-        Own { me, maker, caches: Default::default(), targets: BTreeMap::new(), targets_most: 0, each: None }
+        Own { me, maker, caches: Default::default(), targets: OrderedMap::new(), targets_most: 0, each: None }
     }
 
     /// Gives each target a stream of its own: this peer is a page.

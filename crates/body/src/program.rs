@@ -6,7 +6,7 @@
 //! two mixers in force, if it arrives from the parent ([`StreamSpec::supersedes`]). From that frame on, children and
 //! application get that stream and nothing of the old one. Streams never switch otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use bytes::Bytes;
 use plenary_media::Frame;
@@ -156,11 +156,11 @@ pub(crate) struct Program {
     in_force: InForce,
     /// The link with the peer that feeds this one.
     feeder: Option<LinkId>,
-    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    pub(crate) streams: OrderedMap<StreamId, Stream>,
     current: Option<StreamId>,
-    children: BTreeMap<PeerId, Child>,
+    children: OrderedMap<PeerId, Child>,
     /// Children's links that are thinned: they get only the pictures that other pictures refer to.
-    thin: BTreeSet<LinkId>,
+    thin: OrderedSet<LinkId>,
     pasts: Pasts,
     /// Faults of the current stream.
     suffering: Suffering,
@@ -175,10 +175,10 @@ impl Program {
             hears_only: false,
             in_force: InForce::default(),
             feeder: None,
-            streams: BTreeMap::new(),
+            streams: OrderedMap::new(),
             current: None,
-            children: BTreeMap::new(),
-            thin: BTreeSet::new(),
+            children: OrderedMap::new(),
+            thin: OrderedSet::new(),
             pasts: Pasts::default(),
             suffering: Suffering::default(),
             forwarded_us: 0,
@@ -419,13 +419,13 @@ impl Program {
     }
 
     /// Sets the links that are thinned.
-    pub(crate) fn set_thin(&mut self, links: BTreeSet<LinkId>) {
+    pub(crate) fn set_thin(&mut self, links: OrderedSet<LinkId>) {
         self.thin = links;
     }
 
     /// Returns the links that are thinned.
     #[cfg(test)]
-    pub(crate) fn thin(&self) -> &BTreeSet<LinkId> {
+    pub(crate) fn thin(&self) -> &OrderedSet<LinkId> {
         &self.thin
     }
 
@@ -689,7 +689,7 @@ mod tests {
         for (at, assembled) in given.iter().enumerate() {
             assert_eq!(*assembled == Assembled::LeftOut, at % 2 == 1, "picture {at}: {assembled:?}");
         }
-        both.program.set_thin(BTreeSet::new());
+        both.program.set_thin(OrderedSet::new());
         let next = both.group(0);
         both.outs.sends.clear();
         both.come(0, &next[..4]);

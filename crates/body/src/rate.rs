@@ -7,7 +7,8 @@
 //! almost no loss and no queue may carry more. Between the two nothing changes: a radio link with 5 % loss
 //! isn't helped by a worse picture.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use plenary_proto::packet::{LinkId, LinkStats};
 
@@ -69,7 +70,7 @@ struct Path {
 /// Tracks the capacity of the links to the first tier of viewers.
 #[derive(Debug, Default)]
 pub(crate) struct ProgramRate {
-    paths: BTreeMap<LinkId, Path>,
+    paths: OrderedMap<LinkId, Path>,
 }
 
 impl ProgramRate {
@@ -80,7 +81,7 @@ impl ProgramRate {
         wanted_bps: u32,
         sent_bps: u32,
         links: &[(LinkId, LinkStats)],
-        thin: &BTreeSet<LinkId>,
+        thin: &OrderedSet<LinkId>,
     ) -> u32 {
         let wanted = f64::from(wanted_bps);
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
@@ -214,7 +215,7 @@ mod tests {
     fn links_that_carry_the_requested_rate_get_it() {
         assert!(Lines::new(&[(9_000_000, 0.0); 5]).run(60).iter().all(|bps| *bps == WANTED_BPS));
         assert_eq!(
-            ProgramRate::default().observe(WANTED_BPS, WANTED_BPS, &[], &BTreeSet::new()),
+            ProgramRate::default().observe(WANTED_BPS, WANTED_BPS, &[], &OrderedSet::new()),
             WANTED_BPS,
             "without viewers"
         );
@@ -276,6 +277,6 @@ mod tests {
         lines.lines.remove(0);
         lines.lines.insert(0, (9_000_000, 0.0, LinkStats::default()));
         let links = [(LinkId(7), lines.lines[0].2)];
-        assert_eq!(lines.rate.observe(WANTED_BPS, lines.sent_bps, &links, &BTreeSet::new()), WANTED_BPS);
+        assert_eq!(lines.rate.observe(WANTED_BPS, lines.sent_bps, &links, &OrderedSet::new()), WANTED_BPS);
     }
 }

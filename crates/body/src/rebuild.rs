@@ -4,7 +4,7 @@
 //! its first packet, and packetization is deterministic (PROTOCOL 1.5), so the originator's packets are made again, and
 //! everything behind treats them like those of other peers.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use bytes::Bytes;
 use plenary_media::Frame;
@@ -32,7 +32,7 @@ struct Leg {
 /// All legs on which packets of browsers have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Rebuild {
-    legs: BTreeMap<(LinkId, u8), Leg>,
+    legs: OrderedMap<(LinkId, u8), Leg>,
 }
 
 impl Rebuild {

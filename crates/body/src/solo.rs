@@ -1,6 +1,6 @@
 //! Filters the frames for the application while it requests one speaker's own stream (solo).
 
-use std::collections::BTreeSet;
+use plenary_proto::ordered::OrderedSet;
 
 use plenary_media::Frame;
 use plenary_proto::PeerId;
@@ -28,9 +28,9 @@ pub(crate) struct SoloWish {
     /// The speaker with a stream that comes, as the brain has told last.
     coming: Option<PeerId>,
     /// Speakers that must not be shown alone. Mixers receive their streams regardless.
-    refusing: BTreeSet<PeerId>,
+    refusing: OrderedSet<PeerId>,
     /// Origins with pictures left out: their video resumes at a keyframe.
-    pub(crate) broken: BTreeSet<Origin>,
+    pub(crate) broken: OrderedSet<Origin>,
 }
 
 impl SoloWish {
@@ -48,7 +48,7 @@ impl SoloWish {
     }
 
     /// Sets the speakers that must not be shown alone. Returns true if the program is handed over again.
-    pub(crate) fn set_refusing(&mut self, refusing: BTreeSet<PeerId>) -> bool {
+    pub(crate) fn set_refusing(&mut self, refusing: OrderedSet<PeerId>) -> bool {
         let was_without = self.is_without_program();
         let freed = self.refusing.difference(&refusing).map(|speaker| Origin::Speaker(*speaker));
         self.broken.extend(
@@ -155,7 +155,7 @@ mod tests {
         assert!(wish.set_refusing([ada].into()), "the program comes back");
         assert!(wish.takes(&ada, &key).is_none());
         assert!(!wish.takes_program(&delta) && wish.takes_program(&key) && wish.takes_program(&delta));
-        assert!(!wish.set_refusing(BTreeSet::new()));
+        assert!(!wish.set_refusing(OrderedSet::new()));
         assert!(wish.takes(&ada, &delta).is_none() && wish.takes(&ada, &key).is_some());
         assert!(!wish.takes_program(&key));
     }

@@ -7,7 +7,7 @@
 //! great a share of its fewer packets, without a queue, the loss is random; the link then gets all pictures
 //! again. Sound is never thinned.
 
-use std::collections::{BTreeMap, BTreeSet};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use plenary_proto::packet::{LinkId, LinkStats};
 
@@ -73,7 +73,7 @@ impl Default for Path {
 /// Tracks which children's links are thinned.
 #[derive(Debug, Default)]
 pub(crate) struct Thinning {
-    paths: BTreeMap<LinkId, Path>,
+    paths: OrderedMap<LinkId, Path>,
 }
 
 impl Thinning {
@@ -84,7 +84,7 @@ impl Thinning {
         links: &[(LinkId, LinkStats)],
         may: impl Fn(LinkId) -> bool,
         is_browser: impl Fn(LinkId) -> bool,
-    ) -> BTreeSet<LinkId> {
+    ) -> OrderedSet<LinkId> {
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
         for (link, stats) in links {
             self.paths.entry(*link).or_default().observe(stats, may(*link), is_browser(*link));
@@ -93,7 +93,7 @@ impl Thinning {
     }
 
     /// Returns the links to thin, by the last check.
-    pub(crate) fn thin(&self) -> BTreeSet<LinkId> {
+    pub(crate) fn thin(&self) -> OrderedSet<LinkId> {
         self.paths.iter().filter(|(_, path)| path.is_thin).map(|(link, _)| *link).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The body's periodic work: watchdogs, heartbeats, adaptation to the links.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::message::LinkKind;
 use plenary_proto::packet::{LinkId, LinkStats};
@@ -120,7 +120,7 @@ impl Body {
         let children = counted(self.media.program.links().collect());
         self.thin_out(&children);
         let rtts_us = counted(self.links().collect()).into_iter();
-        let rtts_us: BTreeMap<_, _> =
+        let rtts_us: OrderedMap<_, _> =
             rtts_us.filter_map(|(link, stats)| Some((link, stats.rtt_us?))).collect();
         self.media.set_rtts_us(&rtts_us);
         let targets =

@@ -1,6 +1,6 @@
 //! Traffic accounting: the size of packets, and how much of what this peer sends goes to its children.
 
-use std::collections::{BTreeMap, BTreeSet};
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
 
@@ -22,9 +22,9 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Bytes of each link at the last count.
-    counted: BTreeMap<LinkId, u64>,
+    counted: OrderedMap<LinkId, u64>,
     /// Links to children at the last count: a child that has left got part of the bytes since then.
-    children: BTreeSet<LinkId>,
+    children: OrderedSet<LinkId>,
     total: Traffic,
 }
 
@@ -33,7 +33,7 @@ impl Ledger {
     pub(crate) fn count(
         &mut self,
         links: impl Iterator<Item = (LinkId, LinkStats)>,
-        children: BTreeSet<LinkId>,
+        children: OrderedSet<LinkId>,
     ) {
         for (link, stats) in links {
             let known = self.counted.insert(link, stats.udp_bytes_sent).unwrap_or(0);

@@ -3,7 +3,7 @@
 //! Packets of the program and of a mix-minus name the mixed voices and their levels. In a mesh each speaker's
 //! stream carries that speaker's level. A speaker gets its own level from its encoder.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_media::SOUND_FRAME_US;
 use plenary_media::level::LEVEL_SILENT;
@@ -31,7 +31,7 @@ pub(crate) struct Speaking {
 #[derive(Default)]
 pub(crate) struct Voices {
     /// Newest level and its arrival time, by CSRC.
-    levels: BTreeMap<u32, (u8, u64)>,
+    levels: OrderedMap<u32, (u8, u64)>,
     dominant: DominantSpeaker,
     stepped_us: u64,
     told: Speaking,

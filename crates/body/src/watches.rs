@@ -1,6 +1,6 @@
 //! Failure detection for the parent, the backup, the mixers and the children of this peer.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::watchdog::{
     BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, SilenceWatch,
@@ -12,10 +12,10 @@ use plenary_proto::{PeerId, Time, Verdict};
 pub(crate) struct Watches {
     feed: Option<(PeerId, FeedWatch, Verdict)>,
     backup: Option<(PeerId, SilenceWatch, Verdict)>,
-    mixers: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
-    children: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
+    mixers: OrderedMap<PeerId, (SilenceWatch, Verdict)>,
+    children: OrderedMap<PeerId, (SilenceWatch, Verdict)>,
     /// Time of the last arrival, by peer.
-    last: BTreeMap<PeerId, Time>,
+    last: OrderedMap<PeerId, Time>,
 }
 
 impl Watches {

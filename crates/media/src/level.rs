@@ -1,6 +1,6 @@
 //! Audio levels, and selection of the loudest speakers, with hysteresis against flicker.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 /// Level of digital silence, the quietest one.
 pub const LEVEL_SILENT: u8 = 127;
@@ -30,7 +30,7 @@ pub fn level(samples: &[f32]) -> u8 {
 #[derive(Debug)]
 pub struct Loudest {
     heard_max: usize,
-    speakers: BTreeMap<u64, Loudness>,
+    speakers: OrderedMap<u64, Loudness>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +49,12 @@ impl Loudness {
 impl Loudest {
     /// A selector of at most `heard_max` speakers at a time.
     pub fn new(heard_max: usize) -> Loudest {
-        Loudest { heard_max, speakers: BTreeMap::new() }
+        Loudest { heard_max, speakers: OrderedMap::new() }
     }
 
     /// Takes the level of each speaker's next frame. Speakers missing in `levels` are forgotten.
     pub fn update(&mut self, levels: &[(u64, u8)]) {
-        let mut speakers = BTreeMap::new();
+        let mut speakers = OrderedMap::new();
         for &(id, level) in levels {
             let silent = Loudness { smooth_db: f32::from(LEVEL_SILENT), heard: false };
             let mut speaker = self.speakers.get(&id).copied().unwrap_or(silent);

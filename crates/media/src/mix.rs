@@ -14,7 +14,7 @@
 //! dBFS), and bends louder ones smoothly to stay below [`LIMIT`]. It looks ahead 1 ms, so that its gain is
 //! down before a peak arrives; the output is delayed by that time.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use crate::SOUND_FRAME_LEN;
 
@@ -52,7 +52,7 @@ pub struct Voice<'a> {
 #[derive(Debug, Default)]
 pub struct SoundMix {
     /// Voices in the mix of this step, or until lately, by identifier.
-    within: BTreeMap<u64, Within>,
+    within: OrderedMap<u64, Within>,
     shared: Output,
     /// Remaining steps for which the mix is stereo.
     stereo_steps: u32,
@@ -505,7 +505,7 @@ mod tests {
         ) {
             let mut mix = SoundMix::new();
             for step in steps {
-                let frames: BTreeMap<u64, (Vec<f32>, bool)> =
+                let frames: OrderedMap<u64, (Vec<f32>, bool)> =
                     step.into_iter().map(|(id, amplitude, on)| (id, (noise(id, amplitude), on))).collect();
                 let voices: Vec<Voice<'_>> = frames
                     .iter()

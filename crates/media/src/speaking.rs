@@ -1,6 +1,6 @@
 //! Dominant speaker detection.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use crate::level::LEVEL_SILENT;
 
@@ -24,9 +24,9 @@ const SPEECH_DB: f32 = 55.0;
 #[derive(Debug, Default)]
 pub struct DominantSpeaker {
     /// Smoothed level of each speaker, −dBov.
-    levels: BTreeMap<u64, f32>,
+    levels: OrderedMap<u64, f32>,
     /// Time at which each speaker was last louder than [`SPEECH_DB`].
-    loud_us: BTreeMap<u64, u64>,
+    loud_us: OrderedMap<u64, u64>,
     /// Speakers that have been dominant, the latest first.
     spoke: Vec<u64>,
     since_us: u64,

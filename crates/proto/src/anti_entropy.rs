@@ -5,7 +5,7 @@
 //! closed, are lost. So each peer on stage regularly sends a digest of its state to a random other peer on
 //! stage, and a receiver with newer state answers with that state.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -25,7 +25,7 @@ const ANSWER_EACH_US: u64 = SECOND;
 pub(crate) struct AntiEntropy {
     digest_at: Option<Time>,
     /// Peers that were answered, and when.
-    answered: BTreeMap<PeerId, Time>,
+    answered: OrderedMap<PeerId, Time>,
 }
 
 impl AntiEntropy {

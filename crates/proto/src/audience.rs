@@ -12,7 +12,7 @@
 //! only cause an election: no mixer is distrusted for them, sitting mixers keep their bonus, and only the
 //! stage's own measurements unseat a mixer. After one such election the next waits for [`AGAIN_US`].
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -53,10 +53,10 @@ struct Reported {
 /// Degradation reports received, and the time of this peer's last own report.
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
-    below: BTreeMap<PeerId, Reported>,
+    below: OrderedMap<PeerId, Reported>,
     told_at: Option<Time>,
     /// At a peer on stage: mixers in force that reported a degraded audience, and when.
-    heard: BTreeMap<PeerId, Time>,
+    heard: OrderedMap<PeerId, Time>,
 }
 
 impl Audience {

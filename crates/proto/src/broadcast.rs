@@ -13,7 +13,8 @@
 //! A newcomer is sent the state of all sources when it links, and gets the data published from then on. A
 //! source sends its last pieces again when the mixers change.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use crate::bounded::{Bound, List};
 use crate::bucket::{Bucket, Rate};
@@ -85,7 +86,7 @@ struct Source {
     begun: bool,
     /// Run and next piece are another peer's word: a later piece of the source may disprove them.
     told: bool,
-    ahead: BTreeMap<u64, Signed<Data>>,
+    ahead: OrderedMap<u64, Signed<Data>>,
     /// Number of the newest loose piece delivered.
     loose: u64,
     allowance: Bucket,
@@ -101,11 +102,11 @@ pub(crate) struct Broadcast {
     numbers: (u64, u64),
     allowance: Option<Bucket>,
     /// State per source; sources that left the stage are dropped first.
-    sources: BTreeMap<PeerId, Source>,
+    sources: OrderedMap<PeerId, Source>,
     kept: VecDeque<(Time, Signed<Data>)>,
     kept_bytes: usize,
     /// When each peer was last sent the pieces that it lacked.
-    answered: BTreeMap<PeerId, Time>,
+    answered: OrderedMap<PeerId, Time>,
     mixers: Vec<PeerId>,
     /// Since when data reaches this peer: it is fed by a parent, or is on stage and linked.
     since: Option<Time>,
@@ -359,7 +360,7 @@ impl Broadcast {
     /// Requests missing pieces from the feeder: the parent, else the lead, or at the lead the source itself.
     pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>) {
         let lead = view.mandate.lead();
-        let mut lacking: BTreeMap<PeerId, Vec<DataHeld>> = BTreeMap::new();
+        let mut lacking: OrderedMap<PeerId, Vec<DataHeld>> = OrderedMap::new();
         for (peer, source) in &mut self.sources {
             let Some((since, ask_at, wait_us)) = source.gap else { continue };
             if view.now.since(since) >= GIVE_UP_US {
@@ -394,7 +395,7 @@ impl Broadcast {
 
 impl Source {
     fn new(now: Time, run: u64, next: u64) -> Source {
-        let ahead = BTreeMap::new();
+        let ahead = OrderedMap::new();
         Source {
             run,
             next,
@@ -424,7 +425,7 @@ impl Source {
 
     /// Gives up the missing pieces.
     fn skip(&mut self, view: &mut View<'_>, from: PeerId) {
-        if let Some(there) = self.ahead.keys().next().copied() {
+        if let Some(there) = self.ahead.first_key_value().map(|(there, _)| *there) {
             view.out.event(Event::DataMissed { from, pieces: there - self.next });
             self.next = there;
             self.tell_what_is_next(view);

@@ -1,6 +1,6 @@
 //! Token buckets (RFC 2697's, with one rate), which bound what a peer may ask of another one.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::id::PeerId;
 use crate::time::{SECOND, Time};
@@ -81,13 +81,13 @@ impl Bucket {
 #[derive(Clone, Debug)]
 pub struct Buckets<const MAX: usize> {
     rate: Rate,
-    held: BTreeMap<PeerId, Bucket>,
+    held: OrderedMap<PeerId, Bucket>,
 }
 
 impl<const MAX: usize> Buckets<MAX> {
     /// Creates full buckets of this rate.
     pub fn new(rate: Rate) -> Buckets<MAX> {
-        Buckets { rate, held: BTreeMap::new() }
+        Buckets { rate, held: OrderedMap::new() }
     }
 
     /// Takes the tokens from the peer's bucket if it holds as many.

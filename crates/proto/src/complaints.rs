@@ -4,7 +4,7 @@
 //! remove it. One liar convinces nobody, since each member counts once, and peers that the accused one feeds speak for
 //! it. Only the host holds complaints; a later host begins with none.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::directory::Directory;
@@ -25,9 +25,9 @@ const NAMED_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
     /// The peer that each member named last, and when.
-    by: BTreeMap<PeerId, (PeerId, Time)>,
+    by: OrderedMap<PeerId, (PeerId, Time)>,
     /// Peers that the application has heard of, and when.
-    named: BTreeMap<PeerId, Time>,
+    named: OrderedMap<PeerId, Time>,
 }
 
 impl Complaints {

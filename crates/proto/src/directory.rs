@@ -4,7 +4,7 @@
 //! it; a later host gets the reports anew. The first [`DIRECTORY_MAX`] peers stand in full; of a larger room it is an even
 //! sample, drawn by a hash of the ids that only this host can compute. The number of viewers is counted exactly by the mixers.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::{Bound, Text};
 use crate::id::PeerId;
@@ -36,7 +36,7 @@ pub struct DirectoryEntry {
 /// The directory of the host.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    entries: BTreeMap<PeerId, DirectoryEntry>,
+    entries: OrderedMap<PeerId, DirectoryEntry>,
     look_at: Option<Time>,
     /// Secret of this host: without it nobody can make ids that belong to the sample.
     salt: [u8; 32],

@@ -14,7 +14,7 @@
 //! No peer signs for two openers in one term, nor a later ballot of the same opener that leaves out evidence
 //! of the earlier ballot. A term without a decision is followed by the next term.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::audience::{Audience, TreePosition};
 use crate::bounded::{Bound, List};
@@ -67,7 +67,7 @@ struct Open {
     /// Number of ballots issued by this peer as the opener, or received from another opener.
     issues: u8,
     /// Evidence in the opener's ballot that this peer signed last.
-    shown: BTreeSet<Shown>,
+    shown: OrderedSet<Shown>,
 }
 
 /// One piece of evidence. A report is (candidate, measurer, counter). A claim is (sender, sender, 0), because
@@ -80,10 +80,10 @@ struct Issued {
     epoch: u32,
     outcome: Outcome,
     tallies: Vec<Tally>,
-    votes: BTreeMap<PeerId, Signature>,
+    votes: OrderedMap<PeerId, Signature>,
     at: Time,
     /// Peers that hold evidence missing from the ballot.
-    lacking: BTreeSet<PeerId>,
+    lacking: OrderedSet<PeerId>,
 }
 
 /// State machine of this peer for elections.
@@ -92,7 +92,7 @@ pub(crate) struct Election {
     open: Option<Open>,
     reports: Reports,
     /// Newest claim of each peer on stage, with its arrival time.
-    claims: BTreeMap<PeerId, (Time, Signed<Claim>)>,
+    claims: OrderedMap<PeerId, (Time, Signed<Claim>)>,
     pre_votes: PreVotes,
     trouble: Trouble,
     audience: Audience,
@@ -200,7 +200,7 @@ impl Election {
             since: view.now,
             ballot: None,
             issues: 0,
-            shown: BTreeSet::new(),
+            shown: OrderedSet::new(),
         });
         view.out.event(Event::ElectionOpened { term, reason });
         view.out.note(Note::Opened(term, reason));
@@ -288,7 +288,7 @@ impl Election {
             None => since + reports_us_max(view),
             Some(_) if issues >= ISSUES_MAX => failed_at,
             Some(issued) if !issued.lacking.is_empty() => {
-                let answered = issued.votes.keys().chain(&issued.lacking).collect::<BTreeSet<_>>().len();
+                let answered = issued.votes.keys().chain(&issued.lacking).collect::<OrderedSet<_>>().len();
                 let all_in = view.stage.size(issued.epoch).is_some_and(|(peers, _)| answered >= peers);
                 if all_in { view.now } else { issued.at + VOTES_US_MAX }
             }
@@ -348,9 +348,9 @@ impl Election {
             epoch,
             outcome,
             tallies,
-            votes: BTreeMap::from([(view.me, mine)]),
+            votes: OrderedMap::from([(view.me, mine)]),
             at: view.now,
-            lacking: BTreeSet::new(),
+            lacking: OrderedSet::new(),
         });
         let signed = view.sign(ballot);
         view.send_stage(&Message::Ballot(Box::new(signed)));
@@ -405,7 +405,7 @@ impl Election {
         ballot: &Ballot,
     ) -> (Vec<Signed<Report>>, Vec<Signed<Claim>>) {
         let held = |at: &Time| view.now.since(*at) >= INSIST_US;
-        let by: BTreeSet<_> =
+        let by: OrderedSet<_> =
             ballot.reports.iter().map(|report| (report.body.candidate, report.sender)).collect();
         let reports = self.reports.iter().filter(|(at, report)| {
             held(at)
@@ -524,7 +524,7 @@ fn due(view: &View<'_>, roster: &Roster, term: u32, report: &Signed<Report>) -> 
 }
 
 /// Returns the pieces of evidence in a ballot.
-fn shown(ballot: &Ballot) -> BTreeSet<Shown> {
+fn shown(ballot: &Ballot) -> OrderedSet<Shown> {
     let reports = ballot.reports.iter();
     let reports = reports.map(|report| (report.body.candidate, report.sender, report.counter));
     let claims = ballot.claims.iter().map(|claim| (claim.sender, claim.sender, 0));

@@ -5,7 +5,7 @@
 //! `Floor(true)` until the viewer joins the stage, because no peer's camera is switched on by another peer. A
 //! peer that lost the floor gets it back by the host's decision only, even on an open stage.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -48,7 +48,7 @@ pub(crate) enum Answer {
 
 /// The host's decision on each peer, and its time.
 #[derive(Debug, Default)]
-pub(crate) struct Floor(BTreeMap<PeerId, (Time, Grant)>);
+pub(crate) struct Floor(OrderedMap<PeerId, (Time, Grant)>);
 
 impl Floor {
     fn say(&mut self, now: Time, peer: PeerId, word: Grant) {

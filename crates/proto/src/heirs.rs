@@ -6,7 +6,7 @@
 //! number it signs for one heir only, so that no two heirs can reign. With a majority of the last roster the
 //! heir is host. A minority gets no new host, and keeps its roster.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
@@ -38,7 +38,7 @@ type Chosen = Countersigned<Heir, ROSTER_MAX>;
 struct Candidacy {
     epoch: u32,
     heir: Heir,
-    votes: BTreeMap<PeerId, Signature>,
+    votes: OrderedMap<PeerId, Signature>,
 }
 
 /// State of this peer for host succession.

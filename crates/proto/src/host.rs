@@ -7,7 +7,7 @@
 
 mod admission;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::bounded::{Bound, List, Text};
 use crate::bucket::{Bucket, Buckets, Rate};
@@ -99,24 +99,24 @@ pub(crate) struct Host {
     signed: Option<SignedRoster>,
     /// Time at which the pending changes are signed; `None` without changes.
     flush_at: Option<Time>,
-    heard: BTreeMap<PeerId, Time>,
+    heard: OrderedMap<PeerId, Time>,
     speakers_seen: u8,
     audience_seen: Time,
     /// Number of viewers that each mixer counts, and when it said so.
-    viewers: BTreeMap<PeerId, (u32, Time)>,
+    viewers: OrderedMap<PeerId, (u32, Time)>,
     look_at: Time,
     floor: Floor,
     /// Peers that left the stage but not the room: the next roster is sent to them too.
-    stepped_down: BTreeSet<PeerId>,
+    stepped_down: OrderedSet<PeerId>,
     directory: Directory,
     complaints: Complaints,
     lobby: Lobby,
     /// Peers that need not wait in the lobby.
-    members: BTreeSet<PeerId>,
+    members: OrderedSet<PeerId>,
     /// Peers that the host named, which vote from the moment they come.
-    named: BTreeSet<PeerId>,
+    named: OrderedSet<PeerId>,
     /// When each peer on stage came.
-    since: BTreeMap<PeerId, Time>,
+    since: OrderedMap<PeerId, Time>,
     reclaimed_at: Option<Time>,
     /// Minimum number of this host's reign, and when that reign begins at the latest; `None` once it has begun.
     reign_min: u32,
@@ -222,19 +222,19 @@ impl Host {
             audience: false,
             signed: None,
             flush_at: None,
-            heard: BTreeMap::new(),
+            heard: OrderedMap::new(),
             speakers_seen: 0,
             audience_seen: view.now,
-            viewers: BTreeMap::new(),
+            viewers: OrderedMap::new(),
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
-            stepped_down: BTreeSet::new(),
+            stepped_down: OrderedSet::new(),
             directory: Directory::new(view.keys),
             complaints: Complaints::default(),
             lobby: Lobby::default(),
-            members: BTreeSet::new(),
-            named: BTreeSet::new(),
-            since: BTreeMap::new(),
+            members: OrderedSet::new(),
+            named: OrderedSet::new(),
+            since: OrderedMap::new(),
             reclaimed_at: None,
             reign_min: 0,
             reopens_at: None,

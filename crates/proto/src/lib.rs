@@ -37,6 +37,7 @@ mod membership;
 pub mod message;
 mod mixing;
 mod mutation;
+pub mod ordered;
 mod outbox;
 pub mod packet;
 pub mod pauses;

@@ -7,7 +7,7 @@
 //! A link stays until both ends have sent `Bye`, so either end can keep it. [`LINKS_MAX`] bounds the state
 //! that strangers can make this peer hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, ShortId};
@@ -126,10 +126,10 @@ pub(crate) struct LinkTable {
     me: PeerId,
     /// There is no rendezvous, so a peer that loses its last link can't find the room again.
     alone: bool,
-    links: BTreeMap<(PeerId, LinkKind), Link>,
-    waiting: BTreeMap<(PeerId, LinkKind), Waiting>,
+    links: OrderedMap<(PeerId, LinkKind), Link>,
+    waiting: OrderedMap<(PeerId, LinkKind), Waiting>,
     /// When the last offer of each peer and kind was accepted, within [`OFFER_EACH_US`].
-    accepted: BTreeMap<(PeerId, LinkKind), Time>,
+    accepted: OrderedMap<(PeerId, LinkKind), Time>,
 }
 
 impl LinkTable {
@@ -137,9 +137,9 @@ impl LinkTable {
         LinkTable {
             me,
             alone: false,
-            links: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            accepted: BTreeMap::new(),
+            links: OrderedMap::new(),
+            waiting: OrderedMap::new(),
+            accepted: OrderedMap::new(),
         }
     }
 
@@ -209,7 +209,7 @@ impl LinkTable {
         now: Time,
         out: &mut Outbox,
         want: Want,
-        wanted: &BTreeSet<(PeerId, LinkKind)>,
+        wanted: &OrderedSet<(PeerId, LinkKind)>,
     ) {
         let have = self.links.iter().filter(|(_, link)| link.wants & want as u8 != 0);
         let over: Vec<_> = have.map(|(key, _)| *key).filter(|key| !wanted.contains(key)).collect();

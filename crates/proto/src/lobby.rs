@@ -1,6 +1,6 @@
 //! Lobby: newcomers that wait until the host lets them in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -24,8 +24,8 @@ struct Waiting {
 /// Waiting peers, and decisions on them.
 #[derive(Debug, Default)]
 pub(crate) struct Lobby {
-    waiting: BTreeMap<PeerId, Waiting>,
-    let_in: BTreeSet<PeerId>,
+    waiting: OrderedMap<PeerId, Waiting>,
+    let_in: OrderedSet<PeerId>,
 }
 
 /// Answer to a newcomer.

@@ -527,7 +527,7 @@ impl Mandate {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use crate::ordered::OrderedMap;
 
     use proptest::prelude::*;
 
@@ -676,14 +676,14 @@ mod tests {
             orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..40), 4),
         ) {
             // No peer signs a rank twice.
-            let mut signed = std::collections::BTreeSet::new();
+            let mut signed = crate::ordered::OrderedSet::new();
             said.retain(|said| match said {
                 Said::Failover(of) => signed.insert((of.sender, of.body.rank)),
                 _ => true,
             });
             let outcomes = [Said::Roster, decided(1, &[1, 2], 3), decided(2, &[2, 1], 4)];
             let said: Vec<_> = outcomes.iter().cloned().chain(said).collect();
-            let mut at_rank = BTreeMap::new();
+            let mut at_rank = OrderedMap::new();
             for order in &orders {
                 let mut peer = Peer::default();
                 outcomes[..2].iter().for_each(|said| peer.hears(said));

@@ -5,7 +5,7 @@
 //! in the host's stead, such a member admits viewers. The host's own part is in [`crate::host`]. Every peer
 //! forwards a newer roster: the host to the stage, parents to their children.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::host::Host;
@@ -47,7 +47,7 @@ pub(crate) struct Membership {
     /// Another member admitted this peer in the host's stead, so the host doesn't know it.
     vouched: bool,
     /// Joiners answered in the host's stead within the last second, and when.
-    let_in: BTreeMap<PeerId, Time>,
+    let_in: OrderedMap<PeerId, Time>,
     refused: bool,
     join_at: Option<Time>,
     /// When this peer last sent `Join`.
@@ -75,7 +75,7 @@ impl Membership {
             host: None,
             admitted: false,
             vouched: false,
-            let_in: BTreeMap::new(),
+            let_in: OrderedMap::new(),
             refused: false,
             join_at: None,
             asked_at: None,

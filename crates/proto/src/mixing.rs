@@ -11,8 +11,8 @@
 //!   when it feeds no peer any more, or after [`RETIRE_US_MAX`].
 //! - **Mesh.** No peer mixes, and speakers send to each other.
 
+use crate::ordered::{OrderedMap, OrderedSet};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::Bound;
 use crate::hashed_draw::drawn;
@@ -81,7 +81,7 @@ pub(crate) struct Mixing {
     home: Option<(Rank, PeerId)>,
     /// The last call home of each mixer, under the rank in force or a rank without proof yet. They are kept
     /// because a roster change may decide which call to follow, and mixers don't repeat them.
-    calls: BTreeMap<PeerId, Call>,
+    calls: OrderedMap<PeerId, Call>,
     sending_to: Vec<PeerId>,
     forwarding_to: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
@@ -89,18 +89,18 @@ pub(crate) struct Mixing {
     /// The speakers that have this mixer as their home.
     homes: Vec<PeerId>,
     /// Mixers in force that have begun their program.
-    begun: BTreeSet<PeerId>,
+    begun: OrderedSet<PeerId>,
     /// Mixers that are no longer in force but had begun their program. A new mixer warms up on what they
     /// forward.
-    former: BTreeSet<PeerId>,
+    former: OrderedSet<PeerId>,
     /// Programs that were announced as begun by mixers not yet known to be in force.
     early: Vec<StreamSpec>,
-    called: BTreeMap<PeerId, Rank>,
+    called: OrderedMap<PeerId, Rank>,
     /// The last withdrawn failover that was handled here.
     withdrawn: Option<Rank>,
-    watching: BTreeSet<PeerId>,
+    watching: OrderedSet<PeerId>,
     /// Peers among them that have just left the stage, and until when they are served.
-    stepping_back: BTreeMap<PeerId, Time>,
+    stepping_back: OrderedMap<PeerId, Time>,
     feeds: bool,
     /// This mixer's own program, once it has begun.
     own: Option<StreamSpec>,
@@ -120,19 +120,19 @@ impl Mixing {
             phase: Phase::Idle,
             role: MixRole::Rest,
             home: None,
-            calls: BTreeMap::new(),
+            calls: OrderedMap::new(),
             sending_to: Vec::new(),
             forwarding_to: Vec::new(),
             speakers: Vec::new(),
             spread: Spread::default(),
             homes: Vec::new(),
-            begun: BTreeSet::new(),
-            former: BTreeSet::new(),
+            begun: OrderedSet::new(),
+            former: OrderedSet::new(),
             early: Vec::new(),
-            called: BTreeMap::new(),
+            called: OrderedMap::new(),
             withdrawn: None,
-            watching: BTreeSet::new(),
-            stepping_back: BTreeMap::new(),
+            watching: OrderedSet::new(),
+            stepping_back: OrderedMap::new(),
             feeds: false,
             own: None,
             warm: false,
@@ -295,7 +295,7 @@ impl Mixing {
     /// Keeps the links of the stage: the host with all, candidates with each other, speakers with the mixers,
     /// the standbys and three drawn peers, and in a mesh with each other.
     fn keep_links(&mut self, view: &mut View<'_>) {
-        let mut wanted = BTreeSet::new();
+        let mut wanted = OrderedSet::new();
         if let Some(mine) = view.stage.entry(&view.me).cloned() {
             let host = view.stage.host();
             let meshed = meshed_with(view);
@@ -468,7 +468,7 @@ impl Mixing {
     /// Serves the program's picture to this mixer's viewing speakers, and for `STEP_BACK_US` to those that
     /// have just left the stage and search for a place in the tree.
     fn serve_watching(&mut self, view: &mut View<'_>) {
-        let mut watching = BTreeSet::new();
+        let mut watching = OrderedSet::new();
         if matches!(self.phase, Phase::Mixing(_)) {
             let views = |peer: &&PeerId| view.stage.entry(peer).is_some_and(|entry| entry.views);
             let others = self.homes.iter().filter(|peer| **peer != view.me).filter(views);

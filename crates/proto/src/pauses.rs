@@ -8,7 +8,8 @@
 //! median lateness of the others in the round. Lost pings count for nothing. Only this peer's own clock is
 //! read, so that no peer can claim to be on time.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use crate::id::PeerId;
 use crate::time::{MS, Time};
@@ -65,20 +66,20 @@ impl Seen {
 #[derive(Clone, Debug)]
 struct Round {
     sent: Time,
-    took_us: BTreeMap<PeerId, u64>,
+    took_us: OrderedMap<PeerId, u64>,
 }
 
 /// Stall rates of the linked peers.
 #[derive(Clone, Debug, Default)]
 pub struct Pauses {
     rounds: VecDeque<Round>,
-    seen: BTreeMap<PeerId, Seen>,
+    seen: OrderedMap<PeerId, Seen>,
 }
 
 impl Pauses {
     /// Starts a round of pings.
     pub fn pinged(&mut self, now: Time) {
-        self.rounds.push_back(Round { sent: now, took_us: BTreeMap::new() });
+        self.rounds.push_back(Round { sent: now, took_us: OrderedMap::new() });
         if self.rounds.len() > ROUNDS_OPEN
             && let Some(round) = self.rounds.pop_front()
         {

@@ -9,7 +9,7 @@
 //! Lost pre-votes cost a few small messages, and the opener requests them again after a back-off. A minority
 //! never opens an election.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
@@ -66,7 +66,7 @@ struct Needed {
 struct Asking {
     epoch: u32,
     need: Need,
-    votes: BTreeMap<PeerId, Signature>,
+    votes: OrderedMap<PeerId, Signature>,
     again_at: Time,
     wait_us: u64,
 }
@@ -125,7 +125,7 @@ pub(crate) struct PreVotes {
     early: Option<Box<Opening>>,
     asking: Option<Asking>,
     /// Requests by opener; peers on stage only.
-    asked: BTreeMap<PeerId, PreVoteRequest>,
+    asked: OrderedMap<PeerId, PreVoteRequest>,
     /// Opener that got this peer's last pre-vote, and when.
     given: Option<(PeerId, Time)>,
     wake_at: Option<Time>,
@@ -314,7 +314,7 @@ impl PreVotes {
         let epoch = view.stage.epoch();
         let kept = self.asking.take().filter(|asking| asking.need == need && asking.epoch == epoch);
         let asked_before = kept.is_some();
-        let mut votes = kept.map_or_else(BTreeMap::new, |asking| asking.votes);
+        let mut votes = kept.map_or_else(OrderedMap::new, |asking| asking.votes);
         votes
             .entry(view.me)
             .or_insert_with(|| Opening::countersign(view.keys, &view.config.room, epoch, &need));

@@ -15,7 +15,8 @@
 //! Each candidate also claims what only it knows: the speed of its codec, and the round trips of all its
 //! links on stage, which its body measures anyway.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::bounded::{Bound, List};
@@ -154,7 +155,7 @@ pub(crate) struct Probe {
     stranger_at: Time,
     /// Whether an election is open. `taken_on`: candidates that this peer measures in it.
     open: bool,
-    taken_on: BTreeSet<PeerId>,
+    taken_on: OrderedSet<PeerId>,
     /// Processor time of this machine's codecs; `None` until measured.
     codec: Option<CodecTimes>,
     /// Bitrate that this mixer's links carry, in percent of the request; `None` unless it mixed.
@@ -162,7 +163,7 @@ pub(crate) struct Probe {
     /// When to request the round trips of this peer's links from its body.
     ask_at: Option<Time>,
     round_trips: List<RoundTrip, ROUND_TRIPS_MAX>,
-    claimed_to: BTreeSet<PeerId>,
+    claimed_to: OrderedSet<PeerId>,
     claim: Option<Signed<Claim>>,
 }
 
@@ -534,7 +535,7 @@ fn narrow(samples: &[u64]) -> bool {
 
 /// Reports of one election, one per measurer and candidate.
 #[derive(Debug, Default)]
-pub(crate) struct Reports(BTreeMap<(PeerId, PeerId), (Time, Signed<Report>)>);
+pub(crate) struct Reports(OrderedMap<(PeerId, PeerId), (Time, Signed<Report>)>);
 
 impl Reports {
     /// Keeps a report; a measurer's first report on a candidate counts.

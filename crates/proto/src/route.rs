@@ -7,7 +7,7 @@
 //! - up the sender's own path to its mixer, which is linked with the whole stage;
 //! - across a linked peer of the stage, or else any linked peer.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::{Bound, List};
 use crate::bucket::{Buckets, Rate};
@@ -48,9 +48,9 @@ pub(crate) struct Router {
     me: PeerId,
     signal_up: bool,
     /// Learned routes, and when each was learned.
-    learned: BTreeMap<PeerId, (Time, Route)>,
+    learned: OrderedMap<PeerId, (Time, Route)>,
     /// Peers that the rendezvous didn't know, and when it reported so.
-    absent: BTreeMap<PeerId, Time>,
+    absent: OrderedMap<PeerId, Time>,
     /// Bytes of each author's envelopes.
     carried: Buckets<AUTHORS_MAX>,
     /// Bytes of envelopes, by the linked peer that delivered them and by the next peer of their route.
@@ -65,8 +65,8 @@ impl Router {
         Router {
             me,
             signal_up: false,
-            learned: BTreeMap::new(),
-            absent: BTreeMap::new(),
+            learned: OrderedMap::new(),
+            absent: OrderedMap::new(),
             carried: Buckets::new(CARRIED),
             handed: Buckets::new(HANDED),
             onward: Buckets::new(ONWARD),

@@ -11,7 +11,7 @@
 //! Anybody may view, so viewers get half of the slots at most, and take turns when more of them wish for one.
 //! A peer on stage takes a viewer's slot when all are taken.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -66,14 +66,14 @@ pub(crate) struct Solo {
     /// The last state reported to the application for this request.
     told: Option<Told>,
     /// At a mixer: the speaker forwarded to each peer, and since when that peer gets one.
-    given: BTreeMap<PeerId, (PeerId, Time)>,
+    given: OrderedMap<PeerId, (PeerId, Time)>,
     /// The same list as last sent to the body.
     said: Vec<(PeerId, PeerId)>,
 }
 
 impl Default for Solo {
     fn default() -> Solo {
-        let (given, said) = (BTreeMap::new(), Vec::new());
+        let (given, said) = (OrderedMap::new(), Vec::new());
         Solo { wish: None, giver: None, asked: None, backoff: AGAIN, told: None, given, said }
     }
 }
@@ -295,15 +295,14 @@ impl Solo {
 
     /// Ends the forwarding that is no longer possible, notifies the receivers, and updates the body.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
-        let ends = |peer: &PeerId, (speaker, _): &mut (PeerId, Time)| {
-            !mixes || !view.links.is_up(peer) || !is_given(view, speaker)
-        };
-        let gone: Vec<_> = self.given.extract_if(.., ends).collect();
-        for (peer, (speaker, _)) in gone {
-            if view.links.is_up(&peer) {
-                view.out.send(peer, Message::Solo { speaker, comes: false });
+        self.given.retain(|peer, (speaker, _)| {
+            let is_linked = view.links.is_up(peer);
+            let goes_on = mixes && is_linked && is_given(view, speaker);
+            if !goes_on && is_linked {
+                view.out.send(*peer, Message::Solo { speaker: *speaker, comes: false });
             }
-        }
+            goes_on
+        });
         let given: Vec<_> = self.given.iter().map(|(peer, (speaker, _))| (*peer, *speaker)).collect();
         if given != self.said {
             self.said.clone_from(&given);

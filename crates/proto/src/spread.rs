@@ -5,7 +5,7 @@
 //! that its hash prefers among those with room, and the room is an even share of the speakers. A mixer that
 //! speaks is its own home. When a speaker or a mixer comes or goes, few of the others move.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::hashed_draw::{DrawKey, draw_key};
 use crate::id::PeerId;
@@ -15,12 +15,16 @@ use crate::id::PeerId;
 pub(crate) struct Spread {
     mixers: Vec<PeerId>,
     speakers: Vec<PeerId>,
-    homes: BTreeMap<PeerId, PeerId>,
+    homes: OrderedMap<PeerId, PeerId>,
 }
 
 impl Spread {
     /// Returns the home of each speaker; empty without mixers.
-    pub(crate) fn homes(&mut self, mixers: Vec<PeerId>, speakers: Vec<PeerId>) -> &BTreeMap<PeerId, PeerId> {
+    pub(crate) fn homes(
+        &mut self,
+        mixers: Vec<PeerId>,
+        speakers: Vec<PeerId>,
+    ) -> &OrderedMap<PeerId, PeerId> {
         if (&self.mixers, &self.speakers) != (&mixers, &speakers) {
             self.homes = homes(&mixers, &speakers);
             (self.mixers, self.speakers) = (mixers, speakers);
@@ -30,14 +34,14 @@ impl Spread {
 }
 
 /// Computes the home of each speaker. The mixers' shares differ by one at most.
-fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> BTreeMap<PeerId, PeerId> {
-    let mut homes = BTreeMap::new();
+fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> OrderedMap<PeerId, PeerId> {
+    let mut homes = OrderedMap::new();
     if mixers.is_empty() {
         return homes;
     }
     let share = speakers.len() / mixers.len();
     let mut over = speakers.len() % mixers.len(); // this many mixers get one speaker more
-    let mut room: BTreeMap<PeerId, usize> = mixers.iter().map(|mixer| (*mixer, share)).collect();
+    let mut room: OrderedMap<PeerId, usize> = mixers.iter().map(|mixer| (*mixer, share)).collect();
     // Pairs with the smallest hash are assigned first, so the roster's order has no influence.
     let pairs = speakers.iter().flat_map(|speaker| mixers.iter().map(move |mixer| (speaker, mixer)));
     let mut wishes: Vec<_> =
@@ -73,7 +77,7 @@ mod tests {
         range.map(|seed| PeerId([seed; 32])).collect()
     }
 
-    fn load(homes: &BTreeMap<PeerId, PeerId>, mixer: &PeerId) -> usize {
+    fn load(homes: &OrderedMap<PeerId, PeerId>, mixer: &PeerId) -> usize {
         homes.values().filter(|home| *home == mixer).count()
     }
 
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn one_more_speaker_or_mixer_moves_few_of_the_others() {
-        let moved = |before: &BTreeMap<PeerId, PeerId>, after: &BTreeMap<PeerId, PeerId>| {
+        let moved = |before: &OrderedMap<PeerId, PeerId>, after: &OrderedMap<PeerId, PeerId>| {
             before.iter().filter(|(speaker, home)| after.get(speaker) != Some(home)).count()
         };
         let mixers = peers(100..103);

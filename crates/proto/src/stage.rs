@@ -1,6 +1,7 @@
 //! The stage as this peer knows it: rosters, written by membership and read by all other machines.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use serde::Serialize;
 
@@ -45,7 +46,7 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
     signed: Option<SignedRoster>,
-    kept: BTreeMap<u32, SignedRoster>,
+    kept: OrderedMap<u32, SignedRoster>,
     /// Candidates of the newest roster, cached because every input needs them.
     candidates: Vec<PeerId>,
     /// Epochs that were the newest one from these times on, oldest first, in steps of [`MARK_US`].

@@ -10,7 +10,7 @@
 //!
 //! The body applies the same [`Senders`] to each packet, so a peer without a right any more can't go on.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, RoomId, StreamKind};
@@ -47,9 +47,9 @@ pub(crate) struct Relations {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     /// Announcements without proof yet, by peer and slot.
-    waiting: BTreeMap<(PeerId, u8), StreamUse>,
+    waiting: OrderedMap<(PeerId, u8), StreamUse>,
     /// Mixers that were in force, and until when their streams count.
-    retired: BTreeMap<PeerId, Time>,
+    retired: OrderedMap<PeerId, Time>,
     /// The mixers in force at the last call.
     in_force: Vec<PeerId>,
     sources: Senders,

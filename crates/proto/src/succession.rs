@@ -12,7 +12,7 @@
 //! - A mixer that the host has removed is succeeded at once, and may not deny it.
 //! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
@@ -42,7 +42,7 @@ const LATE_US: u64 = 50 * MS;
 struct Watched {
     silent: bool,
     /// When each answering peer has last heard the mixer, and whether that peer votes.
-    heard: BTreeMap<PeerId, (Time, bool)>,
+    heard: OrderedMap<PeerId, (Time, bool)>,
     asking: Option<Asking>,
 }
 
@@ -86,7 +86,7 @@ impl Watched {
 /// State of the failover watch at this peer.
 #[derive(Debug, Default)]
 pub(crate) struct Succession {
-    watched: BTreeMap<PeerId, Watched>,
+    watched: OrderedMap<PeerId, Watched>,
     leaving: bool,
     /// Rank under which this peer has declared a removed mixer gone.
     removed_under: Option<Rank>,

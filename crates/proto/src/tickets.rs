@@ -6,7 +6,7 @@
 //! peer that the host has removed has no valid ticket any more. A ticket that a peer on stage has signed in the host's stead
 //! is valid only while the room is open to newcomers: not locked, without a lobby, and before its invite expires.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -43,7 +43,7 @@ struct Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     renew_at: Option<Time>,
-    others: BTreeMap<PeerId, Standing>,
+    others: OrderedMap<PeerId, Standing>,
 }
 
 impl Tickets {

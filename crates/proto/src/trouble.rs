@@ -10,7 +10,8 @@
 //! while. Its report alone is enough, and counts earlier: it could leave as well, and its claims are
 //! distrusted in the election that follows.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, Rank};
@@ -45,7 +46,7 @@ pub(crate) struct Trouble {
     own: VecDeque<(Time, u32)>,
     told_at: Option<Time>,
     /// Last report of each peer on stage, this peer included: arrival time and count.
-    heard: BTreeMap<PeerId, (Time, u32)>,
+    heard: OrderedMap<PeerId, (Time, u32)>,
     rank: Rank,
     since: Time,
 }

@@ -1,6 +1,7 @@
 //! The page's links: descriptions, proofs of identity, and messages held back while a link is paused.
 
-use std::collections::{BTreeMap, VecDeque};
+use plenary_proto::ordered::OrderedMap;
+use std::collections::VecDeque;
 
 use plenary_proto::link_layout::{DescriptionError, NO_H264};
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
@@ -31,7 +32,7 @@ pub(crate) struct PageLink {
 
 /// All links of the page that have not ended.
 #[derive(Debug, Default)]
-pub(crate) struct PageLinks(BTreeMap<LinkId, PageLink>);
+pub(crate) struct PageLinks(OrderedMap<LinkId, PageLink>);
 
 impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.

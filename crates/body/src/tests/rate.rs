@@ -1,6 +1,6 @@
 //! The bitrate of a mixer's picture, by the links with its viewers.
 
-use std::collections::BTreeSet;
+use plenary_proto::ordered::OrderedSet;
 
 use plenary_proto::packet::{LinkId, LinkStats};
 
@@ -14,7 +14,7 @@ const LINK: LinkId = LinkId(1);
 struct Line {
     rate: ProgramRate,
     stats: LinkStats,
-    thin: BTreeSet<LinkId>,
+    thin: OrderedSet<LinkId>,
 }
 
 impl Line {

@@ -70,7 +70,7 @@ fn streams_of_one_maker_differ_by_their_start_kind_and_rank() {
         Maker::new(&ROOM, BEN, program, RANK, [0; 8]).id,
         Maker::new(&RoomId([1; 16]), ADA, program, RANK, [0; 8]).id,
     ];
-    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    let distinct: plenary_proto::ordered::OrderedSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
 }
 

@@ -1,6 +1,6 @@
 //! A room of whole bodies in virtual time: links and rendezvous delay everything alike, and lose nothing.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
@@ -41,7 +41,7 @@ pub(super) struct Peer {
     pub(super) body: Body,
     letters: Letters,
     /// The other end of each link.
-    ends: BTreeMap<LinkId, (usize, LinkId)>,
+    ends: OrderedMap<LinkId, (usize, LinkId)>,
     camera: Option<Camera>,
     pub(super) alive: bool,
     /// Frames, events and mixer commands so far.
@@ -62,7 +62,7 @@ pub(super) enum Part {
 pub(super) struct World {
     pub(super) now_us: u64,
     pub(super) peers: Vec<Peer>,
-    coming: BTreeMap<(u64, u64), (usize, Coming)>,
+    coming: OrderedMap<(u64, u64), (usize, Coming)>,
     count: u64,
     /// Envelopes that the rendezvous delivered to named peers, each with its author. Envelopes to the host are left out:
     /// every member can open them, and answers for an absent host.
@@ -91,7 +91,7 @@ impl World {
     pub(super) fn new(parts: &[Part]) -> World {
         let peers = parts.iter().enumerate().map(|(at, part)| Peer::new(at, *part)).collect();
         let mut world =
-            World { now_us: ZERO_US, peers, coming: BTreeMap::new(), count: 0, delivered: Vec::new() };
+            World { now_us: ZERO_US, peers, coming: OrderedMap::new(), count: 0, delivered: Vec::new() };
         for (peer, part) in parts.iter().enumerate() {
             world.input(peer, In::Timeout);
             world.input(peer, In::SignalUp(true));
@@ -397,7 +397,7 @@ impl Peer {
             id,
             body: Body::new(brain, config, ZERO_US),
             letters: letters(seed),
-            ends: BTreeMap::new(),
+            ends: OrderedMap::new(),
             camera: speaks.then(Camera::new),
             alive: true,
             frames: Vec::new(),

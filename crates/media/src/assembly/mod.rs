@@ -20,7 +20,7 @@
 //! drops the oldest packets, and their frames are lost. A packet [`JUMP_MAX`] or more ahead restarts the
 //! assembly.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 use std::mem;
 use std::ops::RangeInclusive;
 
@@ -92,7 +92,7 @@ pub struct Assembler {
     /// `None` on a leg of a browser.
     stream: Option<StreamId>,
     hole_us_max: u64,
-    held: BTreeMap<u64, HeldPacket>,
+    held: OrderedMap<u64, HeldPacket>,
     bytes_held: usize,
     cursor: Cursor,
     key_wanted: bool,
@@ -147,7 +147,7 @@ impl Assembler {
             kind,
             stream: None,
             hole_us_max,
-            held: BTreeMap::new(),
+            held: OrderedMap::new(),
             bytes_held: 0,
             cursor: Cursor::Seeking { from: 0, asked: false },
             key_wanted: false,

@@ -20,7 +20,7 @@
 mod clock_map;
 mod delay;
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 
 use bytes::Bytes;
 use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
@@ -82,7 +82,7 @@ pub struct JitterCounts {
 /// Jitter buffer of one speaker's sound.
 #[derive(Debug, Default)]
 pub struct JitterBuffer {
-    held: BTreeMap<u32, HeldPacket>,
+    held: OrderedMap<u32, HeldPacket>,
     /// Number of the frame to play next; `None` while nothing plays.
     next: Option<u32>,
     /// Consecutive steps without a frame.

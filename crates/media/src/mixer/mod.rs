@@ -31,7 +31,7 @@ mod speaker;
 mod stats;
 mod video;
 
-use std::collections::BTreeSet;
+use plenary_proto::ordered::OrderedSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -246,7 +246,7 @@ impl Mixer {
         let mut threads = lock(&self.threads); // one change at a time
         threads.retain(|thread| !thread.is_finished());
         let before = self.shared.stage();
-        let mut ids = BTreeSet::new();
+        let mut ids = OrderedSet::new();
         let (mut next, mut entering) = (Vec::new(), Vec::new());
         for input in inputs.into_iter().filter(|input| ids.insert(input.id)).take(INPUTS_MAX) {
             let feed = before.feed(input.id).unwrap_or_else(|| {

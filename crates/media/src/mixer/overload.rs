@@ -374,7 +374,7 @@ fn a_decoder_that_is_too_slow_lowers_the_effort_and_a_flood_does_not() {
 #[cfg(feature = "codecs")]
 #[test]
 fn whoever_watches_decodes_all_of_it_in_whatever_size() {
-    use std::collections::BTreeSet;
+    use plenary_proto::ordered::OrderedSet;
 
     let codecs: Arc<dyn Codecs> = Arc::new(crate::BuiltinCodecs::default());
     let format = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
@@ -383,7 +383,7 @@ fn whoever_watches_decodes_all_of_it_in_whatever_size() {
     room.run(40, 1_000);
     assert_eq!(room.efforts, [PlainEncoder, HalfRate, HalfSize, HalfRate, PlainEncoder, Full]);
     let mut decoder = codecs.video_decoder().unwrap();
-    let mut sizes = BTreeSet::new();
+    let mut sizes = OrderedSet::new();
     for out in &room.pictures {
         let picture = decoder.decode(&out.picture.data).unwrap().unwrap();
         sizes.insert((picture.width, picture.height));

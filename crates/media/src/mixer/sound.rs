@@ -9,7 +9,8 @@
 //! but each Opus frame builds on those before. That would click. So a mix-minus encoder first encodes what
 //! the shared one encoded last, and is kept for a while after both have the same input again.
 
-use std::collections::{BTreeMap, VecDeque};
+use plenary_proto::ordered::OrderedMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,7 +96,7 @@ pub(super) struct SoundProgram {
     encoder: Box<dyn SoundEncoder>,
     /// Whether the encoders are stereo.
     stereo: bool,
-    speakers: BTreeMap<u64, Speaker>,
+    speakers: OrderedMap<u64, Speaker>,
     loudest: Loudest,
     heard_max: usize,
     dominant: DominantSpeaker,
@@ -116,7 +117,7 @@ impl SoundProgram {
             codecs,
             bitrate_bps,
             loss_percent: None,
-            speakers: BTreeMap::new(),
+            speakers: OrderedMap::new(),
             loudest: Loudest::new(heard_max),
             heard_max,
             dominant: DominantSpeaker::new(),

@@ -1,6 +1,6 @@
 //! Rooms of fake speakers in fake time, and one in real time.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -305,7 +305,7 @@ fn nobody_hears_itself_and_who_is_silent_gets_the_programs_own_packet() {
         };
         assert_eq!(ids(contributors), [0, 1, 2]);
         assert!((10..30).contains(level), "{level}");
-        let minus: BTreeMap<u64, &Bytes> = outputs[1..]
+        let minus: OrderedMap<u64, &Bytes> = outputs[1..]
             .iter()
             .map(|output| match output {
                 MixerOutput::MixMinus { id, packet, .. } => (*id, packet),
@@ -440,7 +440,7 @@ fn picture_and_sound_of_a_speaker_stay_together() {
         let mut room = Room::of(1);
         let feed = room.stage.feed(0).unwrap();
         feed.set_clock_offset_us(measured.then_some(OFF_US as i64));
-        let mut events = BTreeMap::new();
+        let mut events = OrderedMap::new();
         for number in 1..=500_u32 {
             let jitter_us = u64::from(number * 7 % 31) * 1_000;
             let captured_us = sound_time(START_US, number);
@@ -655,7 +655,7 @@ struct Room {
     orders: Orders,
     video: VideoProgram,
     sound: SoundProgram,
-    decoders: BTreeMap<u64, PictureDecoder>,
+    decoders: OrderedMap<u64, PictureDecoder>,
     counts: Counts,
     now_us: u64,
 }
@@ -677,7 +677,7 @@ impl Room {
                 bitrate_bps: FORMAT.bitrate_bps,
                 loss_percent: None,
             },
-            decoders: BTreeMap::new(),
+            decoders: OrderedMap::new(),
             counts: Counts::default(),
             now_us: START_US,
         };

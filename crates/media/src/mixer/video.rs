@@ -1,6 +1,6 @@
 //! The program's picture: at each step the mixer redraws the tiles that changed, and encodes the canvas once.
 
-use std::collections::BTreeMap;
+use plenary_proto::ordered::OrderedMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -129,7 +129,7 @@ pub(super) struct VideoProgram {
     composer: Composer,
     encoder: Box<dyn VideoEncoder>,
     /// The picture that each input shows.
-    shown: BTreeMap<u64, Shown>,
+    shown: OrderedMap<u64, Shown>,
     /// Revision of the stage that the composer has; `None` when it has none.
     stage_revision: Option<u64>,
     /// The ordered bitrate. At the lowest effort the encoder gets only half of it.
@@ -150,7 +150,7 @@ impl VideoProgram {
             full: *format,
             effort: Effort::Full,
             composer: Composer::new(usize::from(format.width), usize::from(format.height)),
-            shown: BTreeMap::new(),
+            shown: OrderedMap::new(),
             stage_revision: None,
             bitrate_bps: format.bitrate_bps,
             keys: KeyFrames::default(),

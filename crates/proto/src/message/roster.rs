@@ -1,7 +1,7 @@
 //! The roster: the membership of the stage as the host signs it.
 
+use crate::ordered::OrderedSet;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +144,7 @@ impl Roster {
 
     /// Returns what the signers weigh. Each signer counts once.
     pub fn weigh<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> Weight {
-        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).collect();
+        let signed: OrderedSet<_> = signers.take(ROSTER_MAX).collect();
         if self.are_most_of(&signed, |entry| entry.votes) {
             Weight::Majority
         } else if self.needs_host() && self.are_most_of(&signed, |_| true) {
@@ -171,7 +171,7 @@ impl Roster {
         self.are_most_of(&present.map(|entry| &entry.peer).collect(), |_| true)
     }
 
-    fn are_most_of(&self, signed: &BTreeSet<&PeerId>, counts: impl Fn(&Entry) -> bool) -> bool {
+    fn are_most_of(&self, signed: &OrderedSet<&PeerId>, counts: impl Fn(&Entry) -> bool) -> bool {
         let all = || self.entries.iter().filter(|entry| counts(entry));
         let (for_it, others): (Vec<_>, Vec<_>) = all().partition(|entry| signed.contains(&entry.peer));
         match for_it.len().cmp(&others.len()) {

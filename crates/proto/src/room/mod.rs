@@ -5,7 +5,7 @@ mod messages;
 mod notes;
 mod permission;
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
@@ -68,7 +68,7 @@ pub struct RoomState {
     broadcast: Broadcast,
     solo: Solo,
     uplink: Uplink,
-    violations: BTreeMap<PeerId, Violations>,
+    violations: OrderedMap<PeerId, Violations>,
     tickets: Tickets,
     /// Keys of later invites that no roster names yet, with the peers that sent them.
     early_keys: Vec<(PeerId, GenerationKey)>,
@@ -203,7 +203,7 @@ impl RoomState {
             broadcast: Broadcast::default(),
             solo: Solo::default(),
             uplink: Uplink::default(),
-            violations: BTreeMap::new(),
+            violations: OrderedMap::new(),
             tickets: Tickets::default(),
             early_keys: Vec::new(),
             leaving: None,

@@ -23,8 +23,8 @@
 
 mod media;
 
+use crate::ordered::OrderedMap;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -273,7 +273,7 @@ pub(crate) fn tally(
             // one figure per measurer, the last in the ballot's order
             let of_candidate =
                 reports.iter().filter(|report| report.body.candidate == entry.peer && measurer(report));
-            let by_measurer: BTreeMap<_, _> =
+            let by_measurer: OrderedMap<_, _> =
                 of_candidate.clone().map(|report| (report.sender, &report.body)).collect();
             let bandwidths: Vec<_> = by_measurer.values().map(|report| report.bandwidth_bps).collect();
             let signed_claim = claims.iter().find(|claim| claim.sender == entry.peer);
@@ -344,7 +344,7 @@ pub(crate) fn tally(
 }
 
 /// Returns the line behind which more than half of the measurers see a candidate.
-fn line_of(by_measurer: &BTreeMap<PeerId, &Report>) -> Option<LineId> {
+fn line_of(by_measurer: &OrderedMap<PeerId, &Report>) -> Option<LineId> {
     let seen = || by_measurer.values().filter_map(|report| report.line);
     seen().find(|line| 2 * seen().filter(|other| other == line).count() > by_measurer.len())
 }

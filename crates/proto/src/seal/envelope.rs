@@ -4,7 +4,8 @@
 //! part of the associated data. All members share the room's key, so any member can decrypt any envelope. The
 //! signature covers the recipient, and an [`Opener`] refuses envelopes for other peers.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::ordered::OrderedMap;
+use std::collections::VecDeque;
 use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -225,7 +226,7 @@ pub struct Opener {
     me: PeerId,
     /// Known keys, the newest last.
     keys: Vec<RoomKey>,
-    seen: BTreeMap<PeerId, Seen>,
+    seen: OrderedMap<PeerId, Seen>,
     order: VecDeque<PeerId>,
 }
 
@@ -259,7 +260,7 @@ impl Seen {
 impl Opener {
     /// Creates an opener for envelopes sealed with `key`, for `me` or for all members.
     pub fn new(me: PeerId, key: RoomKey) -> Opener {
-        Opener { me, keys: vec![key], seen: BTreeMap::new(), order: VecDeque::new() }
+        Opener { me, keys: vec![key], seen: OrderedMap::new(), order: VecDeque::new() }
     }
 
     /// Opens envelopes sealed with this key too. Of more than four keys the oldest is forgotten.

@@ -5,7 +5,7 @@
 //! than the smallest one requests a peer below it to move there with its whole branch ([`Move::Across`]). As
 //! with every move, the old parent feeds that peer until the new one does.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use super::Tree;
 use super::balance::Shift;
@@ -36,7 +36,7 @@ enum Sent {
 /// The aggregates of the other mixers in force.
 #[derive(Debug, Default)]
 pub(super) struct CoMixers {
-    told: BTreeMap<PeerId, Aggregate>,
+    told: OrderedMap<PeerId, Aggregate>,
     tell_at: Option<Time>,
     /// When a move to another mixer was last requested, and the moves under way. Single viewers may follow
     /// each other before the aggregates show them; a branch moves alone.

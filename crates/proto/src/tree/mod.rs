@@ -31,7 +31,7 @@ mod near;
 mod seek;
 mod up;
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use crate::bounded::{Bound, List};
 use crate::config::CHILDREN_MAX;
@@ -103,7 +103,7 @@ pub(crate) struct Tree {
     at_fault: bool,
     /// Non-polite failovers sent by the backup or `next`, held until this peer's own feed is at fault.
     held: List<Signed<Failover>, FAILOVERS_MAX>,
-    children: BTreeMap<PeerId, Child>,
+    children: OrderedMap<PeerId, Child>,
     path: Path,
     mixing: bool,
     /// This machine is short of processor time.

@@ -12,7 +12,7 @@
 //!
 //! [`seek_better`]: Tree::seek_better
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use super::Tree;
 use super::above::Up;
@@ -78,7 +78,7 @@ pub(super) struct Near {
     /// This peer's round trips to landmarks.
     trips: RoundTrips,
     /// Landmarks being measured.
-    measured: BTreeSet<(PeerId, LinkKind)>,
+    measured: OrderedSet<(PeerId, LinkKind)>,
     begin_at: Option<Time>,
     begin_again: Backoff,
     /// When the body is asked for the round trips of the links.
@@ -97,7 +97,7 @@ impl Default for Near {
     fn default() -> Near {
         Near {
             trips: List::new(),
-            measured: BTreeSet::new(),
+            measured: OrderedSet::new(),
             begin_at: None,
             begin_again: BEGIN_AGAIN,
             ask_at: None,
@@ -151,7 +151,7 @@ fn page_hop_us(view: &View<'_>) -> u64 {
 impl Tree {
     /// Returns the landmarks: present peers on stage that don't mix, candidates first, because mixers are
     /// linked with all candidates.
-    fn landmarks(&self, view: &View<'_>) -> BTreeSet<(PeerId, LinkKind)> {
+    fn landmarks(&self, view: &View<'_>) -> OrderedSet<(PeerId, LinkKind)> {
         let entries = view.stage.entries().iter().filter(|entry| !entry.away && entry.peer != view.me);
         let idle = entries.filter(|entry| !view.mandate.mixers.contains(&entry.peer));
         let (would, others): (Vec<_>, Vec<_>) = idle.partition(|entry| entry.mixes);
@@ -374,7 +374,7 @@ impl Tree {
     fn stop_measuring(&mut self, view: &mut View<'_>) {
         if !self.near.measured.is_empty() {
             self.near.measured.clear();
-            view.links.want_only(view.now, view.out, Want::Landmark, &BTreeSet::new());
+            view.links.want_only(view.now, view.out, Want::Landmark, &OrderedSet::new());
         }
     }
 

@@ -4,7 +4,7 @@
 //! the next one is asked as well. The first acceptance is taken, and the slots of the other peers are given
 //! back.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use super::above::Up;
 use super::failed_feeders::FailedFeeders;
@@ -54,12 +54,12 @@ pub(super) enum Better {
 pub(super) struct Seek {
     pub(super) purpose: Purpose,
     /// Peers that haven't answered yet.
-    asked: BTreeSet<PeerId>,
+    asked: OrderedSet<PeerId>,
     /// When the last request was sent, while answers are outstanding.
     asked_at: Time,
     /// Places named in redirects and not asked yet, best first.
     places: Vec<Place>,
-    tried: BTreeSet<PeerId>,
+    tried: OrderedSet<PeerId>,
     /// A peer that this one couldn't be linked with was asked for places below it only
     /// ([`Reach::OnlyBelow`]).
     passes: bool,
@@ -68,7 +68,7 @@ pub(super) struct Seek {
     pleads: bool,
     /// Peers that hadn't answered at the last timeout. Their late answers still count, since messages
     /// forwarded through linked peers take long.
-    late: BTreeSet<PeerId>,
+    late: OrderedSet<PeerId>,
     hops: u32,
     /// Number of places found that were no better than the present one.
     worse: u32,
@@ -91,13 +91,13 @@ impl Seek {
         let backoff = if purpose == Purpose::Parent { PARENT_RETRY } else { BACKUP_RETRY };
         Seek {
             purpose,
-            asked: BTreeSet::new(),
+            asked: OrderedSet::new(),
             asked_at: now,
             places: Vec::new(),
-            tried: BTreeSet::new(),
+            tried: OrderedSet::new(),
             passes: false,
             pleads: false,
-            late: BTreeSet::new(),
+            late: OrderedSet::new(),
             hops: 0,
             worse: 0,
             retry_at: now,

@@ -1,7 +1,7 @@
 //! The child's side of the tree: keeping a parent and a linked backup, and changing between them without a
 //! gap.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use super::above::{PATIENCE_US_MAX, Up};
 use super::seek::Seek;
@@ -456,7 +456,7 @@ impl Tree {
     }
 
     pub(super) fn keep_links(&mut self, view: &mut View<'_>) {
-        let peers = |ups: &[&Option<Up>]| -> BTreeSet<_> {
+        let peers = |ups: &[&Option<Up>]| -> OrderedSet<_> {
             ups.iter().copied().flatten().map(|up| (up.peer, LinkKind::Peer)).collect()
         };
         let parents = peers(&[&self.parent, &self.next, &self.beside]);

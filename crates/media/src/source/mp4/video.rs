@@ -1,6 +1,6 @@
 //! Video track of an MP4 file.
 
-use std::collections::BTreeSet;
+use plenary_proto::ordered::OrderedSet;
 use std::sync::Arc;
 
 use shiguredo_mp4::bitstream::h264::{LengthSize, length_prefixed_to_annexb, parse_sps};
@@ -30,7 +30,7 @@ pub(super) struct Mp4Pictures {
     base_us: u64,
     next: usize,
     /// Presentation times of pictures that the decoder still holds.
-    pending: BTreeSet<i64>,
+    pending: OrderedSet<i64>,
     /// Pictures output in this round.
     given: usize,
     access_unit: Vec<u8>,
@@ -69,7 +69,7 @@ impl Mp4Pictures {
             round_us,
             base_us: 0,
             next: 0,
-            pending: BTreeSet::new(),
+            pending: OrderedSet::new(),
             given: 0,
             access_unit: Vec::new(),
             decoded: Picture::black(2, 2),
