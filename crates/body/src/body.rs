@@ -28,6 +28,7 @@ use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig, Shown};
 use crate::mix::{MixFigures, OnDesk, Tenure};
 use crate::outs::{CaptureCommand, Notice, Out, Outs};
+use crate::page_uplink::PageUplink;
 use crate::rate::ProgramRate;
 use crate::solo::Solo;
 use crate::stats::{FrameSeen, ReceptionStats};
@@ -168,6 +169,9 @@ pub struct Body {
     /// How much of the program's bitrate the links carry, in percent, as the brain knows it.
     pub(crate) rate_percent: u8,
     pub(crate) thinning: Thinning,
+    /// At a page: what its line up carries, and what the brain knows of it.
+    pub(crate) page_uplink: Option<PageUplink>,
+    pub(crate) told_carries: Option<u8>,
     pub(crate) own_loss: SoundLoss,
     pub(crate) program_loss: SoundLoss,
     /// When the brain was last told that something arrived from a peer.
@@ -210,6 +214,8 @@ impl Body {
             codec_times: CodecTimes::default(),
             rate_percent: 100,
             thinning: Thinning::default(),
+            page_uplink: is_page.then(PageUplink::default),
+            told_carries: None,
             own_loss: SoundLoss::default(),
             program_loss: SoundLoss::default(),
             told_heard_us: OrderedMap::new(),

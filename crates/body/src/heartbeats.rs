@@ -28,9 +28,16 @@ const ROUNDS_PER_PING_BELOW: u64 = 4;
 /// Number of pings whose round trips are compared: the shortest one tells the offset of the clocks best.
 const SAMPLES_MAX: usize = 16;
 
+/// Span of the answers that show a queue, in microseconds: two rounds of pings, of which a pause of the radio delays one.
+const QUEUE_SPAN_US: u64 = 1_000_000;
+/// Number of answers of a peer from which these show a queue. A guess: two seconds of pings.
+const QUEUE_SAMPLES_MIN: usize = 4;
+
 /// Result of one ping.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
+    /// Time of the answer.
+    at_us: u64,
     rtt_us: u64,
     /// Added to the peer's clock to get the local one.
     offset_us: i64,
@@ -156,7 +163,7 @@ impl Heartbeats {
         if samples.len() >= SAMPLES_MAX {
             samples.pop_front();
         }
-        samples.push_back(Sample { rtt_us, offset_us });
+        samples.push_back(Sample { at_us: now_us, rtt_us, offset_us });
         let best = samples.iter().min_by_key(|sample| sample.rtt_us)?;
         Some((best.offset_us, best.rtt_us))
     }
@@ -169,6 +176,20 @@ impl Heartbeats {
     /// Returns how often a peer stalls, in answers per million.
     pub(crate) fn paused_ppm(&self, peer: &PeerId) -> u32 {
         self.pauses.paused_ppm(peer)
+    }
+
+    /// Returns what waits in this peer's own line: by how much the fastest answer of the last second was later than the fastest
+    /// before, at the median peer. `None` without such answers.
+    pub(crate) fn queue_us(&self, now_us: u64) -> Option<u64> {
+        let known = self.samples.values().filter(|samples| samples.len() >= QUEUE_SAMPLES_MIN);
+        let queues = known.filter_map(|samples| {
+            let least_us = samples.iter().map(|sample| sample.rtt_us).min()?;
+            let lately = samples.iter().filter(|sample| now_us.saturating_sub(sample.at_us) < QUEUE_SPAN_US);
+            Some(lately.map(|sample| sample.rtt_us).min()? - least_us)
+        });
+        let mut queues: Vec<u64> = queues.collect();
+        queues.sort_unstable();
+        queues.get(queues.len().saturating_sub(1) / 2).copied()
     }
 
     /// Returns the round-trip times to all peers that have answered a ping, in microseconds.
@@ -199,6 +220,29 @@ mod tests {
         // 500 there, 50 back: worse, so the first one stays
         assert_eq!(sample(&mut heartbeats, [20_000, 21_500, 21_510, 20_560]), Some((-1000, 100)));
         assert_eq!(heartbeats.rtt_us(&PeerId([1; 32])), Some(100));
+    }
+
+    #[test]
+    fn a_queue_in_this_peers_line_delays_all_answers_and_a_pause_or_another_peers_queue_only_some() {
+        let mut heartbeats = Heartbeats::default();
+        let answer = |heartbeats: &mut Heartbeats, peer: u8, at_us: u64, rtt_us: u64| {
+            let half_us = at_us - rtt_us / 2;
+            heartbeats.sample(PeerId([peer; 32]), at_us - rtt_us, half_us, half_us, at_us)
+        };
+        let round = |heartbeats: &mut Heartbeats, at_us: u64, rtts_us: [u64; 3]| {
+            for (peer, rtt_us) in (1..).zip(rtts_us) {
+                answer(heartbeats, peer, at_us, rtt_us);
+            }
+            heartbeats.queue_us(at_us)
+        };
+        for at in 1..4 {
+            assert_eq!(round(&mut heartbeats, at * 1_000_000, [40_000, 60_000, 20_000]), None, "too few");
+        }
+        assert_eq!(round(&mut heartbeats, 4_000_000, [40_000, 60_000, 20_000]), Some(0));
+        assert_eq!(round(&mut heartbeats, 5_500_000, [640_000, 660_000, 620_000]), Some(600_000));
+        assert_eq!(round(&mut heartbeats, 6_000_000, [41_000, 61_000, 21_000]), Some(1_000), "a pause");
+        assert_eq!(round(&mut heartbeats, 7_500_000, [40_000, 60_000, 900_000]), Some(0), "another's queue");
+        assert_eq!(heartbeats.queue_us(9_000_000), None, "no answer lately");
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod media;
 mod mix;
 mod outs;
 mod own;
+mod page_uplink;
 mod past;
 mod program;
 mod rate;

@@ -734,6 +734,10 @@ impl Media {
         for (link, slot, packet) in self.rebuild.on_time(now_us) {
             self.packet(link, slot, packet, now_us, outs);
         }
+        let due = self.left_out.iter_mut().map(|(leg, left_out)| (*leg, left_out.due(now_us)));
+        for ((link, slot), in_place) in due.filter(|(_, in_place)| !in_place.is_empty()).collect::<Vec<_>>() {
+            in_place.into_iter().for_each(|packet| self.packet(link, slot, packet, now_us, outs));
+        }
         for (link, slot) in self.rebuild.key_wishes(now_us) {
             outs.want_key(link, slot);
         }

@@ -92,10 +92,10 @@ impl Child {
 }
 
 /// Returns what a browser gets when it begins to be fed, out of the frames since the newest keyframe: each frame, the time
-/// that its timestamp stands for, and its packets. Pictures that no other refers to are left out. A browser plays by the
-/// timestamps: with those of the capture it shows pictures late for seconds, as late as the burst is long. So pictures of
+/// that its timestamp stands for, and its packets. Pictures that no other refers to are left out up to packet `held`, behind
+/// which the receiver lacks them. A browser plays by the timestamps: with those of the capture it shows pictures late for seconds, as late as the burst is long. So pictures of
 /// the burst follow each other by a millisecond up to the newest one, and only the last sound is sent.
-fn burst(past: Vec<Frame>, sound: bool) -> Vec<(Frame, u64, Vec<MediaPacket>)> {
+fn burst(past: Vec<Frame>, sound: bool, held: u64) -> Vec<(Frame, u64, Vec<MediaPacket>)> {
     let captured_us = |frame: &Frame| frame.identity.captured_us;
     let newest_us = past.iter().map(captured_us).max().unwrap_or_default();
     let (pictures, sounds): (Vec<_>, Vec<_>) =
@@ -105,7 +105,9 @@ fn burst(past: Vec<Frame>, sound: bool) -> Vec<(Frame, u64, Vec<MediaPacket>)> {
         .filter(|frame| sound && captured_us(frame).saturating_add(BURST_SOUND_US) >= newest_us);
     let mut burst: Vec<_> = last.map(|frame| (captured_us(&frame), originals(&frame), frame)).collect();
     let marked = pictures.into_iter().map(|frame| (originals(&frame), frame));
-    let pictures: Vec<_> = marked.filter(|(packets, frame)| !is_spare_frame(frame, packets)).collect();
+    let lacks = |frame: &Frame| frame.identity.first_packet > held;
+    let pictures: Vec<_> =
+        marked.filter(|(packets, frame)| lacks(frame) || !is_spare_frame(frame, packets)).collect();
     let shown_us = pictures.last().map_or(0, |(_, frame)| captured_us(frame));
     for (after, (mut packets, frame)) in (0..pictures.len() as u64).rev().zip(pictures) {
         let at_us = shown_us.saturating_sub(after * BURST_PICTURE_US);
@@ -159,6 +161,8 @@ pub(crate) struct Program {
     pub(crate) streams: OrderedMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: OrderedMap<PeerId, Child>,
+    /// Maximum number of children at a time since this was last taken.
+    fed_most: usize,
     /// Children's links that are thinned: they get only the pictures that other pictures refer to.
     thin: OrderedSet<LinkId>,
     pasts: Pasts,
@@ -178,6 +182,7 @@ impl Program {
             streams: OrderedMap::new(),
             current: None,
             children: OrderedMap::new(),
+            fed_most: 0,
             thin: OrderedSet::new(),
             pasts: Pasts::default(),
             suffering: Suffering::default(),
@@ -441,6 +446,7 @@ impl Program {
     ) {
         let frames = (is_browser || self.is_page).then(FramesSent::default);
         self.children.insert(peer, Child { link, sound, told: None, frames });
+        self.fed_most = self.fed_most.max(self.children.len());
         let begin = match from {
             _ if !self.pasts.may_send(link, now_us) => Begin::Now,
             Some(from) => Begin::Behind(from),
@@ -466,8 +472,15 @@ impl Program {
         if let Some(frames) = &mut child.frames {
             *frames = FramesSent::default();
             let past = if matches!(begin, Begin::Now) { Vec::new() } else { stream.group(now_us) };
+            // what a newcomer lacks is past, and what a thinned child lacks was left out on purpose
+            let held = match begin {
+                Begin::Behind(from) if from.stream == id && !self.thin.contains(&child.link) => {
+                    from.video_packet
+                }
+                _ => u64::MAX,
+            };
             let at_page = self.is_page;
-            for (frame, at_us, packets) in burst(past, sound) {
+            for (frame, at_us, packets) in burst(past, sound, held) {
                 child.send_frame((&frame, at_us), (!at_page).then_some(&packets), false, outs);
             }
             self.forwarded_us = now_us;
@@ -516,6 +529,11 @@ impl Program {
             depth: 0,
             path_hash: 0,
         }
+    }
+
+    /// Returns the maximum number of children at a time since the last call.
+    pub(crate) fn take_fed_most(&mut self) -> usize {
+        std::mem::replace(&mut self.fed_most, self.children.len())
     }
 
     /// Returns whether a peer is a child.

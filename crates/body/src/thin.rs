@@ -15,6 +15,9 @@ use crate::rate::{Full, Fullness};
 
 /// Checks without overload after which all pictures are tried again. A guess.
 const CALM_LOOKS_MIN: u32 = 10;
+/// Number of consecutive checks with almost no loss after which the losses were a burst that is over, where no queue was seen.
+/// A relay that feeds a whole branch lost half of the pictures for ten seconds by a burst of one. A guess.
+const EASY_LOOKS: u32 = 3;
 /// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
 /// of each such period.
 const CALM_LOOKS_MAX: u32 = 160;
@@ -38,6 +41,9 @@ struct Path {
     calm: u32,
     /// Number of such checks after which all pictures are tried again.
     wait: u32,
+    /// Number of consecutive checks with almost no loss while the link is thinned; `None` where they don't count, since a queue
+    /// was seen, or an attempt has failed.
+    easy: Option<u32>,
     /// Checks since all pictures were tried again.
     tried: Option<u32>,
     trial: Option<Trial>,
@@ -63,6 +69,7 @@ impl Default for Path {
             is_thin: false,
             calm: 0,
             wait: CALM_LOOKS_MIN,
+            easy: None,
             tried: None,
             trial: None,
             by_chance: 0.0,
@@ -110,6 +117,7 @@ impl Path {
                 self.tried = None;
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);
+                self.easy = (!failed && !self.fullness.queues()).then_some(0);
                 self.trial = Some(Trial::new(&self.fullness));
             }
             return;
@@ -126,7 +134,8 @@ impl Path {
         }
         // calm is anything but overload, not `Full::Easy`: a link with 5 % random loss is never easy
         self.calm = if full == Some(Full::Over) && !self.loses_by_chance() { 0 } else { self.calm + 1 };
-        if self.calm >= self.wait {
+        self.easy = self.easy.map(|looks| if full == Some(Full::Easy) { looks + 1 } else { 0 });
+        if self.calm >= self.wait || self.easy >= Some(EASY_LOOKS) {
             (self.is_thin, self.tried) = (false, Some(0));
         }
     }
@@ -219,6 +228,15 @@ mod tests {
         assert!(apart.windows(2).all(|two| two[0] <= two[1]) && apart.last() >= Some(&160), "{apart:?}");
         line.carries = PACKETS;
         assert!(!line.run(400).last().unwrap(), "the link is wide again");
+    }
+
+    #[test]
+    fn a_burst_of_loss_leaves_pictures_out_no_longer_than_it_takes_to_see_that_it_is_over() {
+        let mut line = Line { loses_percent: 30, ..Line::new(PACKETS) };
+        assert_eq!(line.run(4), [false, false, false, true]);
+        line.loses_percent = 1;
+        let thin = line.run(30);
+        assert!((3..8).contains(&thin.iter().filter(|thin| **thin).count()), "{thin:?}");
     }
 
     #[test]

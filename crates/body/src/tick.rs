@@ -119,6 +119,7 @@ impl Body {
         self.adapt_rate(&viewers, now_us, outs);
         let children = counted(self.media.program.links().collect());
         self.thin_out(&children);
+        self.look_at_uplink(&children, now_us, outs);
         let rtts_us = counted(self.links().collect()).into_iter();
         let rtts_us: OrderedMap<_, _> =
             rtts_us.filter_map(|(link, stats)| Some((link, stats.rtt_us?))).collect();
@@ -186,6 +187,20 @@ impl Body {
         let halves = self.load.shedding() >= Shedding::HalfThePictures && !self.media.mix.is_mixing();
         let all = || children.iter().map(|(link, _)| *link).collect();
         self.media.program.set_thin(if halves { all() } else { thin });
+    }
+
+    /// At a page, tells the brain how many children its line carries.
+    fn look_at_uplink(&mut self, children: &[(LinkId, LinkStats)], now_us: u64, outs: &mut Outs) {
+        let fed = self.media.program.take_fed_most();
+        let Some(line) = &mut self.page_uplink else { return };
+        // what waits in the browser, or in the line behind it
+        let in_browser_us = children.iter().map(|(_, stats)| stats.queue_us).min();
+        let in_line_us = self.heartbeats.queue_us(now_us);
+        line.observe(now_us, fed, in_browser_us.max(in_line_us));
+        let carries = line.carries();
+        if std::mem::replace(&mut self.told_carries, carries) != carries {
+            self.input(now_us, Input::UplinkCarries(carries), outs);
+        }
     }
 
     /// Turns DTX on where speakers are mixed, and off where a speaker's own frames are the program, which has no gaps.

@@ -203,6 +203,9 @@ pub enum Input {
     /// Whether this machine is short of processor time: its own timers have fired late for a while. To be sent
     /// on changes. Meanwhile this peer takes no further children, and moves none.
     Busy(bool),
+    /// At a page, whose uplink no other peer measures: the number of children that its line carries, as far as it has been
+    /// seen; `None` without a limit. To be sent on changes.
+    UplinkCarries(Option<u8>),
     /// The warm-up before mixing is complete: every speaker has a picture, or won't have one soon.
     Warm,
     /// This peer's own program has begun: its first keyframe is out.

@@ -167,6 +167,8 @@ pub(crate) struct Uplink {
     /// Children measured lately.
     lately: VecDeque<(PeerId, Time)>,
     trains: u32,
+    /// Number of children that a page's line carries; `None` without a limit.
+    carried: Option<u8>,
 }
 
 impl Default for Uplink {
@@ -182,6 +184,7 @@ impl Default for Uplink {
             queue: VecDeque::new(),
             lately: VecDeque::new(),
             trains: 0,
+            carried: None,
         }
     }
 }
@@ -189,7 +192,16 @@ impl Default for Uplink {
 impl Uplink {
     pub(crate) fn known(&self) -> UplinkEstimate {
         let late = self.none_until.is_some().then_some(0);
-        UplinkEstimate { bps: self.measured_bps().or(late), is_awaited: self.wait_until.is_some() }
+        UplinkEstimate {
+            bps: self.measured_bps().or(late),
+            is_awaited: self.wait_until.is_some(),
+            children_max: self.carried,
+        }
+    }
+
+    /// Takes the number of children that a page's line carries, as its body sees it.
+    pub(crate) fn carries(&mut self, children: Option<u8>) {
+        self.carried = children;
     }
 
     /// Returns the measured uplink in bits per second: the highest figure that a parent has reported more

@@ -29,6 +29,8 @@ pub(crate) struct UplinkEstimate {
     pub(crate) bps: Option<u64>,
     /// Whether the first figure is expected soon.
     pub(crate) is_awaited: bool,
+    /// Number of children that it carries, the reserve included, where none measures it; `None` without a limit.
+    pub(crate) children_max: Option<u8>,
 }
 
 /// View of the room that every machine gets, with the resources shared by all machines.

@@ -414,6 +414,26 @@ fn a_page_offers_all_its_places_and_compares_itself_with_other_relays_as_if_it_h
 }
 
 #[test]
+fn a_page_feeds_no_more_children_than_its_line_carries_with_the_reserve() {
+    let config = RoomConfig { sends_trains: false, ..viewing() };
+    let mut page = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
+    page.is_fed_by(3, &[3]);
+    page.give(Input::UplinkCarries(None));
+    (10..13).for_each(|peer| _ = page.is_joined_by(peer, relay_to_be()));
+    let outputs = page.give(Input::UplinkCarries(Some(2)));
+    assert_eq!(receivers(&outputs, is_shed).len(), 1, "one fills the slot in reserve");
+    let outputs = page.give(Input::UplinkCarries(Some(0)));
+    assert_eq!(receivers(&outputs, is_shed).len(), 2);
+    page.runs_for(4 * SECOND);
+    assert!(page.room.snapshot().children.is_empty());
+    page.is_joined_by(14, relay_to_be());
+    assert!(page.room.snapshot().children.is_empty());
+    page.give(Input::UplinkCarries(None));
+    page.is_joined_by(15, relay_to_be());
+    assert_eq!(page.room.snapshot().children.len(), 1);
+}
+
+#[test]
 fn a_relay_keeps_a_child_that_its_uplink_carries_after_all() {
     let mut relay = Viewer::new();
     relay.is_fed_by(3, &[3]);

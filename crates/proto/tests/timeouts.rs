@@ -162,6 +162,7 @@ fn input() -> impl Strategy<Value = Input> {
         peer_id().prop_map(|peer| Input::LinkUp(peer, LinkKind::Peer)),
         peer_id().prop_map(|peer| Input::Undeliverable(Some(peer))),
         any::<bool>().prop_map(Input::Busy),
+        prop::option::of(any::<u8>()).prop_map(Input::UplinkCarries),
         any::<bool>().prop_map(Input::SignalUp),
         any::<u16>().prop_map(Input::Trouble),
         any::<u8>().prop_map(Input::RatePercent),

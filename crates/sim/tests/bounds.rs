@@ -88,6 +88,7 @@ fn config(hosts: bool) -> RoomConfig {
         lobby: false,
         members: Vec::new(),
         removed: Vec::new(),
+        locked: false,
         reign: 0,
     };
     RoomConfig {

@@ -57,6 +57,30 @@ fn pages_that_do_not_want_children_get_none_and_those_that_are_too_many_are_told
 }
 
 #[test]
+fn pages_on_lines_too_narrow_for_a_child_soon_feed_none_and_the_others_feed_on() {
+    for seed in seeds(0..3) {
+        let mut plan = room(2, 24, PagePlan::RELAY);
+        let first = plan.peers.len() - 24;
+        let narrow: Vec<usize> = (first..plan.peers.len()).step_by(3).collect();
+        narrow.iter().for_each(|at| plan.peers[*at].access.up_bps = 900_000);
+        let mut world = run(plan.clone(), seed, 30);
+        let feed = |world: &World, narrow_ones: bool| {
+            let of = pages(world, &plan).into_iter().zip(first..);
+            let of = of.filter(|(_, at)| narrow.contains(at) == narrow_ones);
+            of.map(|(page, _)| world.snapshot(page).children.len()).sum::<usize>()
+        };
+        assert!(feed(&world, true) <= 1, "seed {seed}: one may just be tried");
+        assert!(feed(&world, false) >= 6, "seed {seed}: the mixer and the natives have 12 places");
+        let before = world.delivery();
+        run_on(&mut world, 20);
+        assert!(before.frames_within_1s > Some(0.9), "seed {seed}: {before:?}");
+        let viewers = world.viewers().into_iter();
+        let waits = viewers.map(|viewer| world.longest_gap_us(viewer, Time(30 * SECOND)));
+        assert!(waits.max() < Some(2 * SECOND), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_page_whose_tab_is_hidden_hands_its_children_over_without_a_gap() {
     for seed in seeds(0..3) {
         let turns = Turns { shown_us: 4 * SECOND, hidden_us: 8 * SECOND, until: Time(25 * SECOND) };

@@ -70,7 +70,9 @@ impl Media {
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
         let made = originals(&frame);
         let left_out = match kind {
-            MediaKind::Video => self.left_out.entry((link, slot)).or_default().before(&frame, &made),
+            MediaKind::Video => {
+                self.left_out.entry((link, slot)).or_default().before_at_page(&frame, &made, now_us)
+            }
             MediaKind::Sound => Vec::new(),
         };
         for packet in left_out.into_iter().chain(made) {

@@ -271,29 +271,62 @@ fn a_page_and_a_peer_below_a_browser_hand_on_what_follows_pictures_that_were_lef
 }
 
 #[test]
-fn a_page_waits_for_nothing_in_front_of_a_keyframe_that_has_come() {
+fn a_browser_that_changes_its_feeder_gets_all_pictures_that_it_lacks() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
-    stand.media.program.is_page = true;
-    let ben = stand.link(BEN, LinkKind::Peer);
-    let frames =
-        (0..5).map(|at: u8| numbered(&mut program, at % 3, false, BEGIN_US + u64::from(at) * FRAME_US));
+    let ben = stand.browser_link(BEN);
+    // no other picture refers to each second one
+    let frames = (0..8).map(|at: u8| {
+        let captured_us = BEGIN_US + u64::from(at) * FRAME_US;
+        numbered(&mut program, at.div_ceil(2), at % 2 == 1, captured_us)
+    });
     let frames: Vec<_> = frames.collect();
-    // the last picture in front of the second keyframe is lost
-    for at in [0, 1, 3, 4] {
-        let data = frames[at].0.data.clone();
-        stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
-        if at == 0 {
-            stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+    frames.iter().for_each(|picture| stand.come(ada, 0, picture.clone()));
+    let (frame, made) = &frames[4];
+    let video_packet = frame.identity.first_packet + made.len() as u64 - 1;
+    let from = Resume { stream: frame.identity.stream, video_packet, sound_packet: 0 };
+    stand.media.serve(BEN, Some(from), true, stand.now_us, &mut stand.outs);
+    let first = |(frame, _): &(Frame, Vec<MediaPacket>)| frame.identity.first_packet;
+    let sent: Vec<u64> = stand.sent(ben, 0).iter().map(|packet| packet.identity.number).collect();
+    let begun = frames.iter().map(first).filter(|first| sent.contains(first));
+    let expected: Vec<u64> = [0, 2, 4, 5, 6, 7].map(|at: usize| first(&frames[at])).to_vec();
+    assert_eq!(begun.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_page_waits_shortly_for_pictures_that_a_keyframe_has_overtaken() {
+    for comes_late in [true, false] {
+        let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+        stand.media.program.is_page = true;
+        let ben = stand.link(BEN, LinkKind::Peer);
+        let frames =
+            (0..5).map(|at: u8| numbered(&mut program, at % 3, false, BEGIN_US + u64::from(at) * FRAME_US));
+        let frames: Vec<_> = frames.collect();
+        // the last picture in front of the second keyframe lacks a packet
+        for at in [0, 1, 3, 4] {
+            let data = frames[at].0.data.clone();
+            stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+            if at == 0 {
+                stand.media.serve(BEN, None, true, stand.now_us, &mut stand.outs);
+            }
         }
+        let sent = |stand: &mut Stand| -> Vec<_> {
+            let sends = std::mem::take(&mut stand.outs.sends).into_iter();
+            let of_ben = sends.filter_map(|out| match out {
+                Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(frame.identity.number),
+                _ => None,
+            });
+            of_ben.collect()
+        };
+        assert_eq!(sent(&mut stand), [1, 2]);
+        if comes_late {
+            let data = frames[2].0.data.clone();
+            stand.media.frame((ada, 0), (data, None, &[]), stand.now_us, &mut stand.outs);
+            assert_eq!(sent(&mut stand), [3, 4, 5]);
+        }
+        stand.now_us += 60_000;
+        stand.media.on_time(stand.now_us, &mut stand.outs);
+        assert_eq!(sent(&mut stand), if comes_late { &[][..] } else { &[4, 5] });
     }
-    let sends = std::mem::take(&mut stand.outs.sends).into_iter();
-    let sent: Vec<_> = sends
-        .filter_map(|out| match out {
-            Out::Frame { link, slot: 0, frame, .. } if link == ben => Some(frame.identity.number),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(sent, [1, 2, 4, 5]);
 }
 
 #[test]

@@ -311,6 +311,10 @@ impl RoomState {
             }
             Input::Overloaded => self.election.overloaded(&mut self.shared.view()),
             Input::Busy(is_busy) => self.tree.busy(&mut self.shared.view(), is_busy),
+            Input::UplinkCarries(children) => {
+                self.uplink.carries(children);
+                self.update_uplink();
+            }
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),

@@ -20,7 +20,7 @@ use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
-use crate::view::View;
+use crate::view::{UplinkEstimate, View};
 
 /// Time within which a newly served child may have received nothing but cached packets.
 const JUST_FED_US: u64 = SECOND / 2;
@@ -108,6 +108,7 @@ impl Tree {
         }
         let program = u64::from(roster.program.bitrate_bps.max(1));
         let uplink = view.uplink_bps().map_or(usize::MAX, |bps| (bps / program) as usize);
+        let uplink = uplink.min(view.uplink.children_max.map_or(usize::MAX, usize::from));
         usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
@@ -707,7 +708,8 @@ impl Tree {
 }
 /// Returns whether this peer may feed fewer children than the room's limit says.
 fn is_limited(view: &View<'_>, roster: &Roster) -> bool {
-    view.uplink.bps.is_some() || view.config.children_max < roster.k
+    let UplinkEstimate { bps, children_max, .. } = view.uplink;
+    bps.is_some() || children_max.is_some() || view.config.children_max < roster.k
 }
 
 /// Returns the number of programs that a mixer's uplink carries beside its share of the stage.

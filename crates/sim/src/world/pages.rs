@@ -1,5 +1,7 @@
 //! Pages: their tabs, their places among other pages, and the frames that they receive and send.
 
+use std::collections::VecDeque;
+
 use plenary_media::Frame;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::packet::{BrowserPacket, LinkId, MediaPacket};
@@ -24,8 +26,38 @@ const PACE_US: u64 = 3 * MS / 2;
 /// Name of the draw of a tab's turns.
 const TURNS: u64 = 0x0074_7572_6e73;
 
+/// Number of notes of the last second.
+const LOOKS_OF_LAST_SECOND: usize = (SECOND / LOOK_US) as usize;
+
+/// Whether a viewer has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    Placed,
+    Unfed,
+    /// It was told that there is no place for it.
+    Told,
+}
+
+impl PlaceNoted {
+    /// Counts what was noted, when the pictures of that time can't be shown in time any more.
+    fn count(&mut self, now: Time, noted: Option<Noted>) {
+        let [due, ..] = self.lately;
+        self.lately.rotate_left(1);
+        self.lately[LOOKS_OF_LAST_SECOND - 1] = noted;
+        match due {
+            Some(Noted::Placed) => self.placed_us += LOOK_US + std::mem::take(&mut self.unfed_us),
+            Some(Noted::Unfed) => self.unfed_us += LOOK_US,
+            Some(Noted::Told) => self.unfed_us = 0,
+            None => {}
+        }
+        let before = self.in_last_second.len();
+        self.in_last_second.retain(|captured| now.since(*captured) < SECOND);
+        self.in_time += (before - self.in_last_second.len()) as u64;
+    }
+}
+
 /// Place of a viewer in the tree, as it was last noted, and what it has been shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PlaceNoted {
     /// Depth, and the number of pages above; `None` without a parent.
     pub(crate) at: Option<(u8, u8)>,
@@ -33,12 +65,15 @@ pub(crate) struct PlaceNoted {
     pub(crate) is_told: bool,
     /// From when on its pictures count: it had a place, and a first picture.
     counts_from: Option<Time>,
-    /// Time for which it has had a place since then. A time without a parent counts, unless the viewer is told in the end that
-    /// there is no place for it: until then it stands apart.
+    /// Time for which it has had a place since then, up to the last second, of which pictures may still be shown in time. A time
+    /// without a parent counts, unless the viewer is told in the end that there is no place for it: until then it stands apart.
     placed_us: u64,
     unfed_us: u64,
-    /// Pictures shown within a second of their capture.
+    /// What was noted in the last second, the oldest first.
+    lately: [Option<Noted>; LOOKS_OF_LAST_SECOND],
+    /// Pictures of the time up to the last second that were shown within a second of their capture, and those of that second.
     pub(crate) in_time: u64,
+    in_last_second: VecDeque<Time>,
     /// Number of times that it was told that there is no place for it.
     pub(crate) told: u32,
 }
@@ -95,15 +130,15 @@ impl World {
             let peer = &mut self.peers[at];
             let place = &mut peer.place;
             place.at = (above > 0).then_some((above as u8, pages as u8));
-            let looked_us = if place.counts_from.is_some() { LOOK_US } else { 0 };
-            match place.at {
-                Some(_) => {
-                    place.placed_us += looked_us + std::mem::take(&mut place.unfed_us);
-                    place.is_told = false;
-                    place.counts_from = place.counts_from.or(peer.arrivals.first().map(|_| self.now));
-                }
-                None if place.is_told => place.unfed_us = 0,
-                None => place.unfed_us += looked_us,
+            place.is_told &= place.at.is_none();
+            let noted = match place.at {
+                Some(_) => Noted::Placed,
+                None if place.is_told => Noted::Told,
+                None => Noted::Unfed,
+            };
+            place.count(self.now, place.counts_from.map(|_| noted));
+            if noted == Noted::Placed {
+                place.counts_from = place.counts_from.or(peer.arrivals.first().map(|_| self.now));
             }
             let Some(page) = self.page(at) else { continue };
             let Some(state) = self.peers[at].shell_mut().and_then(|shell| shell.page.as_mut()) else {
@@ -129,7 +164,9 @@ impl World {
         let latency_us = shown.since(captured);
         let place = &mut self.peers[at].place;
         if place.counts_from.is_some_and(|from| captured >= from) {
-            place.in_time += u64::from(latency_us <= SECOND);
+            if latency_us <= SECOND {
+                place.in_last_second.push_back(captured);
+            }
             if let Some(place) = place.at {
                 let is_page = self.is_page(at);
                 self.shown_by_place.entry((is_page, place)).or_default().add(latency_us, 1);
@@ -180,13 +217,12 @@ impl World {
             return;
         };
         let captured = self.peers[maker].clock_shows(brain_time(identity.captured_us)).min(self.now);
-        let came_us = self.now.since(captured);
+        let now = self.now;
         let Some(shell) = self.peers[at].shell_mut() else { return };
         let is_shown =
             shell.body.shown().iter().any(|shown| shown.speaker.is_none() && shown.picture == from);
         let Some(page) = shell.page.as_mut().filter(|_| is_shown) else { return };
-        if page.is_new(captured) {
-            let shown = captured + page.shown_after_us(came_us);
+        if let Some(shown) = page.shown_at(now, captured) {
             self.peers[at].arrivals.shown(shown, self.now, captured, false);
             self.note_shown(at, captured, shown);
         }
