@@ -6,7 +6,7 @@ import { Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
-import type { Entered, Layout, PictureFormat, Place, Shown, Wish } from "./wire.js";
+import { type Entered, type Layout, LAYOUTS, type PictureFormat, type Place, type Shown, type Wish } from "./wire.js";
 
 export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
 export type { Layout } from "./wire.js";
@@ -413,7 +413,13 @@ export class Room extends EventTarget {
     if (this.#format && height !== undefined) link.formatOwn(this.#format, height);
   }
 
+  /** @throws {TypeError} for an argument that is none. */
   #wish(wish: Wish): void {
+    if ("peer" in wish && wish.peer !== null && !/^[0-9a-f]{64}$/.test(wish.peer)) throw new TypeError(`no peer's id: ${wish.peer}`);
+    if ("layout" in wish && !LAYOUTS.includes(wish.layout)) throw new TypeError(`no layout: ${wish.layout}`);
+    for (const count of ["mixers" in wish ? wish.mixers : 0, "children" in wish ? wish.children : 0]) {
+      if (!Number.isInteger(count) || count < 0 || count > 255) throw new TypeError(`no number of peers: ${count}`);
+    }
     this.#tell({ to: "wish", wish });
   }
 

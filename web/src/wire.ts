@@ -71,7 +71,7 @@ export interface PictureFormat {
 export type OwnMedia = { is: "picture"; key: boolean } | { is: "sound"; level: number | null };
 
 /** Layouts of the program that a page can choose, in the order of their numbers. */
-const LAYOUTS = ["grid", "active", "share"] as const;
+export const LAYOUTS = ["grid", "active", "share"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
 export type Wish =

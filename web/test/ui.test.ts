@@ -402,7 +402,11 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await clean(host, "chat of a host");
   await act(host, "host");
   await act(host, "lock");
-  await host.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.locked), { timeout: 10_000 });
+  await act(host, "lobby");
+  await host.waitForFunction(
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.locked && !snapshot.lobby),
+    { timeout: 10_000 },
+  );
   await clean(host, "tools of a host");
   const late = await room.screen({ invite });
   await act(late, "watch");
@@ -417,7 +421,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
     () =>
       window.plenary
         .snapshot()
-        .then((now) => now?.host === now?.peer && now?.locked && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
+        .then((now) => now?.host === now?.peer && now?.locked && !now.lobby && !now.stage_open && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
     { timeout: 20_000 },
   );
   await act(host, "people");

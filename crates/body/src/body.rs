@@ -401,6 +401,11 @@ impl Body {
         waiting.map(|(peer, name)| (*peer, name.to_owned())).collect()
     }
 
+    /// Returns the peers that wait for the floor with their names, the oldest request first; none unless this peer is the host.
+    pub fn hands(&self) -> Vec<(PeerId, String)> {
+        self.brain.hands().into_iter().map(|(peer, name)| (peer, name.to_owned())).collect()
+    }
+
     /// Mutes this peer's own pictures or sound, at once; the room hears of it with the next [`tick`](Body::tick). Unmuted
     /// pictures begin with a keyframe.
     pub fn mute(&mut self, kind: MediaKind, muted: bool) {

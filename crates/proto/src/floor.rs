@@ -80,6 +80,19 @@ impl Floor {
         self.0.retain(|known, (_, word)| known != peer || *word == Grant::Taken);
     }
 
+    /// Returns whether a peer's request to speak waits for the application's decision.
+    pub(crate) fn is_pending(&self, peer: &PeerId) -> bool {
+        matches!(self.0.get(peer), Some((_, Grant::Pending)))
+    }
+
+    /// Returns the peers whose requests to speak wait for the application's decision, the oldest first.
+    pub(crate) fn pending(&self) -> Vec<PeerId> {
+        let pending = self.0.iter().filter(|(_, (_, grant))| *grant == Grant::Pending);
+        let mut pending: Vec<_> = pending.map(|(peer, (at, _))| (*at, *peer)).collect();
+        pending.sort_unstable();
+        pending.into_iter().map(|(_, peer)| peer).collect()
+    }
+
     /// Returns whether there is a decision on that peer.
     pub(crate) fn knows(&self, peer: &PeerId) -> bool {
         self.0.contains_key(peer)

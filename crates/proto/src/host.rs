@@ -427,8 +427,18 @@ impl Host {
     }
 
     /// Returns the peers in the lobby with their names.
-    pub(crate) fn lobby(&self) -> impl Iterator<Item = (&PeerId, &str)> {
-        self.lobby.waiting()
+    pub(crate) fn lobby(&self, now: Time) -> impl Iterator<Item = (&PeerId, &str)> {
+        self.lobby.waiting(now)
+    }
+
+    /// Returns the peers in the room that wait for the floor, with their names, the oldest request first.
+    pub(crate) fn hands(&self) -> Vec<(PeerId, &str)> {
+        let named = |peer: PeerId| {
+            let on_stage = self.entries.iter().find(|entry| entry.peer == peer).map(|entry| &*entry.name);
+            let name = on_stage.or_else(|| self.directory.get(&peer).map(|entry| &*entry.name));
+            name.map(|name| (peer, name))
+        };
+        self.floor.pending().into_iter().filter_map(named).collect()
     }
 
     /// Offers a peer the floor, on the application's command.

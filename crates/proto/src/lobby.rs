@@ -71,9 +71,16 @@ impl Lobby {
         self.waiting.remove(peer).is_some()
     }
 
-    /// Returns the waiting peers with their names.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&PeerId, &str)> {
-        self.waiting.iter().map(|(peer, waiting)| (peer, &*waiting.join.name))
+    /// Returns the waiting peers with their names, less those that have gone.
+    pub(crate) fn waiting(&self, now: Time) -> impl Iterator<Item = (&PeerId, &str)> {
+        let here = self.waiting.iter().filter(move |(_, waiting)| now.since(waiting.seen) < GONE_US);
+        here.map(|(peer, waiting)| (peer, &*waiting.join.name))
+    }
+
+    /// Empties the lobby, and returns the peers that waited.
+    pub(crate) fn end(&mut self) -> Vec<PeerId> {
+        self.let_in.clear();
+        std::mem::take(&mut self.waiting).into_keys().collect()
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 2] {

@@ -139,6 +139,7 @@ fn the_lobby_holds_64_peers_and_forgets_those_that_ask_no_more() {
     (10..74).for_each(|peer| assert_eq!(asks(&mut host, peer), Answer::Waits));
     assert_eq!(asks(&mut host, 80), Answer::Nothing);
     host.rests_for(16 * SECOND);
+    assert_eq!(host.room.lobby().unwrap().count(), 0, "also before anybody else asks");
     assert_eq!(asks(&mut host, 80), Answer::Waits);
     assert_eq!(host.room.lobby().unwrap().count(), 1);
 }
@@ -164,6 +165,43 @@ fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on_and_leaves() {
     let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| roster.access.ended = true);
     assert!(events(&outputs).contains(&&Event::Ended));
     assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))), "{outputs:?}");
+}
+
+#[test]
+fn the_end_is_told_to_the_lobby_and_to_viewers_without_a_parent() {
+    let mut host = host_with(|host| (host.lobby, host.members) = (true, vec![key(5).id()]));
+    assert_eq!(asks(&mut host, 5), Answer::Admitted);
+    assert_eq!(asks(&mut host, 6), Answer::Waits);
+    let outputs = host.give(Input::Command(Command::End));
+    assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Closed));
+    let ended =
+        |message: &Message| matches!(message, Message::Roster(roster) if roster.signed.body.access.ended);
+    assert!(says(&outputs, 5, ended), "{outputs:?}");
+    assert_eq!(host.room.lobby().unwrap().count(), 0);
+}
+
+#[test]
+fn the_host_lists_raised_hands_until_it_decides_or_the_hand_is_lowered_or_the_peer_leaves() {
+    let raises = |speaks: bool| Message::Join(Join { speaks, ..Join::viewer("Zoë") });
+    let mut host = host_with(|host| host.stage_open = false);
+    let hands = |host: &Brain| -> Vec<String> {
+        host.room.hands().into_iter().map(|(_, name)| name.to_owned()).collect()
+    };
+    for peer in 5..8 {
+        assert_eq!(hands(&host), Vec::<String>::new(), "before {peer}");
+        host.rests_for(SECOND);
+        host.hears(peer, raises(false));
+        host.rests_for(SECOND);
+        host.hears(peer, raises(true));
+        assert_eq!(hands(&host), ["Zoë"]);
+        host.rests_for(SECOND);
+        match peer {
+            5 => _ = host.give(Input::Command(Command::Demote(key(peer).id()))),
+            6 => _ = host.hears(peer, raises(false)),
+            _ => _ = host.hears(peer, Message::Leave),
+        }
+    }
+    assert_eq!(hands(&host), Vec::<String>::new());
 }
 
 #[test]

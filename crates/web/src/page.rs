@@ -37,8 +37,6 @@ const BULK: u8 = 2;
 /// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as a peer
 /// on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
-/// Peers that wait for the floor, at most; beyond it the newest of them is forgotten. As many as the host keeps records of.
-const WANTING_MAX: usize = 256;
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
 #[derive(Default)]
@@ -80,8 +78,6 @@ pub(crate) struct Joined {
     pub(crate) body: Body,
     /// The room, if this page has opened it.
     pub(crate) hosted: Option<Hosted>,
-    /// Peers that have asked the host for the floor, with their names, until it decides.
-    wanting: Vec<(PeerId, String)>,
     letters: Letters,
     rendezvous: Connection,
     url: String,
@@ -161,7 +157,6 @@ impl Joined {
             me: id,
             body: Body::new(brain, config, now_us),
             hosted,
-            wanting: Vec::new(),
             letters,
             rendezvous: Connection::new(entrance, rng.next_u64()),
             url,
@@ -233,7 +228,7 @@ impl Joined {
                 let parent = self.body.snapshot().parent;
                 let to_parent = parent.and_then(|parent| self.body.link_with(&parent, LinkKind::Peer));
                 let way = to_parent.and_then(|link| self.links.way(link));
-                let about = About { me: &self.me, state: self.standing, invite, wanting: &self.wanting, way };
+                let about = About { me: &self.me, state: self.standing, invite, way };
                 let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }
@@ -339,27 +334,8 @@ impl Joined {
     fn event(&mut self, happened: &BodyEvent) {
         self.admitted |= matches!(happened, BodyEvent::Brain(Event::Admitted));
         self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
-        self.note_wishes_for_the_floor(happened);
         if let Some(told) = PageEvent::of(happened) {
             self.tell(&told);
-        }
-    }
-
-    /// Keeps which peers wait for the floor.
-    fn note_wishes_for_the_floor(&mut self, happened: &BodyEvent) {
-        match happened {
-            BodyEvent::Brain(Event::FloorWanted { peer, name }) => {
-                self.wanting.retain(|(known, _)| known != peer);
-                self.wanting.truncate(WANTING_MAX - 1);
-                self.wanting.push((*peer, name.clone()));
-            }
-            BodyEvent::Brain(Event::Roster { .. }) => {
-                let is_host = self.is_host();
-                let stage = self.body.stage();
-                let speaks = |peer: &PeerId| stage.iter().any(|entry| entry.peer == *peer && entry.speaks);
-                self.wanting.retain(|(peer, _)| is_host && !speaks(peer));
-            }
-            _ => {}
         }
     }
 

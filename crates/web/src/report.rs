@@ -243,7 +243,6 @@ pub(crate) struct About<'a> {
     pub(crate) me: &'a PeerId,
     pub(crate) state: Standing,
     pub(crate) invite: Option<String>,
-    pub(crate) wanting: &'a [(PeerId, String)],
     pub(crate) way: Option<&'static str>,
 }
 
@@ -288,7 +287,7 @@ impl Snapshot {
             }),
             stage: body.stage().iter().map(of_entry).collect(),
             waiting: body.lobby().iter().map(named).collect(),
-            wanting: about.wanting.iter().map(named).collect(),
+            wanting: body.hands().iter().map(named).collect(),
             audience: body.directory(now_us).into_iter().map(listed).collect(),
             viewers: brain.viewers,
             mixers: brain.mixers.iter().map(hex).collect(),

@@ -113,7 +113,7 @@ function invite(session: Session): Part {
         : nothing}
     </div>
     <div class="qr" role="img" aria-label=${texts.qr}>${link ? unsafeSVG(qrOf(link)) : nothing}</div>
-    ${session.isHost
+    ${session.isHost && session.room?.keys
       ? html`<button type="button" class="plain" data-act="renew-invite" @click=${renew}>${texts.renew}</button>
           <p class="hint">${texts.renewHint}</p>`
       : nothing}`;

@@ -6,7 +6,7 @@ import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot 
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
-import { keepLink, keepOwnRoom } from "./page-link.js";
+import { keepLink, keepOwnRoom, type OwnRoom } from "./page-link.js";
 import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
 import { type At, type Panel, State } from "./state.js";
 import { closeSmallWindow } from "./windows.js";
@@ -91,8 +91,8 @@ export class Session extends State {
     if (!room) return;
     const keep = () => {
       if (!room.keys) return;
-      this.ownRoom = { title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) };
-      keepOwnRoom(this.ownRoom);
+      const { lobby, stageOpen } = this.ownRoom ?? this.opening;
+      this.#keepOwn({ title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) });
     };
     room.addEventListener("keys", keep);
     keep();
@@ -283,8 +283,17 @@ export class Session extends State {
     if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
     if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
     this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
+    // after a reload the room's door is as it was
+    const { lobby, stage_open: stageOpen } = snapshot;
+    const isChanged = this.ownRoom && (this.ownRoom.lobby !== lobby || this.ownRoom.stageOpen !== stageOpen);
+    if (this.isHost && this.ownRoom && isChanged) this.#keepOwn({ ...this.ownRoom, lobby, stageOpen });
     this.#poll();
     this.changed();
+  }
+
+  #keepOwn(room: OwnRoom): void {
+    this.ownRoom = room;
+    keepOwnRoom(room);
   }
 
   #announceStage(before: Snapshot | null, now: Snapshot): void {

@@ -6,7 +6,7 @@ use crate::floor::Answer;
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::lobby;
-use crate::message::{Access, Join, Message, REMOVED_MAX, Refusal, SignedRefusal};
+use crate::message::{Access, Join, Message, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal};
 use crate::seal::Signed;
 use crate::tickets::{has_ticket, has_ticket_of_host};
 use crate::time::Time;
@@ -160,10 +160,20 @@ impl Host {
         self.flush(view);
     }
 
-    /// Ends the room, on the application's command.
+    /// Ends the room, on the application's command. Peers that the last roster doesn't reach by links are told directly: those
+    /// in the lobby, and viewers without a parent.
     pub(crate) fn end(&mut self, view: &mut View<'_>) {
         self.rules.access.ended = true;
+        let is_on_stage = |peer: &PeerId| self.entries.iter().any(|entry| entry.peer == *peer);
+        let unfed =
+            self.directory.iter().filter(|(peer, entry)| entry.parent.is_none() && !is_on_stage(peer));
+        let free = ROSTER_MAX.saturating_sub(self.stepped_down.len());
+        let unfed: Vec<PeerId> = unfed.map(|(peer, _)| *peer).take(free).collect();
+        self.stepped_down.extend(unfed);
         self.flush(view);
+        for peer in self.lobby.end() {
+            self.refuse(view, peer, Refusal::Closed);
+        }
     }
 
     /// Grants a joiner the roles it may have among those it wants.
@@ -174,7 +184,7 @@ impl Host {
         let mut join = join.clone();
         if join.speaks && !spoke && from != view.me {
             join.speaks = self.may_speak(view, from, &join)?;
-        } else if spoke && !join.speaks {
+        } else if !join.speaks && (spoke || self.floor.is_pending(&from)) {
             self.floor.leave(&from);
         }
         if join.speaks || join.mixes || from == view.me {

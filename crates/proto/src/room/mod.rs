@@ -451,7 +451,12 @@ impl RoomState {
 
     /// Returns the peers in the lobby with their names, if this peer is the host.
     pub fn lobby(&self) -> Option<impl Iterator<Item = (&PeerId, &str)>> {
-        self.membership.host_ref().map(|host| host.lobby())
+        self.membership.host_ref().map(|host| host.lobby(self.shared.now))
+    }
+
+    /// Returns the peers that wait for the floor with their names, the oldest request first; none unless this peer is the host.
+    pub fn hands(&self) -> Vec<(PeerId, &str)> {
+        self.membership.host_ref().map(|host| host.hands()).unwrap_or_default()
     }
 
     /// Returns this peer's position in the tree.
