@@ -1,13 +1,11 @@
 //! How many children a page's line up carries. No peer measures it, since a page sends no trains (PROTOCOL 12.10): the page
 //! sees its queue, in the answers to its pings and in what its browser says of its own.
 //!
-//! A page begins with a place for one child. Once the line has fed a child without a queue, the page offers all its places. A
-//! line that is full while it feeds children carries fewer than these for a while.
+//! A line that is full while it feeds children carries fewer than these: for long if it carries none, else for a short time, since
+//! the pictures that several newcomers are sent at once fill wide lines as well.
 
 use std::collections::VecDeque;
 
-/// Number of children that a line is taken to carry which has fed none yet: one, and one in the slot in reserve.
-const UNPROVEN: u8 = 2;
 /// Queue from which a line is full, and up to which it is free, in microseconds: those of [`crate::rate`].
 const FULL_US: u64 = 100_000;
 const FREE_US: u64 = 40_000;
@@ -17,11 +15,13 @@ const LOOKS: u32 = 2;
 /// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,
 /// and shows in answers that come after it.
 const FED_LOOKS: usize = 3;
-/// Time after which a line that was full is tried anew, in microseconds: as long as a measured figure counts (`OLD_US`).
-const AGAIN_US: u64 = 600_000_000;
+/// Time for which a line that was full carries fewer children, in microseconds: none, as long as a measured figure counts
+/// (`OLD_US`); fewer, until a crowd of newcomers has found places. The latter is a guess.
+const NONE_US: u64 = 600_000_000;
+const FEWER_US: u64 = 30_000_000;
 
 /// What a page has seen of its line up.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PageUplink {
     /// Number of children that it carries; `None` without a limit.
     carries: Option<u8>,
@@ -34,13 +34,6 @@ pub(crate) struct PageUplink {
     again_us: Option<u64>,
 }
 
-impl Default for PageUplink {
-    fn default() -> PageUplink {
-        let fed = VecDeque::with_capacity(FED_LOOKS);
-        PageUplink { carries: Some(UNPROVEN), fed, full: 0, free: 0, again_us: None }
-    }
-}
-
 impl PageUplink {
     /// Returns the number of children that the line carries; `None` without a limit.
     pub(crate) fn carries(&self) -> Option<u8> {
@@ -51,7 +44,7 @@ impl PageUplink {
     /// showed. To be called once a second.
     pub(crate) fn observe(&mut self, now_us: u64, fed: usize, queue_us: Option<u64>) {
         if self.again_us.take_if(|at_us| *at_us <= now_us).is_some() {
-            self.carries = Some(UNPROVEN);
+            self.carries = None;
         }
         if self.fed.len() >= FED_LOOKS {
             self.fed.pop_front();
@@ -66,10 +59,10 @@ impl PageUplink {
             self.carries = Some(self.carries.map_or(fewer, |known| known.min(fewer)));
             self.full = 0;
             self.fed.clear(); // those that are left count anew
-            self.again_us = Some(now_us.saturating_add(AGAIN_US));
+            let lasts_us = if self.carries == Some(0) { NONE_US } else { FEWER_US };
+            self.again_us = Some(now_us.saturating_add(lasts_us));
         } else if self.free >= LOOKS {
             self.full = 0;
-            self.carries = self.carries.filter(|_| self.again_us.is_some());
         }
     }
 }
@@ -87,32 +80,34 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_feeds_its_first_child_without_a_queue_carries_all() {
+    fn other_loads_on_a_line_that_is_free_between_them_limit_nothing() {
         let mut line = PageUplink::default();
-        assert_eq!(look(&mut line, 0, &[(0, Some(0)); 9]), Some(UNPROVEN), "it has fed none");
-        assert_eq!(look(&mut line, 9, &[(1, Some(0)), (1, None)]), Some(UNPROVEN));
-        assert_eq!(look(&mut line, 11, &[(1, Some(20_000))]), None);
         let other_loads = [(3, Some(150_000)), (3, Some(0)), (3, Some(0)), (3, Some(150_000))];
-        assert_eq!(look(&mut line, 12, &other_loads), None);
+        assert_eq!(look(&mut line, 0, &other_loads), None);
     }
 
     #[test]
-    fn a_full_line_carries_fewer_children_than_it_fed_even_if_they_have_left_meanwhile() {
+    fn a_full_line_carries_fewer_children_than_it_fed_for_a_short_time() {
+        let mut line = PageUplink::default();
+        assert_eq!(look(&mut line, 0, &[(3, Some(200_000)), (3, None), (3, Some(200_000))]), Some(2));
+        assert_eq!(look(&mut line, 3, &[(2, Some(200_000)), (2, Some(200_000))]), Some(1));
+        assert_eq!(look(&mut line, 5, &[(1, Some(0)); 29]), Some(1));
+        assert_eq!(look(&mut line, 34, &[(1, Some(0))]), None);
+    }
+
+    #[test]
+    fn a_line_that_carries_no_child_feeds_none_for_long_even_if_its_children_left_at_once() {
         let mut line = PageUplink::default();
         let left =
             [(1, Some(30_000)), (0, Some(600_000)), (0, None), (0, None), (1, Some(0)), (1, Some(300_000))];
         assert_eq!(look(&mut line, 0, &left), Some(0));
-        assert_eq!(look(&mut line, 6, &[(1, Some(0)); 20]), Some(0), "until it is tried anew");
-        assert_eq!(look(&mut line, 605, &[(0, Some(0))]), Some(UNPROVEN));
-        let mut line = PageUplink::default();
-        assert_eq!(look(&mut line, 0, &[(2, Some(0)), (2, Some(0))]), None);
-        assert_eq!(look(&mut line, 2, &[(3, Some(200_000)), (3, None), (3, Some(200_000))]), Some(2));
-        assert_eq!(look(&mut line, 5, &[(2, Some(200_000)), (2, Some(200_000))]), Some(1));
+        assert_eq!(look(&mut line, 6, &[(0, Some(0)); 599]), Some(0));
+        assert_eq!(look(&mut line, 605, &[(0, Some(0))]), None);
     }
 
     #[test]
     fn a_queue_while_no_child_is_fed_limits_nothing() {
         let mut line = PageUplink::default();
-        assert_eq!(look(&mut line, 0, &[(0, Some(500_000)); 30]), Some(UNPROVEN));
+        assert_eq!(look(&mut line, 0, &[(0, Some(500_000)); 30]), None);
     }
 }
