@@ -401,7 +401,7 @@ impl Body {
         waiting.map(|(peer, name)| (*peer, name.to_owned())).collect()
     }
 
-    /// Returns the peers that wait for the floor with their names, the oldest request first; none unless this peer is the host.
+    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at other peers.
     pub fn hands(&self) -> Vec<(PeerId, String)> {
         self.brain.hands().into_iter().map(|(peer, name)| (peer, name.to_owned())).collect()
     }

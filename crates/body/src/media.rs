@@ -148,7 +148,7 @@ pub(crate) struct Media {
     muted: [bool; 2],
     /// Whether this peer's own pictures and sound have a source.
     own_sources: [bool; 2],
-    /// Whether either has ever had one.
+    /// Whether a picture or sound source was ever set.
     had_source: bool,
     /// Number of pictures of this peer's earlier streams.
     pictures_before: u64,

@@ -98,7 +98,7 @@ impl<K, V> SortedMap<K, V> {
 }
 
 impl<K: Ord, V> SortedMap<K, V> {
-    /// Returns the index of a key, or the one at which it would stand.
+    /// Returns the index of a key, or where to insert a missing key.
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
@@ -191,11 +191,11 @@ impl<K: Ord, V> SortedMap<K, V> {
 pub enum Entry<'a, K, V> {
     /// The key has this value.
     Occupied(&'a mut V),
-    /// The key has none.
+    /// The key is missing.
     Vacant {
         /// The map's entries.
         map: &'a mut Vec<(K, V)>,
-        /// Index at which the key would stand.
+        /// Index to insert the key at.
         at: usize,
         /// The key.
         key: K,
@@ -203,7 +203,7 @@ pub enum Entry<'a, K, V> {
 }
 
 impl<'a, K, V> Entry<'a, K, V> {
-    /// Returns the value, which is made if there is none.
+    /// Returns the value of the key, after inserting a made value if the key is missing.
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'a mut V {
         match self {
             Entry::Occupied(value) => value,
@@ -214,12 +214,12 @@ impl<'a, K, V> Entry<'a, K, V> {
         }
     }
 
-    /// Returns the value, which is this one if there is none.
+    /// Returns the value of the key, after inserting `value` if the key is missing.
     pub fn or_insert(self, value: V) -> &'a mut V {
         self.or_insert_with(|| value)
     }
 
-    /// Returns the value, which is the default one if there is none.
+    /// Returns the value of the key, after inserting the default value if the key is missing.
     pub fn or_default(self) -> &'a mut V
     where
         V: Default,
@@ -227,7 +227,7 @@ impl<'a, K, V> Entry<'a, K, V> {
         self.or_insert_with(V::default)
     }
 
-    /// Changes the value, if there is one.
+    /// Changes the value of a key that is present.
     pub fn and_modify(mut self, change: impl FnOnce(&mut V)) -> Self {
         if let Entry::Occupied(value) = &mut self {
             change(value);

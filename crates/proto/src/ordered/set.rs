@@ -89,22 +89,22 @@ impl<T: Ord> SortedSet<T> {
         place.is_ok()
     }
 
-    /// Iterates over the elements that are not in another set.
+    /// Iterates over the elements that another set lacks.
     pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a T> {
         self.iter().filter(|element| !other.contains(*element))
     }
 
-    /// Iterates over the elements that are in another set, too.
+    /// Iterates over the elements that both sets contain.
     pub fn intersection<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a T> {
         self.iter().filter(|element| other.contains(*element))
     }
 
-    /// Returns whether all elements are in another set.
+    /// Returns whether another set contains every element of this set.
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|element| other.contains(element))
     }
 
-    /// Returns whether all elements of another set are in this one.
+    /// Returns whether this set contains every element of another set.
     pub fn is_superset(&self, other: &Self) -> bool {
         other.is_subset(self)
     }
@@ -114,7 +114,7 @@ impl<T: Ord> SortedSet<T> {
         !self.iter().any(|element| other.contains(element))
     }
 
-    /// Returns the index of an element, or the one at which it would stand.
+    /// Returns the index of an element, or where to insert a missing element.
     fn find<Q: Ord + ?Sized>(&self, element: &Q) -> Result<usize, usize>
     where
         T: Borrow<Q>,

@@ -454,7 +454,7 @@ impl RoomState {
         self.membership.host_ref().map(|host| host.lobby(self.shared.now))
     }
 
-    /// Returns the peers that wait for the floor with their names, the oldest request first; none unless this peer is the host.
+    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at other peers.
     pub fn hands(&self) -> Vec<(PeerId, &str)> {
         self.membership.host_ref().map(|host| host.hands()).unwrap_or_default()
     }
