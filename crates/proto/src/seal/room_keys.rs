@@ -53,8 +53,8 @@ impl RoomKeys {
     }
 
     /// Returns the keys with which the room opens next, after a session that ended in this epoch with this access: peers
-    /// that were removed stay out, a locked room stays locked, and no statement of the session counts. A reign may have been
-    /// handed over without being begun, so the next one is two above.
+    /// that were removed stay out, a locked room stays locked, and no statement of the session counts. The host may have handed the room over
+    /// to a peer that never began its reign, so the next reign is two above.
     #[must_use]
     pub fn after(mut self, epoch: u32, access: &Access) -> RoomKeys {
         self.reign = self.reign.max(reign_of(epoch).saturating_add(2));
