@@ -1,8 +1,7 @@
 //! How many children a page's line up carries. No peer measures it, since a page sends no trains (PROTOCOL 12.10): the page
 //! sees its queue, in the answers to its pings and in what its browser says of its own.
 //!
-//! A line that is full while it feeds children carries fewer than these: for long if it carries none, else for a short time, since
-//! the pictures that several newcomers are sent at once fill wide lines as well.
+//! A line that is full while it feeds children carries fewer than these for a while.
 
 use std::collections::VecDeque;
 
@@ -15,10 +14,10 @@ const LOOKS: u32 = 2;
 /// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,
 /// and shows in answers that come after it.
 const FED_LOOKS: usize = 3;
-/// Time for which a line that was full carries fewer children, in microseconds: none, as long as a measured figure counts
-/// (`OLD_US`); fewer, until a crowd of newcomers has found places. The latter is a guess.
-const NONE_US: u64 = 600_000_000;
-const FEWER_US: u64 = 30_000_000;
+/// Time for which a line that was full carries fewer children, in microseconds: as long as a measured figure counts (`OLD_US`).
+/// After 30 s, the pictures that newcomers are sent at once filled it again: with 83 pages for each native relay 52 % of the
+/// viewers never waited for 500 ms, and 68 % with this time (simulated, one run).
+const AGAIN_US: u64 = 600_000_000;
 
 /// What a page has seen of its line up.
 #[derive(Debug, Default)]
@@ -59,8 +58,7 @@ impl PageUplink {
             self.carries = Some(self.carries.map_or(fewer, |known| known.min(fewer)));
             self.full = 0;
             self.fed.clear(); // those that are left count anew
-            let lasts_us = if self.carries == Some(0) { NONE_US } else { FEWER_US };
-            self.again_us = Some(now_us.saturating_add(lasts_us));
+            self.again_us = Some(now_us.saturating_add(AGAIN_US));
         } else if self.free >= LOOKS {
             self.full = 0;
         }
@@ -87,16 +85,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_line_carries_fewer_children_than_it_fed_for_a_short_time() {
+    fn a_full_line_carries_fewer_children_than_it_fed_until_it_is_tried_anew() {
         let mut line = PageUplink::default();
         assert_eq!(look(&mut line, 0, &[(3, Some(200_000)), (3, None), (3, Some(200_000))]), Some(2));
         assert_eq!(look(&mut line, 3, &[(2, Some(200_000)), (2, Some(200_000))]), Some(1));
-        assert_eq!(look(&mut line, 5, &[(1, Some(0)); 29]), Some(1));
-        assert_eq!(look(&mut line, 34, &[(1, Some(0))]), None);
+        assert_eq!(look(&mut line, 5, &[(1, Some(0)); 599]), Some(1));
+        assert_eq!(look(&mut line, 604, &[(1, Some(0))]), None);
     }
 
     #[test]
-    fn a_line_that_carries_no_child_feeds_none_for_long_even_if_its_children_left_at_once() {
+    fn a_line_that_carries_no_child_is_seen_even_if_its_children_leave_at_once() {
         let mut line = PageUplink::default();
         let left =
             [(1, Some(30_000)), (0, Some(600_000)), (0, None), (0, None), (1, Some(0)), (1, Some(300_000))];
