@@ -284,6 +284,31 @@ test("the room outlives the element's place in the document, and tells the appli
   await alerted(page, "You have left the room.");
 });
 
+test("a viewer that closes the dialog of the stage stays off stage, with its devices closed", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Kim" });
+  await live(page);
+  await act(page, "hand");
+  await there(page, "dialog.stage[open] .preview video");
+  const track = await page.evaluateHandle(() => {
+    const preview = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
+    return preview?.srcObject instanceof MediaStream ? preview.srcObject.getVideoTracks()[0] : undefined;
+  });
+  assert.equal(await track.evaluate((track) => track?.readyState), "live");
+  await page.locator('>>> .preview [data-act="mute"]').click();
+  await there(page, '.preview .off[data-act="mute"]');
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  assert.equal(await track.evaluate((track) => track?.readyState), "ended");
+  assert.equal(await page.$('>>> .bar [data-act="mute"]'), null);
+  assert.equal(await page.$(">>> video.self"), null);
+  const isOn = () => JSON.parse(localStorage.getItem("plenary-choices") ?? "{}").isMicrophoneOn as unknown;
+  assert.equal(await page.evaluate(isOn), true);
+  await act(page, "hand");
+  await act(page, "go-on-stage");
+  await there(page, '.bar [data-act="mute"]');
+  await page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.speaks), { timeout: 20_000 });
+});
+
 test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Pia" });
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });

@@ -24,6 +24,8 @@ export class Capture {
   share: Share | null = null;
   /** Whether devices have been asked for. */
   isOpen = false;
+  /** Whether switches are for this room alone, and not kept as the choice for the next one. */
+  isInRoom = false;
   /** A line about what is missing. */
   says: string | null = null;
   lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
@@ -61,6 +63,11 @@ export class Capture {
     if (namesOf(lists) === namesOf(this.lists)) return;
     this.lists = lists;
     this.onChange();
+  }
+
+  /** Whether a room gets what is open. */
+  get isPublished(): boolean {
+    return this.#room !== null;
   }
 
   get isSoundOn(): boolean {
@@ -157,7 +164,7 @@ export class Capture {
   #choose(changed: Partial<Choices>): void {
     Object.assign(this.choices, changed);
     // what is muted in a room says nothing about the next one
-    const { isCameraOn, isMicrophoneOn } = this.#room ? loadChoices() : this.choices;
+    const { isCameraOn, isMicrophoneOn } = this.isInRoom ? loadChoices() : this.choices;
     saveChoices({ ...this.choices, isCameraOn, isMicrophoneOn });
   }
 

@@ -58,7 +58,7 @@ function inRoom(session: Session, event: RoomEvent): void {
       break;
     case "floor-denied":
       session.isHandUp = false;
-      if (capture.isOpen) session.giveFloor();
+      if (session.isOnStage) session.giveFloor();
       session.tell({ says: texts.floorDenied, ways: ["dismiss"], isAlert: true });
       break;
     case "muted-by-host":
@@ -139,9 +139,9 @@ function floor(session: Session, speaks: boolean): void {
   if (speaks && session.isHandUp) {
     session.isHandUp = false;
     session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true });
-  } else if (speaks && capture.isOpen) {
+  } else if (speaks && session.isOnStage) {
     session.announce(texts.floorGiven);
-  } else if (!speaks && capture.isOpen) {
+  } else if (!speaks && session.isOnStage) {
     session.isHandUp = false;
     capture.close();
     session.tell({ says: texts.floorTaken, ways: ["dismiss"], isAlert: true });

@@ -8,7 +8,7 @@ import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
-import { type At, type Panel, State } from "./state.js";
+import { type At, type Dialog, type Panel, State } from "./state.js";
 import { closeSmallWindow } from "./windows.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
@@ -161,6 +161,7 @@ export class Session extends State {
 
   async #entered(room: Room): Promise<void> {
     this.room = room;
+    this.capture.isInRoom = true;
     this.password = "";
     if (room.invite) {
       this.invite = room.invite;
@@ -170,8 +171,8 @@ export class Session extends State {
     if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
     this.go("room");
     room.setLoudspeaker(this.capture.choices.loudspeaker);
-    await this.renew();
-    if (this.capture.isOpen) await this.#publish();
+    // begun at once: until then the devices count as those of a preview
+    await Promise.all([this.capture.isOpen ? this.#publish() : null, this.renew()]);
     // a click allows sound; without one the page asks for it
     if (navigator.userActivation?.hasBeenActive ?? this.capture.isOpen) await this.soundOn();
   }
@@ -206,10 +207,17 @@ export class Session extends State {
 
   /** Goes on stage with the devices that have been opened. */
   async goOnStage(): Promise<void> {
-    this.notice = null;
-    this.setDialog(null);
+    this.notice = this.dialog = null;
     this.room?.speak(true);
-    await this.attempt(() => this.#publish());
+    const published = this.attempt(() => this.#publish());
+    this.changed();
+    await published;
+  }
+
+  /** Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it. */
+  override setDialog(dialog: Dialog | null): void {
+    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) this.capture.close();
+    super.setDialog(dialog);
   }
 
   async #publish(): Promise<void> {
@@ -322,6 +330,7 @@ export class Session extends State {
     if (!room) return;
     this.#attempt = null;
     this.room = null;
+    this.capture.isInRoom = false;
     if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
     clearTimeout(this.#timer);
     this.capture.close();

@@ -75,12 +75,12 @@ export class State {
     return this.snapshot !== null && this.snapshot.host === this.snapshot.peer;
   }
 
-  /** Whether this peer is on stage with devices of its own. */
+  /** Whether this peer has gone on stage with devices of its own; those of a preview don't count. */
   get isOnStage(): boolean {
-    return this.capture.isOpen && this.room !== null;
+    return this.capture.isPublished && this.room !== null;
   }
 
-  /** Whether the devices are open, and the host has not given the floor yet. */
+  /** Whether this peer has gone on stage, and the host has not given the floor yet. */
   get waitsForFloor(): boolean {
     const { snapshot } = this;
     return this.isOnStage && snapshot !== null && !snapshot.speaks && !snapshot.stage_open && !this.isHost;
