@@ -251,6 +251,8 @@ export const texts = {
 
   // refusals
   denied: "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",
+  deniedCamera: "The browser was not allowed to use the camera: the others hear you, and see no picture of you.",
+  deniedMicrophone: "The browser was not allowed to use the microphone: the others see you, and don't hear you.",
   noDevices: "No camera and no microphone was found. Plug one in and try again, or just watch.",
   noCamera: "No camera was found: the others hear you, and see no picture of you.",
   noMicrophone: "No microphone was found: the others see you, and don't hear you.",

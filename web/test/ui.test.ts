@@ -231,6 +231,17 @@ test("a page says what is in the way, and where to go from there", { timeout: 60
   await clean(denied, "refusal");
   await act(denied, "watch");
   await live(denied);
+  const voice = await room.screen({ devices: "no-camera" });
+  await act(voice, "join");
+  await there(voice, ".preview");
+  assert.match((await text(voice)) ?? "", /not allowed to use the camera: the others hear you/);
+  await clean(voice, "without a camera");
+  await voice.locator('>>> .wide [data-act="join"]').click();
+  await live(voice);
+  await there(voice, '.bar .control[data-act="mute"]:not(.off)');
+  await there(voice, '.bar .control.off[data-act="camera"]');
+  await act(voice, "camera");
+  await alerted(voice, "not allowed to use the camera");
   const none = await room.screen({ devices: "none" });
   await act(none, "join");
   await alerted(none, "No camera and no microphone was found");
