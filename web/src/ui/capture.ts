@@ -40,8 +40,8 @@ export class Capture {
   constructor(
     readonly choices: Choices,
     private readonly onChange: () => void,
-    /** Hears of a device that was unplugged. */
-    private readonly onLost: (says: string) => void,
+    /** Hears of a device that was unplugged, and until when it is missed. */
+    private readonly onLost: (says: string, isMissed: () => boolean) => void,
   ) {}
 
   /** Asks for camera and microphone; throws a line for the user. */
@@ -209,7 +209,11 @@ export class Capture {
     else this.sound = null;
     if (isPicture) this.#isCameraLost = true;
     const isBoth = this.#isCameraLost && !this.sound && this.choices.isCameraOn;
-    this.onLost(isBoth ? texts.lostBoth : isPicture ? texts.lostCamera : texts.lostMicrophone);
+    const isPictureMissed = () => this.isOpen && !this.picture && this.choices.isCameraOn;
+    const isSoundMissed = () => this.isOpen && !this.sound;
+    if (isBoth) this.onLost(texts.lostBoth, () => isPictureMissed() && isSoundMissed());
+    else if (isPicture) this.onLost(texts.lostCamera, isPictureMissed);
+    else this.onLost(texts.lostMicrophone, isSoundMissed);
     void this.#next(async () => {
       await this.list();
       await this.#publish();

@@ -224,7 +224,7 @@ export class Session extends State {
     if (!this.room) return;
     await this.capture.publishTo(this.room);
     const { says } = this.capture;
-    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false });
+    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false, whileTrue: () => this.capture.says === says });
     void this.renew();
   }
 
@@ -239,6 +239,7 @@ export class Session extends State {
   /** Does something with devices; a refusal becomes a notice. */
   async attempt(act: () => Promise<void>): Promise<void> {
     this.#last = () => void this.attempt(act);
+    if (this.notice?.ways.includes("again")) this.notice = null;
     try {
       await act();
     } catch (error) {
@@ -248,7 +249,6 @@ export class Session extends State {
   }
 
   setSound(isOn: boolean): Promise<void> {
-    if (this.notice?.ways.includes("unmute")) this.notice = null;
     return this.attempt(() => this.capture.setSound(isOn));
   }
 

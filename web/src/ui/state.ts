@@ -62,12 +62,14 @@ export class State {
   protected history: Snapshot[] = [];
 
   constructor(private readonly onChange: () => void) {
-    const lost = (says: string) => this.tell({ says, ways: ["settings", "dismiss"], isAlert: true });
+    const lost = (says: string, whileTrue: () => boolean) =>
+      this.tell({ says, ways: ["settings", "dismiss"], isAlert: true, whileTrue });
     this.capture = new Capture(loadChoices(), () => this.changed(), lost);
   }
 
   /** To be called after a change of a field. */
   changed(): void {
+    if (this.notice?.whileTrue?.() === false) this.notice = null;
     this.onChange();
   }
 
