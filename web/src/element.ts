@@ -12,7 +12,7 @@ import { prejoin } from "./ui/devices-view.js";
 import { dialogView } from "./ui/dialogs.js";
 import { end, entrance, goOn, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
-import { linkOfPage, ownRoom } from "./ui/page-link.js";
+import { linkOfPage, ownRoom, takeLink } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
 import { Session } from "./ui/session.js";
 import type { At } from "./ui/state.js";
@@ -62,6 +62,7 @@ export class PlenaryRoom extends LitElement {
     document.addEventListener("keydown", this.#keys.down);
     document.addEventListener("keyup", this.#keys.up);
     addEventListener("blur", this.#keys.stopTalking);
+    addEventListener("hashchange", this.#follow);
     navigator.mediaDevices?.addEventListener("devicechange", this.#list);
     for (const what of ["pointermove", "pointerdown", "keydown"]) this.addEventListener(what, this.#wake);
     if (this.#session.room) play(this.#session.room.picture);
@@ -73,6 +74,7 @@ export class PlenaryRoom extends LitElement {
     document.removeEventListener("keydown", this.#keys.down);
     document.removeEventListener("keyup", this.#keys.up);
     removeEventListener("blur", this.#keys.stopTalking);
+    removeEventListener("hashchange", this.#follow);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#list);
   }
 
@@ -122,6 +124,11 @@ export class PlenaryRoom extends LitElement {
     if (session.at === "prejoin") await session.speak();
   }
 
+  /** Another link was put into the address. An application that gives the link itself has its own fragments. */
+  readonly #follow = () => {
+    const link = this.invite ? null : takeLink();
+    if (link) this.#session.follow(link);
+  };
   readonly #list = () => {
     if (this.#session.capture.isOpen || this.#session.dialog?.is === "settings") void this.#session.capture.list();
   };

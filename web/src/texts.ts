@@ -97,6 +97,8 @@ export const texts = {
   nobodyElseSpeaks: "Nobody else speaks yet.",
   speakersApart:
     "The speakers see each other directly. To see them, speak yourself, or have somebody start “plenary mixer” with the link.",
+  meshFull:
+    "At most four people speak without a mixer, and four do. They and you don't see each other until somebody starts “plenary mixer” with the link.",
   noMixer: "Nobody here mixes at the moment: the picture comes once somebody does.",
   noRendezvous: "The server that introduces newcomers is away. The room goes on.",
   waitingFloor: "Your hand is up. The host can give you the floor.",
@@ -132,6 +134,7 @@ export const texts = {
   nameless: "Without a name",
   pin: (name: string) => `Show only ${name}`,
   pinned: (name: string) => `You see ${name} alone.`,
+  pinnedLeft: (name: string) => `${name} is no longer on stage. You see the whole room.`,
   unpin: "Show the whole room again",
   admit: (name: string) => `Let ${name} in`,
   admitAll: "Let all in",
@@ -172,6 +175,8 @@ export const texts = {
   leaveTitle: "Leave the room?",
   leaveSure: "You are the host. If you leave, the room goes on and somebody else becomes its host.",
   leaveNow: "Leave",
+  followSure: "Leave this room and go to the one of the new link?",
+  followNow: "Go there",
   inviteTitle: "Invite people",
   inviteLead: "Everybody with this link can come in.",
   inviteLink: "Link to this room",

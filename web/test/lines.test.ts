@@ -85,6 +85,9 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
   assert.equal(stands("Mesh", "mAB"), texts.speakersApart);
   assert.equal(stands("Mesh", "AB"), texts.speakersApart);
   assert.equal(stands("Mesh", "MAB"), null);
+  assert.equal(stands("Mesh", "MABC"), null);
+  assert.equal(stands("Mesh", "ABCDM"), texts.meshFull);
+  assert.equal(stands("Mixer", "ABCDM", ["x"]), null);
   assert.equal(stands("Mixer", "AB", ["x"]), null);
   assert.equal(stands("Mixer", "AB"), null, "a mixer is being elected");
 });
@@ -133,6 +136,24 @@ async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now:
 
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 const speaker = (peer: string, name = peer) => ({ peer, name, speaks: true, away: false, muted: [false, false], shares: false }) as Snapshot["stage"][number];
+
+test("a pinned speaker that leaves the stage is unpinned, and one that is away isn't", async () => {
+  await inRoom({ mode: "Mesh", stage: [speaker("me"), speaker("a", "Ada")] }, async (session, see) => {
+    session.pin("a");
+    await see({ stage: [speaker("me"), { ...speaker("a", "Ada"), away: true }] });
+    assert.equal(session.pinned, "a");
+    await see({ stage: [speaker("me")] });
+    assert.deepEqual([session.pinned, session.notice?.says], [null, texts.pinnedLeft("Ada")]);
+  });
+});
+
+test("a fifth speaker without a mixer is told so by its connection", async () => {
+  await inRoom({ mode: "Mesh", mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
+    assert.equal(session.health.is, "good");
+    Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
+    assert.deepEqual(session.health, { is: "weak", why: texts.meshFull });
+  });
+});
 
 test("a notice ends with its reason", async () => {
   await inRoom({ mixers: [] }, async (session, see) => {

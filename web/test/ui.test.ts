@@ -436,6 +436,11 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await act(host, "chat");
   await there(host, ".message:not(.mine)");
   await clean(host, "chat of a host");
+  await act(host, "people");
+  await host.locator(">>> .row-more summary").click();
+  await act(host, "demote");
+  await alerted(guest, "The host has moved you to the audience");
+  await there(guest, '.bar [data-act="hand"]');
   await act(host, "host");
   await act(host, "lock");
   await host.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.locked), { timeout: 10_000 });

@@ -76,7 +76,7 @@ function inRoom(session: Session, event: RoomEvent): void {
       }
       break;
     case "solo-refused":
-      session.pinned = null;
+      session.pin(null);
       session.tell({ says: texts.soloRefused(session.nameOf(event.speaker)), ways: ["dismiss"], isAlert: false });
       break;
     case "host":

@@ -115,6 +115,25 @@ export class Session extends State {
     this.go("end", refusal);
   }
 
+  /** Goes to the entrance of another room; out of a room, only after a question. */
+  follow(link: string): void {
+    if (this.room && link === this.invite) return;
+    if (this.room) {
+      const act = () => (this.leave(), this.follow(link));
+      return this.setDialog({ is: "confirm", says: texts.followSure, label: texts.followNow, act });
+    }
+    this.#attempt?.abort();
+    this.#attempt = null;
+    this.capture.close();
+    this.invite = link;
+    this.hasLink = true;
+    this.ownRoom = null;
+    this.password = "";
+    keepLink(link);
+    keepOwnRoom(null);
+    this.go("entrance");
+  }
+
   #join(speaks: boolean): Promise<void> {
     if (this.#isUnfit()) return Promise.resolve();
     const { invite, password, assets } = this;
@@ -287,12 +306,22 @@ export class Session extends State {
     const snapshot = await room.snapshot();
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);
+    this.#unpinAbsent(snapshot);
     this.snapshot = snapshot;
     if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
     if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
     this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
     this.#poll();
     this.changed();
+  }
+
+  /** Shows the whole room again after the pinned speaker has left the stage; one that is away may come back. */
+  #unpinAbsent({ state, stage }: Snapshot): void {
+    const { pinned } = this;
+    if (!pinned || state !== "live" || stage.some(({ peer, speaks }) => peer === pinned && speaks)) return;
+    const says = texts.pinnedLeft(this.nameOf(pinned));
+    this.pin(null);
+    this.tell({ says, ways: ["dismiss"], isAlert: false, whileTrue: () => this.pinned === null });
   }
 
   #announceStage(before: Snapshot | null, now: Snapshot): void {

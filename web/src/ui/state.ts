@@ -5,6 +5,7 @@ import { texts } from "../texts.js";
 import { Capture } from "./capture.js";
 import { Chat } from "./chat-log.js";
 import { loadChoices } from "./choices.js";
+import { emptyStage } from "./empty-stage.js";
 import { type Health, healthOf } from "./health.js";
 import type { OwnRoom } from "./page-link.js";
 import type { Notice, Refusal } from "./refusals.js";
@@ -89,7 +90,8 @@ export class State {
   }
 
   get health(): Health {
-    return healthOf(this.history);
+    const isLeftOut = !this.room?.picture.hasChildNodes() && emptyStage(this.snapshot) === texts.meshFull;
+    return isLeftOut ? { is: "weak", why: texts.meshFull } : healthOf(this.history);
   }
 
   go(at: At, refusal: Refusal | null = null): void {
