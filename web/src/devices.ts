@@ -123,8 +123,8 @@ export async function openScreen(): Promise<Share | null> {
   try {
     return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));
   } catch (error) {
-    if (error instanceof DOMException && error.name === "NotAllowedError") return null;
-    throw refusal(error);
+    if (isDenied(error)) return null;
+    throw new Error(texts.noScreen);
   }
 }
 

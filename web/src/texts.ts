@@ -270,6 +270,7 @@ export const texts = {
   lostMicrophone: "The microphone was unplugged. The others don't hear you any more.",
   lostBoth: "Camera and microphone were unplugged. The others neither see nor hear you.",
   noScreens: "This browser can't share a screen.",
+  noScreen: "The browser can't get at this screen or window. Try again, or choose another one.",
   noFilms: "This browser can't send a video file. Share a window that plays it.",
   badFilm: "The browser can't play this file. It takes mp4 and webm.",
   blocked,

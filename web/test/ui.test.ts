@@ -110,6 +110,14 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   assert.equal(said, "mvs <b>hello</b>");
   await clean(page, "chat");
   await page.keyboard.press("Escape");
+  // the focus is where it was before the key, and the space bar talks
+  assert.equal(await focused(page), "Monday");
+  await page.keyboard.down("Space");
+  await there(page, '.control[data-act="mute"]:not(.off)');
+  await page.keyboard.up("Space");
+  await tabTo(page, "chat");
+  await pressed("Enter", ".panel.chat");
+  await page.keyboard.press("Escape");
   assert.equal(await focused(page), "chat");
   await pressed("?", "dialog.shortcuts[open]");
   await clean(page, "shortcuts");
@@ -318,6 +326,65 @@ test("a viewer that closes the dialog of the stage stays off stage, with its dev
   await act(page, "go-on-stage");
   await there(page, '.bar [data-act="mute"]');
   await page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.speaks), { timeout: 20_000 });
+});
+
+test("another link in the address counts, and in a room after a question alone", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ invite: "" });
+  await there(page, '[data-act="to-link"]');
+  const follow = async (link: string) => {
+    await page.evaluate((link) => void (location.hash = link), link);
+    await page.waitForFunction(() => location.hash === "");
+  };
+  const kept = () => page.evaluate(() => sessionStorage.getItem("plenary-invite"));
+  await follow("#first");
+  await there(page, '[data-act="join"]');
+  assert.match((await kept()) ?? "", /#first$/);
+  await act(page, "watch");
+  await alerted(page, "no link");
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await act(page, "to-link");
+  await fill(page, "link", room.invite);
+  await act(page, "watch");
+  await live(page);
+  await follow("#second");
+  await there(page, "dialog.confirm[open]");
+  await act(page, "cancel");
+  await live(page);
+  await follow("#second");
+  await act(page, "confirm");
+  await there(page, '[data-act="join"]');
+  assert.match((await kept()) ?? "", /#second$/);
+});
+
+test("a message leaves a reader of older ones where it is", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Tim&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  await live(page);
+  await there(page, '.bar [data-act="mute"]');
+  const other = await room.screen({ query: "?name=Tom&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  await live(other);
+  await act(page, "chat");
+  await act(other, "chat");
+  const say = async (from: Page, text: string) => {
+    await fill(from, "message", text);
+    await from.keyboard.press("Enter");
+  };
+  for (let at = 0; at < 12; at++) await say(page, `line ${at}`);
+  const top = () => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTop ?? -1);
+  const count = (count: number) =>
+    page.waitForFunction(
+      (count) => document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".message").length === count,
+      { timeout: 20_000 },
+      count,
+    );
+  assert.ok((await top()) > 0, "the own messages scroll");
+  await page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTo({ top: 0 }));
+  await say(other, "hello");
+  await count(13);
+  assert.equal(await top(), 0);
+  await say(page, "hello");
+  await count(14);
+  assert.ok((await top()) > 0);
 });
 
 test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_000 }, async () => {
