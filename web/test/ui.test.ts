@@ -403,6 +403,34 @@ test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_
   await there(page, 'video[data-part="program"]');
 });
 
+test("a speaker of a mesh sees another one alone, and all again", { timeout: 90_000 }, async () => {
+  const small = await Room.open("--mix", "never");
+  try {
+    for (const name of ["Ada", "Emmy"]) {
+      small.start("join", small.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
+    }
+    const head = '<meta name="plenary-auto-speak" content="yes">';
+    const page = await small.screen({ query: "?auto=speak&name=Pia", head });
+    const seen = (count: number) =>
+      page.waitForFunction(
+        (count) => {
+          const tiles = document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll("[data-speaker]") ?? [];
+          return tiles.length === 2 && [...tiles].filter((tile) => tile.checkVisibility()).length === count;
+        },
+        { timeout: 20_000 },
+        count,
+      );
+    await seen(2);
+    await act(page, "people");
+    await act(page, "pin");
+    await seen(1);
+    await act(page, "unpin");
+    await seen(2);
+  } finally {
+    await small.close();
+  }
+});
+
 test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Mo" });
   await there(page, '[data-act="join"]');
