@@ -75,16 +75,44 @@ export async function openDevices(wanted: Wanted, needs: { picture: boolean; sou
     if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
       return openDevices({ ...wanted, camera: "", microphone: "" }, needs);
     }
-    // a denied camera is denied with the microphone: only what is missing or busy is left out
-    if (!(error instanceof DOMException) || error.name === "NotAllowedError" || !video || !audio) throw refusal(error);
+    if (isDenied(error) && video && !audio) throw new Error(texts.deniedCamera);
+    if (!(error instanceof DOMException) || !video || !audio) throw refusal(error);
+    if (isDenied(error)) return openAllowed(audio, video, error);
   }
   const [sound, picture] = await Promise.allSettled([
     navigator.mediaDevices.getUserMedia({ audio }),
     navigator.mediaDevices.getUserMedia({ video }),
   ]);
-  if (sound.status === "fulfilled") return tracks(sound.value, none ?? texts.noCamera);
-  if (picture.status === "fulfilled") return tracks(picture.value, texts.noMicrophone);
+  if (sound.status === "fulfilled") return tracks(sound.value, none ?? missing(picture, texts.deniedCamera, texts.noCamera));
+  if (picture.status === "fulfilled") return tracks(picture.value, missing(sound, texts.deniedMicrophone, texts.noMicrophone));
   throw refusal(sound.reason);
+}
+
+const isDenied = (error: unknown) => error instanceof DOMException && error.name === "NotAllowedError";
+
+/** The line for a device that is left out. */
+function missing(opened: PromiseSettledResult<MediaStream>, denied: string, otherwise: string): string {
+  return opened.status === "rejected" && isDenied(opened.reason) ? denied : otherwise;
+}
+
+/**
+ * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer isn't asked
+ * again.
+ */
+async function openAllowed(audio: MediaTrackConstraints, video: MediaTrackConstraints, denied: DOMException): Promise<Devices> {
+  const [camera, microphone] = await Promise.all([permissionOf("camera"), permissionOf("microphone")]);
+  const isLeft = (one: string, other: string) => one === "granted" || (one === "prompt" && other === "denied");
+  const open = (constraints: MediaStreamConstraints) => navigator.mediaDevices.getUserMedia(constraints).catch(() => null);
+  const sound = isLeft(microphone, camera) ? await open({ audio }) : null;
+  if (sound) return tracks(sound, texts.deniedCamera);
+  const picture = isLeft(camera, microphone) ? await open({ video }) : null;
+  if (picture) return tracks(picture, texts.deniedMicrophone);
+  throw refusal(denied);
+}
+
+/** What the browser has noted of the user's answer. Browsers that tell nothing ask a second time. */
+async function permissionOf(name: "camera" | "microphone"): Promise<PermissionState> {
+  return navigator.permissions.query({ name: name as PermissionName }).then(({ state }) => state, () => "granted");
 }
 
 /** Opens a screen or window, with its sound if the browser has it; null if the user chose none. */
@@ -95,8 +123,8 @@ export async function openScreen(): Promise<Share | null> {
   try {
     return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));
   } catch (error) {
-    if (error instanceof DOMException && error.name === "NotAllowedError") return null;
-    throw refusal(error);
+    if (isDenied(error)) return null;
+    throw new Error(texts.noScreen);
   }
 }
 

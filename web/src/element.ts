@@ -8,11 +8,12 @@ import { html, LitElement, nothing, type PropertyValues } from "lit";
 import type { RoomEvent, Snapshot } from "./room.js";
 import { styles } from "./styles.js";
 import { texts } from "./texts.js";
+import type { Message } from "./ui/chat-log.js";
 import { prejoin } from "./ui/devices-view.js";
 import { dialogView } from "./ui/dialogs.js";
 import { end, entrance, goOn, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
-import { linkOfPage, ownRoom } from "./ui/page-link.js";
+import { linkOfPage, ownRoom, takeLink } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
 import { Session } from "./ui/session.js";
 import type { At } from "./ui/state.js";
@@ -20,6 +21,9 @@ import { Awake, play } from "./ui/windows.js";
 
 /** Time without a hand on pointer or keys after which the bar hides on low screens, in milliseconds. */
 const IDLE_MS = 4000;
+
+/** Distance from the chat's end that counts as the end, in pixels. */
+const CHAT_END_PX = 48;
 
 export class PlenaryRoom extends LitElement {
   static override properties = {
@@ -47,8 +51,12 @@ export class PlenaryRoom extends LitElement {
   #idle = 0;
   /** What had the focus before the dialog. */
   #opener: HTMLElement | null = null;
+  /** What had the focus before the panel, if keys gave it. */
+  #panelOpener: HTMLElement | null = null;
+  /** Whether the end of the chat was in view before an update, so that a new message scrolls to it. */
+  #isChatAtEnd = true;
   /** What was shown at the last update, so that the focus moves with changes alone. */
-  #shown: { at: At; refusal: unknown; panel: unknown; messages: number } | null = null;
+  #shown: { at: At; refusal: unknown; panel: unknown; last: Message | undefined } | null = null;
 
   constructor() {
     super();
@@ -62,6 +70,7 @@ export class PlenaryRoom extends LitElement {
     document.addEventListener("keydown", this.#keys.down);
     document.addEventListener("keyup", this.#keys.up);
     addEventListener("blur", this.#keys.stopTalking);
+    addEventListener("hashchange", this.#follow);
     navigator.mediaDevices?.addEventListener("devicechange", this.#list);
     for (const what of ["pointermove", "pointerdown", "keydown"]) this.addEventListener(what, this.#wake);
     if (this.#session.room) play(this.#session.room.picture);
@@ -73,6 +82,7 @@ export class PlenaryRoom extends LitElement {
     document.removeEventListener("keydown", this.#keys.down);
     document.removeEventListener("keyup", this.#keys.up);
     removeEventListener("blur", this.#keys.stopTalking);
+    removeEventListener("hashchange", this.#follow);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#list);
   }
 
@@ -122,6 +132,11 @@ export class PlenaryRoom extends LitElement {
     if (session.at === "prejoin") await session.speak();
   }
 
+  /** Another link was put into the address. An application that gives the link itself has its own fragments. */
+  readonly #follow = () => {
+    const link = this.invite ? null : takeLink();
+    if (link) this.#session.follow(link);
+  };
   readonly #list = () => {
     if (this.#session.capture.isOpen || this.#session.dialog?.is === "settings") void this.#session.capture.list();
   };
@@ -142,6 +157,8 @@ export class PlenaryRoom extends LitElement {
     if (changed.has("speak")) session.speaksOnly = this.speak;
     if (changed.has("assets")) session.assets = this.assets;
     if (changed.has("rendezvous")) session.rendezvous = this.rendezvous;
+    const log = this.renderRoot?.querySelector(".messages");
+    this.#isChatAtEnd = !log || log.scrollHeight - log.scrollTop - log.clientHeight < CHAT_END_PX;
   }
 
   protected override render() {
@@ -174,20 +191,24 @@ export class PlenaryRoom extends LitElement {
     this.#awake.want(at === "room");
     this.#openDialog();
     const before = this.#shown;
-    this.#shown = { at, refusal, panel, messages: chat.messages.length };
+    this.#shown = { at, refusal, panel, last: chat.messages.at(-1) };
     const focus = (what: string) => this.renderRoot.querySelector<HTMLElement>(what)?.focus();
     if (before && (before.at !== at || (refusal && before.refusal !== refusal))) {
       focus(session.refusal?.asksPassword ? '[data-field="password"]' : "[data-focus]");
       // a wrong password is written over
       this.renderRoot.querySelector<HTMLInputElement>('[data-field="password"]:focus')?.select();
     } else if (before && before.panel !== panel) {
-      const acts = { connection: "panel", people: "people", chat: "chat", host: "host" };
-      const left = before.panel as keyof typeof acts | null;
+      const focused = this.shadowRoot?.activeElement;
+      // a button that was clicked doesn't count: the space bar talks after it
+      if (!before.panel) this.#panelOpener = focused instanceof HTMLElement && focused.matches(":focus-visible") ? focused : null;
       if (panel === "chat") focus('[data-field="message"]');
       else if (panel) focus("[data-panel-focus]");
-      else if (left) focus(`.bar [data-act="${acts[left]}"]`);
+      else if (this.#panelOpener?.isConnected) this.#panelOpener.focus();
+      else focus("[data-focus]");
     }
-    if (panel === "chat" && (before?.panel !== panel || before.messages !== chat.messages.length)) {
+    const last = chat.messages.at(-1);
+    const isNew = before?.last !== last && (this.#isChatAtEnd || last?.peer === session.snapshot?.peer);
+    if (panel === "chat" && (before?.panel !== panel || isNew)) {
       const log = this.renderRoot.querySelector(".messages");
       log?.scrollTo({ top: log.scrollHeight });
     }

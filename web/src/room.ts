@@ -224,8 +224,9 @@ export class Room extends EventTarget {
     this.#wish({ wish: "tell", text });
   }
 
-  /** Shows one speaker in place of the program; null shows the program again. */
+  /** Shows one speaker in place of the program, or of a mesh; null shows the whole room again. */
   pin(peer: string | null): void {
+    this.#screen.pin(peer);
     this.#wish({ wish: "pin", peer });
   }
 

@@ -18,6 +18,7 @@ export class Screen {
   #tiles: TileView[] = [];
   #isMuted = true;
   #loudspeaker = "";
+  #pinned: string | null = null;
 
   constructor() {
     this.element.style.cssText =
@@ -33,15 +34,29 @@ export class Screen {
       view.show(tile, this.#loudspeaker);
       return view;
     });
-    const columns = Math.ceil(Math.sqrt(Math.max(1, tiles.length)));
-    const rows = Math.ceil(tiles.length / columns);
-    for (const view of this.#tiles) {
-      view.element.style.flex = `0 0 ${100 / columns}%`;
-      view.element.style.height = `${100 / Math.max(1, rows)}%`;
-      if (!view.element.isConnected) this.element.append(view.element);
-    }
+    for (const { element } of this.#tiles) if (!element.isConnected) this.element.append(element);
+    this.#arrange();
     // without another picture the last one stays
     if (this.#tiles.every((view) => view.hasPicture)) this.#clean(before);
+  }
+
+  /** Shows one speaker of a mesh alone, while there is a tile of it; the others are still heard. */
+  pin(speaker: string | null): void {
+    this.#pinned = speaker;
+    this.#arrange();
+  }
+
+  #arrange(): void {
+    const pinned = this.#tiles.filter(({ speaker }) => speaker !== null && speaker === this.#pinned);
+    const seen = pinned.length > 0 ? pinned : this.#tiles;
+    const columns = Math.ceil(Math.sqrt(Math.max(1, seen.length)));
+    const rows = Math.max(1, Math.ceil(seen.length / columns));
+    for (const view of this.#tiles) {
+      const { style } = view.element;
+      style.flex = `0 0 ${100 / columns}%`;
+      style.height = `${100 / rows}%`;
+      style.display = seen.includes(view) ? "" : "none";
+    }
   }
 
   /** Removes the tiles that are shown no more. */

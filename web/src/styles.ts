@@ -203,6 +203,13 @@ const base = css`
     background: var(--bad);
     clip-path: polygon(50% 0, 100% 100%, 0 100%);
   }
+  /* shapes tell as well */
+  @media (forced-colors: active) {
+    .dot:not(button),
+    button.dot::before {
+      forced-color-adjust: none;
+    }
+  }
   @media (prefers-reduced-motion: reduce) {
     *,
     *::before,

@@ -97,6 +97,8 @@ export const texts = {
   nobodyElseSpeaks: "Nobody else speaks yet.",
   speakersApart:
     "The speakers see each other directly. To see them, speak yourself, or have somebody start “plenary mixer” with the link.",
+  meshFull:
+    "At most four people speak without a mixer, and four do. They and you don't see each other until somebody starts “plenary mixer” with the link.",
   noMixer: "Nobody here mixes at the moment: the picture comes once somebody does.",
   noRendezvous: "The server that introduces newcomers is away. The room goes on.",
   waitingFloor: "Your hand is up. The host can give you the floor.",
@@ -132,6 +134,7 @@ export const texts = {
   nameless: "Without a name",
   pin: (name: string) => `Show only ${name}`,
   pinned: (name: string) => `You see ${name} alone.`,
+  pinnedLeft: (name: string) => `${name} is no longer on stage. You see the whole room.`,
   unpin: "Show the whole room again",
   admit: (name: string) => `Let ${name} in`,
   admitAll: "Let all in",
@@ -172,6 +175,8 @@ export const texts = {
   leaveTitle: "Leave the room?",
   leaveSure: "You are the host. If you leave, the room goes on and somebody else becomes its host.",
   leaveNow: "Leave",
+  followSure: "Leave this room and go to the one of the new link?",
+  followNow: "Go there",
   inviteTitle: "Invite people",
   inviteLead: "Everybody with this link can come in.",
   inviteLink: "Link to this room",
@@ -251,6 +256,8 @@ export const texts = {
 
   // refusals
   denied: "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",
+  deniedCamera: "The browser was not allowed to use the camera: the others hear you, and see no picture of you.",
+  deniedMicrophone: "The browser was not allowed to use the microphone: the others see you, and don't hear you.",
   noDevices: "No camera and no microphone was found. Plug one in and try again, or just watch.",
   noCamera: "No camera was found: the others hear you, and see no picture of you.",
   noMicrophone: "No microphone was found: the others see you, and don't hear you.",
@@ -263,6 +270,7 @@ export const texts = {
   lostMicrophone: "The microphone was unplugged. The others don't hear you any more.",
   lostBoth: "Camera and microphone were unplugged. The others neither see nor hear you.",
   noScreens: "This browser can't share a screen.",
+  noScreen: "The browser can't get at this screen or window. Try again, or choose another one.",
   noFilms: "This browser can't send a video file. Share a window that plays it.",
   badFilm: "The browser can't play this file. It takes mp4 and webm.",
   blocked,

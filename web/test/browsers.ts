@@ -34,8 +34,8 @@ export type Kind = "chromium" | "firefox" | "firefox-openh264";
 /** What a browser is like. */
 export interface Browsing {
   kind?: Kind;
-  /** Whether the browser has camera and microphone, none, or the user refuses them. */
-  devices?: "there" | "none" | "denied";
+  /** Whether the browser has camera and microphone, none, or the user refuses them, or the camera alone. */
+  devices?: "there" | "none" | "denied" | "no-camera";
   /** Pitch of the microphone's hum, in hertz. */
   hz?: number;
   /** Host of the lab on which the browser runs. */
@@ -77,7 +77,7 @@ function chromium(browsing: Browsing, { folder, lab, origin, trustsAll }: Place)
       "--autoplay-policy=no-user-gesture-required",
       ...(lab ? [`--unsafely-treat-insecure-origin-as-secure=${origin}`] : []),
       ...(devices === "none" || soundServer ? [] : fake),
-      ...(devices === "denied" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
+      ...(devices === "denied" || devices === "no-camera" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
       ...(trustsAll ? ["--ignore-certificate-errors"] : []),
     ],
   });

@@ -8,7 +8,8 @@ export const act = (page: Page, name: string) => page.locator(`>>> [data-act="${
 export const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
 
 /** Waits for an element of the page. */
-export const there = (page: Page, selector: string) => page.locator(`>>> ${selector}`).setTimeout(20_000).wait();
+export const there = (page: Page, selector: string) =>
+  page.locator(`>>> ${selector}`).setTimeout(20_000).wait().catch(async () => assert.fail(`${selector}: ${await text(page)}`));
 
 export const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
 

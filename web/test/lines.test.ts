@@ -3,13 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Snapshot } from "../src/room.js";
+import type { Room, Snapshot } from "../src/room.js";
 import { texts } from "../src/texts.js";
 import { Chat, TEXT_LEN_MAX } from "../src/ui/chat-log.js";
 import { rowsOf } from "../src/ui/connection-view.js";
 import { emptyStage } from "../src/ui/empty-stage.js";
 import { healthOf } from "../src/ui/health.js";
+import { hear } from "../src/ui/hear.js";
 import { refusalOf } from "../src/ui/refusals.js";
+import { Session } from "../src/ui/session.js";
 
 test("each refusal of a room is a line with a way on, and an unknown one is shown as it is", () => {
   const known: [string, string, string][] = [
@@ -83,6 +85,9 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
   assert.equal(stands("Mesh", "mAB"), texts.speakersApart);
   assert.equal(stands("Mesh", "AB"), texts.speakersApart);
   assert.equal(stands("Mesh", "MAB"), null);
+  assert.equal(stands("Mesh", "MABC"), null);
+  assert.equal(stands("Mesh", "ABCDM"), texts.meshFull);
+  assert.equal(stands("Mixer", "ABCDM", ["x"]), null);
   assert.equal(stands("Mixer", "AB", ["x"]), null);
   assert.equal(stands("Mixer", "AB"), null, "a mixer is being elected");
 });
@@ -105,4 +110,94 @@ test("the chat keeps the newest 200 messages, cut to their longest length, and c
   chat.read();
   chat.add({ peer: "a", name: "Ada", text: "x".repeat(9000) }, true);
   assert.deepEqual([chat.messages.at(-1)?.text.length, chat.unread], [TEXT_LEN_MAX, 0]);
+});
+
+/** A session in a room without a browser, whose snapshot is what a test sets. */
+async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now: Partial<Snapshot>) => Promise<void>) => Promise<void>) {
+  const session = new Session(() => {}, () => {});
+  const base = { ...calm, stage_open: false, audience: [], waiting: [], wanting: [], children: [], host: "host", speaks: false };
+  let shown = { ...base, ...now } as Snapshot;
+  const none = () => Promise.resolve();
+  const room = { snapshot: () => Promise.resolve(shown), speak() {}, mute() {}, pin() {}, publish: none, unpublish: none };
+  session.room = { ...room, picture: { hasChildNodes: () => true } } as unknown as Room;
+  session.at = "room";
+  const see = (now: Partial<Snapshot>) => {
+    shown = { ...shown, ...now };
+    return session.renew();
+  };
+  try {
+    await session.renew();
+    await use(session, see);
+  } finally {
+    session.room = null;
+    await session.renew();
+  }
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+const speaker = (peer: string, name = peer) => ({ peer, name, speaks: true, away: false, muted: [false, false], shares: false }) as Snapshot["stage"][number];
+
+test("a pinned speaker that leaves the stage is unpinned, and one that is away isn't", async () => {
+  await inRoom({ mode: "Mesh", stage: [speaker("me"), speaker("a", "Ada")] }, async (session, see) => {
+    session.pin("a");
+    await see({ stage: [speaker("me"), { ...speaker("a", "Ada"), away: true }] });
+    assert.equal(session.pinned, "a");
+    await see({ stage: [speaker("me")] });
+    assert.deepEqual([session.pinned, session.notice?.says], [null, texts.pinnedLeft("Ada")]);
+  });
+});
+
+test("a fifth speaker without a mixer is told so by its connection", async () => {
+  await inRoom({ mode: "Mesh", mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
+    assert.equal(session.health.is, "good");
+    Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
+    assert.deepEqual(session.health, { is: "weak", why: texts.meshFull });
+  });
+});
+
+test("a notice ends with its reason", async () => {
+  await inRoom({ mixers: [] }, async (session, see) => {
+    hear(session, { what: "no-mixer" });
+    await settled();
+    assert.equal(session.notice?.says, texts.noMixer);
+    await see({ mixers: ["mixer"] });
+    assert.equal(session.notice, null, "somebody mixes");
+    await see({ mixers: [], mode: "Mesh", stage: [speaker("me"), speaker("a")] });
+    hear(session, { what: "no-mixer" });
+    await settled();
+    assert.equal(session.notice, null, "speakers of a mesh need no mixer");
+    hear(session, { what: "floor-denied" });
+    assert.equal(session.notice?.says, texts.floorDenied);
+    await see({ speaks: false });
+    assert.equal(session.notice?.says, texts.floorDenied, "still true");
+    session.takeFloor();
+    assert.deepEqual([session.notice, session.isHandUp], [null, true]);
+  });
+});
+
+test("a speaker hears that the host has taken the floor, whatever comes first, and can go back to the audience muted", async () => {
+  for (const order of [["floor-denied", "floor"], ["floor", "floor-denied"], ["floor"]]) {
+    await inRoom({ speaks: true }, async (session) => {
+      const { room, capture } = session;
+      if (room) await capture.publishTo(room);
+      for (const what of order) hear(session, what === "floor" ? { what, speaks: false } : { what: "floor-denied" });
+      assert.deepEqual([session.notice?.says, session.isOnStage], [texts.floorTaken, false], order.join());
+    });
+  }
+  await inRoom({ speaks: false }, async (session) => {
+    const { room, capture } = session;
+    if (room) await capture.publishTo(room);
+    hear(session, { what: "floor-denied" });
+    assert.equal(session.notice?.says, texts.floorDenied, "it waited for the floor");
+  });
+  await inRoom({ speaks: true }, async (session) => {
+    const { room, capture } = session;
+    if (room) await capture.publishTo(room);
+    capture.sound = { stop() {} } as unknown as MediaStreamTrack;
+    hear(session, { what: "muted-by-host", picture: false, sound: true });
+    await settled();
+    assert.equal(session.notice?.says, texts.mutedByHost);
+    session.giveFloor();
+    assert.equal(session.notice, null);
+  });
 });

@@ -308,6 +308,7 @@ export class Room {
     this.#pages.push(served.replace("<plenary-room></plenary-room>", element).replace("</head>", `${head}</head>`));
     const address = `http://${isInsecure ? INSECURE : "localhost"}:${await this.#serve()}/page-${this.#pages.length - 1}.html`;
     if (devices === "denied") await page.browserContext().overridePermissions(address, []);
+    if (devices === "no-camera") await page.browserContext().overridePermissions(address, ["microphone"]);
     await page.goto(address + query);
     return page;
   }

@@ -110,6 +110,14 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   assert.equal(said, "mvs <b>hello</b>");
   await clean(page, "chat");
   await page.keyboard.press("Escape");
+  // the focus is where it was before the key, and the space bar talks
+  assert.equal(await focused(page), "Monday");
+  await page.keyboard.down("Space");
+  await there(page, '.control[data-act="mute"]:not(.off)');
+  await page.keyboard.up("Space");
+  await tabTo(page, "chat");
+  await pressed("Enter", ".panel.chat");
+  await page.keyboard.press("Escape");
   assert.equal(await focused(page), "chat");
   await pressed("?", "dialog.shortcuts[open]");
   await clean(page, "shortcuts");
@@ -173,9 +181,9 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
     if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
   });
   await alerted(page, "The camera was unplugged");
-  await page.locator('>>> [data-way="dismiss"]').click();
   await page.keyboard.press("v");
   await sends("fake_device");
+  assert.doesNotMatch((await text(page)) ?? "", /was unplugged/);
   await act(page, "more");
   await act(page, "settings");
   await there(page, "dialog.settings[open]");
@@ -231,6 +239,17 @@ test("a page says what is in the way, and where to go from there", { timeout: 60
   await clean(denied, "refusal");
   await act(denied, "watch");
   await live(denied);
+  const voice = await room.screen({ devices: "no-camera" });
+  await act(voice, "join");
+  await there(voice, ".preview");
+  assert.match((await text(voice)) ?? "", /not allowed to use the camera: the others hear you/);
+  await clean(voice, "without a camera");
+  await voice.locator('>>> .wide [data-act="join"]').click();
+  await live(voice);
+  await there(voice, '.bar .control[data-act="mute"]:not(.off)');
+  await there(voice, '.bar .control.off[data-act="camera"]');
+  await act(voice, "camera");
+  await alerted(voice, "not allowed to use the camera");
   const none = await room.screen({ devices: "none" });
   await act(none, "join");
   await alerted(none, "No camera and no microphone was found");
@@ -284,6 +303,90 @@ test("the room outlives the element's place in the document, and tells the appli
   await alerted(page, "You have left the room.");
 });
 
+test("a viewer that closes the dialog of the stage stays off stage, with its devices closed", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?auto=watch&name=Kim" });
+  await live(page);
+  await act(page, "hand");
+  await there(page, "dialog.stage[open] .preview video");
+  const track = await page.evaluateHandle(() => {
+    const preview = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
+    return preview?.srcObject instanceof MediaStream ? preview.srcObject.getVideoTracks()[0] : undefined;
+  });
+  assert.equal(await track.evaluate((track) => track?.readyState), "live");
+  await page.locator('>>> .preview [data-act="mute"]').click();
+  await there(page, '.preview .off[data-act="mute"]');
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  assert.equal(await track.evaluate((track) => track?.readyState), "ended");
+  assert.equal(await page.$('>>> .bar [data-act="mute"]'), null);
+  assert.equal(await page.$(">>> video.self"), null);
+  const isOn = () => JSON.parse(localStorage.getItem("plenary-choices") ?? "{}").isMicrophoneOn as unknown;
+  assert.equal(await page.evaluate(isOn), true);
+  await act(page, "hand");
+  await act(page, "go-on-stage");
+  await there(page, '.bar [data-act="mute"]');
+  await page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.speaks), { timeout: 20_000 });
+});
+
+test("another link in the address counts, and in a room after a question alone", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ invite: "" });
+  await there(page, '[data-act="to-link"]');
+  const follow = async (link: string) => {
+    await page.evaluate((link) => void (location.hash = link), link);
+    await page.waitForFunction(() => location.hash === "");
+  };
+  const kept = () => page.evaluate(() => sessionStorage.getItem("plenary-invite"));
+  await follow("#first");
+  await there(page, '[data-act="join"]');
+  assert.match((await kept()) ?? "", /#first$/);
+  await act(page, "watch");
+  await alerted(page, "no link");
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await act(page, "to-link");
+  await fill(page, "link", room.invite);
+  await act(page, "watch");
+  await live(page);
+  await follow("#second");
+  await there(page, "dialog.confirm[open]");
+  await act(page, "cancel");
+  await live(page);
+  await follow("#second");
+  await act(page, "confirm");
+  await there(page, '[data-act="join"]');
+  assert.match((await kept()) ?? "", /#second$/);
+});
+
+test("a message leaves a reader of older ones where it is", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Tim&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  await live(page);
+  await there(page, '.bar [data-act="mute"]');
+  const other = await room.screen({ query: "?name=Tom&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  await live(other);
+  await act(page, "chat");
+  await act(other, "chat");
+  const say = async (from: Page, text: string) => {
+    await fill(from, "message", text);
+    await from.keyboard.press("Enter");
+  };
+  for (let at = 0; at < 12; at++) await say(page, `line ${at}`);
+  const top = () => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTop ?? -1);
+  const count = (count: number) =>
+    page.waitForFunction(
+      (count) => document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".message").length === count,
+      { timeout: 20_000 },
+      count,
+    );
+  assert.ok((await top()) > 0, "the own messages scroll");
+  await page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTo({ top: 0 }));
+  await say(other, "hello");
+  await count(13);
+  assert.equal(await top(), 0);
+  await say(page, "hello");
+  await count(14);
+  assert.ok((await top()) > 0);
+});
+
 test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Pia" });
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
@@ -298,6 +401,34 @@ test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_
   await there(page, "video[data-part=speaker], [data-speaker] video");
   await act(page, "unpin");
   await there(page, 'video[data-part="program"]');
+});
+
+test("a speaker of a mesh sees another one alone, and all again", { timeout: 90_000 }, async () => {
+  const small = await Room.open("--mix", "never");
+  try {
+    for (const name of ["Ada", "Emmy"]) {
+      small.start("join", small.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
+    }
+    const head = '<meta name="plenary-auto-speak" content="yes">';
+    const page = await small.screen({ query: "?auto=speak&name=Pia", head });
+    const seen = (count: number) =>
+      page.waitForFunction(
+        (count) => {
+          const tiles = document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll("[data-speaker]") ?? [];
+          return tiles.length === 2 && [...tiles].filter((tile) => tile.checkVisibility()).length === count;
+        },
+        { timeout: 20_000 },
+        count,
+      );
+    await seen(2);
+    await act(page, "people");
+    await act(page, "pin");
+    await seen(1);
+    await act(page, "unpin");
+    await seen(2);
+  } finally {
+    await small.close();
+  }
 });
 
 test("a page opens no camera by itself unless its host allows that", { timeout: 60_000 }, async () => {
@@ -400,6 +531,11 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await act(host, "chat");
   await there(host, ".message:not(.mine)");
   await clean(host, "chat of a host");
+  await act(host, "people");
+  await host.locator(">>> .row-more summary").click();
+  await act(host, "demote");
+  await alerted(guest, "The host has moved you to the audience");
+  await there(guest, '.bar [data-act="hand"]');
   await act(host, "host");
   await act(host, "lock");
   await act(host, "lobby");

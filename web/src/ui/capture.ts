@@ -24,6 +24,8 @@ export class Capture {
   share: Share | null = null;
   /** Whether devices have been asked for. */
   isOpen = false;
+  /** Whether switches are for this room alone, and not kept as the choice for the next one. */
+  isInRoom = false;
   /** A line about what is missing. */
   says: string | null = null;
   lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
@@ -38,8 +40,8 @@ export class Capture {
   constructor(
     readonly choices: Choices,
     private readonly onChange: () => void,
-    /** Hears of a device that was unplugged. */
-    private readonly onLost: (says: string) => void,
+    /** Hears of a device that was unplugged, and until when it is missed. */
+    private readonly onLost: (says: string, isMissed: () => boolean) => void,
   ) {}
 
   /** Asks for camera and microphone; throws a line for the user. */
@@ -61,6 +63,11 @@ export class Capture {
     if (namesOf(lists) === namesOf(this.lists)) return;
     this.lists = lists;
     this.onChange();
+  }
+
+  /** Whether a room gets what is open. */
+  get isPublished(): boolean {
+    return this.#room !== null;
   }
 
   get isSoundOn(): boolean {
@@ -157,7 +164,7 @@ export class Capture {
   #choose(changed: Partial<Choices>): void {
     Object.assign(this.choices, changed);
     // what is muted in a room says nothing about the next one
-    const { isCameraOn, isMicrophoneOn } = this.#room ? loadChoices() : this.choices;
+    const { isCameraOn, isMicrophoneOn } = this.isInRoom ? loadChoices() : this.choices;
     saveChoices({ ...this.choices, isCameraOn, isMicrophoneOn });
   }
 
@@ -202,7 +209,11 @@ export class Capture {
     else this.sound = null;
     if (isPicture) this.#isCameraLost = true;
     const isBoth = this.#isCameraLost && !this.sound && this.choices.isCameraOn;
-    this.onLost(isBoth ? texts.lostBoth : isPicture ? texts.lostCamera : texts.lostMicrophone);
+    const isPictureMissed = () => this.isOpen && !this.picture && this.choices.isCameraOn;
+    const isSoundMissed = () => this.isOpen && !this.sound;
+    if (isBoth) this.onLost(texts.lostBoth, () => isPictureMissed() && isSoundMissed());
+    else if (isPicture) this.onLost(texts.lostCamera, isPictureMissed);
+    else this.onLost(texts.lostMicrophone, isSoundMissed);
     void this.#next(async () => {
       await this.list();
       await this.#publish();

@@ -18,13 +18,17 @@ const LATE_MS_MAX = 1000;
 /** How the room makes its picture: "mesh", "passthrough" or "mixer". */
 export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLowerCase().replace(/[^a-z]/g, "");
 
+/** Whether this peer needs a mixer for a picture, and there is none: mixers send to the stage themselves, and feed viewers. */
+export function lacksMixer(now: Snapshot): boolean {
+  const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
+  return now.mixers.length === 0 && (!isOnStage || modeOf(now) === "mixer");
+}
+
 export function healthOf(history: readonly Snapshot[]): Health {
   const [first, now] = [history[0], history.at(-1)];
   if (!first || !now) return { is: "good", why: texts.whyGood };
-  // mixers send to the stage themselves; viewers have a parent
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
-  const needsMixer = !isOnStage || modeOf(now) === "mixer";
-  if (needsMixer && now.mixers.length === 0) return { is: "weak", why: texts.whyMixer };
+  if (lacksMixer(now)) return { is: "weak", why: texts.whyMixer };
   if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
   const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
   if (!isFed) return { is: "weak", why: texts.whyParent };

@@ -3,6 +3,7 @@
 import type { RoomEvent } from "../room.js";
 import { texts } from "../texts.js";
 import { emptyStage } from "./empty-stage.js";
+import { lacksMixer } from "./health.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import { refusalOf, sentence } from "./refusals.js";
 import type { Session } from "./session.js";
@@ -22,7 +23,7 @@ export function hear(session: Session, event: RoomEvent): void {
       session.tell({ says: sentence(event.why), ways: room ? ["dismiss"] : [], isAlert: false });
       return;
     case "no-mixer":
-      if (room?.picture.hasChildNodes() || !emptyStage(session.snapshot)) session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false });
+      void noMixer(session);
       return;
     case "no-place":
       session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false });
@@ -34,7 +35,7 @@ export function hear(session: Session, event: RoomEvent): void {
 }
 
 function inRoom(session: Session, event: RoomEvent): void {
-  const { chat, capture } = session;
+  const { chat } = session;
   const ends = (why: string) => session.finish(refusalOf(why));
   switch (event.what) {
     case "state":
@@ -54,21 +55,13 @@ function inRoom(session: Session, event: RoomEvent): void {
       floor(session, event.speaks);
       break;
     case "floor-offered":
-      session.tell({ says: texts.floorOffered, ways: ["stage", "dismiss"], isAlert: true });
+      session.tell({ says: texts.floorOffered, ways: ["stage", "dismiss"], isAlert: true, whileTrue: () => !session.isOnStage });
       break;
     case "floor-denied":
-      session.isHandUp = false;
-      if (capture.isOpen) session.giveFloor();
-      session.tell({ says: texts.floorDenied, ways: ["dismiss"], isAlert: true });
+      denied(session);
       break;
     case "muted-by-host":
-      if (event.picture && capture.picture) void session.setPicture(false);
-      if (event.sound && capture.isSoundOn) {
-        void session.setSound(false);
-        session.tell({ says: texts.mutedByHost, ways: ["unmute", "dismiss"], isAlert: true });
-      } else if (event.picture) {
-        session.tell({ says: texts.pictureOffByHost, ways: ["dismiss"], isAlert: true });
-      }
+      void muted(session, event);
       break;
     case "told": {
       if (event.from === session.snapshot?.peer) break;
@@ -83,7 +76,7 @@ function inRoom(session: Session, event: RoomEvent): void {
       }
       break;
     case "solo-refused":
-      session.pinned = null;
+      session.pin(null);
       session.tell({ says: texts.soloRefused(session.nameOf(event.speaker)), ways: ["dismiss"], isAlert: false });
       break;
     case "host":
@@ -133,18 +126,58 @@ function wanted(session: Session, says: string): void {
   void session.renew();
 }
 
+/** Nobody mixes, which the next snapshot shows. A stage that is empty says so itself. */
+async function noMixer(session: Session): Promise<void> {
+  await session.renew();
+  const whileTrue = () => {
+    const { snapshot, room } = session;
+    return snapshot === null || (lacksMixer(snapshot) && (room?.picture.hasChildNodes() || emptyStage(snapshot) === null));
+  };
+  if (whileTrue()) session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false, whileTrue });
+}
+
+/** The host has muted this peer, or has switched its camera off. */
+async function muted(session: Session, { picture, sound }: { picture: boolean; sound: boolean }): Promise<void> {
+  const { capture } = session;
+  if (!session.isOnStage) return;
+  const [wasSoundOn, wasPictureOn] = [sound && capture.isSoundOn, picture && capture.picture !== null];
+  if (wasPictureOn) await session.setPicture(false);
+  if (wasSoundOn) {
+    await session.setSound(false);
+    const whileTrue = () => session.isOnStage && !capture.isSoundOn;
+    session.tell({ says: texts.mutedByHost, ways: ["unmute", "dismiss"], isAlert: true, whileTrue });
+  } else if (wasPictureOn) {
+    const whileTrue = () => session.isOnStage && capture.picture === null;
+    session.tell({ says: texts.pictureOffByHost, ways: ["dismiss"], isAlert: true, whileTrue });
+  }
+}
+
+/** The host has not given the floor, or has taken it from a speaker that had asked for it once: before or after the loss. */
+function denied(session: Session): void {
+  const isTaken = session.isOnStage ? !session.waitsForFloor : session.notice?.says === texts.floorTaken;
+  session.isHandUp = false;
+  if (session.isOnStage) session.giveFloor();
+  tellFloor(session, isTaken ? texts.floorTaken : texts.floorDenied);
+}
+
+/** Tells that the floor is lost, until the user is on the way to it again. */
+function tellFloor(session: Session, says: string): void {
+  const whileTrue = () => !session.isHandUp && !session.isOnStage;
+  session.tell({ says, ways: ["dismiss"], isAlert: true, whileTrue });
+}
+
 /** The host has given the floor, or has taken it. */
 function floor(session: Session, speaks: boolean): void {
   const { capture } = session;
   if (speaks && session.isHandUp) {
     session.isHandUp = false;
-    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true });
-  } else if (speaks && capture.isOpen) {
+    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true, whileTrue: () => !session.isOnStage });
+  } else if (speaks && session.isOnStage) {
     session.announce(texts.floorGiven);
-  } else if (!speaks && capture.isOpen) {
+  } else if (!speaks && (session.isOnStage || session.notice?.says === texts.floorGiven)) {
     session.isHandUp = false;
     capture.close();
-    session.tell({ says: texts.floorTaken, ways: ["dismiss"], isAlert: true });
+    tellFloor(session, texts.floorTaken);
   }
   void session.renew();
 }

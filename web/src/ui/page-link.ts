@@ -11,16 +11,21 @@ export interface OwnRoom extends Opening {
   keys: string;
 }
 
-/** The link by which the page was opened. It leaves the address at once, so that nobody reads it off a screen. */
+/** The link by which the page was opened. */
 export function linkOfPage(): string {
-  if (location.hash.length > 1) {
-    const link = `${location.origin}/${location.hash}`;
-    history.replaceState(null, "", location.pathname + location.search);
-    keepLink(link);
-    keepOwnRoom(null);
-    return link;
-  }
-  return load(LINK_KEY) ?? "";
+  const link = takeLink();
+  if (!link) return load(LINK_KEY) ?? "";
+  keepLink(link);
+  keepOwnRoom(null);
+  return link;
+}
+
+/** The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. */
+export function takeLink(): string | null {
+  if (location.hash.length <= 1) return null;
+  const link = `${location.origin}/${location.hash}`;
+  history.replaceState(null, "", location.pathname + location.search);
+  return link;
 }
 
 /** Keeps the link; "" forgets it. */

@@ -21,6 +21,8 @@ export interface Notice {
   ways: readonly Way[];
   /** Whether it is read out at once. */
   isAlert: boolean;
+  /** Judged at each change of the page: the notice ends with its reason. */
+  whileTrue?: () => boolean;
 }
 
 export interface Refusal extends Notice {

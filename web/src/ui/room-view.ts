@@ -83,8 +83,8 @@ function pinned(session: Session, peer: string): Part {
   </div>`;
 }
 
-function selfView({ capture, snapshot, speaking }: Session): Part {
-  const picture = capture.share?.picture ?? capture.picture;
+function selfView({ capture, snapshot, speaking, isOnStage }: Session): Part {
+  const picture = isOnStage ? (capture.share?.picture ?? capture.picture) : null;
   if (!picture) return nothing;
   const isHeard = snapshot !== null && speaking.includes(snapshot.peer);
   return html`<video

@@ -8,7 +8,7 @@ import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
 import { keepLink, keepOwnRoom, type OwnRoom } from "./page-link.js";
 import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
-import { type At, type Panel, State } from "./state.js";
+import { type At, type Dialog, type Panel, State } from "./state.js";
 import { closeSmallWindow } from "./windows.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
@@ -115,6 +115,25 @@ export class Session extends State {
     this.go("end", refusal);
   }
 
+  /** Goes to the entrance of another room; out of a room, only after a question. */
+  follow(link: string): void {
+    if (this.room && link === this.invite) return;
+    if (this.room) {
+      const act = () => (this.leave(), this.follow(link));
+      return this.setDialog({ is: "confirm", says: texts.followSure, label: texts.followNow, act });
+    }
+    this.#attempt?.abort();
+    this.#attempt = null;
+    this.capture.close();
+    this.invite = link;
+    this.hasLink = true;
+    this.ownRoom = null;
+    this.password = "";
+    keepLink(link);
+    keepOwnRoom(null);
+    this.go("entrance");
+  }
+
   #join(speaks: boolean): Promise<void> {
     if (this.#isUnfit()) return Promise.resolve();
     const { invite, password, assets } = this;
@@ -161,6 +180,7 @@ export class Session extends State {
 
   async #entered(room: Room): Promise<void> {
     this.room = room;
+    this.capture.isInRoom = true;
     this.password = "";
     if (room.invite) {
       this.invite = room.invite;
@@ -170,8 +190,8 @@ export class Session extends State {
     if (!decodesPictures()) this.tell({ says: texts.noDecoder, ways: ["dismiss"], isAlert: false });
     this.go("room");
     room.setLoudspeaker(this.capture.choices.loudspeaker);
-    await this.renew();
-    if (this.capture.isOpen) await this.#publish();
+    // begun at once: until then the devices count as those of a preview
+    await Promise.all([this.capture.isOpen ? this.#publish() : null, this.renew()]);
     // a click allows sound; without one the page asks for it
     if (navigator.userActivation?.hasBeenActive ?? this.capture.isOpen) await this.soundOn();
   }
@@ -206,17 +226,24 @@ export class Session extends State {
 
   /** Goes on stage with the devices that have been opened. */
   async goOnStage(): Promise<void> {
-    this.notice = null;
-    this.setDialog(null);
+    this.notice = this.dialog = null;
     this.room?.speak(true);
-    await this.attempt(() => this.#publish());
+    const published = this.attempt(() => this.#publish());
+    this.changed();
+    await published;
+  }
+
+  /** Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it. */
+  override setDialog(dialog: Dialog | null): void {
+    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) this.capture.close();
+    super.setDialog(dialog);
   }
 
   async #publish(): Promise<void> {
     if (!this.room) return;
     await this.capture.publishTo(this.room);
     const { says } = this.capture;
-    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false });
+    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false, whileTrue: () => this.capture.says === says });
     void this.renew();
   }
 
@@ -231,6 +258,7 @@ export class Session extends State {
   /** Does something with devices; a refusal becomes a notice. */
   async attempt(act: () => Promise<void>): Promise<void> {
     this.#last = () => void this.attempt(act);
+    if (this.notice?.ways.includes("again")) this.notice = null;
     try {
       await act();
     } catch (error) {
@@ -240,7 +268,6 @@ export class Session extends State {
   }
 
   setSound(isOn: boolean): Promise<void> {
-    if (this.notice?.ways.includes("unmute")) this.notice = null;
     return this.attempt(() => this.capture.setSound(isOn));
   }
 
@@ -279,6 +306,7 @@ export class Session extends State {
     const snapshot = await room.snapshot();
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);
+    this.#unpinAbsent(snapshot);
     this.snapshot = snapshot;
     if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
     if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
@@ -294,6 +322,15 @@ export class Session extends State {
   #keepOwn(room: OwnRoom): void {
     this.ownRoom = room;
     keepOwnRoom(room);
+  }
+
+  /** Shows the whole room again after the pinned speaker has left the stage; one that is away may come back. */
+  #unpinAbsent({ state, stage }: Snapshot): void {
+    const { pinned } = this;
+    if (!pinned || state !== "live" || stage.some(({ peer, speaks }) => peer === pinned && speaks)) return;
+    const says = texts.pinnedLeft(this.nameOf(pinned));
+    this.pin(null);
+    this.tell({ says, ways: ["dismiss"], isAlert: false, whileTrue: () => this.pinned === null });
   }
 
   #announceStage(before: Snapshot | null, now: Snapshot): void {
@@ -331,6 +368,7 @@ export class Session extends State {
     if (!room) return;
     this.#attempt = null;
     this.room = null;
+    this.capture.isInRoom = false;
     if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
     clearTimeout(this.#timer);
     this.capture.close();

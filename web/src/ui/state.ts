@@ -5,6 +5,7 @@ import { texts } from "../texts.js";
 import { Capture } from "./capture.js";
 import { Chat } from "./chat-log.js";
 import { loadChoices } from "./choices.js";
+import { emptyStage } from "./empty-stage.js";
 import { type Health, healthOf } from "./health.js";
 import type { OwnRoom } from "./page-link.js";
 import type { Notice, Refusal } from "./refusals.js";
@@ -62,12 +63,14 @@ export class State {
   protected history: Snapshot[] = [];
 
   constructor(private readonly onChange: () => void) {
-    const lost = (says: string) => this.tell({ says, ways: ["settings", "dismiss"], isAlert: true });
+    const lost = (says: string, whileTrue: () => boolean) =>
+      this.tell({ says, ways: ["settings", "dismiss"], isAlert: true, whileTrue });
     this.capture = new Capture(loadChoices(), () => this.changed(), lost);
   }
 
   /** To be called after a change of a field. */
   changed(): void {
+    if (this.notice?.whileTrue?.() === false) this.notice = null;
     this.onChange();
   }
 
@@ -75,19 +78,20 @@ export class State {
     return this.snapshot !== null && this.snapshot.host === this.snapshot.peer;
   }
 
-  /** Whether this peer is on stage with devices of its own. */
+  /** Whether this peer has gone on stage with devices of its own; those of a preview don't count. */
   get isOnStage(): boolean {
-    return this.capture.isOpen && this.room !== null;
+    return this.capture.isPublished && this.room !== null;
   }
 
-  /** Whether the devices are open, and the host has not given the floor yet. */
+  /** Whether this peer has gone on stage, and the host has not given the floor yet. */
   get waitsForFloor(): boolean {
     const { snapshot } = this;
     return this.isOnStage && snapshot !== null && !snapshot.speaks && !snapshot.stage_open && !this.isHost;
   }
 
   get health(): Health {
-    return healthOf(this.history);
+    const isLeftOut = !this.room?.picture.hasChildNodes() && emptyStage(this.snapshot) === texts.meshFull;
+    return isLeftOut ? { is: "weak", why: texts.meshFull } : healthOf(this.history);
   }
 
   go(at: At, refusal: Refusal | null = null): void {

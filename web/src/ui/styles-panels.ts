@@ -65,6 +65,15 @@ export const panels = css`
     border-color: var(--good);
     background: #4cc38a14;
   }
+  /* there, transparent borders show */
+  @media (forced-colors: active) {
+    .people li {
+      border-color: Canvas;
+    }
+    .people li.speaking {
+      border-color: Highlight;
+    }
+  }
   .people li > .icon {
     inline-size: 1.125rem;
     margin-inline-end: 0.5rem;

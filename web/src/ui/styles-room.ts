@@ -139,6 +139,11 @@ export const room = css`
   .self.speaking {
     border-color: var(--good);
   }
+  @media (forced-colors: active) {
+    .self.speaking {
+      border-color: Highlight;
+    }
+  }
 
   .bar {
     display: flex;
