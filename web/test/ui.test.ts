@@ -163,6 +163,14 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
       is,
     );
   await sends("fake_device_0");
+  const flickers = await page.evaluate(async () => {
+    let count = 0;
+    const self = document.querySelector("plenary-room")?.shadowRoot?.querySelector("video.self");
+    self?.addEventListener("emptied", () => (count += 1));
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    return self ? count : -1;
+  });
+  assert.equal(flickers, 0, "the own picture goes on while the page changes");
   await act(page, "more");
   await act(page, "settings");
   await there(page, "dialog.settings[open]");

@@ -1,6 +1,7 @@
 // Choosing devices: the screen before the room, and the same in a dialog of the room.
 
 import { html, nothing } from "lit";
+import { guard } from "lit/directives/guard.js";
 
 import { playTone } from "../devices.js";
 import { texts } from "../texts.js";
@@ -61,7 +62,7 @@ export function preview(session: Session): Part {
       ? html`<video
           class="mirrored"
           aria-label=${texts.ownPicture}
-          .srcObject=${streamOf(picture)}
+          .srcObject=${guard([picture], () => streamOf(picture))}
           .muted=${true}
           autoplay
           playsinline
@@ -139,7 +140,10 @@ function picker(kind: Picked, label: string, lists: Lists, chosen: string, set: 
 
 const streams = new WeakMap<MediaStreamTrack, MediaStream>();
 
-/** One stream per track: another one would make the picture begin anew at each change of the page. */
+/**
+ * One stream per track: another one would make the picture begin anew at each change of the page, and so would the same one, which
+ * Lit sets again unless it is guarded.
+ */
 export function streamOf(track: MediaStreamTrack): MediaStream {
   const known = streams.get(track) ?? new MediaStream([track]);
   streams.set(track, known);

@@ -1,6 +1,7 @@
 // The room: the program, the own picture, notices, and the bar of controls.
 
 import { html, nothing } from "lit";
+import { guard } from "lit/directives/guard.js";
 
 import { texts } from "../texts.js";
 import { chatPanel } from "./chat-view.js";
@@ -90,7 +91,7 @@ function selfView({ capture, snapshot, speaking, isOnStage }: Session): Part {
   return html`<video
     class="self ${capture.share ? "" : "mirrored"} ${isHeard ? "speaking" : ""}"
     aria-label=${texts.ownPicture}
-    .srcObject=${streamOf(picture)}
+    .srcObject=${guard([picture], () => streamOf(picture))}
     .muted=${true}
     autoplay
     playsinline
