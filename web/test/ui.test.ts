@@ -122,6 +122,9 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   await pressed("?", "dialog.shortcuts[open]");
   await clean(page, "shortcuts");
   await page.keyboard.press("Escape");
+  // the focus goes back to what had it
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  assert.equal(await focused(page), "chat");
   await tabTo(page, "more");
   await page.keyboard.press("Enter");
   await there(page, "dialog.more[open]");
