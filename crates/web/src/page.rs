@@ -13,7 +13,7 @@ use plenary_proto::bounded::Text;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{
-    Consent, Heartbeat, LinkKind, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
+    Consent, Heartbeat, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
 };
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{
@@ -225,10 +225,7 @@ impl Joined {
             Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
                 let invite = self.hosted.as_ref().map(|hosted| hosted.invite().to_string());
-                let parent = self.body.snapshot().parent;
-                let to_parent = parent.and_then(|parent| self.body.link_with(&parent, LinkKind::Peer));
-                let way = to_parent.and_then(|link| self.links.way(link));
-                let about = About { me: &self.me, state: self.standing, invite, way };
+                let about = About { me: &self.me, state: self.standing, invite, links: &self.links };
                 let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }

@@ -2,9 +2,12 @@
 
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
+use plenary_proto::message::LinkKind;
 use plenary_proto::rendezvous::Outage;
 use plenary_proto::{Event, Mode, PeerId};
 use serde::Serialize;
+
+use crate::link::PageLinks;
 
 /// State of the page in its room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -243,7 +246,7 @@ pub(crate) struct About<'a> {
     pub(crate) me: &'a PeerId,
     pub(crate) state: Standing,
     pub(crate) invite: Option<String>,
-    pub(crate) way: Option<&'static str>,
+    pub(crate) links: &'a PageLinks,
 }
 
 impl Snapshot {
@@ -267,6 +270,7 @@ impl Snapshot {
         };
         let quantiles = |spread: Spread| Quantiles { p50: spread.p50_ms, p95: spread.p95_ms };
         let roster = body.roster();
+        let to_parent = brain.parent.and_then(|parent| body.link_with(&parent, LinkKind::Peer));
         let [picture, sound] = body.sends().map(|sends| sends && brain.speaks);
         Snapshot {
             peer: hex(about.me),
@@ -294,7 +298,7 @@ impl Snapshot {
             speaks: brain.speaks,
             sends: Sends { picture, sound },
             parent: brain.parent.as_ref().map(hex),
-            way: about.way,
+            way: to_parent.and_then(|link| about.links.way(link)),
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
             depth: brain.path.len().checked_sub(1),
