@@ -193,7 +193,7 @@ impl Body {
     fn look_at_uplink(&mut self, children: &[(LinkId, LinkStats)], now_us: u64, outs: &mut Outs) {
         let fed = self.media.program.take_fed_most();
         let Some(line) = &mut self.page_uplink else { return };
-        // what waits in the browser, or in the line behind it
+        // packets wait in the browser, or in the line behind it
         let in_browser_us = children.iter().map(|(_, stats)| stats.queue_us).min();
         let in_line_us = self.heartbeats.queue_us(now_us);
         line.observe(now_us, fed, in_browser_us.max(in_line_us));

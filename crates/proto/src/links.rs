@@ -151,7 +151,8 @@ impl LinkTable {
     /// Returns whether a link must stay although it isn't wanted. Without a rendezvous the last links are
     /// kept, because further links are made over them.
     fn is_needed(&self, (_, kind): (PeerId, LinkKind)) -> bool {
-        let stays = |other: &PeerId| !self.links[&(*other, LinkKind::Peer)].bye_said;
+        let link_with = |other: &PeerId| self.links.get(&(*other, LinkKind::Peer));
+        let stays = |other: &PeerId| link_with(other).is_some_and(|link| !link.bye_said);
         self.alone && kind == LinkKind::Peer && self.up().filter(stays).nth(LAST_LINKS).is_none()
     }
 

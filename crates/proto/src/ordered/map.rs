@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::iter::Map;
-use std::ops::{Bound, Index, RangeBounds};
+use std::ops::{Bound, RangeBounds};
 use std::{mem, slice, vec};
 
 /// Map as a vector sorted by key, with the interface of [`BTreeMap`](std::collections::BTreeMap) as far as it is used.
@@ -66,29 +66,14 @@ impl<K, V> SortedMap<K, V> {
         self.0.into_iter().map(|(key, _)| key)
     }
 
-    /// Turns the map into its values, by key.
-    pub fn into_values(self) -> impl DoubleEndedIterator<Item = V> + ExactSizeIterator {
-        self.0.into_iter().map(|(_, value)| value)
-    }
-
     /// Returns the entry with the lowest key.
     pub fn first_key_value(&self) -> Option<(&K, &V)> {
         self.0.first().map(|(key, value)| (key, value))
     }
 
-    /// Returns the entry with the highest key.
-    pub fn last_key_value(&self) -> Option<(&K, &V)> {
-        self.0.last().map(|(key, value)| (key, value))
-    }
-
     /// Removes the entry with the lowest key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
         (!self.is_empty()).then(|| self.0.remove(0))
-    }
-
-    /// Removes the entry with the highest key.
-    pub fn pop_last(&mut self) -> Option<(K, V)> {
-        self.0.pop()
     }
 
     /// Keeps the entries for which `keeps` is true.
@@ -155,11 +140,6 @@ impl<K: Ord, V> SortedMap<K, V> {
             Ok(at) => Entry::Occupied(&mut self.0[at].1),
             Err(at) => Entry::Vacant { map: &mut self.0, at, key },
         }
-    }
-
-    /// Returns the entry with the lowest key, to remove it or look at it.
-    pub fn first_entry(&mut self) -> Option<First<'_, K, V>> {
-        (!self.is_empty()).then_some(First(&mut self.0))
     }
 
     /// Removes the keys from `first` on, and returns them with their values.
@@ -236,26 +216,6 @@ impl<'a, K, V> Entry<'a, K, V> {
     }
 }
 
-/// The entry with the lowest key of a map that isn't empty.
-pub struct First<'a, K, V>(&'a mut Vec<(K, V)>);
-
-impl<K, V> First<'_, K, V> {
-    /// Returns the key.
-    pub fn key(&self) -> &K {
-        &self.0[0].0
-    }
-
-    /// Returns the value.
-    pub fn get(&self) -> &V {
-        &self.0[0].1
-    }
-
-    /// Removes the entry, and returns its value.
-    pub fn remove(self) -> V {
-        self.0.remove(0).1
-    }
-}
-
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
         SortedMap::new()
@@ -314,15 +274,5 @@ impl<'a, K, V> IntoIterator for &'a mut SortedMap<K, V> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
-    }
-}
-
-impl<K: Borrow<Q> + Ord, Q: Ord + ?Sized, V> Index<&Q> for SortedMap<K, V> {
-    type Output = V;
-
-    /// # Panics
-    /// The key has no value.
-    fn index(&self, key: &Q) -> &V {
-        self.get(key).expect("the key has a value")
     }
 }

@@ -48,11 +48,6 @@ impl<T> SortedSet<T> {
         (!self.is_empty()).then(|| self.0.remove(0))
     }
 
-    /// Removes the highest element.
-    pub fn pop_last(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-
     /// Keeps the elements for which `keeps` is true.
     pub fn retain(&mut self, keeps: impl FnMut(&T) -> bool) {
         self.0.retain(keeps);
@@ -77,7 +72,7 @@ impl<T: Ord> SortedSet<T> {
         place.is_err()
     }
 
-    /// Removes an element. Returns whether it was in the set.
+    /// Removes an element. Returns whether the set contained it.
     pub fn remove<Q: Ord + ?Sized>(&mut self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -94,24 +89,9 @@ impl<T: Ord> SortedSet<T> {
         self.iter().filter(|element| !other.contains(*element))
     }
 
-    /// Iterates over the elements that both sets contain.
-    pub fn intersection<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a T> {
-        self.iter().filter(|element| other.contains(*element))
-    }
-
-    /// Returns whether another set contains every element of this set.
-    pub fn is_subset(&self, other: &Self) -> bool {
-        self.iter().all(|element| other.contains(element))
-    }
-
     /// Returns whether this set contains every element of another set.
     pub fn is_superset(&self, other: &Self) -> bool {
-        other.is_subset(self)
-    }
-
-    /// Returns whether no element is in another set.
-    pub fn is_disjoint(&self, other: &Self) -> bool {
-        !self.iter().any(|element| other.contains(element))
+        other.iter().all(|element| self.contains(element))
     }
 
     /// Returns the index of an element, or where to insert a missing element.
