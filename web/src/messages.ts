@@ -110,6 +110,8 @@ export interface Snapshot {
   state: RoomState;
   title: string;
   mode: Mode;
+  /** Number of other speakers that this one sends to and hears in a mesh. */
+  meshed: number;
   host: string | null;
   /** At a page that has opened the room. */
   invite: string | null;

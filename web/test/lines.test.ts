@@ -74,7 +74,9 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
   const stands = (mode: string, stage: string, mixers: string[] = [], audience: unknown[] = []) => {
     // capitals speak, "h" is away
     const members = [...stage].map((peer) => ({ peer: peer.toLowerCase(), speaks: peer !== peer.toLowerCase() || peer === "h", away: peer === "h" }));
-    return emptyStage({ ...calm, peer: "m", mode, stage: members, mixers, audience } as unknown as Snapshot);
+    // "m" comes last
+    const meshed = stage.length > 4 ? 0 : members.filter(({ speaks }) => speaks).length - 1;
+    return emptyStage({ ...calm, peer: "m", mode, meshed, stage: members, mixers, audience } as unknown as Snapshot);
   };
   assert.equal(emptyStage(null), null);
   assert.equal(stands("Mesh", "M"), texts.nobodyHere);
@@ -148,7 +150,7 @@ test("a pinned speaker that leaves the stage is unpinned, and one that is away i
 });
 
 test("a fifth speaker without a mixer is told so by its connection", async () => {
-  await inRoom({ mode: "Mesh", mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
+  await inRoom({ mode: "Mesh", meshed: 0, mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
     assert.equal(session.health.is, "good");
     Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
     assert.deepEqual(session.health, { is: "weak", why: texts.meshFull });

@@ -204,6 +204,8 @@ pub(crate) struct Snapshot {
     state: Standing,
     title: String,
     mode: Mode,
+    /// Number of other speakers that this one sends to and hears in a mesh.
+    meshed: usize,
     host: Option<String>,
     /// At a page that has opened the room, otherwise `None`.
     invite: Option<String>,
@@ -277,6 +279,7 @@ impl Snapshot {
             state: about.state,
             title: roster.map(|roster| roster.title.to_string()).unwrap_or_default(),
             mode: brain.mode,
+            meshed: body.brain().meshed(),
             host: brain.host.as_ref().map(hex),
             invite: about.invite,
             locked: roster.is_some_and(|roster| roster.access.locked),

@@ -4,13 +4,10 @@ import type { Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { modeOf } from "./health.js";
 
-/** Speakers that send to each other without a mixer. */
-const MESH_SPEAKERS_MAX = 4;
-
 /** Why a room has no picture for this peer, as a line for the user; null where one is to be expected. */
 export function emptyStage(now: Snapshot | null): string | null {
   if (!now) return null;
-  const { stage, mixers, audience, peer } = now;
+  const { stage, mixers, meshed, audience, peer } = now;
   const speakers = stage.filter(({ speaks, away }) => speaks && !away);
   const isSpeaking = speakers.some((one) => one.peer === peer);
   const others = speakers.filter((one) => one.peer !== peer);
@@ -19,6 +16,6 @@ export function emptyStage(now: Snapshot | null): string | null {
     if (isSpeaking) return isAlone ? texts.nobodyHere : texts.nobodyElseSpeaks;
     return speakers.length === 0 ? texts.nobodySpeaks : null;
   }
-  if (mixers.length === 0 && isSpeaking && modeOf(now) === "mesh" && speakers.length > MESH_SPEAKERS_MAX) return texts.meshFull;
+  if (isSpeaking && modeOf(now) === "mesh" && meshed === 0) return texts.meshFull;
   return mixers.length === 0 && !isSpeaking && modeOf(now) !== "mixer" ? texts.speakersApart : null;
 }
