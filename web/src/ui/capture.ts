@@ -155,6 +155,13 @@ export class Capture {
     this.onChange();
   }
 
+  /** Forgets what was switched off in the room. */
+  leaveRoom(): void {
+    this.isInRoom = false;
+    const { isCameraOn, isMicrophoneOn } = loadChoices();
+    Object.assign(this.choices, { isCameraOn, isMicrophoneOn });
+  }
+
   #next(act: () => Promise<void>): Promise<void> {
     const done = this.#turn.then(act).finally(this.onChange);
     this.#turn = done.catch(() => {});

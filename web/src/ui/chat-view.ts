@@ -27,8 +27,22 @@ export function chatPanel(session: Session): Part {
 function messageView({ name, text, at }: Message, isMine: boolean): Part {
   return html`<div class="message ${isMine ? "mine" : ""}">
     <p class="by"><b>${name}</b> <time datetime=${at.toISOString()}>${time.format(at)}</time></p>
-    <p class="text">${text}</p>
+    <p class="text">${linked(text)}</p>
   </div>`;
+}
+
+/** An address in a text, up to the punctuation that closes the sentence around it. */
+const ADDRESS = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]}…]/g;
+
+/** The text with its addresses as links. */
+function linked(text: string): Part[] {
+  const parts: Part[] = [];
+  let end = 0;
+  for (const { 0: address, index } of text.matchAll(ADDRESS)) {
+    parts.push(html`${text.slice(end, index)}<a href=${address} target="_blank" rel="noopener noreferrer">${address}</a>`);
+    end = index + address.length;
+  }
+  return [...parts, html`${text.slice(end)}`];
 }
 
 function form(session: Session): Part {

@@ -233,9 +233,13 @@ export class Session extends State {
     await published;
   }
 
-  /** Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it. */
+  /** Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it, and a floor that
+   * the host has given goes back. */
   override setDialog(dialog: Dialog | null): void {
-    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) this.capture.close();
+    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) {
+      this.capture.close();
+      if (this.snapshot?.speaks) this.room.speak(false);
+    }
     super.setDialog(dialog);
   }
 
@@ -368,7 +372,7 @@ export class Session extends State {
     if (!room) return;
     this.#attempt = null;
     this.room = null;
-    this.capture.isInRoom = false;
+    this.capture.leaveRoom();
     if (this.snapshot) this.snapshot = { ...this.snapshot, state: "ended" };
     clearTimeout(this.#timer);
     this.capture.close();

@@ -140,6 +140,9 @@ export const panels = css`
     overflow-wrap: anywhere;
     white-space: pre-wrap;
   }
+  .message .text a {
+    color: inherit;
+  }
   .say {
     display: flex;
     gap: 0.5rem;
