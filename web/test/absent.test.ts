@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import type { Page } from "puppeteer-core";
 
 import { sleepAll } from "./browsers.js";
-import { act, alerted, live, there } from "./element.js";
+import { act, alerted, click, fill, live, there } from "./element.js";
 import { levelsAt } from "./figures.js";
 import { snapshot, speaker, watcher } from "./peers.js";
 import { heard, Room } from "./room.js";
@@ -211,7 +211,7 @@ test("a microphone that is unplugged is told with a way to another one, and the 
     await act(page, "join");
     await there(page, ".preview");
     await choose(page, firstHz);
-    await page.locator('>>> .wide [data-act="join"]').click();
+    await click(page, '.wide [data-act="join"]');
     await live(page);
     /** Waits until the others hear one of the two hums, and not the other one. */
     const heardByOthers = (hz: number, not: number) =>
@@ -227,7 +227,7 @@ test("a microphone that is unplugged is told with a way to another one, and the 
     const toldMs = Date.now() - unpluggedMs;
     await until("nothing of it is heard", 10_000, async () => ((await levelsAt(others, [firstHz]))[0] ?? 0) < HEARD_DB);
     const [ada = -200] = await levelsAt(page, [ADA_HZ]);
-    await page.locator('>>> [data-way="settings"]').click();
+    await click(page, '[data-way="settings"]');
     await there(page, "dialog.settings[open]");
     const chosenMs = Date.now();
     await choose(page, secondHz);
@@ -252,5 +252,5 @@ async function choose(page: Page, hz: number): Promise<void> {
       return [...(options ?? [])].find(({ text }) => text.includes(`${hz} Hz`))?.value ?? "";
     }, hz);
   await until(`a microphone that hums at ${hz} Hz`, 10_000, async () => (await found()) !== "");
-  await page.locator('>>> [data-field="microphone"]').fill(await found());
+  await fill(page, "microphone", await found());
 }

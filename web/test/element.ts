@@ -4,12 +4,29 @@ import assert from "node:assert/strict";
 
 import type { Page } from "puppeteer-core";
 
-export const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();
-export const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
+const WAIT_MS = 20_000;
 
-/** Waits for an element of the page. */
-export const there = (page: Page, selector: string) =>
-  page.locator(`>>> ${selector}`).setTimeout(20_000).wait().catch(async () => assert.fail(`${selector}: ${await text(page)}`));
+/** Waits for an element of the page. Puppeteer's own waiting hears of no change within a shadow root. */
+export async function there(page: Page, selector: string, timeoutMs = WAIT_MS): Promise<void> {
+  const isThere = (selector: string) =>
+    document.querySelector("plenary-room")?.shadowRoot?.querySelector(selector) != null;
+  const waiting = page.waitForFunction(isThere, { timeout: timeoutMs, polling: 50 }, selector);
+  await waiting.catch(async () => assert.fail(`${selector}: ${await text(page)}`));
+}
+
+/** Clicks what a selector finds, once it is there. */
+export async function click(page: Page, selector: string): Promise<void> {
+  await there(page, selector);
+  await page.locator(`>>> ${selector}`).click();
+}
+
+export const act = (page: Page, name: string) => click(page, `[data-act="${name}"]`);
+
+export async function fill(page: Page, field: string, text: string): Promise<void> {
+  const selector = `[data-field="${field}"]`;
+  await there(page, selector);
+  await page.locator(`>>> ${selector}`).fill(text);
+}
 
 export const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
 
@@ -19,9 +36,15 @@ export async function alerted(page: Page, is: string): Promise<void> {
     [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll('[role="alert"]') ?? [])].some((one) =>
       one.textContent?.includes(is),
     );
-  await page.waitForFunction(says, { timeout: 20_000 }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
+  await page.waitForFunction(says, { timeout: WAIT_MS }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
 }
 
 /** Waits until the page is in the room. */
 export const live = (page: Page) =>
-  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: 20_000 });
+  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: WAIT_MS });
+
+/** Closes the dialog, and waits until it is gone: until then the room hears no keys. */
+export async function closeDialog(page: Page): Promise<void> {
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"), { timeout: WAIT_MS });
+}

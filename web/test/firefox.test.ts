@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { act, there } from "./element.js";
 import { heard, joinWith, Room, within } from "./room.js";
 import { texts } from "../src/texts.js";
 
@@ -26,7 +27,7 @@ const says = (page: Page, line: string) =>
 
 /** Shows the devices, and goes on stage with them. */
 async function goOnStage(page: Page): Promise<void> {
-  for (const act of ["hand", "go-on-stage"]) await page.locator(`>>> [data-act="${act}"]`).click();
+  for (const step of ["hand", "go-on-stage"]) await act(page, step);
 }
 
 const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
@@ -66,7 +67,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `it hears Ada, not itself: ${JSON.stringify(back)}`);
   assert.ok(await says(page, texts.noPictures));
-  await page.locator('>>> [data-act="hand"]').click();
+  await act(page, "hand");
   await within("the watcher sees Ada alone again", async () => (await halves(watcher))[1] > FLAT);
 });
 
@@ -88,7 +89,7 @@ test("with H.264 a page shows all pictures, and its camera comes to the others",
   });
   assert.ok(!(await says(page, texts.noDecoder)));
   await goOnStage(page);
-  await page.waitForSelector('>>> [data-act="camera"]');
+  await there(page, '[data-act="camera"]');
   await within("the watcher sees Ada and the camera", async () => {
     const isOnStage = (await snapshot(page))?.stage.some((member) => member.name === "Wim") ?? false;
     const [left, right] = await halves(watcher);

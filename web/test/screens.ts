@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import type { Page } from "puppeteer-core";
 
+import { act, closeDialog, fill, there } from "./element.js";
 import { Room } from "./room.js";
 
 const folder = argv[2] ?? fileURLToPath(new URL("../../../docs/screens", import.meta.url));
@@ -15,9 +16,6 @@ const QUALITY = 55;
 const SETTLING_MS = 600;
 
 const settled = () => new Promise((resolve) => setTimeout(resolve, SETTLING_MS));
-const act = (page: Page, name: string) => page.locator(`>>> [data-act="${name}"]`).click();
-const fill = (page: Page, field: string, text: string) => page.locator(`>>> [data-field="${field}"]`).fill(text);
-const there = (page: Page, selector: string) => page.locator(`>>> ${selector}`).setTimeout(30_000).wait();
 
 async function draw(page: Page, name: string): Promise<void> {
   for (const [size, viewport] of Object.entries(SIZES)) {
@@ -38,7 +36,7 @@ try {
   await act(host, "open");
   await there(host, "dialog.invite[open] .qr svg");
   await draw(host, "2-invite");
-  await host.keyboard.press("Escape");
+  await closeDialog(host);
   const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
   room.start("mixer", invite);
   await act(host, "hand");

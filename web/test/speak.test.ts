@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { act, click } from "./element.js";
 import { heard, joinWith, Room, within } from "./room.js";
 
 let room: Room;
@@ -38,7 +39,7 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   await joinWith(watcher, { invite: room.invite, name: "Zoe" });
   const page = await room.visit("?name=Eve");
   // the devices are asked for, and shown; then the page joins
-  for (const step of ["form:not(.wide)", "form.wide"]) await page.locator(`>>> ${step} [data-act="join"]`).click();
+  for (const step of ["form:not(.wide)", "form.wide"]) await click(page, `${step} [data-act="join"]`);
   const isOnStage = () =>
     window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
@@ -51,7 +52,7 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const [own, watching] = await Promise.all([page.evaluate(() => window.plenary.snapshot()), watcher.evaluate(() => window.room.snapshot())]);
   assert.deepEqual(own?.sends, { picture: true, sound: true });
   assert.deepEqual([watching.sends, watching.way], [{ picture: false, sound: false }, "direct"]);
-  await page.locator('>>> [data-act="people"]').click();
+  await act(page, "people");
   const listed = () =>
     [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".people li") ?? [])].map((one) =>
       one.textContent?.replace(/\s+/g, " ").trim(),
@@ -76,13 +77,13 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
     return share > 0.15 && share < 0.5;
   });
   // muted, it is on a card with its name
-  await page.locator('>>> [data-act="camera"]').click();
+  await act(page, "camera");
   await within("the muted camera is gone", async () => (await green(watcher)) < 0.05);
-  await page.locator('>>> [data-act="camera"]').click();
+  await act(page, "camera");
   await within("the camera is back", async () => (await green(watcher)) > 0.15);
-  await page.locator('>>> [data-act="mute"]').click();
+  await act(page, "mute");
   await within("the muted voice is gone", async () => (await heard(watcher)).voice < out.voice - 20);
-  await page.locator('>>> [data-act="hand"]').click();
+  await act(page, "hand");
   const isOff = () =>
     window.plenary.snapshot().then((snapshot) => !snapshot?.stage.some((one) => one.name === "Eve" && one.speaks));
   await page.waitForFunction(isOff, { timeout: 20_000 });

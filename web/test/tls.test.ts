@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { act } from "./element.js";
 import { joinWith, Room } from "./room.js";
 
 async function listen(server: { listen: Server["listen"]; address: Server["address"] }): Promise<number> {
@@ -17,7 +18,7 @@ async function listen(server: { listen: Server["listen"]; address: Server["addre
 
 /** Watches in the page that is opened, and waits until pictures come. */
 async function watch(page: Page): Promise<void> {
-  await page.locator('>>> [data-act="watch"]').click();
+  await act(page, "watch");
   const live = () => window.plenary.snapshot().then((snapshot) => (snapshot?.frames_received ?? 0) > 15);
   await page.waitForFunction(live, { timeout: 20_000 });
 }
@@ -95,7 +96,7 @@ test("where no websocket opens, requests carry the frames", { timeout: 90_000 },
     const end = await page.evaluate(() => window.plenary.snapshot());
     assert.equal(end?.state, "live");
     assert.equal(refused, 2, "the connection has held");
-    await page.locator('>>> [data-act="leave"]').click();
+    await act(page, "leave");
     const says = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="alert"]')?.textContent;
     await page.waitForFunction(says, { timeout: 5000 });
     assert.equal(await page.evaluate(says), "You have left the room.");

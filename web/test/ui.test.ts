@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, Page } from "puppeteer-core";
 
-import { act, alerted, fill, live, text, there } from "./element.js";
+import { act, alerted, click, closeDialog, fill, live, text, there } from "./element.js";
 import { Room } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -121,9 +121,8 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   assert.equal(await focused(page), "chat");
   await pressed("?", "dialog.shortcuts[open]");
   await clean(page, "shortcuts");
-  await page.keyboard.press("Escape");
+  await closeDialog(page);
   // the focus goes back to what had it
-  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
   assert.equal(await focused(page), "chat");
   await tabTo(page, "more");
   await page.keyboard.press("Enter");
@@ -140,13 +139,17 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   await page.keyboard.press("Enter");
   await alerted(page, "You have left the room.");
   await clean(page, "end");
+  // what was muted in the room says nothing about the next visit
+  await click(page, '[data-way="rejoin"]');
+  await act(page, "join");
+  await there(page, '.preview [data-act="mute"]:not(.off)');
 });
 
 test("devices are changed, unplugged and shared in the room", { timeout: 90_000 }, async () => {
   const page = await room.screen({ query: "?name=Ida" });
   await act(page, "join");
   await there(page, ".preview video");
-  await page.locator('>>> .wide [data-act="join"]').click();
+  await click(page, '.wide [data-act="join"]');
   await live(page);
   /** Waits until a picture of this name is sent. */
   const sends = (is: string) =>
@@ -183,9 +186,9 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
     return options.find(({ text }) => text.includes("fake_device_1"))?.value ?? "";
   });
   assert.notEqual(second, "");
-  await page.locator('>>> [data-field="camera"]').fill(second);
+  await fill(page, "camera", second);
   await sends("fake_device_1");
-  await page.keyboard.press("Escape");
+  await closeDialog(page);
   // the browser's own notice of a device that is gone
   await page.evaluate(() => {
     const self = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>("video.self");
@@ -207,8 +210,7 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
     if (self?.srcObject instanceof MediaStream) self.srcObject.getVideoTracks()[0]?.dispatchEvent(new Event("ended"));
   });
   await alerted(page, "Camera and microphone were unplugged");
-  await page.keyboard.press("Escape");
-  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  await closeDialog(page);
   await page.keyboard.press("v");
   await page.keyboard.press("m");
   await page.keyboard.press("m");
@@ -218,7 +220,8 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
   await page.keyboard.press("s");
   await shares(false);
   await act(page, "more");
-  const input = await page.waitForSelector(">>> [data-field=film]");
+  await there(page, "[data-field=film]");
+  const input = await page.$(">>> [data-field=film]");
   await (input as ElementHandle<HTMLInputElement>).uploadFile(room.film());
   await shares(true);
   // it ends by itself
@@ -256,7 +259,7 @@ test("a page says what is in the way, and where to go from there", { timeout: 60
   await there(voice, ".preview");
   assert.match((await text(voice)) ?? "", /not allowed to use the camera: the others hear you/);
   await clean(voice, "without a camera");
-  await voice.locator('>>> .wide [data-act="join"]').click();
+  await click(voice, '.wide [data-act="join"]');
   await live(voice);
   await there(voice, '.bar .control[data-act="mute"]:not(.off)');
   await there(voice, '.bar .control.off[data-act="camera"]');
@@ -325,10 +328,9 @@ test("a viewer that closes the dialog of the stage stays off stage, with its dev
     return preview?.srcObject instanceof MediaStream ? preview.srcObject.getVideoTracks()[0] : undefined;
   });
   assert.equal(await track.evaluate((track) => track?.readyState), "live");
-  await page.locator('>>> .preview [data-act="mute"]').click();
+  await click(page, '.preview [data-act="mute"]');
   await there(page, '.preview .off[data-act="mute"]');
-  await page.keyboard.press("Escape");
-  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"));
+  await closeDialog(page);
   assert.equal(await track.evaluate((track) => track?.readyState), "ended");
   assert.equal(await page.$('>>> .bar [data-act="mute"]'), null);
   assert.equal(await page.$(">>> video.self"), null);
@@ -511,14 +513,13 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   const linked = () =>
     document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')?.value;
   assert.equal(await host.evaluate(linked), invite);
-  await host.keyboard.press("Escape");
+  await closeDialog(host);
   await clean(host, "room of a host");
   const guest = await room.screen({ invite });
   await fill(guest, "name", "Hedy");
   await act(guest, "watch");
   // a knock is told at once, and leads to the list
-  await there(host, '[data-way="people"]');
-  await host.locator('>>> [data-way="people"]').click();
+  await click(host, '[data-way="people"]');
   await there(host, '[data-act="admit"]');
   await clean(host, "people of a host");
   await act(host, "admit");
@@ -526,10 +527,18 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await act(guest, "hand");
   await there(host, '[data-act="promote"]');
   await act(host, "promote");
-  await there(guest, '[data-way="stage"]');
-  await guest.locator('>>> [data-way="stage"]').click();
+  await click(guest, '[data-way="stage"]');
   await there(guest, "dialog.stage[open] .preview video");
   await clean(guest, "going on stage");
+  // a guest that stays off stage gives the floor back, and asks anew
+  await closeDialog(guest);
+  await host.waitForFunction(
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.audience.some(({ name }) => name === "Hedy")),
+    { timeout: 20_000 },
+  );
+  await act(guest, "hand");
+  await act(host, "promote");
+  await click(guest, '[data-way="stage"]');
   await act(guest, "go-on-stage");
   await host.waitForFunction(
     () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted[0])),
@@ -537,14 +546,14 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   );
   // short texts, both ways
   await act(guest, "chat");
-  await fill(guest, "message", "Good morning");
+  await fill(guest, "message", "Good morning (https://example.org/agenda?day=1), all");
   await guest.keyboard.press("Enter");
   await there(host, '.control[data-act="chat"] .badge');
   await act(host, "chat");
-  await there(host, ".message:not(.mine)");
+  await there(host, '.message:not(.mine) a[href="https://example.org/agenda?day=1"]');
   await clean(host, "chat of a host");
   await act(host, "people");
-  await host.locator(">>> .row-more summary").click();
+  await click(host, ".row-more summary");
   await act(host, "demote");
   await alerted(guest, "The host has moved you to the audience");
   await there(guest, '.bar [data-act="hand"]');
@@ -573,7 +582,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
     { timeout: 20_000 },
   );
   await act(host, "people");
-  await host.locator('>>> .people li [data-act="remove"]').click();
+  await click(host, '.people li [data-act="remove"]');
   await there(host, "dialog.confirm[open]");
   await clean(host, "question");
   assert.equal(await focused(host), "cancel");

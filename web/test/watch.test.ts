@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { act, fill } from "./element.js";
 import { joinWith, Room } from "./room.js";
 import type * as library from "../src/room.js";
 
@@ -58,14 +59,14 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
 test("the link opens the page that the host serves, and its element watches and leaves", { timeout: 60_000 }, async () => {
   const page = await room.visit();
   assert.equal(new URL(page.url()).hash, "", "the secret has left the address");
-  await page.locator('>>> [data-field="name"]').fill("Zoë");
-  await page.locator('>>> [data-act="watch"]').click();
+  await fill(page, "name", "Zoë");
+  await act(page, "watch");
   const live = () => window.plenary.snapshot().then((snapshot) => (snapshot?.frames_received ?? 0) > 15);
   await page.waitForFunction(live, { timeout: 20_000 });
   await page.reload();
-  await page.locator('>>> [data-act="watch"]').click();
+  await act(page, "watch");
   await page.waitForFunction(live, { timeout: 20_000 });
-  await page.locator('>>> [data-act="leave"]').click();
+  await act(page, "leave");
   const says = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="alert"]')?.textContent;
   await page.waitForFunction(says, { timeout: 5000 });
   assert.equal(await page.evaluate(says), "You have left the room.");
