@@ -92,6 +92,8 @@ export const texts = {
   lobbyTitle: "Please wait",
   lobby: "The host will let you in soon.",
   reconnecting: "The connection was lost. Looking for another way in…",
+  hostSilent: (name: string) =>
+    `Nothing comes from ${name}, the host, and nobody else is on stage to go on. The room is back once the host is.`,
   nobodyHere: "Nobody else is here yet.",
   nobodySpeaks: "Nobody speaks yet.",
   nobodyElseSpeaks: "Nobody else speaks yet.",
@@ -193,7 +195,6 @@ export const texts = {
   weak: "Weak connection",
   lost: "No connection",
   whyGood: "Pictures and sound arrive in time.",
-  whyReconnecting: "The page looks for another way into the room.",
   whyParent: "No peer feeds this page at the moment.",
   whyMixer: "Nobody mixes the picture at the moment.",
   whyLoss: (percent: number) => `${percent} % of the pictures went missing in the last seconds.`,

@@ -496,6 +496,26 @@ test("a room with a password and a lobby asks, waits, and tells how it ended", {
   }
 });
 
+test("a speaker whose host has died is told that, not to wait for another way", { timeout: 60_000 }, async () => {
+  const small = await Room.open("--name", "Grace");
+  try {
+    const page = await small.screen({ query: "?name=Max&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+    await live(page);
+    await page.waitForFunction(
+      () => window.plenary.snapshot().then((snapshot) => snapshot?.speaks && snapshot.stage.length === 2),
+      { timeout: 20_000 },
+    );
+    await small.killHost();
+    await page.waitForFunction(
+      () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("Nothing comes from Grace, the host"),
+      { timeout: 20_000 },
+    );
+    await clean(page, "without a host");
+  } finally {
+    await small.close();
+  }
+});
+
 test("a page opens a room, lets people in, gives the floor, removes one, and ends it", { timeout: 120_000 }, async () => {
   const process = room.start("rendezvous", "--listen", "127.0.0.1:0");
   const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");

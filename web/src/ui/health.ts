@@ -24,12 +24,22 @@ export function lacksMixer(now: Snapshot): boolean {
   return now.mixers.length === 0 && (!isOnStage || modeOf(now) === "mixer");
 }
 
+/**
+ * Why contact with the room was lost. Where nobody but the host is on stage beside this page, nobody can take the host's place:
+ * two of two would have to agree.
+ */
+export function whyLost(now: Snapshot): string {
+  const others = now.stage.filter(({ peer, away }) => peer !== now.peer && !away);
+  const host = others.find(({ peer }) => peer === now.host);
+  return host && others.length === 1 ? texts.hostSilent(host.name || texts.nameless) : texts.reconnecting;
+}
+
 export function healthOf(history: readonly Snapshot[]): Health {
   const [first, now] = [history[0], history.at(-1)];
   if (!first || !now) return { is: "good", why: texts.whyGood };
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
   if (lacksMixer(now)) return { is: "weak", why: texts.whyMixer };
-  if (now.state === "reconnecting") return { is: "lost", why: texts.whyReconnecting };
+  if (now.state === "reconnecting") return { is: "lost", why: whyLost(now) };
   const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
   if (!isFed) return { is: "weak", why: texts.whyParent };
   const expected = now.frames_expected - first.frames_expected;

@@ -8,6 +8,7 @@ import { chatPanel } from "./chat-view.js";
 import { connectionPanel } from "./connection-view.js";
 import { streamOf } from "./devices-view.js";
 import { emptyStage } from "./empty-stage.js";
+import { whyLost } from "./health.js";
 import { hostPanel } from "./host-view.js";
 import { type Icon, icon } from "./icons.js";
 import { type Part } from "./parts.js";
@@ -42,7 +43,7 @@ export function roomView(session: Session): Part {
           ${session.speaking.length > 0 ? html`<small class="speaks">${speakers(session)}</small>` : nothing}
         </p>
         <div class="notices">
-          ${isReconnecting ? html`<p class="notice warn" role="status">${texts.reconnecting}</p>` : nothing}
+          ${isReconnecting && snapshot ? html`<p class="notice warn" role="status">${whyLost(snapshot)}</p>` : nothing}
           ${session.isRendezvousUp || isReconnecting
             ? nothing
             : html`<p class="notice" role="status">${texts.noRendezvous}</p>`}
