@@ -8,7 +8,7 @@ import type { Page } from "puppeteer-core";
 import { sleepAll } from "./browsers.js";
 import { act, alerted, click, fill, live, there } from "./element.js";
 import { levelsAt } from "./figures.js";
-import { snapshot, speaker, watcher } from "./peers.js";
+import { snapshot, speakBy, speaker, watcher } from "./peers.js";
 import { heard, Room } from "./room.js";
 import { shownSince, sleep, smoothness, watchFor } from "./shown.js";
 import { noSoundServer, SoundServer } from "./sound-server.js";
@@ -254,3 +254,31 @@ async function choose(page: Page, hz: number): Promise<void> {
   await until(`a microphone that hums at ${hz} Hz`, 10_000, async () => (await found()) !== "");
   await fill(page, "microphone", await found());
 }
+
+test("a tab that opened a room of pages and slept takes it back, with all others in it", { timeout: 180_000 }, async (t) => {
+  const pages = await Room.ofPages();
+  try {
+    const [host, ...others] = await Promise.all([pages.page(), pages.page(), pages.page()]);
+    assert.ok(host);
+    await speakBy(host, { rendezvous: pages.rendezvous, name: "Grace" });
+    const invite = await host.evaluate(() => window.room.invite ?? "");
+    for (const page of others) await speakBy(page, { invite, name: "Guest" });
+    const opener = (await snapshot(host)).peer;
+    /** Whether all have this one as host, nobody as away, and pictures of each other. */
+    const isWhole = async () => {
+      const all = await Promise.all([host, ...others].map(snapshot));
+      const shown = await Promise.all([host, ...others].map((page) => page.evaluate(() => window.room.picture.querySelectorAll("[data-speaker] video").length)));
+      return all.every((now) => now.host === opener && now.stage.length === 3 && now.stage.every(({ away }) => !away)) && shown.every((count) => count === 2);
+    };
+    await until("the room is whole", 20_000, isWhole);
+    const asleep = sleepAll([host.browser()], SLEEP_MS);
+    await until("another host", SLEEP_MS, async () => {
+      const all = await Promise.all(others.map(snapshot));
+      return all.every((now) => now.host !== opener && now.host === all[0]?.host);
+    });
+    await asleep;
+    t.diagnostic(`whole again ${await until("the room is whole again", 40_000, isWhole)} ms after waking`);
+  } finally {
+    await pages.close();
+  }
+});

@@ -5,7 +5,8 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { enterWith, type Entry, Room } from "./room.js";
+import { speakBy } from "./peers.js";
+import { type Entry, Room } from "./room.js";
 
 let room: Room;
 
@@ -18,12 +19,7 @@ after(() => room.close());
 /** Opens a page that speaks with the browser's false camera and microphone. */
 async function speaker(entry: Entry): Promise<Page> {
   const page = await room.page();
-  await enterWith(page, { ...entry, speaks: true });
-  await page.evaluate(async () => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
-    const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
-    if (picture && sound) await window.room.publish({ picture, sound });
-  });
+  await speakBy(page, entry);
   return page;
 }
 

@@ -4,7 +4,7 @@ import type { Page } from "puppeteer-core";
 
 import type { Snapshot } from "../src/room.js";
 import type { Browsing } from "./browsers.js";
-import { joinWith, type Room } from "./room.js";
+import { type Entry, enterWith, joinWith, type Room } from "./room.js";
 import { untilShown } from "./shown.js";
 
 export const snapshot = (page: Page): Promise<Snapshot> => page.evaluate(() => window.room.snapshot());
@@ -31,7 +31,12 @@ export async function speaker(room: Room, name: string, browsing: Browsing = {})
 
 /** Lets an empty tab speak. */
 export async function speak(page: Page, { invite }: Room, name: string): Promise<void> {
-  await joinWith(page, { invite, name, speaks: true });
+  await speakBy(page, { invite, name });
+}
+
+/** Lets an empty tab enter a room, or open one, and speak there. */
+export async function speakBy(page: Page, entry: Entry): Promise<void> {
+  await enterWith(page, { ...entry, speaks: true });
   await page.evaluate(async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
     const [picture, sound] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];

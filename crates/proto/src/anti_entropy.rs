@@ -4,6 +4,9 @@
 //! New rosters and mandates are sent once, to every peer. Messages across a partition, or on a link that
 //! closed, are lost. So each peer on stage regularly sends a digest of its state to a random other peer on
 //! stage, and a receiver with newer state answers with that state.
+//!
+//! A host that was cut off, and the room that chose another one, have no link with each other and don't count as
+//! present there. So the chosen host sends its digest to the replaced ones, too.
 
 use crate::ordered::OrderedMap;
 
@@ -32,30 +35,33 @@ impl AntiEntropy {
     /// Starts or stops sending digests on a newer roster: only the stage takes part.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         self.answered.retain(|peer, _| view.stage.contains(peer));
+        let is_alone = view.stage.entries().len() < 2 && view.stage.replaced_hosts(&view.me).is_empty();
         self.digest_at = match self.digest_at {
-            _ if !view.on_stage() || view.stage.entries().len() < 2 => None,
+            _ if !view.on_stage() || is_alone => None,
             None => Some(view.now + view.rng.jitter(DIGEST_EACH_US)),
             at => at,
         };
     }
 
-    /// Handles a digest of a stage peer or a child. Returns whether the sender is to be sent the current state.
+    /// Handles a digest. `is_kin`: the sender is a child, or reigns beside this peer. Returns whether the sender is to be
+    /// sent the current state.
     pub(crate) fn received(
         &mut self,
         view: &mut View<'_>,
         from: PeerId,
-        is_child: bool,
+        is_kin: bool,
         theirs: Digest,
     ) -> bool {
         let mine = digest(view, false);
         let they_lack = mine.epoch > theirs.epoch || mine.rank > theirs.rank;
         let we_lack = theirs.epoch > mine.epoch || theirs.rank > mine.rank;
         let differ = mine.rank == theirs.rank && mine.evidence != theirs.evidence;
-        if !view.stage.contains(&from) && theirs.asks && theirs.epoch > mine.epoch {
+        let is_on_stage = view.stage.contains(&from);
+        if !is_on_stage && theirs.asks && theirs.epoch > mine.epoch {
             // the sender may be on that newer roster; a digest is short and reveals nothing
             view.out.send(from, Message::Digest(mine));
         }
-        if !(is_child || view.stage.contains(&from)) || !(they_lack || we_lack || differ) {
+        if !(is_kin || is_on_stage) || !(they_lack || we_lack || differ) {
             return false;
         }
         if self.answered.get(&from).is_some_and(|at| view.now.since(*at) < ANSWER_EACH_US) {
@@ -81,6 +87,10 @@ impl AntiEntropy {
         if let Some(peer) = others.get(view.rng.below(others.len() as u64) as usize) {
             let digest = digest(view, true);
             view.out.send(*peer, Message::Digest(digest));
+        }
+        for host in view.stage.replaced_hosts(&view.me) {
+            let digest = digest(view, true);
+            view.out.send(host, Message::Digest(digest));
         }
     }
 

@@ -125,9 +125,13 @@ pub(crate) struct Host {
     before: Option<Signed<Roster>>,
     /// Last time at which most stage peers were away.
     cut_off_at: Option<Time>,
+    /// Whether this host is alone on stage, since the others have been silent for too long.
+    is_forsaken: bool,
     /// The host from which this one took the room back, and the number of its reign, if the stage chose it while
     /// this one was cut off: outcomes under that host's rosters may count.
     rival: Option<(PeerId, u32)>,
+    /// The host from which this one took the room back last, and which may not know it yet.
+    deposed: Option<PeerId>,
     confirm_at: Option<Time>,
     /// Budgets for answers to `Join`s of peers off stage: one of all newcomers, one of all members, one of each peer.
     joins: Bucket,
@@ -240,7 +244,9 @@ impl Host {
             reopens_at: None,
             before: None,
             cut_off_at: None,
+            is_forsaken: false,
             rival: None,
+            deposed: None,
             confirm_at: None,
             joins: Bucket::new(JOINS, view.now),
             renewals: Bucket::new(RENEWALS, view.now),
@@ -263,6 +269,15 @@ impl Host {
         self.cut_off_at.is_some_and(|at| now.since(at) < CUT_OFF_US)
     }
 
+    pub(crate) fn is_forsaken(&self) -> bool {
+        self.is_forsaken
+    }
+
+    /// Whether this host took the room back from that one last.
+    pub(crate) fn has_deposed(&self, host: &PeerId) -> bool {
+        self.deposed.as_ref() == Some(host)
+    }
+
     /// Whether a roster was signed by the host from which this one took the room back, after it had been cut off.
     pub(crate) fn was_replaced_by(&self, roster: &ProvenRoster) -> bool {
         self.rival == Some((roster.sender, reign_of(roster.epoch)))
@@ -280,6 +295,7 @@ impl Host {
         let before = newest_by(rival, [root, view.me]).filter(|roster| roster.epoch > known).cloned();
         self.take_over(view.now, before.as_ref());
         self.reclaimed_at = Some(view.now);
+        self.deposed = Some(rival.body.host);
         self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
         self.begin_reign(view, number);
     }
@@ -652,7 +668,9 @@ impl Host {
         }
         let before = self.entries.len();
         self.entries.retain(|entry| heard(&entry.peer) < FORGET_US);
-        changed |= self.entries.len() != before;
+        let forgets = self.entries.len() != before;
+        changed |= forgets;
+        self.is_forsaken = self.entries.len() == 1 && (forgets || self.is_forsaken);
         self.since.retain(|peer, _| self.entries.iter().any(|entry| entry.peer == *peer));
         let since = |peer: &PeerId| self.since.get(peer).map_or(0, |at| now.since(*at));
         for entry in self.entries.iter_mut().filter(|entry| !entry.votes) {
@@ -660,7 +678,7 @@ impl Host {
             changed |= entry.votes;
         }
         let present = self.entries.iter().filter(|entry| !entry.away).count();
-        if 2 * present <= self.entries.len() {
+        if 2 * present <= self.entries.len() || self.is_forsaken {
             self.cut_off_at = Some(now);
         }
         self.heard.retain(|peer, at| now.since(*at) < FORGET_US || *peer == view.me);

@@ -113,6 +113,11 @@ impl Membership {
         self.host.as_ref().is_some_and(|host| host.was_cut_off(now))
     }
 
+    /// Returns whether this peer is the host, and alone on stage since the others have been silent for too long.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        self.host.as_ref().is_some_and(Host::is_forsaken)
+    }
+
     /// Returns the host's state, if this peer is the host.
     pub(crate) fn host(&mut self) -> Option<&mut Host> {
         self.host.as_mut()

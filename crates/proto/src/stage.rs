@@ -1,6 +1,6 @@
 //! The stage as this peer knows it: rosters, written by membership and read by all other machines.
 
-use crate::ordered::OrderedMap;
+use crate::ordered::{OrderedMap, OrderedSet};
 use std::collections::VecDeque;
 
 use serde::Serialize;
@@ -122,8 +122,14 @@ impl Stage {
 
     /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later reign
     /// that the root key or the host known here began, or a majority of a roster that still counts. `absent`: this
-    /// peer believes that the host is gone.
-    pub(crate) fn accepts(&self, now: Time, roster: &SignedRoster, root: &PeerId, absent: bool) -> bool {
+    /// peer believes that the host is gone. `forsaken`: it is host itself, of nobody any more.
+    pub(crate) fn accepts(
+        &self,
+        now: Time,
+        roster: &SignedRoster,
+        root: &PeerId,
+        (absent, forsaken): (bool, bool),
+    ) -> bool {
         let Some(known) = &self.signed else { return true };
         let (reign, its) = (reign_of(known.epoch), reign_of(roster.epoch));
         if its == reign {
@@ -145,7 +151,9 @@ impl Stage {
                 };
                 let begun = match first {
                     Reign::Named { named } => named.sender == known.sender,
-                    Reign::Chosen { under, .. } => self.is_fresh(now, under.epoch),
+                    Reign::Chosen { under, .. } => {
+                        self.is_fresh(now, under.epoch) || (forsaken && self.kept.contains_key(&under.epoch))
+                    }
                 };
                 if !begun {
                     return false;
@@ -248,6 +256,17 @@ impl Stage {
         rosters.any(|roster| {
             roster.body.host == *peer || roster.reigns.0.iter().any(|reign| reign.involves(peer))
         })
+    }
+
+    /// Returns the absent hosts that the stage has replaced by `me`, if that peer is host.
+    pub(crate) fn replaced_hosts(&self, me: &PeerId) -> OrderedSet<PeerId> {
+        let reigns =
+            self.signed().filter(|roster| roster.body.host == *me).map(|roster| roster.reigns.0.iter());
+        let replaced = reigns.into_iter().flatten().filter_map(|reign| match reign {
+            Reign::Chosen { under, .. } => Some(under.body.host),
+            Reign::Named { .. } => None,
+        });
+        replaced.filter(|host| host != me && self.present().all(|entry| entry.peer != *host)).collect()
     }
 
     /// Returns the roster of that epoch, if it is among the last few.

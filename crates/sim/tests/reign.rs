@@ -52,11 +52,11 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
 
 #[test]
 fn a_host_that_comes_back_takes_its_room_back() {
-    for seed in seeds(SEEDS) {
+    for (seed, away_s) in seeds(SEEDS).zip([16, 90, 300].into_iter().cycle()) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let (host, heir) = (world.planned(0), world.planned(4));
         world.partition(&[host]);
-        run_on(&mut world, 16);
+        run_on(&mut world, away_s);
         assert_eq!(world.snapshot(heir).host, Some(heir), "seed {seed}");
         assert_eq!(world.snapshot(host).host, Some(host), "seed {seed}");
         world.heal();
@@ -64,6 +64,40 @@ fn a_host_that_comes_back_takes_its_room_back() {
         assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
         assert_eq!(world.sending_to(host), world.snapshot(heir).mixers, "seed {seed}: it speaks again");
         assert_eq!(reign_of(world.snapshot(host).epoch), 2, "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn a_host_that_was_long_away_takes_back_a_room_that_nobody_mixes() {
+    for (seed, away_s) in seeds(SEEDS).zip([16, 45, 90, 300].into_iter().cycle()) {
+        let viewers = if seed % 8 < 4 { 0 } else { 6 };
+        let mut world = run(plan(3, 0, viewers), seed, 10);
+        let (host, heir) = (world.planned(0), world.planned(1));
+        world.partition(&[host]);
+        run_on(&mut world, away_s);
+        assert_eq!(world.snapshot(heir).host, Some(heir), "seed {seed}: {}", hosts(&world));
+        world.heal();
+        run_on(&mut world, 20);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
+        calm(&world);
+    }
+}
+
+#[test]
+fn a_chosen_host_that_was_long_away_follows_the_next_one() {
+    for (seed, away_s) in seeds(SEEDS).zip([16, 90, 300].into_iter().cycle()) {
+        let mut world = run(plan(4, 0, 0), seed, 10);
+        let (second, third) = (world.planned(1), world.planned(2));
+        world.kill(world.planned(0));
+        run_on(&mut world, 75); // the dead host leaves the roster: two of three elect the next one
+        assert_eq!(world.snapshot(third).host, Some(second), "seed {seed}: {}", hosts(&world));
+        world.partition(&[second]);
+        run_on(&mut world, away_s);
+        assert_eq!(world.snapshot(third).host, Some(third), "seed {seed}: {}", hosts(&world));
+        world.heal();
+        run_on(&mut world, 30);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(third)), "{}", hosts(&world));
         calm(&world);
     }
 }

@@ -63,14 +63,11 @@ struct Shown {
 }
 
 async fn watch(mut pictures: Pictures, clock: Clock, shown: Arc<Mutex<Shown>>) {
-    let tiles: Vec<_> = grid(3, PROGRAM.width.into(), PROGRAM.height.into())
-        .into_iter()
-        .map(|cell| cell.fit(16, 9))
-        .collect();
     while let Some(decoded) = pictures.next().await {
         let now_us = clock.now_us();
-        for tile in &tiles {
-            let view = decoded.picture.view();
+        let view = decoded.picture.view();
+        // a mixer whose machine is late makes a smaller picture
+        for tile in grid(3, view.width, view.height).into_iter().map(|cell| cell.fit(16, 9)) {
             let read = time_code(&view, tile.x, tile.y, tile.width, tile.height);
             if let Some(TimeCode { index, number }) = read {
                 shown.lock().unwrap().codes[usize::from(index)] = Some((now_us, number));

@@ -264,8 +264,8 @@ impl RoomState {
                 self.update_solo();
             }
             Message::Digest(theirs) => {
-                let is_child = self.tree.is_below(&from);
-                if self.anti_entropy.received(&mut self.shared.view(), from, is_child, theirs) {
+                let is_kin = self.tree.is_below(&from) || self.is_rival(&from);
+                if self.anti_entropy.received(&mut self.shared.view(), from, is_kin, theirs) {
                     self.send_state(from);
                 }
             }
@@ -306,6 +306,13 @@ impl RoomState {
         {
             self.shared.out.send(from, Message::Roster(roster.clone()));
         }
+    }
+
+    /// Whether a peer may reign beside this host: one that the stage has replaced by it, or from which it has taken the
+    /// room back.
+    pub(super) fn is_rival(&mut self, peer: &PeerId) -> bool {
+        let is_deposed = self.membership.host().is_some_and(|host| host.has_deposed(peer));
+        is_deposed || self.shared.stage.replaced_hosts(&self.shared.me).contains(peer)
     }
 
     fn take_roster(&mut self, from: PeerId, roster: SignedRoster) {

@@ -187,11 +187,25 @@ impl RoomState {
         }
     }
 
+    /// Adopts a received roster. A host that another one replaces tells the peers that the other may not know.
+    fn follow(&mut self, roster: SignedRoster) {
+        let Shared { stage, me, .. } = &self.shared;
+        if stage.host() == Some(*me) && roster.body.host != *me && roster.epoch > stage.epoch() {
+            let is_known = |peer: &PeerId| roster.body.entries.iter().any(|entry| entry.peer == *peer);
+            let mine = stage.entries().iter().map(|entry| entry.peer);
+            let unknown: Vec<_> = mine.filter(|peer| !is_known(peer)).collect();
+            for peer in unknown {
+                self.shared.out.send(peer, Message::Roster(roster.clone()));
+            }
+        }
+        self.adopt(roster);
+    }
+
     /// Adopts a received roster, unless it is of a reign that doesn't count here. The host with the root key takes its
     /// room back from such a reign, any other peer reports it.
     fn judge_roster(&mut self, roster: SignedRoster, absent: bool) {
         let Shared { now, config, stage, .. } = &self.shared;
-        let accepts = stage.accepts(*now, &roster, &config.root, absent);
+        let accepts = stage.accepts(*now, &roster, &config.root, (absent, self.membership.is_forsaken()));
         if let Some(host) = self.membership.host() {
             let view = &mut self.shared.view();
             if host.keep_while_opening(view, &roster) {
@@ -210,7 +224,7 @@ impl RoomState {
             }
         }
         if accepts {
-            self.adopt(roster);
+            self.follow(roster);
         } else if reign_of(roster.epoch) > self.shared.stage.reign() {
             self.heirs.report(&mut self.shared.view(), &roster);
         }
@@ -251,7 +265,7 @@ impl RoomState {
     /// Sends the current state to a member: one newly linked, which may have missed news, or one on stage with
     /// an older or diverging digest.
     pub(super) fn send_state(&mut self, peer: PeerId) {
-        if !self.is_member(&peer) {
+        if !self.is_member(&peer) && !self.is_rival(&peer) {
             return; // sent when it has shown its ticket
         }
         if let Some(roster) = self.shared.stage.signed() {
