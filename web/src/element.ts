@@ -48,7 +48,7 @@ export class PlenaryRoom extends LitElement {
   readonly #keys = new Keys(this.#session, this);
   readonly #awake = new Awake();
   #isBegun = false;
-  #idle = 0;
+  #idle: ReturnType<typeof setTimeout> | undefined;
   /** What had the focus before the dialog. */
   #opener: HTMLElement | null = null;
   /** What had the focus before the panel, if keys gave it. */

@@ -42,7 +42,7 @@ export class Link {
   readonly #channels: RTCDataChannel[];
   #isUp = false;
   #parameters = Promise.resolve();
-  #timer = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
   /** Wait of all packets in the browser's queue, in seconds, and their number, at the last count. */
   #queued = { delay: 0, packets: 0 };
 
@@ -183,7 +183,7 @@ export class Link {
     const connection = this.#connection;
     return new Promise((resolve) => {
       const isOver = () => connection.iceGatheringState === "complete" && resolve();
-      let rest = 0;
+      let rest: ReturnType<typeof setTimeout> | undefined;
       connection.onicegatheringstatechange = isOver;
       connection.onicecandidate = () => {
         clearTimeout(rest);

@@ -25,7 +25,7 @@ let answered: Uint8Array<ArrayBuffer> | null = null;
 let peer: Module | null = null;
 const dialler = new Dialler(location.origin);
 let socket: Socket | null = null;
-let timer = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
 /** When the peer's interval ends, in milliseconds of performance.now(). */
 let tickAtMs = 0;
 

@@ -47,8 +47,8 @@ export async function timeCodes(page: Page, columns: number, rows: number): Prom
   const atMs = Date.now();
   return tiles.map((cells) => {
     const bits = cells.map((value) => (value > 127 ? 1 : 0));
-    const isEven = bits.reduce((sum, bit) => sum + bit, 0) % 2 === 0;
-    const number = (from: number, to: number) => bits.slice(from, to).reduce((sum, bit) => 2 * sum + bit, 0);
+    const isEven = bits.reduce<number>((sum, bit) => sum + bit, 0) % 2 === 0;
+    const number = (from: number, to: number) => bits.slice(from, to).reduce<number>((sum, bit) => 2 * sum + bit, 0);
     const [speaker, frame] = [number(0, 4), number(4, 31)];
     return isEven && frame > 0 ? { speaker, frame, atMs } : null;
   });

@@ -102,7 +102,7 @@ const FLAT = 0.3;
 
 /** Share of coloured pixels in the middle of the left and right half of what is shown; -1 without a picture. */
 const halves = (page: Page): Promise<[number, number]> =>
-  page.evaluate(() => {
+  page.evaluate((): [number, number] => {
     const video = window.shown();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [320, 180];

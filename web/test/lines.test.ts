@@ -159,9 +159,10 @@ test("a fifth speaker without a mixer is told so by its connection", async () =>
 
 test("a notice ends with its reason", async () => {
   await inRoom({ mixers: [] }, async (session, see) => {
+    const says = () => session.notice?.says;
     hear(session, { what: "no-mixer" });
     await settled();
-    assert.equal(session.notice?.says, texts.noMixer);
+    assert.equal(says(), texts.noMixer);
     await see({ mixers: ["mixer"] });
     assert.equal(session.notice, null, "somebody mixes");
     await see({ mixers: [], mode: "Mesh", stage: [speaker("me"), speaker("a")] });
@@ -169,9 +170,9 @@ test("a notice ends with its reason", async () => {
     await settled();
     assert.equal(session.notice, null, "speakers of a mesh need no mixer");
     hear(session, { what: "floor-denied" });
-    assert.equal(session.notice?.says, texts.floorDenied);
+    assert.equal(says(), texts.floorDenied);
     await see({ speaks: false });
-    assert.equal(session.notice?.says, texts.floorDenied, "still true");
+    assert.equal(says(), texts.floorDenied, "still true");
     session.takeFloor();
     assert.deepEqual([session.notice, session.isHandUp], [null, true]);
   });

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import type { Page } from "puppeteer-core";
 
 import { speakBy } from "./peers.js";
-import { type Entry, Room } from "./room.js";
+import { type Entry, enterWith, Room } from "./room.js";
 
 let room: Room;
 

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createServer, request, type Server } from "node:https";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { createServer, request } from "node:https";
+import { type AddressInfo, createServer as createTcpServer, type Server as NetServer } from "node:net";
 import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
@@ -11,7 +11,7 @@ import type { Page } from "puppeteer-core";
 import { act } from "./element.js";
 import { joinWith, Room } from "./room.js";
 
-async function listen(server: { listen: Server["listen"]; address: Server["address"] }): Promise<number> {
+async function listen(server: NetServer): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }

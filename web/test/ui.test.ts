@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { after, afterEach, before, test } from "node:test";
 
 import type axe from "axe-core";
-import type { ElementHandle, Page } from "puppeteer-core";
+import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
 import { act, alerted, click, closeDialog, fill, live, text, there } from "./element.js";
 import { Room } from "./room.js";
@@ -81,7 +81,7 @@ test("a speaker goes all the way by keyboard, and no screen has a barrier", { ti
   await live(page);
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
   await clean(page, "room of a speaker");
-  const pressed = async (key: string, selector: string) => {
+  const pressed = async (key: KeyInput, selector: string) => {
     await page.keyboard.press(key);
     await there(page, selector);
   };
@@ -327,11 +327,11 @@ test("a viewer that closes the dialog of the stage stays off stage, with its dev
     const preview = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
     return preview?.srcObject instanceof MediaStream ? preview.srcObject.getVideoTracks()[0] : undefined;
   });
-  assert.equal(await track.evaluate((track) => track?.readyState), "live");
+  assert.equal(await page.evaluate((track) => track?.readyState, track), "live");
   await click(page, '.preview [data-act="mute"]');
   await there(page, '.preview .off[data-act="mute"]');
   await closeDialog(page);
-  assert.equal(await track.evaluate((track) => track?.readyState), "ended");
+  assert.equal(await page.evaluate((track) => track?.readyState, track), "ended");
   assert.equal(await page.$('>>> .bar [data-act="mute"]'), null);
   assert.equal(await page.$(">>> video.self"), null);
   const isOn = () => JSON.parse(localStorage.getItem("plenary-choices") ?? "{}").isMicrophoneOn as unknown;

@@ -122,7 +122,8 @@ impl Stage {
 
     /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later reign
     /// that the root key or the host known here began, or a majority of a roster that still counts. `absent`: this
-    /// peer believes that the host is gone. `forsaken`: it is host itself, of nobody any more.
+    /// peer believes that the host is gone. `forsaken`: this peer is host, and alone on stage since the other peers have
+    /// been silent for too long.
     pub(crate) fn accepts(
         &self,
         now: Time,

@@ -30,7 +30,7 @@ export class Capture {
   says: string | null = null;
   lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
   #room: Room | null = null;
-  #timer = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
   /** Whether a camera was there, and was unplugged. */
   #isCameraLost = false;
   #mixed: { of: string; mixed: Mixed } | null = null;

@@ -34,7 +34,7 @@ export class Level extends LitElement {
   declare track: MediaStreamTrack | null;
   declare lit: number;
   #context: AudioContext | null = null;
-  #timer = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
     super();

@@ -20,7 +20,7 @@ const REIGN_MS = 30_000;
 
 export class Session extends State {
   #attempt: AbortController | null = null;
-  #timer = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   /** Until when a page that goes on as host takes the room back. */
   #reignUntil = 0;
   /** What "again" does. */
