@@ -1,11 +1,8 @@
-// Five pages that want to speak where nobody mixes: four see each other, the fifth is told why it waits, until a mixer comes.
+// Five peers that want to speak where nobody mixes: four see each other, the fifth is told why it waits, until a mixer comes.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import type { Page } from "puppeteer-core";
-
-import { act, closeDialog, fill, live, there } from "./element.js";
 import { Room } from "./room.js";
 
 const WAIT_MS = 40_000;
@@ -14,48 +11,29 @@ const AUTO_SPEAK = '<meta name="plenary-auto-speak" content="yes">';
 let room: Room;
 
 before(async () => {
-  room = await Room.ofPages();
+  room = await Room.open("--program", "320x180@15", "--mix", "never");
 });
 
 after(() => room.close());
 
-const speaker = async (invite: string, name: string) => {
-  const page = await room.screen({ invite, query: `?name=${name}&auto=speak`, head: AUTO_SPEAK });
-  await live(page);
-  return page;
-};
+const speaker = (name: string) => room.screen({ query: `?name=${name}&auto=speak`, head: AUTO_SPEAK });
 
-/** Waits until a page shows this number of other speakers. */
-const shows = (page: Page, count: number) =>
-  page.waitForFunction(
-    (count) => window.parts().filter(({ videoWidth, dataset }) => videoWidth > 0 && dataset["part"] === "speaker").length === count,
-    { timeout: WAIT_MS },
-    count,
-  );
+test("a fifth speaker is told that it waits for a mixer, and then all are seen", { timeout: 180_000 }, async () => {
+  for (const name of ["Ada", "Ben", "Cay"]) {
+    room.start("join", room.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
+  }
+  const fourth = await speaker("Dan");
+  const seesThree = () => window.parts().filter(({ videoWidth, dataset }) => videoWidth > 0 && dataset["part"] === "speaker").length === 3;
+  await fourth.waitForFunction(seesThree, { timeout: WAIT_MS });
 
-test("four speakers are a mesh, a fifth is told that it waits for a mixer, and then all are seen", { timeout: 240_000 }, async () => {
-  const opener = await room.screen({ invite: "", rendezvous: room.rendezvous });
-  await fill(opener, "name", "Ada");
-  await act(opener, "open");
-  await live(opener);
-  await there(opener, "dialog.invite[open] .qr svg");
-  await closeDialog(opener);
-  await act(opener, "hand");
-  await there(opener, "dialog.stage[open] .preview video");
-  await act(opener, "go-on-stage");
-  const invite = await opener.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
-  const others = [];
-  for (const name of ["Ben", "Cay", "Dan"]) others.push(await speaker(invite, name));
-  for (const page of [opener, ...others]) await shows(page, 3);
-
-  const fifth = await speaker(invite, "Eve");
+  const fifth = await speaker("Eve");
   const says = (is: string) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
   await fifth.waitForFunction(says, { timeout: WAIT_MS }, "At most four people speak without a mixer");
   assert.equal(await fifth.evaluate(() => window.parts().filter(({ videoWidth }) => videoWidth > 0).length), 0);
-  for (const page of [opener, ...others]) await shows(page, 3);
+  assert.ok(await fourth.evaluate(seesThree), "the four go on");
 
-  room.start("mixer", invite);
+  room.start("mixer", room.invite);
   const isMixed = () => window.shown()?.dataset["part"] === "program";
-  for (const page of [opener, ...others, fifth]) await page.waitForFunction(isMixed, { timeout: WAIT_MS });
-  assert.equal(await fifth.evaluate(says, "At most four people speak without a mixer"), false);
+  for (const page of [fourth, fifth]) await page.waitForFunction(isMixed, { timeout: WAIT_MS });
+  await fifth.waitForFunction((is) => !document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is), { timeout: WAIT_MS }, "At most four");
 });
