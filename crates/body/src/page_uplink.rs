@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 /// Queue from which a line is full, and up to which it is free, in microseconds: those of [`crate::rate`].
 const FULL_US: u64 = 100_000;
 const FREE_US: u64 = 40_000;
-/// Number of checks, one a second, that prove a line full, or in a row free: a single one may show another load on the line. Checks that
-/// find it full count up to the proof that it is free, since the first children of a narrow line leave within a second.
+/// Number of checks, one a second, that prove a line full, or in a row free: a single one may show another load on the line.
+/// Checks that find it full count up to the proof that it is free, since the first children of a narrow line leave within a
+/// second.
 const LOOKS: u32 = 2;
 /// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,
 /// and shows in answers that come after it.

@@ -261,12 +261,9 @@ impl Stage {
 
     /// Returns the absent hosts that the stage has replaced by `me`, if that peer is host.
     pub(crate) fn replaced_hosts(&self, me: &PeerId) -> OrderedSet<PeerId> {
-        let reigns =
-            self.signed().filter(|roster| roster.body.host == *me).map(|roster| roster.reigns.0.iter());
-        let replaced = reigns.into_iter().flatten().filter_map(|reign| match reign {
-            Reign::Chosen { under, .. } => Some(under.body.host),
-            Reign::Named { .. } => None,
-        });
+        let hosted = self.signed().filter(|roster| roster.body.host == *me);
+        let replaced =
+            hosted.into_iter().flat_map(|roster| roster.reigns.superseded()).map(|before| before.body.host);
         replaced.filter(|host| host != me && self.present().all(|entry| entry.peer != *host)).collect()
     }
 

@@ -55,16 +55,10 @@ fn a_host_that_comes_back_takes_its_room_back() {
     for (seed, away_s) in seeds(SEEDS).zip([16, 90, 300].into_iter().cycle()) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let (host, heir) = (world.planned(0), world.planned(4));
-        world.partition(&[host]);
-        run_on(&mut world, away_s);
-        assert_eq!(world.snapshot(heir).host, Some(heir), "seed {seed}");
-        assert_eq!(world.snapshot(host).host, Some(host), "seed {seed}");
-        world.heal();
-        run_on(&mut world, 20);
-        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
+        cut_off(&mut world, host, away_s, heir);
+        all_follow(&mut world, host, 20);
         assert_eq!(world.sending_to(host), world.snapshot(heir).mixers, "seed {seed}: it speaks again");
         assert_eq!(reign_of(world.snapshot(host).epoch), 2, "seed {seed}");
-        calm(&world);
     }
 }
 
@@ -74,13 +68,8 @@ fn a_host_that_was_long_away_takes_back_a_room_that_nobody_mixes() {
         let viewers = if seed % 8 < 4 { 0 } else { 6 };
         let mut world = run(plan(3, 0, viewers), seed, 10);
         let (host, heir) = (world.planned(0), world.planned(1));
-        world.partition(&[host]);
-        run_on(&mut world, away_s);
-        assert_eq!(world.snapshot(heir).host, Some(heir), "seed {seed}: {}", hosts(&world));
-        world.heal();
-        run_on(&mut world, 20);
-        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
-        calm(&world);
+        cut_off(&mut world, host, away_s, heir);
+        all_follow(&mut world, host, 20);
     }
 }
 
@@ -92,13 +81,8 @@ fn a_chosen_host_that_was_long_away_follows_the_next_one() {
         world.kill(world.planned(0));
         run_on(&mut world, 75); // the dead host leaves the roster: two of three elect the next one
         assert_eq!(world.snapshot(third).host, Some(second), "seed {seed}: {}", hosts(&world));
-        world.partition(&[second]);
-        run_on(&mut world, away_s);
-        assert_eq!(world.snapshot(third).host, Some(third), "seed {seed}: {}", hosts(&world));
-        world.heal();
-        run_on(&mut world, 30);
-        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(third)), "{}", hosts(&world));
-        calm(&world);
+        cut_off(&mut world, second, away_s, third);
+        all_follow(&mut world, third, 30);
     }
 }
 
@@ -208,6 +192,22 @@ fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_rest_of_the_stage
         run_on(&mut world, 30);
         calm(&world);
     }
+}
+
+/// Cuts the host off, until all others have had time to choose the heir; it goes on as host alone.
+fn cut_off(world: &mut World, host: PeerId, away_s: u64, heir: PeerId) {
+    world.partition(&[host]);
+    run_on(world, away_s);
+    assert_eq!(world.snapshot(heir).host, Some(heir), "{}", hosts(world));
+    assert_eq!(world.snapshot(host).host, Some(host), "{}", hosts(world));
+    world.heal();
+}
+
+/// Runs on, and asserts that all peers have this host and a calm room.
+fn all_follow(world: &mut World, host: PeerId, seconds: u64) {
+    run_on(world, seconds);
+    assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(world));
+    calm(world);
 }
 
 fn hosts(world: &World) -> String {

@@ -211,6 +211,14 @@ impl Reigns {
         Ok(number)
     }
 
+    /// Returns the last rosters of hosts that the stage replaced, in order.
+    pub(crate) fn superseded(&self) -> impl Iterator<Item = &Signed<Roster>> {
+        self.0.iter().filter_map(|reign| match reign {
+            Reign::Chosen { under, .. } => Some(under),
+            Reign::Named { .. } => None,
+        })
+    }
+
     /// Returns the number of the last reign; 0 for that of the root key.
     pub fn number(&self) -> u32 {
         self.0.last().map_or(0, Reign::number)
