@@ -7,10 +7,10 @@ import type { Page } from "puppeteer-core";
 const WAIT_MS = 20_000;
 
 /** Waits for an element of the page. Puppeteer's own waiting hears of no change within a shadow root. */
-export async function there(page: Page, selector: string, timeoutMs = WAIT_MS): Promise<void> {
+export async function there(page: Page, selector: string): Promise<void> {
   const isThere = (selector: string) =>
     document.querySelector("plenary-room")?.shadowRoot?.querySelector(selector) != null;
-  const waiting = page.waitForFunction(isThere, { timeout: timeoutMs, polling: 50 }, selector);
+  const waiting = page.waitForFunction(isThere, { timeout: WAIT_MS, polling: 50 }, selector);
   await waiting.catch(async () => assert.fail(`${selector}: ${await text(page)}`));
 }
 
@@ -29,6 +29,9 @@ export async function fill(page: Page, field: string, text: string): Promise<voi
 }
 
 export const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
+
+/** Whether the page's text contains this. */
+export const reads = async (page: Page, is: string) => (await text(page))?.includes(is) ?? false;
 
 /** Waits for a line that is read out. */
 export async function alerted(page: Page, is: string): Promise<void> {

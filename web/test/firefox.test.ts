@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, there } from "./element.js";
+import { act, reads, there } from "./element.js";
 import { heard, joinWith, Room, within } from "./room.js";
 import { texts } from "../src/texts.js";
 
@@ -21,10 +21,6 @@ before(async () => {
 
 after(() => room.close());
 
-/** Whether a page tells its user this line. */
-const says = (page: Page, line: string) =>
-  page.evaluate((line) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(line) ?? false, line);
-
 /** Shows the devices, and goes on stage with them. */
 async function goOnStage(page: Page): Promise<void> {
   for (const step of ["hand", "go-on-stage"]) await act(page, step);
@@ -33,7 +29,7 @@ async function goOnStage(page: Page): Promise<void> {
 const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("without H.264 a page hears the room, and says why there is no picture", { timeout: 60_000 }, async () => {
-  await within("the page says why", () => says(page, texts.noDecoder));
+  await within("the page says why", () => reads(page, texts.noDecoder));
   // where a browser plays sound without a click, the page has no button for it
   await (await page.$('>>> [data-act="sound"]'))?.click();
   await within("the page hears Ada", async () => (await heard(page)).others > -60);
@@ -46,7 +42,7 @@ test("without H.264 a page hears the room, and says why there is no picture", { 
     return end?.state === "live" && end.parent !== null && end.parent === begin?.parent;
   };
   assert.ok((await isFed()) || (await isFed()) || (await isFed()), JSON.stringify(end));
-  assert.ok(await says(page, texts.noDecoder));
+  assert.ok(await reads(page, texts.noDecoder));
   assert.ok((await heard(page)).others > -60);
 });
 
@@ -66,7 +62,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   await watcher.waitForFunction(hasSpoken, { timeout: 20_000 }, fox);
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `it hears Ada, not itself: ${JSON.stringify(back)}`);
-  assert.ok(await says(page, texts.noPictures));
+  assert.ok(await reads(page, texts.noPictures));
   await act(page, "hand");
   await within("the watcher sees Ada alone again", async () => (await halves(watcher))[1] > FLAT);
 });
@@ -87,7 +83,7 @@ test("with H.264 a page shows all pictures, and its camera comes to the others",
     const received = end.frames_received - begin.frames_received;
     return received >= 36 && received >= end.frames_expected - begin.frames_expected - 1;
   });
-  assert.ok(!(await says(page, texts.noDecoder)));
+  assert.ok(!(await reads(page, texts.noDecoder)));
   await goOnStage(page);
   await there(page, '[data-act="camera"]');
   await within("the watcher sees Ada and the camera", async () => {

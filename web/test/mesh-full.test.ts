@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Room } from "./room.js";
+import { reads } from "./element.js";
+import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const WAIT_MS = 40_000;
-const AUTO_SPEAK = '<meta name="plenary-auto-speak" content="yes">';
 
 let room: Room;
 
@@ -27,13 +27,13 @@ test("a fifth speaker is told that it waits for a mixer, and then all are seen",
   await fourth.waitForFunction(seesThree, { timeout: WAIT_MS });
 
   const fifth = await speaker("Eve");
-  const says = (is: string) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
-  await fifth.waitForFunction(says, { timeout: WAIT_MS }, "At most four people speak without a mixer");
+  const isTold = () => reads(fifth, "At most four people speak without a mixer");
+  await within("the fifth is told why it waits", isTold);
   assert.equal(await fifth.evaluate(() => window.parts().filter(({ videoWidth }) => videoWidth > 0).length), 0);
   assert.ok(await fourth.evaluate(seesThree), "the four go on");
 
   room.start("mixer", room.invite);
   const isMixed = () => window.shown()?.dataset["part"] === "program";
   for (const page of [fourth, fifth]) await page.waitForFunction(isMixed, { timeout: WAIT_MS });
-  await fifth.waitForFunction((is) => !document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is), { timeout: WAIT_MS }, "At most four");
+  await within("the reason is over", async () => !(await isTold()));
 });

@@ -49,6 +49,9 @@ const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crate
 const PARTING_MS = 3000;
 const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
 
+/** Markup by which a host allows pages to open the camera by themselves. */
+export const AUTO_SPEAK = '<meta name="plenary-auto-speak" content="yes">';
+
 /** How a page is opened. */
 export interface Opened extends Browsing {
   /** By default the room's link; "" for none. */

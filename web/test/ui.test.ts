@@ -8,8 +8,8 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, fill, live, text, there } from "./element.js";
-import { Room } from "./room.js";
+import { act, alerted, click, closeDialog, fill, live, reads, text, there } from "./element.js";
+import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -197,8 +197,7 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
   await alerted(page, "The camera was unplugged");
   await page.keyboard.press("v");
   await sends("fake_device");
-  const isTold = () => /was unplugged/.test(document.querySelector("plenary-room")?.shadowRoot?.textContent ?? "");
-  await page.waitForFunction(`!(${isTold})()`, { timeout: 20_000 });
+  await within("the notice ends", async () => !(await reads(page, "was unplugged")));
   await act(page, "more");
   await act(page, "settings");
   await there(page, "dialog.settings[open]");
@@ -372,10 +371,10 @@ test("another link in the address counts, and in a room after a question alone",
 });
 
 test("a message leaves a reader of older ones where it is", { timeout: 60_000 }, async () => {
-  const page = await room.screen({ query: "?name=Tim&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  const page = await room.screen({ query: "?name=Tim&auto=speak", head: AUTO_SPEAK });
   await live(page);
   await there(page, '.bar [data-act="mute"]');
-  const other = await room.screen({ query: "?name=Tom&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+  const other = await room.screen({ query: "?name=Tom&auto=speak", head: AUTO_SPEAK });
   await live(other);
   await act(page, "chat");
   await act(other, "chat");
@@ -423,8 +422,7 @@ test("a speaker of a mesh sees another one alone, and all again", { timeout: 90_
     for (const name of ["Ada", "Emmy"]) {
       small.start("join", small.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
     }
-    const head = '<meta name="plenary-auto-speak" content="yes">';
-    const page = await small.screen({ query: "?auto=speak&name=Pia", head });
+    const page = await small.screen({ query: "?auto=speak&name=Pia", head: AUTO_SPEAK });
     const seen = (count: number) =>
       page.waitForFunction(
         (count) => {
@@ -449,8 +447,7 @@ test("a page opens no camera by itself unless its host allows that", { timeout: 
   const page = await room.screen({ query: "?auto=speak&name=Mo" });
   await there(page, '[data-act="join"]');
   assert.match((await text(page)) ?? "", /only after a click/);
-  const head = '<meta name="plenary-auto-speak" content="yes">';
-  const allowed = await room.screen({ query: "?auto=speak&name=Mo", head });
+  const allowed = await room.screen({ query: "?auto=speak&name=Mo", head: AUTO_SPEAK });
   await live(allowed);
   await there(allowed, '[data-act="mute"]');
 });
@@ -469,10 +466,7 @@ test("a room with a password and a lobby asks, waits, and tells how it ended", {
     await page.keyboard.type("rosebud");
     await act(page, "watch");
     await there(page, ".waiting");
-    await page.waitForFunction(
-      () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("The host will let you in"),
-      { timeout: 20_000 },
-    );
+    await within("it waits for the host", () => reads(page, "The host will let you in"));
     await clean(page, "lobby");
     small.order("/admit Zoe");
     await live(page);
@@ -499,17 +493,14 @@ test("a room with a password and a lobby asks, waits, and tells how it ended", {
 test("a speaker whose host has died is told that, not to wait for another way", { timeout: 60_000 }, async () => {
   const small = await Room.open("--name", "Grace");
   try {
-    const page = await small.screen({ query: "?name=Max&auto=speak", head: '<meta name="plenary-auto-speak" content="yes">' });
+    const page = await small.screen({ query: "?name=Max&auto=speak", head: AUTO_SPEAK });
     await live(page);
     await page.waitForFunction(
       () => window.plenary.snapshot().then((snapshot) => snapshot?.speaks && snapshot.stage.length === 2),
       { timeout: 20_000 },
     );
     await small.killHost();
-    await page.waitForFunction(
-      () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("Nothing comes from Grace, the host"),
-      { timeout: 20_000 },
-    );
+    await within("the host is missed", () => reads(page, "Nothing comes from Grace, the host"));
     await clean(page, "without a host");
   } finally {
     await small.close();

@@ -1,6 +1,7 @@
 // Messages from the stage to all.
 
 import { html } from "lit";
+import { guard } from "lit/directives/guard.js";
 import { repeat } from "lit/directives/repeat.js";
 
 import { texts } from "../texts.js";
@@ -27,7 +28,7 @@ export function chatPanel(session: Session): Part {
 function messageView({ name, text, at }: Message, isMine: boolean): Part {
   return html`<div class="message ${isMine ? "mine" : ""}">
     <p class="by"><b>${name}</b> <time datetime=${at.toISOString()}>${time.format(at)}</time></p>
-    <p class="text">${linked(text)}</p>
+    <p class="text">${guard([text], () => linked(text))}</p>
   </div>`;
 }
 

@@ -233,8 +233,10 @@ export class Session extends State {
     await published;
   }
 
-  /** Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it, and a floor that
-   * the host has given goes back. */
+  /**
+   * Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it, and a floor that the host
+   * has given goes back.
+   */
   override setDialog(dialog: Dialog | null): void {
     if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) {
       this.capture.close();
