@@ -17,9 +17,14 @@ const VOICES_HZ = [180, 250];
 const ADA_HZ = 300;
 const FPS = 15;
 const MEASURE_MS = 20_000;
-/** Least share of the pictures: an aim for a quiet machine in the nightly part, else a sign of life. Skews count there alone. */
+/**
+ * Least share of the pictures: an aim for a quiet machine in the nightly part, else a sign of life. A page on a busy machine
+ * relays each second picture for some seconds at a time, so half of them is what those below it are sure of. Skews count in the
+ * nightly part alone.
+ */
 const IS_NIGHTLY = env["NIGHTLY"] !== undefined;
 const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.9;
+const SHARE_BELOW_PAGE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
 const SKEW_MS_MAX = IS_NIGHTLY ? 80 : Infinity;
 
 let room: Room;
@@ -62,7 +67,8 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     const got = frames_received - (begin[at]?.frames_received ?? 0);
     const [expected, all] = [frames_expected - (begin[at]?.frames_expected ?? 0), (FPS * MEASURE_MS) / 1000];
     t.diagnostic(`page ${at + 1}: ${got} of ${expected} pictures, ${all} by the room's rate`);
-    assert.ok(got >= SHARE_MIN * expected - 1 && got >= SHARE_MIN * all - 1, `${got} of ${expected} pictures`);
+    const share = (begin[at]?.depth ?? 0) > 1 ? SHARE_BELOW_PAGE_MIN : SHARE_MIN;
+    assert.ok(got >= share * expected - 1 && got >= share * all - 1, `${got} of ${expected} pictures`);
   }
 
   // Ada's tile is one of four: its counter runs with time
@@ -95,7 +101,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const { depth, parent, frames_received, frames_expected } = JSON.parse(await report);
   t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures`);
   assert.ok(end.some(({ peer }) => peer.startsWith(parent)), `the native's parent ${parent} is a page`);
-  assert.ok(frames_received >= SHARE_MIN * frames_expected - 1, `${frames_received} of ${frames_expected}`);
+  assert.ok(frames_received >= SHARE_BELOW_PAGE_MIN * frames_expected - 1, `${frames_received} of ${frames_expected}`);
   const [all, got] = [new Set(hashes(mixed)), hashes(recording)];
   const unequal = got.filter((hash) => !all.has(hash)).length;
   t.diagnostic(`${got.length - unequal} of ${got.length} pictures of the native below are equal to those of the mixer`);
