@@ -19,6 +19,10 @@ interface OptionsSender {
 const SLOTS = 6;
 /** Slots of a peer's own stream: pictures, sound. */
 const OWN_SLOTS = [2, 3] as const;
+
+/** Whether a slot carries the other peer's own stream, which the browser plays in step by itself. */
+export const isOwn = (slot: number) => OWN_SLOTS.some((own) => own === slot);
+
 /** What a page sends in each slot. */
 const SENDS: readonly Leg["side"][] = ["relay", "relay", "own", "own"];
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
@@ -147,10 +151,10 @@ export class Link {
     this.#parameters = this.#parameters.then(set).catch((error) => console.warn(`link ${this.id}:`, error));
   }
 
-  /** The track that arrives in a slot; null where one end has no codec for it. */
-  track(slot: number): MediaStreamTrack | null {
+  /** The receiver of a slot; null where one end has no codec for it. */
+  receiver(slot: number): RTCRtpReceiver | null {
     const transceiver = this.#connection.getTransceivers()[slot];
-    return transceiver && transceiver.currentDirection !== "inactive" ? transceiver.receiver.track : null;
+    return transceiver && transceiver.currentDirection !== "inactive" ? transceiver.receiver : null;
   }
 
   close(): void {

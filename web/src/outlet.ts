@@ -24,7 +24,8 @@ export class Outlet {
   #waiting: Uint8Array<ArrayBuffer>[] = [];
   #dummies: Dummies | null = null;
   #dummyUs = 0;
-  #dummyAt = 0;
+  /** Runs while frames wait, since the last dummy. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #isBroken = false;
   #sent = 0;
 
@@ -54,9 +55,10 @@ export class Outlet {
     this.#kick(atUs);
   }
 
-  /** Makes another dummy where one was lost. To be called some 100 times a second. */
-  onTime(): void {
-    if (this.#waiting.length > 0 && performance.now() - this.#dummyAt > DUMMY_MS) this.#kick(0);
+  /** Drops the frames that wait. */
+  end(): void {
+    this.#waiting = [];
+    clearTimeout(this.#timer);
   }
 
   /** Replaces the encoded dummies. */
@@ -72,16 +74,19 @@ export class Outlet {
         this.#sent += 1;
         controller.enqueue(frame);
         if (this.#waiting.length > 0) this.#kick(0);
+        else clearTimeout(this.#timer);
       },
     });
     const frames = transformer.readable as ReadableStream<EncodedFrame>;
     frames.pipeThrough(replace).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
   }
 
+  /** Makes a dummy, and another one where it is lost. */
   #kick(atUs: number): void {
     const dummies = this.#dummies;
     if (!dummies) return;
-    this.#dummyAt = performance.now();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#waiting.length > 0 && this.#kick(0), DUMMY_MS);
     const stepUs = this.kind === "video" ? 1_000 : 20_000;
     this.#dummyUs = Math.max(this.#dummyUs + stepUs, this.kind === "video" ? atUs : 0);
     const timestamp = this.#dummyUs;

@@ -2,7 +2,8 @@
 
 import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
-import { Link } from "./link.js";
+import { InStep } from "./in-step.js";
+import { isOwn, Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
@@ -106,6 +107,7 @@ type Tracks = [MediaStreamTrack | null, MediaStreamTrack | null];
 export class Room extends EventTarget {
   readonly #links = new Map<number, Link>();
   readonly #screen = new Screen();
+  readonly #inStep = new InStep();
   /** Tracks of this peer's own stream: picture, sound. */
   #own: Tracks = [null, null];
   /** The tracks that these are clones of. */
@@ -320,6 +322,7 @@ export class Room extends EventTarget {
     this.#links.clear();
     for (const track of this.#own) track?.stop();
     this.#screen.clear();
+    this.#inStep.follow([]);
     this.worker.terminate();
     this.#identity?.release();
     this.#settle?.reject(new DOMException("the room was closed", "AbortError"));
@@ -350,12 +353,17 @@ export class Room extends EventTarget {
         this.#links.get(message.link)?.feed();
         break;
       case "show": {
-        const track = ({ link, slot }: Place) => this.#links.get(link)?.track(slot) ?? null;
+        const receiver = ({ link, slot }: Place) => this.#links.get(link)?.receiver(slot) ?? null;
+        const track = (place: Place) => receiver(place)?.track ?? null;
         const tile = ({ speaker, picture, sound }: Shown) => ({ speaker, picture: track(picture), sound: track(sound) });
         // while there is no parent, or its link has just ended, the last picture stays
         const isLinked = ({ picture, sound }: Shown) => this.#links.has(picture.link) || this.#links.has(sound.link);
         const linked = message.shown.filter(isLinked);
         if (linked.length > 0) this.#screen.show(linked.map(tile));
+        this.#inStep.follow(linked.flatMap((one) => {
+          const [picture, sound] = [receiver(one.picture), receiver(one.sound)];
+          return picture && sound && !isOwn(one.picture.slot) ? { picture, sound } : [];
+        }));
         this.#showsSpeakers = linked.some(({ speaker }) => speaker !== null);
         if (this.#showsSpeakers) void this.#nameTiles();
         break;

@@ -128,8 +128,6 @@ function outletOf(link: number, slot: number): Outlet {
   return outlet;
 }
 
-setInterval(() => outlets.forEach((outlet) => outlet.onTime()), 10);
-
 function dial(url: string): void {
   hangUp();
   const { hostname, port, protocol } = new URL(url);
@@ -172,6 +170,7 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       call({ call: "link-up", link: data.link });
       break;
     case "link-down":
+      for (const [leg, outlet] of outlets) if (leg.startsWith(`${data.link}/`)) outlet.end();
       for (const legs of [receivers, outlets, own]) {
         for (const leg of legs.keys()) if (leg.startsWith(`${data.link}/`)) legs.delete(leg);
       }
@@ -228,15 +227,19 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
     return;
   }
   receivers.set(`${link}/${slot}`, transformer);
-  const frames = transformer.readable as ReadableStream<EncodedFrame>;
-  const see = new TransformStream<EncodedFrame, EncodedFrame>({
-    transform(frame, controller) {
+  const frames = (transformer.readable as ReadableStream<EncodedFrame>).getReader();
+  const decoder = (transformer.writable as WritableStream<EncodedFrame>).getWriter();
+  const see = async () => {
+    for (let next = await frames.read(); !next.done; next = await frames.read()) {
+      const frame = next.value;
       const metadata = frame.getMetadata() as { contributingSources?: number[]; audioLevel?: number };
       const level = toDbov(metadata.audioLevel);
       const csrcs = slot % 2 === 1 ? (metadata.contributingSources ?? []) : [];
-      call({ call: "frame", link, slot, level, csrcs, data: new Uint8Array(frame.data) });
-      controller.enqueue(frame);
-    },
-  });
-  frames.pipeThrough(see).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
+      // the decoder takes the buffer, and doesn't wait for the peer
+      const data = new Uint8Array(frame.data.slice(0));
+      decoder.write(frame).catch(() => {});
+      call({ call: "frame", link, slot, level, csrcs, data });
+    }
+  };
+  see().catch(() => {});
 };

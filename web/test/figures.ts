@@ -82,6 +82,8 @@ export function levelsAt(page: Page, frequencies: readonly number[]): Promise<nu
 
 /** Records what a page shows and plays, for so long. */
 export async function record(page: Page, ms: number, path: string): Promise<void> {
+  // between two parents the last picture stands, and its tracks have ended
+  await page.waitForFunction(() => (window.shown()?.srcObject as MediaStream | null)?.active, { polling: 50 });
   const recorded = await page.evaluate(async (ms) => {
     const stream = window.shown()?.srcObject;
     if (!(stream instanceof MediaStream)) throw new Error("nothing is shown");

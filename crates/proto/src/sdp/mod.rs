@@ -160,11 +160,11 @@ impl End<'_> {
             if is_video(slot) && !self.pictures.flow {
                 write!(sdp, "a=inactive\r\n")?;
             } else {
-                // picture and sound of one stream are played in step, by the times that sender reports name. A browser names
-                // the times at which it relays, by different clocks; only its own stream is in step. Track ids of the two
-                // ends differ, since some stacks route RTCP by them
-                let relays = description.browser.is_some() && !OWN_SLOTS.contains(&slot);
-                let (stream, ufrag) = (if relays { slot } else { slot & !1 }, &*description.ufrag);
+                // a browser plays a peer's own picture and sound in step, by the times that sender reports name. Of all else its
+                // page compares how long they wait, since a browser that relays names other times. Track ids of the two ends
+                // differ, since some stacks route RTCP by them
+                let is_own = OWN_SLOTS.contains(&slot);
+                let (stream, ufrag) = (if is_own { slot & !1 } else { slot }, &*description.ufrag);
                 write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\n")?;
                 let again = self.pictures.again.as_ref().filter(|_| is_video(slot));
                 let again = again.and_then(|again| again.ssrcs.get(usize::from(slot / 2)));
