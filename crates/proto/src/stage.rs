@@ -42,6 +42,15 @@ pub enum Mode {
     Mixer,
 }
 
+/// Silence in which a host counts as gone, and so a reign that others began without it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence {
+    /// Whether this peer has missed its host for so long that it believes the host gone.
+    pub(crate) of_host: bool,
+    /// Whether this peer is host, and alone on stage since all others were silent for too long.
+    pub(crate) of_all: bool,
+}
+
 /// The newest roster, and a few older rosters.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
@@ -121,16 +130,8 @@ impl Stage {
     }
 
     /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later reign
-    /// that the root key or the host known here began, or a majority of a roster that still counts. `absent`: this
-    /// peer believes that the host is gone. `forsaken`: this peer is host, and alone on stage since the other peers have
-    /// been silent for too long.
-    pub(crate) fn accepts(
-        &self,
-        now: Time,
-        roster: &SignedRoster,
-        root: &PeerId,
-        (absent, forsaken): (bool, bool),
-    ) -> bool {
+    /// that the root key or the host known here began, or a majority of a roster that still counts.
+    pub(crate) fn accepts(&self, now: Time, roster: &SignedRoster, root: &PeerId, silence: Silence) -> bool {
         let Some(known) = &self.signed else { return true };
         let (reign, its) = (reign_of(known.epoch), reign_of(roster.epoch));
         if its == reign {
@@ -153,7 +154,8 @@ impl Stage {
                 let begun = match first {
                     Reign::Named { named } => named.sender == known.sender,
                     Reign::Chosen { under, .. } => {
-                        self.is_fresh(now, under.epoch) || (forsaken && self.kept.contains_key(&under.epoch))
+                        self.is_fresh(now, under.epoch)
+                            || (silence.of_all && self.kept.contains_key(&under.epoch))
                     }
                 };
                 if !begun {
@@ -162,7 +164,7 @@ impl Stage {
                 later
             }
         };
-        later.iter().all(|reign| absent || reign.weight() == Weight::Majority)
+        later.iter().all(|reign| silence.of_host || reign.weight() == Weight::Majority)
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 2] {

@@ -7,6 +7,7 @@ use crate::mandate::Judge;
 use crate::message::{LinkKind, Message, SignedRoster, reign_of};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::Note;
+use crate::stage::Silence;
 
 /// Maximum notes per call of [`RoomState::hand_round`]. One input calls it up to three times: once for an
 /// `Admit`, then once before and once after due timers run. More notes indicate a cycle: the rest is dropped,
@@ -205,7 +206,8 @@ impl RoomState {
     /// room back from such a reign, any other peer reports it.
     fn judge_roster(&mut self, roster: SignedRoster, absent: bool) {
         let Shared { now, config, stage, .. } = &self.shared;
-        let accepts = stage.accepts(*now, &roster, &config.root, (absent, self.membership.is_forsaken()));
+        let silence = Silence { of_host: absent, of_all: self.membership.is_forsaken() };
+        let accepts = stage.accepts(*now, &roster, &config.root, silence);
         if let Some(host) = self.membership.host() {
             let view = &mut self.shared.view();
             if host.keep_while_opening(view, &roster) {

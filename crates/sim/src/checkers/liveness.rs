@@ -198,22 +198,27 @@ impl<'a> Calm<'a> {
             };
             let linkable = |peer| self.world.net.can_connect(self.world.at(peer), self.world.at(viewer));
             let would = |peer: &PeerId| honest(peer) && linkable(*peer);
+            // how many peers could promise it a slot
             let could = || match parent_at {
                 0 => {
                     let standby = seen.standbys.first().filter(|standby| would(standby));
                     let standby = standby.and_then(|standby| self.living.get(standby));
                     let most = usize::from(self.world.plan().room.k1).min(STANDBY_PROMISES_MAX - 1);
-                    standby.is_some_and(|standby| standby.promised.len() <= most)
+                    usize::from(standby.is_some_and(|standby| standby.promised.len() <= most))
                 }
-                _ => givers.iter().any(|(peer, other)| {
-                    would(peer) && !in_branch(other) && !seen.path.contains(&peer.short())
-                }),
+                _ => {
+                    let apart = |other: &BrainSnapshot, peer: &PeerId| {
+                        !in_branch(other) && !seen.path.contains(&peer.short())
+                    };
+                    givers.iter().filter(|(peer, other)| would(peer) && apart(other, peer)).count()
+                }
             };
             let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
             // a viewer with a parent at fault is asking its backup to feed it
             let has = seen.backup.is_some() || self.world.parent_is_at_fault(viewer);
-            if !has && self.since_us(&viewer, searched) > SEARCH_US && could() {
-                found.say(self.world.now(), NO_BACKUP, format!("{viewer:?} has no backup: {seen:?}"));
+            if !has && self.since_us(&viewer, searched) > SEARCH_US && could() > 0 {
+                let what = format!("{viewer:?} has no backup, {} peers could be it: {seen:?}", could());
+                found.say(self.world.now(), NO_BACKUP, what);
             }
             let bad = seen
                 .backup
