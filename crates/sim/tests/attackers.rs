@@ -167,6 +167,7 @@ fn a_room_with_losses_deaths_and_elections_names_nobody_to_the_host() {
 }
 
 #[test]
+#[ignore = "three quarters of a minute: ./run nightly storms"]
 fn who_says_that_it_feeds_most_and_feeds_nobody_takes_no_first_tier_from_those_that_do() {
     let report = named("climbers").unwrap().unwrap().run(1, SEEDS.end);
     assert!(report.violations.is_empty(), "{:#?}", report.violations);
@@ -174,6 +175,7 @@ fn who_says_that_it_feeds_most_and_feeds_nobody_takes_no_first_tier_from_those_t
 }
 
 #[test]
+#[ignore = "half a minute: ./run nightly storms"]
 fn who_is_sent_to_droppers_alone_gets_out_of_there() {
     let mut starved = Vec::new();
     for seed in seeds(0..16) {
