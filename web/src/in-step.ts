@@ -34,8 +34,13 @@ export class InStep {
   /** Keeps these in step from now on. */
   follow(playing: readonly Playing[]): void {
     this.#playing = playing;
-    clearInterval(this.#timer);
-    if (playing.length > 0) this.#timer = setInterval(() => this.#compare(), COMPARED_MS);
+    if (playing.length > 0) {
+      // a change of what plays doesn't put the comparison off
+      this.#timer ??= setInterval(() => this.#compare(), COMPARED_MS);
+    } else {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
   }
 
   #compare(): void {
