@@ -1,5 +1,6 @@
 // The WebAssembly module of crates/web: one peer of a room. It imports nothing; bytes go over its memory.
 
+import { Clock } from "./clock.js";
 import { type Ask, type Call, decode, encode } from "./wire.js";
 
 interface Exports {
@@ -12,10 +13,10 @@ interface Exports {
   plenary_panic_len(): number;
 }
 
-/** Microseconds since 1970. The clock never goes back. */
-export function nowUs(): number {
-  return Math.round((performance.timeOrigin + performance.now()) * 1000);
-}
+const clock = new Clock();
+
+/** Microseconds since 1970, by the clock of this peer. */
+export const nowUs = () => clock.nowUs();
 
 export class Module {
   readonly #exports: Exports;
