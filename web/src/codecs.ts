@@ -2,6 +2,9 @@
 
 type Kind = "video" | "audio";
 
+/** Slots of a link. */
+export const SLOTS = 6;
+
 /** Even slots carry pictures, odd ones sound. */
 export const kindOf = (slot: number): Kind => (slot % 2 === 0 ? "video" : "audio");
 

@@ -55,10 +55,12 @@ export class Outlet {
     this.#kick(atUs);
   }
 
-  /** Drops the frames that wait. */
+  /** Drops the frames that wait, and ends the stream of dummies. */
   end(): void {
     this.#waiting = [];
     clearTimeout(this.#timer);
+    this.#dummies?.writer.close().catch(() => {});
+    this.#dummies = null;
   }
 
   /** Replaces the encoded dummies. */

@@ -1,5 +1,6 @@
 // The worker: peer, websocket and encoded frames. The window keeps the connections, which workers can't have.
 
+import { SLOTS } from "./codecs.js";
 import type { Leg, ToWindow, ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
@@ -75,6 +76,7 @@ function carryOut(ask: Ask): void {
       window({ to: "accept", link: ask.link, sdp: ask.sdp });
       break;
     case "close":
+      forget(ask.link);
       window({ to: "close", link: ask.link });
       break;
     case "send":
@@ -128,6 +130,16 @@ function outletOf(link: number, slot: number): Outlet {
   return outlet;
 }
 
+/** A link has ended: nothing of it is kept. */
+function forget(link: number): void {
+  for (let slot = 0; slot < SLOTS; slot++) {
+    const leg = `${link}/${slot}`;
+    outlets.get(leg)?.end();
+    for (const legs of [receivers, outlets, own]) legs.delete(leg);
+  }
+  fed.delete(link);
+}
+
 function dial(url: string): void {
   hangUp();
   const { hostname, port, protocol } = new URL(url);
@@ -170,11 +182,7 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       call({ call: "link-up", link: data.link });
       break;
     case "link-down":
-      for (const [leg, outlet] of outlets) if (leg.startsWith(`${data.link}/`)) outlet.end();
-      for (const legs of [receivers, outlets, own]) {
-        for (const leg of legs.keys()) if (leg.startsWith(`${data.link}/`)) legs.delete(leg);
-      }
-      fed.delete(data.link);
+      forget(data.link);
       call({ call: "link-down", link: data.link });
       break;
     case "stats":
@@ -184,6 +192,8 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       call({ call: "received", link: data.link, channel: data.channel, bytes: new Uint8Array(data.bytes) });
       break;
     case "dummies":
+      // the link may have ended meanwhile
+      if (!fed.has(data.link)) break;
       outletOf(data.link, 0).begin(data.pictures, null);
       outletOf(data.link, 1).begin(null, data.sound);
       break;
