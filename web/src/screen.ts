@@ -65,6 +65,14 @@ export class Screen {
     for (const view of tiles) if (!this.#tiles.includes(view)) view.element.remove();
   }
 
+  /** Removes the tiles of all other speakers: the last one leaves nobody who would be shown in its place. */
+  keep(speakers: ReadonlySet<string>): void {
+    const before = this.#tiles;
+    this.#tiles = before.filter(({ speaker }) => speaker === null || speakers.has(speaker));
+    for (const view of before) if (!this.#tiles.includes(view)) view.element.remove();
+    this.#arrange();
+  }
+
   /** Writes the speakers' names on their tiles in a mesh; mixers write them into the program. */
   name(names: ReadonlyMap<string, string>): void {
     for (const view of this.#tiles) view.name(names.get(view.speaker ?? "") ?? "");

@@ -1,12 +1,17 @@
 // Rooms of pages alone: a rendezvous, and no native peer. One page opens the room; its speakers send to each other.
 
 import assert from "node:assert/strict";
+import { env } from "node:process";
 import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
 import { speakBy } from "./peers.js";
 import { type Entry, enterWith, Room } from "./room.js";
+
+/** Longest time until all see each other, and longest wait for a picture while a mixer takes over, in milliseconds: in the nightly
+ * part the aims for a quiet machine, else signs of life. */
+const [MEETING_MS_MAX, WAIT_MS_MAX] = env["NIGHTLY"] === undefined ? [30_000, 5000] : [2000, 700];
 
 let room: Room;
 
@@ -81,7 +86,9 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   const ben = await speaker({ invite, name: "Ben" });
   const cay = await speaker({ invite, name: "Cay" });
   const tookMs = [ada, ben, cay].map((page) => until("both others are seen", async () => (await seen(page)) === 2));
-  t.diagnostic(`both others are seen after ${await Promise.all(tookMs)} ms`);
+  const slowestMs = Math.max(...(await Promise.all(tookMs)));
+  t.diagnostic(`both others are seen after ${slowestMs} ms`);
+  assert.ok(slowestMs <= MEETING_MS_MAX, `${slowestMs} ms`);
   for (const page of [ada, ben, cay]) {
     await until("both others go on", async () => (await moving(page)) === 2);
     assert.equal(await page.evaluate(() => window.connections.length), 2, "no link had to be made again");
@@ -101,14 +108,13 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   await Promise.all([told(ada, "Hello from Ben"), told(cay, "Hello from Ben")]);
 
   // the opener goes: another page governs, and both go on seeing each other
-  await ada.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide")));
+  await room.closePage(ada);
   const others = async () => Promise.all([ben, cay].map((page) => page.evaluate(() => window.room.snapshot())));
   const reigns = async () => {
     const [one, other] = await others();
     return one?.host === other?.host && [one?.peer, other?.peer].includes(one?.host ?? "");
   };
   t.diagnostic(`another host after ${await until("another host", reigns)} ms`);
-  await ada.close();
   for (const page of [ben, cay]) await until("the other is seen alone", async () => (await moving(page)) === 1);
 
   // a native speaker that doesn't mix is one of the mesh
@@ -128,25 +134,37 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   await until("a speaker sees the program", () => program(ben));
   const gapMs = await ben.evaluate(() => window.gapMs);
   t.diagnostic(`longest wait for a picture while the mixer took over: ${gapMs} ms`);
-  assert.ok(gapMs > 0 && gapMs < 5000, `${gapMs} ms`);
+  assert.ok(gapMs > 0 && gapMs <= WAIT_MS_MAX, `${gapMs} ms`);
 });
 
-/** Measures the longest wait between two pictures of anything that is shown, from now on. */
+test("a page whose last other speaker leaves shows nobody any more", { timeout: 60_000 }, async () => {
+  const eve = await speaker({ rendezvous: room.rendezvous, name: "Eve" });
+  const fay = await speaker({ invite: await eve.evaluate(() => window.room.invite ?? ""), name: "Fay" });
+  await until("the other is seen", async () => (await seen(eve)) === 1);
+  await room.closePage(fay);
+  await until("no picture stays", () => eve.evaluate(() => !window.room.picture.hasChildNodes()));
+});
+
+/** Measures the longest wait for a picture of each speaker, or of the program that takes their place, from now on. */
 function watchGaps(): void {
   const seen = new WeakSet<HTMLVideoElement>();
-  let last = performance.now();
+  const lastMs = new Map<string, number>();
   window.gapMs = 0;
-  const note = () => {
+  const note = (speaker: string) => {
     const now = performance.now();
-    window.gapMs = Math.max(window.gapMs, Math.round(now - last));
-    last = now;
+    for (const [of, ms] of lastMs) {
+      if (of !== speaker && speaker !== "program") continue;
+      window.gapMs = Math.max(window.gapMs, Math.round(now - ms));
+      lastMs.delete(of);
+    }
+    lastMs.set(speaker, now);
   };
   setInterval(() => {
     for (const video of window.room.picture.querySelectorAll("video")) {
       if (seen.has(video)) continue;
       seen.add(video);
       const see = () => {
-        note();
+        note(video.closest<HTMLElement>("[data-speaker]")?.dataset["speaker"] ?? "program");
         video.requestVideoFrameCallback(see);
       };
       video.requestVideoFrameCallback(see);
