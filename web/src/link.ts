@@ -1,8 +1,9 @@
 // One link: a connection with six transceivers, the slots, and three data channels, negotiated once.
 
-import { formatsOf, kindOf } from "./codecs.js";
+import { formatsOf, kindOf, SLOTS } from "./codecs.js";
+import { Counters } from "./counters.js";
 import type { Leg, ToWorker } from "./messages.js";
-import type { Counts, PictureFormat } from "./wire.js";
+import type { PictureFormat } from "./wire.js";
 
 // not in TypeScript's library: Chromium's alone
 declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
@@ -16,7 +17,6 @@ interface OptionsSender {
   setParameters(parameters: RTCRtpSendParameters, options: { encodingOptions: { keyFrame?: boolean }[] }): Promise<void>;
 }
 
-const SLOTS = 6;
 /** Slots of a peer's own stream: pictures, sound. */
 const OWN_SLOTS = [2, 3] as const;
 
@@ -47,8 +47,8 @@ export class Link {
   #isUp = false;
   #parameters = Promise.resolve();
   #timer: ReturnType<typeof setInterval> | undefined;
-  /** Wait of all packets in the browser's queue, in seconds, and their number, at the last count. */
-  #queued = { delay: 0, packets: 0 };
+  /** What the browser counts of it, renewed once a second. */
+  readonly counters = new Counters();
 
   constructor(
     readonly id: number,
@@ -200,39 +200,8 @@ export class Link {
 
   async #count(): Promise<void> {
     const report: RTCStatsReport = await this.#connection.getStats();
-    const counts: Counts = {
-      bytesSent: 0, bytesReceived: 0, packetsSent: 0, repairsSent: 0, packetsReceived: 0, rttUs: null, queueUs: 0, isRelayed: false,
-    };
-    const queued = { delay: 0, packets: 0 };
-    report.forEach((stats) => {
-      switch (stats.type) {
-        case "transport":
-          counts.bytesSent += stats.bytesSent ?? 0;
-          counts.bytesReceived += stats.bytesReceived ?? 0;
-          break;
-        case "candidate-pair":
-          if (stats.nominated) {
-            const { currentRoundTripTime: rtt, localCandidateId, remoteCandidateId } = stats;
-            if (rtt !== undefined) counts.rttUs = Math.round(1e6 * rtt);
-            const ends = [localCandidateId, remoteCandidateId].map((id) => report.get(id)?.candidateType);
-            counts.isRelayed = ends.includes("relay");
-          }
-          break;
-        case "outbound-rtp":
-          counts.packetsSent += (stats.packetsSent ?? 0) - (stats.retransmittedPacketsSent ?? 0);
-          counts.repairsSent += stats.retransmittedPacketsSent ?? 0;
-          queued.delay += stats.totalPacketSendDelay ?? 0;
-          queued.packets += stats.packetsSent ?? 0;
-          break;
-        case "inbound-rtp":
-          counts.packetsReceived += stats.packetsReceived ?? 0;
-          break;
-      }
-    });
-    const packets = queued.packets - this.#queued.packets;
-    if (packets > 0) counts.queueUs = Math.max(0, Math.round((1e6 * (queued.delay - this.#queued.delay)) / packets));
-    this.#queued = queued;
-    this.#tell({ to: "stats", link: this.id, counts });
+    const section = this.#connection.getTransceivers()[OWN_SLOTS[0]]?.mid ?? null;
+    this.#tell({ to: "stats", link: this.id, counts: this.counters.count(report, section, performance.now()) });
   }
 
   #changed(): void {

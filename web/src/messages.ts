@@ -1,5 +1,6 @@
 // Messages between the window, which owns the connections, and the worker, which owns the peer.
 
+import type { Encoder, Rates } from "./counters.js";
 import type { Counts, Opening, PictureFormat, Shown, Wish } from "./wire.js";
 
 /** From the window to the worker. */
@@ -30,7 +31,7 @@ export type ToWindow =
   | { to: "show"; shown: Shown[] }
   | { to: "event"; event: RoomEvent }
   | { to: "keys"; keys: Uint8Array<ArrayBuffer> }
-  | { to: "snapshot"; snapshot: Snapshot }
+  | { to: "snapshot"; snapshot: PeerSnapshot }
   | { to: "failed"; why: string };
 
 /** Options of a receiver's or sender's transform. */
@@ -104,8 +105,13 @@ export interface Quantiles {
   p95: number;
 }
 
-/** What the page knows of its room. */
-export interface Snapshot {
+/** What the page knows of its room, and of itself. */
+export interface Snapshot extends PeerSnapshot, Rates {
+  encoder: Encoder | null;
+}
+
+/** What the peer in the worker knows of its room. */
+export interface PeerSnapshot {
   peer: string;
   state: RoomState;
   title: string;

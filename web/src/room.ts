@@ -1,5 +1,6 @@
 // A room that this page is in, for applications.
 
+import { type Encoder, LimitWatch, type Rates } from "./counters.js";
 import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
 import { InStep } from "./in-step.js";
@@ -7,11 +8,14 @@ import { isOwn, Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
+import { limited } from "./texts.js";
 import { type Entered, type Layout, LAYOUTS, type PictureFormat, type Place, type Shown, type Wish } from "./wire.js";
 
 export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
 export type { Layout } from "./wire.js";
 
+/** Interval at which the encoder of the own pictures is judged, in milliseconds. */
+const JUDGED_MS = 1000;
 /** Time for the last messages, in milliseconds. */
 const PARTING_MS = 200;
 
@@ -123,6 +127,8 @@ export class Room extends EventTarget {
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   readonly #limit = new RelayLimit((children) => this.#wish({ wish: "children-max", children }));
   #identity: Identity | null = null;
+  readonly #limits = new LimitWatch();
+  #judges: ReturnType<typeof setInterval> | undefined;
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
   /** @internal */
@@ -132,7 +138,8 @@ export class Room extends EventTarget {
   ) {
     super();
     worker.onmessage = ({ data }: MessageEvent<ToWindow>) => this.#handle(data);
-    worker.onerror = ({ message }) => this.#fail(message);
+    // a worker that can't be loaded has no message
+    worker.onerror = ({ message }) => this.#fail(message || "the page could not be loaded whole");
     addEventListener("pagehide", this.#hidden);
   }
 
@@ -150,6 +157,7 @@ export class Room extends EventTarget {
     const entropy = crypto.getRandomValues(new Uint8Array(32));
     const opening = { room, password, name, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
+    this.#judges = setInterval(() => this.#judge(), JUDGED_MS);
     return opened;
   }
 
@@ -318,6 +326,7 @@ export class Room extends EventTarget {
   close(): void {
     removeEventListener("pagehide", this.#hidden);
     this.#limit.close();
+    clearInterval(this.#judges);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     for (const track of this.#own) track?.stop();
@@ -359,12 +368,14 @@ export class Room extends EventTarget {
         // while there is no parent, or its link has just ended, the last picture stays
         const isLinked = ({ picture, sound }: Shown) => this.#links.has(picture.link) || this.#links.has(sound.link);
         const linked = message.shown.filter(isLinked);
-        if (linked.length > 0) this.#screen.show(linked.map(tile));
+        if (linked.length > 0) {
+          this.#screen.show(linked.map(tile));
+          this.#showsSpeakers = linked.some(({ speaker }) => speaker !== null);
+        }
         this.#inStep.follow(linked.flatMap((one) => {
           const [picture, sound] = [receiver(one.picture), receiver(one.sound)];
           return picture && sound && !isOwn(one.picture.slot) ? { picture, sound } : [];
         }));
-        this.#showsSpeakers = linked.some(({ speaker }) => speaker !== null);
         if (this.#showsSpeakers) void this.#nameTiles();
         break;
       }
@@ -380,7 +391,7 @@ export class Room extends EventTarget {
         void this.#formatOwn();
         break;
       case "snapshot":
-        this.#snapshots.shift()?.(message.snapshot);
+        this.#snapshots.shift()?.({ ...message.snapshot, ...this.#rates(), encoder: this.#encoder() });
         break;
       case "keys":
         this.#keys = message.keys;
@@ -450,8 +461,29 @@ export class Room extends EventTarget {
     });
   }
 
+  /** The encoder of the own pictures that is worst off; there is one for each link that they are sent on. */
+  #encoder(): Encoder | null {
+    const encoders = [...this.#links.values()].flatMap(({ counters }) => counters.encoder ?? []);
+    return encoders.find(({ limit }) => limit !== null) ?? encoders[0] ?? null;
+  }
+
+  #rates(): Rates {
+    const sum = { received_bps: 0, sent_bps: 0 };
+    for (const { counters } of this.#links.values()) {
+      sum.received_bps += counters.rates.received_bps;
+      sum.sent_bps += counters.rates.sent_bps;
+    }
+    return sum;
+  }
+
+  #judge(): void {
+    const limit = this.#limits.observe(this.#encoder()?.limit ?? null);
+    if (limit) this.#event({ what: "trouble", why: limited[limit] });
+  }
+
   async #nameTiles(): Promise<void> {
     const { stage } = await this.snapshot();
+    this.#screen.keep(new Set(stage.filter(({ speaks }) => speaks).map(({ peer }) => peer)));
     this.#screen.name(new Map(stage.map(({ peer, name }) => [peer, name])));
   }
 

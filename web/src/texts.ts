@@ -1,8 +1,15 @@
 // All texts of the page, in one place.
 
-/** The one that the worker needs as well. */
+// those that the library needs as well
+
 export const blocked =
   "This page came by https, and the browser blocks the room's plain http address. Open the room's own link instead.";
+
+/** Why the own picture is worse than the room asks for, by the browser's reason. */
+export const limited = {
+  cpu: "This device is too slow for the picture that the room asks for. The others see yours smaller, or less smooth.",
+  bandwidth: "Your line carries less than the room asks for. The others see your picture smaller, or less smooth.",
+};
 
 export const texts = {
   title: "plenary",
@@ -214,6 +221,11 @@ export const texts = {
   late: "Behind the room",
   gap: "Longest pause",
   uplink: "Line up",
+  rates: "Down, up",
+  ratesOf: (receivedBps: number, sentBps: number) => `${megabits(receivedBps)}, ${megabits(sentBps)}`,
+  encoder: "Your picture",
+  encoderOf: (bps: number, encodeMs: number | null) =>
+    `${megabits(bps)}${encodeMs === null ? "" : `, ${Math.round(encodeMs)} ms to encode`}`,
   links: "Connections",
   tree: "Who feeds this room's viewers",
   none: "none",
@@ -289,3 +301,5 @@ export const texts = {
   unreachable: "The server that introduces newcomers can't be reached. Check your connection and try again.",
   elsewhere: "This room is open in another tab with the same identity. Go on there, or come in again here.",
 };
+
+const megabits = (bps: number) => `${(bps / 1e6).toFixed(1)} Mbit/s`;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { type Delays, nextDelays } from "../src/in-step.js";
+import { type Delays, nextDelays, Tile } from "../src/in-step.js";
 
 /** Compares for some seconds what buffers hold, each at least so long as it would by itself; returns all differences. */
 function differences(alone: (second: number) => Delays, seconds: number): number[] {
@@ -33,4 +33,12 @@ test("a delay has a limit", () => {
   let delays = { picture: 0, sound: 0 };
   for (let second = 0; second < 100; second++) delays = nextDelays(delays, 5000);
   assert.deepEqual(delays, { picture: 1000, sound: 0 });
+});
+
+test("on a line with losses both wait for what is sent again, until there are none", () => {
+  const tile = new Tile();
+  const leastMs = (...losses: boolean[]) => losses.map((isLost) => tile.leastMs(isLost)).at(-1);
+  assert.equal(leastMs(true, false, false), 0, "one loss is none");
+  assert.equal(leastMs(true), 250);
+  assert.equal(leastMs(...Array<boolean>(8).fill(false)), 0);
 });

@@ -42,6 +42,8 @@ export function connectionPanel(session: Session): Part {
         [texts.late, ms(snapshot.late_ms)],
         [texts.gap, ms(snapshot.longest_video_gap_ms)],
         [texts.uplink, uplink_bps === null ? texts.unknown : `${(uplink_bps / 1e6).toFixed(1)} Mbit/s`],
+        [texts.rates, texts.ratesOf(snapshot.received_bps, snapshot.sent_bps)],
+        ...(snapshot.encoder ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const] : []),
         [texts.links, snapshot.links],
       ])}
     </section>
