@@ -101,7 +101,7 @@ test("a killed mixer freezes pages for less than a second or so", { timeout: 1_8
   });
 });
 
-test("a killed page freezes the pages and natives below it for less than a second", { timeout: 1_800_000 }, async (t) => {
+test("a killed page freezes the pages below it for less than a second", { timeout: 1_800_000 }, async (t) => {
   // two viewers below the mixer, the others below pages
   const room = await Room.open("--program", "320x180@15", "--k1", "2", "--k", "3", "--mix", "never");
   await within(room, async () => {
@@ -109,21 +109,18 @@ test("a killed page freezes the pages and natives below it for less than a secon
     let pages: Page[] = [];
     for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`));
     await sleep(SETTLE_MS);
-    const [all, natives, skews]: [number[], number[], number[]] = [[], [], []];
-    for (let kill = 1; kill <= KILLS; kill++) {
-      // a native for each kill: its report has its longest wait
-      const native = room.start("join", room.invite, "--view", "--relay", "never", "--duration", "13s", "--json", "-");
-      const report = room.whole(native);
+    const [all, skews]: [number[], number[]] = [[], []];
+    for (let kills = 0, attempts = 0; kills < KILLS; attempts++) {
+      assert.ok(attempts < 2 * KILLS, "pages are seldom below others");
       await sleep(5000);
       const seen = await Promise.all(pages.map(async (page) => ({ page, ...(await snapshot(page)) })));
       const feeders = seen.filter(({ children }) => seen.some(({ peer }) => children.includes(peer)));
-      // that with the most children: the native as well, if it is there
       const parent = feeders.sort((one, other) => other.children.length - one.children.length)[0];
       if (!parent) {
         t.diagnostic("no page is below another");
-        await report;
         continue;
       }
+      kills++;
       const below = seen.filter(({ peer }) => parent.children.includes(peer)).map(({ page }) => page);
       const killedMs = Date.now();
       const frozenMs = await freezes(below, () => room.killPage(parent.page));
@@ -133,20 +130,14 @@ test("a killed page freezes the pages and natives below it for less than a secon
       const apart = await Promise.all(belowNatives.map((page) => skewsSince(page, killedMs + 1000)));
       skews.push(...apart.flat().map(Math.abs));
       all.push(...frozenMs);
-      const { reparented, longest_video_gap_ms: nativeMs, first_frame_ms } = JSON.parse(await report);
-      const wasBelow = reparented > 0 && parent.children.length > below.length;
-      if (wasBelow) natives.push(Math.round(nativeMs));
-      t.diagnostic(`${parent.children.length} below: ${frozenMs} ms; native ${wasBelow ? `below, ${nativeMs} ms` : "elsewhere"}, first picture ${first_frame_ms} ms; \
-skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
+      t.diagnostic(`${below.length} below: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
       pages = pages.filter((page) => page !== parent.page);
-      pages.push(await watcher(room, `Web ${kill + 4}`));
+      pages.push(await watcher(room, `Web ${kills + 4}`));
       await sleep(REST_MS / 2);
     }
-    const figures = `pages ${said(all)}; natives ${said(natives)}; skew after a change p50 ${quantile(skews, 0.5)}, \
-p95 ${quantile(skews, 0.95)} ms`;
+    const figures = `${said(all)}; skew after a change p50 ${quantile(skews, 0.5)}, p95 ${quantile(skews, 0.95)} ms`;
     t.diagnostic(`frozen when the parent is killed: ${figures}`);
-    assert.ok(all.length >= KILLS / 2 && quantile(all, 0.5) <= 400 && quantile(all, 0.95) <= 1000, figures);
-    assert.ok(natives.length === 0 || (quantile(natives, 0.5) <= 400 && quantile(natives, 0.95) <= 1000), figures);
+    assert.ok(quantile(all, 0.5) <= 400 && quantile(all, 0.95) <= 1000, figures);
   });
 });
 

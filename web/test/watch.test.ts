@@ -5,8 +5,9 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, fill } from "./element.js";
+import { act, fill, there } from "./element.js";
 import { joinWith, Room } from "./room.js";
+import { quantile } from "./shown.js";
 import type * as library from "../src/room.js";
 
 let room: Room;
@@ -70,6 +71,24 @@ test("the link opens the page that the host serves, and its element watches and 
   const says = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="alert"]')?.textContent;
   await page.waitForFunction(says, { timeout: 5000 });
   assert.equal(await page.evaluate(says), "You have left the room.");
+});
+
+test("the page is ready within a second, and shows the program within another", { timeout: 60_000 }, async (t) => {
+  const [readyMs, firstMs]: [number[], number[]] = [[], []];
+  for (let at = 0; at < 5; at++) {
+    const page = await room.visit();
+    await there(page, '[data-act="watch"]');
+    await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0, { polling: 50 });
+    readyMs.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity));
+    const clickedMs = await page.evaluate(() => Date.now());
+    await act(page, "watch");
+    await page.waitForFunction(() => window.shownMs.length > 0, { timeout: 20_000, polling: 50 });
+    firstMs.push(await page.evaluate((clickedMs) => (window.shownMs[0] ?? Infinity) - clickedMs, clickedMs));
+    await room.closePage(page);
+  }
+  const said = `ready after ${readyMs.map(Math.round)} ms, first picture after ${firstMs.map(Math.round)} ms`;
+  t.diagnostic(said);
+  assert.ok(quantile(readyMs, 0.5) <= 1000 && quantile(firstMs, 0.5) <= 1000, said);
 });
 
 test("a page that may not come in is told why", { timeout: 30_000 }, async () => {
