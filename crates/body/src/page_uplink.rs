@@ -1,9 +1,13 @@
 //! How many children a page's line up carries. No peer measures it, since a page sends no trains (PROTOCOL 12.10): the page
 //! sees its queue, in the answers to its pings and in what its browser says of its own.
 //!
-//! A line that is full while it feeds children carries fewer than these for a while.
+//! A line that is full while it feeds children carries fewer than these for a while. What waits in the browser for one child may be
+//! due to the child's line, so it counts only when it waits for several.
 
 use std::collections::VecDeque;
+
+use plenary_proto::PeerId;
+use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 /// Queue from which a line is full, and up to which it is free, in microseconds: those of [`crate::rate`].
 const FULL_US: u64 = 100_000;
@@ -12,6 +16,11 @@ const FREE_US: u64 = 40_000;
 /// Checks that find it full count up to the proof that it is free, since the first children of a narrow line leave within a
 /// second.
 const LOOKS: u32 = 2;
+/// Number of checks for which a child has been fed before what waits in the browser for it says anything of the line. Browsers begin
+/// with a low estimate: for a line without a limit packets of a program of 1.5 Mbit/s waited 0.3 to 1.2 s in the first four seconds.
+const SETTLED_LOOKS: u32 = 10;
+/// Number of children for which packets must wait in the browser before its queue is the line's.
+const SLOW_MIN: usize = 2;
 /// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,
 /// and shows in answers that come after it.
 const FED_LOOKS: usize = 3;
@@ -30,6 +39,10 @@ pub(crate) struct PageUplink {
     /// Number of checks that found it full since it was last free, and number of consecutive checks that found it free.
     full: u32,
     free: u32,
+    /// Number of checks for which each child has been fed.
+    looks: OrderedMap<PeerId, u32>,
+    /// Children, the present ones and earlier ones, for which packets have waited since none waited for one of them.
+    slow: OrderedSet<PeerId>,
     /// When it is tried anew.
     again_us: Option<u64>,
 }
@@ -40,9 +53,16 @@ impl PageUplink {
         self.carries
     }
 
-    /// Checks the line: `fed` children at a time were fed since the last check, and packets wait for `queue_us` in it, if that
-    /// showed. To be called once a second.
-    pub(crate) fn observe(&mut self, now_us: u64, fed: usize, queue_us: Option<u64>) {
+    /// Checks the line: `fed` children at a time were fed since the last check, packets wait for `in_line_us` in it, if that showed,
+    /// and before it in the browser as long as `in_browser_us` says for each child. To be called once a second.
+    pub(crate) fn observe(
+        &mut self,
+        now_us: u64,
+        fed: usize,
+        in_line_us: Option<u64>,
+        in_browser_us: &OrderedMap<PeerId, u64>,
+    ) {
+        let queue_us = in_line_us.max(self.before_the_line(in_browser_us));
         if self.again_us.take_if(|at_us| *at_us <= now_us).is_some() {
             self.carries = None;
         }
@@ -58,11 +78,33 @@ impl PageUplink {
             let fewer = u8::try_from(lately - 1).unwrap_or(u8::MAX);
             self.carries = Some(self.carries.map_or(fewer, |known| known.min(fewer)));
             self.full = 0;
+            self.slow.clear();
             self.fed.clear(); // those that are left count anew
             self.again_us = Some(now_us.saturating_add(AGAIN_US));
         } else if self.free >= LOOKS {
             self.full = 0;
         }
+    }
+
+    /// Returns how long packets wait in the browser since the line is full; `None` if that isn't known.
+    fn before_the_line(&mut self, in_browser_us: &OrderedMap<PeerId, u64>) -> Option<u64> {
+        self.looks.retain(|peer, _| in_browser_us.contains_key(peer));
+        let mut least_us = None;
+        for (peer, wait_us) in in_browser_us {
+            let looks = self.looks.entry(*peer).or_default();
+            *looks += 1;
+            if *looks < SETTLED_LOOKS {
+                continue;
+            }
+            if *wait_us >= FULL_US {
+                self.slow.insert(*peer);
+            }
+            least_us = Some(least_us.map_or(*wait_us, |least_us: u64| least_us.min(*wait_us)));
+        }
+        if least_us.is_some_and(|wait_us| wait_us <= FREE_US) {
+            self.slow.clear();
+        }
+        least_us.filter(|_| self.slow.len() >= SLOW_MIN)
     }
 }
 
@@ -73,7 +115,7 @@ mod tests {
     /// Checks the line once a second, each time with these children and this queue, and returns what it carries then.
     fn look(line: &mut PageUplink, from_s: u64, seen: &[(usize, Option<u64>)]) -> Option<u8> {
         for (at_s, (fed, queue_us)) in (from_s..).zip(seen) {
-            line.observe(at_s * 1_000_000, *fed, *queue_us);
+            line.observe(at_s * 1_000_000, *fed, *queue_us, &OrderedMap::new());
         }
         line.carries()
     }
@@ -102,6 +144,41 @@ mod tests {
         assert_eq!(look(&mut line, 0, &left), Some(0));
         assert_eq!(look(&mut line, 6, &[(0, Some(0)); 599]), Some(0));
         assert_eq!(look(&mut line, 605, &[(0, Some(0))]), None);
+    }
+
+    /// Checks the line once a second for so long, while packets of these children wait in the browser.
+    fn wait(line: &mut PageUplink, from_s: u64, seconds: u64, children: &[(u8, u64)]) -> Option<u8> {
+        let in_browser_us =
+            children.iter().map(|(child, wait_us)| (PeerId([*child; 32]), *wait_us)).collect();
+        for at_s in from_s..from_s + seconds {
+            line.observe(at_s * 1_000_000, children.len(), Some(0), &in_browser_us);
+        }
+        line.carries()
+    }
+
+    #[test]
+    fn one_child_on_a_narrow_line_limits_nothing() {
+        let mut line = PageUplink::default();
+        assert_eq!(wait(&mut line, 0, 60, &[(1, 900_000)]), None);
+        assert_eq!(wait(&mut line, 60, 60, &[(1, 900_000), (2, 0)]), None, "the other's packets don't wait");
+        assert_eq!(wait(&mut line, 120, 60, &[(3, 900_000)]), None, "they didn't");
+    }
+
+    #[test]
+    fn a_browser_that_begins_slowly_limits_nothing() {
+        let mut line = PageUplink::default();
+        let seconds = u64::from(SETTLED_LOOKS) - 1;
+        assert_eq!(wait(&mut line, 0, seconds, &[(1, 900_000), (2, 900_000)]), None);
+        assert_eq!(wait(&mut line, seconds, 60, &[(1, 0), (2, 0)]), None);
+    }
+
+    #[test]
+    fn a_line_is_full_for_which_packets_of_all_children_wait_at_once_or_of_one_after_the_other() {
+        let mut line = PageUplink::default();
+        assert_eq!(wait(&mut line, 0, 20, &[(1, 300_000), (2, 900_000)]), Some(1));
+        let mut line = PageUplink::default();
+        assert_eq!(wait(&mut line, 0, 20, &[(1, 300_000)]), None);
+        assert_eq!(wait(&mut line, 20, 20, &[(2, 300_000)]), Some(0));
     }
 
     #[test]

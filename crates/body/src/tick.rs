@@ -193,10 +193,10 @@ impl Body {
     fn look_at_uplink(&mut self, children: &[(LinkId, LinkStats)], now_us: u64, outs: &mut Outs) {
         let fed = self.media.program.take_fed_most();
         let Some(line) = &mut self.page_uplink else { return };
-        // packets wait in the browser, or in the line behind it
-        let in_browser_us = children.iter().map(|(_, stats)| stats.queue_us).min();
-        let in_line_us = self.heartbeats.queue_us(now_us);
-        line.observe(now_us, fed, in_browser_us.max(in_line_us));
+        let wait_us =
+            |(link, stats): &(LinkId, LinkStats)| Some((self.media.links.of(*link)?.0, stats.queue_us));
+        let in_browser_us = children.iter().filter_map(wait_us).collect();
+        line.observe(now_us, fed, self.heartbeats.queue_us(now_us), &in_browser_us);
         let carries = line.carries();
         if std::mem::replace(&mut self.told_carries, carries) != carries {
             self.input(now_us, Input::UplinkCarries(carries), outs);
