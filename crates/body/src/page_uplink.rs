@@ -86,14 +86,14 @@ impl PageUplink {
         }
     }
 
-    /// Returns how long packets wait in the browser since the line is full; `None` if that isn't known.
+    /// Returns how long packets wait in the browser for the line; `None` if that isn't known.
     fn before_the_line(&mut self, in_browser_us: &OrderedMap<PeerId, u64>) -> Option<u64> {
         self.looks.retain(|peer, _| in_browser_us.contains_key(peer));
         let mut least_us = None;
         for (peer, wait_us) in in_browser_us {
             let looks = self.looks.entry(*peer).or_default();
             *looks += 1;
-            if *looks < SETTLED_LOOKS {
+            if *looks < SETTLED_LOOKS && *wait_us > FREE_US {
                 continue;
             }
             if *wait_us >= FULL_US {
@@ -104,7 +104,7 @@ impl PageUplink {
         if least_us.is_some_and(|wait_us| wait_us <= FREE_US) {
             self.slow.clear();
         }
-        least_us.filter(|_| self.slow.len() >= SLOW_MIN)
+        least_us.filter(|wait_us| *wait_us <= FREE_US || self.slow.len() >= SLOW_MIN)
     }
 }
 
