@@ -56,7 +56,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   for (let natives = 0; !(await snapshots()).some(feedsNative); natives++) {
     assert.ok(natives < K1, "the mixer feeds more than it should");
     recording = room.file(`below-${natives}.mp4`);
-    const view = ["--view", "--relay", "never", "--record", recording, "--duration", "60s", "--json", "-"];
+    const view = ["--view", "--relay", "never", "--record", recording, "--duration", "45s", "--json", "-"];
     report = room.whole(room.start("join", room.invite, ...view));
     await sleep(5000);
   }
@@ -93,9 +93,10 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const heard = await Promise.all([...pages, ...speakers].map((page) => levelsAt(page, [ADA_HZ, ...VOICES_HZ])));
   for (const [at, levels] of heard.entries()) {
     t.diagnostic(`levels at page ${at + 1}: ${levels.map(Math.round)} dB`);
-    // a speaker doesn't hear itself
+    // a speaker hears at most a rest of itself: voices are harmonic, and the analyser's bins are wide
     const own = at >= pages.length ? at - pages.length + 1 : -1;
-    levels.forEach((level, index) => assert.ok(index === own || level > -65, `page ${at + 1}: ${levels} dB`));
+    const isRight = (level: number, index: number) => (index === own ? level < Math.max(...levels) - 15 : level > -65);
+    assert.ok(levels.every(isRight), `page ${at + 1}: ${levels} dB`);
   }
   const skewsOfPages = await Promise.all(pages.map((page) => skewsMs(page)));
   const atLast = await snapshots();
