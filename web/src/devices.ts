@@ -18,6 +18,12 @@ export interface Share {
   stop(): void;
 }
 
+/** Which devices are asked for. */
+export interface Needs {
+  picture: boolean;
+  sound: boolean;
+}
+
 /** Which devices, by their ids, "" for the system's default, and how the sound is cleaned. */
 export interface Wanted {
   camera: string;
@@ -58,34 +64,43 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
 });
 
 /**
- * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user.
+ * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. They are closed
+ * with the end of their life, and so are those that come after it.
  *
  * @throws {Error} with a line for the user, if there is neither.
  */
-export async function openDevices(wanted: Wanted, needs: { picture: boolean; sound: boolean }): Promise<Devices> {
+export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSignal): Promise<Devices> {
   if (!navigator.mediaDevices) throw new Error(texts.insecure);
   const video = needs.picture && encodesPictures() ? pictureOf(wanted) : false;
   const audio = needs.sound ? soundOf(wanted) : false;
   const none = encodesPictures() ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
   if (!video && !audio) return { picture: null, sound: null, says: none };
   try {
-    return tracks(await navigator.mediaDevices.getUserMedia({ audio, video }), none);
+    return tracks(await open({ audio, video }, life), none);
   } catch (error) {
     // a device that was chosen once and is gone now: another one
     if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
-      return openDevices({ ...wanted, camera: "", microphone: "" }, needs);
+      return openDevices({ ...wanted, camera: "", microphone: "" }, needs, life);
     }
     if (isDenied(error) && video && !audio) throw new Error(texts.deniedCamera);
     if (!(error instanceof DOMException) || !video || !audio) throw refusal(error);
-    if (isDenied(error)) return openAllowed(audio, video, error);
+    if (isDenied(error)) return openAllowed(audio, video, error, life);
   }
-  const [sound, picture] = await Promise.allSettled([
-    navigator.mediaDevices.getUserMedia({ audio }),
-    navigator.mediaDevices.getUserMedia({ video }),
-  ]);
+  const [sound, picture] = await Promise.allSettled([open({ audio }, life), open({ video }, life)]);
   if (sound.status === "fulfilled") return tracks(sound.value, none ?? missing(picture, texts.deniedCamera, texts.noCamera));
   if (picture.status === "fulfilled") return tracks(picture.value, missing(sound, texts.deniedMicrophone, texts.noMicrophone));
   throw refusal(sound.reason);
+}
+
+/** @throws {DOMException} the browser's, or an AbortError after the end of the devices' life. */
+async function open(constraints: MediaStreamConstraints, life: AbortSignal): Promise<MediaStream> {
+  life.throwIfAborted();
+  const stream = await navigator.mediaDevices.getUserMedia(constraints);
+  const close = () => stream.getTracks().forEach((track) => track.stop());
+  life.addEventListener("abort", close);
+  if (life.aborted) close();
+  life.throwIfAborted();
+  return stream;
 }
 
 const isDenied = (error: unknown) => error instanceof DOMException && error.name === "NotAllowedError";
@@ -99,13 +114,19 @@ function missing(opened: PromiseSettledResult<MediaStream>, denied: string, othe
  * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer isn't asked
  * again.
  */
-async function openAllowed(audio: MediaTrackConstraints, video: MediaTrackConstraints, denied: DOMException): Promise<Devices> {
+async function openAllowed(
+  audio: MediaTrackConstraints,
+  video: MediaTrackConstraints,
+  denied: DOMException,
+  life: AbortSignal,
+): Promise<Devices> {
   const [camera, microphone] = await Promise.all([permissionOf("camera"), permissionOf("microphone")]);
   const isLeft = (one: string, other: string) => one === "granted" || (one === "prompt" && other === "denied");
-  const open = (constraints: MediaStreamConstraints) => navigator.mediaDevices.getUserMedia(constraints).catch(() => null);
-  const sound = isLeft(microphone, camera) ? await open({ audio }) : null;
+  const openIf = (isAsked: boolean, constraints: MediaStreamConstraints) =>
+    isAsked ? open(constraints, life).catch(() => null) : null;
+  const sound = await openIf(isLeft(microphone, camera), { audio });
   if (sound) return tracks(sound, texts.deniedCamera);
-  const picture = isLeft(camera, microphone) ? await open({ video }) : null;
+  const picture = await openIf(isLeft(camera, microphone), { video });
   if (picture) return tracks(picture, texts.deniedMicrophone);
   throw refusal(denied);
 }

@@ -56,6 +56,7 @@ export class Session extends State {
     const { at } = this;
     try {
       await this.capture.open();
+      if (!this.capture.isOpen) return;
       if (this.at === at) this.go("prejoin");
       // the user went on while the browser asked
       else if (this.at !== "prejoin") this.capture.close();
@@ -218,9 +219,10 @@ export class Session extends State {
 
   /** Opens the devices, and shows them before the others see them. To be called at a click. */
   async showStage(): Promise<void> {
+    const { room } = this;
     await this.attempt(async () => {
       await this.capture.open();
-      this.setDialog({ is: "stage" });
+      if (this.capture.isOpen && this.room === room) this.setDialog({ is: "stage" });
     });
   }
 
@@ -234,13 +236,14 @@ export class Session extends State {
   }
 
   /**
-   * Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it, and a floor that the host
-   * has given goes back.
+   * Changes the dialog. Devices that it has opened, or asked for, for a user who stays off stage are closed with it, and a floor
+   * that the host has given goes back.
    */
   override setDialog(dialog: Dialog | null): void {
-    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) {
+    const hasDevices = this.dialog?.is === "stage" || this.dialog?.is === "settings";
+    if (!dialog && hasDevices && this.room && !this.isOnStage) {
+      if (this.capture.isOpen && this.snapshot?.speaks) this.room.speak(false);
       this.capture.close();
-      if (this.snapshot?.speaks) this.room.speak(false);
     }
     super.setDialog(dialog);
   }
