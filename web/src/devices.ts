@@ -79,17 +79,16 @@ export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSigna
     return tracks(await open({ audio, video }, life), none);
   } catch (error) {
     // a device that was chosen once and is gone now: another one
-    if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
+    if (isOf(error, "OverconstrainedError") && (wanted.camera || wanted.microphone)) {
       return openDevices({ ...wanted, camera: "", microphone: "" }, needs, life);
     }
-    if (isDenied(error) && video && !audio) throw new Error(texts.deniedCamera);
-    if (!(error instanceof DOMException) || !video || !audio) throw refusal(error);
+    if (!video || !audio) throw new Error(lineFor(error, video ? "camera" : "microphone"));
     if (isDenied(error)) return openAllowed(audio, video, error, life);
   }
   const [sound, picture] = await Promise.allSettled([open({ audio }, life), open({ video }, life)]);
-  if (sound.status === "fulfilled") return tracks(sound.value, none ?? missing(picture, texts.deniedCamera, texts.noCamera));
-  if (picture.status === "fulfilled") return tracks(picture.value, missing(sound, texts.deniedMicrophone, texts.noMicrophone));
-  throw refusal(sound.reason);
+  if (sound.status === "fulfilled") return tracks(sound.value, picture.status === "rejected" ? lineFor(picture.reason, "camera") : null);
+  if (picture.status === "fulfilled") return tracks(picture.value, lineFor(sound.reason, "microphone"));
+  throw new Error(lineFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both"));
 }
 
 /** @throws {DOMException} the browser's, or an AbortError after the end of the devices' life. */
@@ -103,12 +102,10 @@ async function open(constraints: MediaStreamConstraints, life: AbortSignal): Pro
   return stream;
 }
 
-const isDenied = (error: unknown) => error instanceof DOMException && error.name === "NotAllowedError";
-
-/** The line for a device that is left out. */
-function missing(opened: PromiseSettledResult<MediaStream>, denied: string, otherwise: string): string {
-  return opened.status === "rejected" && isDenied(opened.reason) ? denied : otherwise;
-}
+const isOf = (error: unknown, ...names: string[]) => error instanceof DOMException && names.includes(error.name);
+const isDenied = (error: unknown) => isOf(error, "NotAllowedError", "SecurityError");
+/** Whether another program uses the device. */
+const isBusy = (error: unknown) => isOf(error, "NotReadableError", "AbortError");
 
 /**
  * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer isn't asked
@@ -117,7 +114,7 @@ function missing(opened: PromiseSettledResult<MediaStream>, denied: string, othe
 async function openAllowed(
   audio: MediaTrackConstraints,
   video: MediaTrackConstraints,
-  denied: DOMException,
+  denied: unknown,
   life: AbortSignal,
 ): Promise<Devices> {
   const [camera, microphone] = await Promise.all([permissionOf("camera"), permissionOf("microphone")]);
@@ -128,7 +125,7 @@ async function openAllowed(
   if (sound) return tracks(sound, texts.deniedCamera);
   const picture = await openIf(isLeft(camera, microphone), { video });
   if (picture) return tracks(picture, texts.deniedMicrophone);
-  throw refusal(denied);
+  throw new Error(lineFor(denied, "both"));
 }
 
 /** What the browser has noted of the user's answer. Browsers that tell nothing ask a second time. */
@@ -233,19 +230,17 @@ function tracks(stream: MediaStream, says: string | null): Devices {
   return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, says };
 }
 
-function refusal(error: unknown): Error {
-  const name = error instanceof DOMException ? error.name : "";
-  switch (name) {
-    case "NotAllowedError":
-    case "SecurityError":
-      return new Error(texts.denied);
-    case "NotFoundError":
-    case "OverconstrainedError":
-      return new Error(texts.noDevices);
-    case "NotReadableError":
-    case "AbortError":
-      return new Error(texts.busy);
-    default:
-      return new Error(`${texts.noDevices} (${error instanceof Error ? error.message : String(error)})`);
-  }
+/** Lines for a device that is missing, and for both, by what keeps it from the page. */
+const lines = {
+  denied: { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied },
+  busy: { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy },
+  none: { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices },
+};
+
+/** The line for a device that the browser has refused. */
+function lineFor(error: unknown, missing: "camera" | "microphone" | "both"): string {
+  if (isDenied(error)) return lines.denied[missing];
+  if (isBusy(error)) return lines.busy[missing];
+  const none = lines.none[missing];
+  return isOf(error, "NotFoundError", "OverconstrainedError") ? none : `${none} (${error instanceof Error ? error.message : String(error)})`;
 }

@@ -48,7 +48,7 @@ const KNOWN: readonly [RegExp, string, readonly Way[]][] = [
   [/connected again elsewhere/i, texts.elsewhere, ["rejoin", "start"]],
 ];
 
-const DEVICES = new Set([texts.denied, texts.noDevices, texts.busy, texts.insecure]);
+const DEVICES = [texts.denied, texts.noDevices, texts.busy, texts.deniedMicrophone, texts.noMicrophone, texts.busyMicrophone];
 
 /** The refusal for an error of the room or of a device. */
 export function refusalOf(error: unknown): Refusal {
@@ -58,7 +58,7 @@ export function refusalOf(error: unknown): Refusal {
   if (known) return { says: known[1], ways: known[2], isAlert: true, asksPassword };
   const says = sentence(text);
   if (says === texts.insecure) return { says, ways: ["watch", "start"], isAlert: true, asksPassword };
-  const isDevice = [...DEVICES].some((device) => says.startsWith(device));
+  const isDevice = DEVICES.some((device) => says.startsWith(device));
   return { says, ways: isDevice ? ["again", "watch"] : ["again", "start"], isAlert: true, asksPassword };
 }
 

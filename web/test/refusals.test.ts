@@ -1,0 +1,84 @@
+// What is in a user's way, met in a browser: each is a line, and a button that leads on.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+
+import type { Page } from "puppeteer-core";
+
+import { act, alerted, click, live, text, there } from "./element.js";
+import { Room, within } from "./room.js";
+
+declare global {
+  interface Window {
+    /** Devices that another program uses. */
+    busy: ("audio" | "video")[];
+  }
+}
+
+let room: Room;
+
+before(async () => {
+  room = await Room.open();
+});
+afterEach(() => room.closePages());
+after(() => room.close());
+
+/** Makes the browser find that another program uses these devices, until `window.busy` changes. */
+async function makeBusy(page: Page, busy: Window["busy"]): Promise<void> {
+  await page.evaluate((busy) => {
+    window.busy = busy;
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (constraints = {}) => {
+      if (window.busy.some((kind) => constraints[kind])) throw new DOMException("Could not start source", "NotReadableError");
+      return open(constraints);
+    };
+  }, busy);
+}
+
+const says = (page: Page, line: string) => within(line, async () => ((await text(page)) ?? "").includes(line));
+
+test("a busy camera is called busy, the microphone works without it, and so the other way round", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Kim" });
+  await there(page, '[data-act="join"]');
+  await makeBusy(page, ["video"]);
+  await act(page, "join");
+  await says(page, "Another program uses the camera: the others hear you");
+  await there(page, '.preview [data-act="mute"]:not(.off)');
+  // once the other program has let go, the button opens the camera
+  await page.evaluate(() => void (window.busy = []));
+  await click(page, '.preview [data-act="camera"]');
+  await there(page, ".preview video");
+  assert.doesNotMatch((await text(page)) ?? "", /Another program/);
+  await act(page, "back");
+  await page.evaluate(() => void (window.busy = ["audio"]));
+  await act(page, "join");
+  await says(page, "Another program uses the microphone: the others don't hear you");
+  await there(page, ".preview video");
+  await page.evaluate(() => void (window.busy = []));
+  await click(page, '.preview [data-act="mute"]');
+  await there(page, '.preview [data-act="mute"]:not(.off)');
+  assert.doesNotMatch((await text(page)) ?? "", /Another program/);
+});
+
+test("busy devices keep a user from speaking until they are free, and not from watching", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Kim" });
+  await there(page, '[data-act="join"]');
+  await makeBusy(page, ["audio", "video"]);
+  await act(page, "join");
+  await alerted(page, "Another program uses the camera or the microphone.");
+  await there(page, '[data-act="watch"]');
+  await page.evaluate(() => void (window.busy = []));
+  await click(page, '[data-way="again"]');
+  await there(page, ".preview video");
+  await click(page, '.wide [data-act="join"]');
+  await live(page);
+  // in the room it is a notice, with the same way on
+  await page.keyboard.press("v");
+  await there(page, '.bar .off[data-act="camera"]');
+  await page.evaluate(() => void (window.busy = ["video"]));
+  await page.keyboard.press("v");
+  await alerted(page, "Another program uses the camera: the others hear you");
+  await page.evaluate(() => void (window.busy = []));
+  await click(page, '[data-way="again"]');
+  await there(page, '.bar [data-act="camera"]:not(.off)');
+});
