@@ -245,6 +245,7 @@ export const texts = {
   again: "Try again",
   reload: "Load the page anew",
   start: "To the start",
+  asGuest: "Join as a guest",
   openAnother: "Open another room",
   rejoin: "Come back",
   chooseDevice: "Choose another",
@@ -289,5 +290,6 @@ export const texts = {
   notOpen: "The room is not open: its host has not started it yet, or has ended it.",
   otherVersion: "The page and the room are of different versions. Loading the page anew mostly helps.",
   unreachable: "The server that introduces newcomers can't be reached. Check your connection and try again.",
+  openElsewhere: "This room is open in another tab, which is its host. Go on there, or join here as a guest.",
   elsewhere: "This room is open in another tab with the same identity. Go on there, or come in again here.",
 };

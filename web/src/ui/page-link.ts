@@ -9,6 +9,8 @@ const INVITE = /^#[\w-]{100,}$/;
 
 /** A room that this tab has opened. */
 export interface OwnRoom extends Opening {
+  /** What names its lock: one tab has the room open, though a duplicated one has a copy of its keys. */
+  id: string;
   /** Its keys, base64. */
   keys: string;
 }
@@ -41,7 +43,8 @@ export function keepLink(link: string): void {
 export function ownRoom(): OwnRoom | null {
   try {
     const kept: unknown = JSON.parse(load(ROOM_KEY) ?? "null");
-    return kept && typeof kept === "object" && "keys" in kept && typeof kept.keys === "string" ? (kept as OwnRoom) : null;
+    const isText = (field: "id" | "keys") => typeof (kept as Partial<OwnRoom> | null)?.[field] === "string";
+    return isText("id") && isText("keys") ? (kept as OwnRoom) : null;
   } catch {
     return null;
   }

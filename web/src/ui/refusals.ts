@@ -8,6 +8,7 @@ export type Way =
   | "watch"
   | "start"
   | "open"
+  | "guest"
   | "reload"
   | "rejoin"
   | "settings"
@@ -58,6 +59,7 @@ export function refusalOf(error: unknown): Refusal {
   if (known) return { says: known[1], ways: known[2], isAlert: true, asksPassword };
   const says = sentence(text);
   if (says === texts.insecure) return { says, ways: ["watch", "start"], isAlert: true, asksPassword };
+  if (says === texts.openElsewhere) return { says, ways: ["guest"], isAlert: true, asksPassword };
   const isDevice = DEVICES.some((device) => says.startsWith(device));
   return { says, ways: isDevice ? ["again", "watch"] : ["again", "start"], isAlert: true, asksPassword };
 }

@@ -2,6 +2,7 @@
 // element's place in the document.
 
 import { decodesPictures, joinsRooms } from "../devices.js";
+import { lock } from "../identity.js";
 import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
@@ -23,6 +24,8 @@ export class Session extends State {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Until when a page that goes on as host takes the room back. */
   #reignUntil = 0;
+  /** What lets other tabs open a room that this one has opened. */
+  readonly #locks = new WeakMap<Room, () => void>();
   /** What "again" does. */
   #last: () => void = () => {};
 
@@ -87,19 +90,34 @@ export class Session extends State {
     const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
     Object.assign(options, optional({ password, assets, rendezvous }));
     if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
-    await this.#enter("open", (onEvent, signal) => host({ ...options, onEvent, signal }));
+    const id = ownRoom?.id ?? base64(crypto.getRandomValues(new Uint8Array(16)));
+    await this.#enter("open", (onEvent, signal) => this.#host(id, { ...options, onEvent, signal }));
     const { room } = this;
     if (!room) return;
     const keep = () => {
       if (!room.keys) return;
       const { lobby, stageOpen } = this.ownRoom ?? this.opening;
-      this.#keepOwn({ title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) });
+      this.#keepOwn({ id, title, password, lobby, stageOpen, keys: base64(room.keys) });
     };
     room.addEventListener("keys", keep);
     keep();
     if (!ownRoom) return this.setDialog({ is: "invite" });
     this.#reignUntil = performance.now() + REIGN_MS;
     void this.renew();
+  }
+
+  /** Opens a room, unless another tab has it open. */
+  async #host(id: string, options: HostOptions): Promise<Room> {
+    const release = await lock(`plenary-room-${id}`);
+    if (!release) throw new Error(texts.openElsewhere);
+    try {
+      const room = await host(options);
+      this.#locks.set(room, release);
+      return room;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** Gives up joining. */
@@ -172,7 +190,10 @@ export class Session extends State {
     const onEvent = (event: RoomEvent) => this.#attempt === attempt && this.#hear(event);
     try {
       const room = await open(onEvent, attempt.signal);
-      if (this.#attempt !== attempt || attempt.signal.aborted) return part(room);
+      if (this.#attempt !== attempt || attempt.signal.aborted) {
+        room.leave();
+        return this.#close(room);
+      }
       await this.#entered(room);
     } catch (error) {
       if (this.#attempt === attempt && !attempt.signal.aborted) this.go(back, refusalOf(error));
@@ -383,8 +404,16 @@ export class Session extends State {
     this.capture.close();
     this.dialog = this.panel = this.notice = null;
     closeSmallWindow();
-    setTimeout(() => room.close(), PARTING_MS);
+    this.#close(room);
     this.go("end", refusal);
+  }
+
+  /** Closes a room once its last messages are sent. */
+  #close(room: Room): void {
+    setTimeout(() => {
+      room.close();
+      this.#locks.get(room)?.();
+    }, PARTING_MS);
   }
 
   #forget(): void {
@@ -403,10 +432,7 @@ export class Session extends State {
   }
 }
 
-function part(room: Room): void {
-  room.leave();
-  setTimeout(() => room.close(), PARTING_MS);
-}
+const base64 = (bytes: Uint8Array) => btoa(String.fromCharCode(...bytes));
 
 /** Without the fields that are empty. */
 function optional<Of extends Record<string, string | undefined>>(fields: Of): { [Key in keyof Of]?: string } {

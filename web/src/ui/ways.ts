@@ -13,6 +13,7 @@ const labels: Record<Way, string> = {
   watch: texts.watch,
   start: texts.start,
   open: texts.openAnother,
+  guest: texts.asGuest,
   reload: texts.reload,
   rejoin: texts.rejoin,
   settings: texts.chooseDevice,
@@ -77,6 +78,10 @@ function take(session: Session, way: Way): void {
       keepLink("");
       keepOwnRoom(null);
       return session.go("open");
+    case "guest":
+      session.ownRoom = null;
+      keepOwnRoom(null);
+      return session.go("entrance");
     case "reload":
       return location.reload();
     case "settings":
