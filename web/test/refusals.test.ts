@@ -6,7 +6,8 @@ import { after, afterEach, before, test } from "node:test";
 import type { Page } from "puppeteer-core";
 
 import { act, alerted, click, live, text, there } from "./element.js";
-import { Room, within } from "./room.js";
+import { newerRendezvous } from "./rendezvous.js";
+import { AUTO_SPEAK, Room, within } from "./room.js";
 
 declare global {
   interface Window {
@@ -81,4 +82,28 @@ test("busy devices keep a user from speaking until they are free, and not from w
   await page.evaluate(() => void (window.busy = []));
   await click(page, '[data-way="again"]');
   await there(page, '.bar [data-act="camera"]:not(.off)');
+});
+
+test("a page that is older than the server says so in the room, and is loaded anew by a button", { timeout: 60_000 }, async () => {
+  const apart = await Room.apart();
+  const page = await apart.screen({ query: "?name=Kim&auto=speak", head: AUTO_SPEAK });
+  await live(page);
+  const { port } = new URL(apart.rendezvous);
+  await apart.killRendezvous();
+  await says(page, "The server that introduces newcomers is away. The room goes on.");
+  const close = await newerRendezvous(Number(port));
+  try {
+    await alerted(page, "This page is older than the room's server");
+    assert.doesNotMatch((await text(page)) ?? "", /is away/);
+    const loaded = page.waitForNavigation();
+    await click(page, '[data-way="reload"]');
+    await loaded;
+    // who comes anew is told the same
+    await page.goto(page.url().replace(/\?.*/, "?auto=watch"));
+    await alerted(page, "The page and the room are of different versions");
+    await there(page, '[data-way="reload"]');
+  } finally {
+    close();
+    await apart.close();
+  }
 });

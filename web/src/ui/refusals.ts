@@ -64,6 +64,18 @@ export function refusalOf(error: unknown): Refusal {
   return { says, ways: isDevice ? ["again", "watch"] : ["again", "start"], isAlert: true, asksPassword };
 }
 
+/** Reasons for which a rendezvous takes no further attempt of a page that is in the room. */
+const REJECTIONS: readonly [RegExp, string][] = [
+  [/another version of the protocol/i, texts.olderPage],
+  [/connected again elsewhere/i, texts.replacedPage],
+  [/proof of identity/i, texts.unprovenPage],
+];
+
+/** The line for an outage of the rendezvous that no further attempt ends; null if the page goes on trying. */
+export function rejectionOf(why: string | null): string | null {
+  return REJECTIONS.find(([is]) => why !== null && is.test(why))?.[1] ?? null;
+}
+
 /** Whether a room has refused this peer as a speaker, and not as a viewer. */
 export function isStageClosed(error: unknown): boolean {
   return error instanceof Error && /admits speakers one by one/i.test(error.message);

@@ -422,6 +422,7 @@ export class Session extends State {
     this.speaking = [];
     this.isInLobby = this.isHandUp = this.isSoundOn = false;
     this.isRendezvousUp = true;
+    this.rejected = null;
     this.#reignUntil = 0;
     this.chat.clear();
   }

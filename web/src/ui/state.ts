@@ -53,6 +53,8 @@ export class State {
   isSoundOn = false;
   isHandUp = false;
   isRendezvousUp = true;
+  /** Why the rendezvous takes this page no more, which is in the room still. */
+  rejected: string | null = null;
   /** Whether the application wants speakers alone: watching is not offered. */
   speaksOnly = false;
   /** What screen readers are told. */
