@@ -116,7 +116,7 @@ test("the chat keeps the newest 200 messages, cut to their longest length, and c
 
 /** A session in a room without a browser, whose snapshot is what a test sets. */
 async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now: Partial<Snapshot>) => Promise<void>) => Promise<void>) {
-  const session = new Session(() => {}, () => {});
+  const session = new Session({ changed() {}, heard() {} });
   const base = { ...calm, stage_open: false, audience: [], waiting: [], wanting: [], children: [], host: "host", speaks: false };
   let shown = { ...base, ...now } as Snapshot;
   const none = () => Promise.resolve();

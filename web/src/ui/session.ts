@@ -1,5 +1,5 @@
 // The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives the
-// element's place in the document.
+// element, whose successor takes it over.
 
 import { decodesPictures, joinsRooms } from "../devices.js";
 import { lock } from "../identity.js";
@@ -29,11 +29,9 @@ export class Session extends State {
   /** What "again" does. */
   #last: () => void = () => {};
 
-  constructor(
-    onChange: () => void,
-    private readonly onEvent: (event: RoomEvent) => void,
-  ) {
-    super(onChange);
+  /** Whether it is in a room, or on its way into one. */
+  get isUnderWay(): boolean {
+    return this.room !== null || this.at === "joining";
   }
 
   togglePanel(panel: Panel): void {
@@ -124,6 +122,13 @@ export class Session extends State {
   cancel(): void {
     this.#attempt?.abort();
     this.go(this.isOpening ? "open" : this.capture.isOpen ? "prejoin" : "entrance");
+  }
+
+  /** Goes back from the devices, or from joining, to the entrance. */
+  withdraw(): void {
+    this.capture.close();
+    if (this.at === "joining") this.cancel();
+    else if (this.at === "prejoin") this.go("entrance");
   }
 
   /** Shows why the room is over before it began. */
@@ -382,7 +387,7 @@ export class Session extends State {
 
   #hear(event: RoomEvent): void {
     hear(this, event);
-    this.onEvent(event);
+    this.view.heard(event);
   }
 
   // the end
