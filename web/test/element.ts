@@ -33,6 +33,13 @@ export const text = (page: Page) => page.evaluate(() => document.querySelector("
 /** Whether the page's text contains this. */
 export const reads = async (page: Page, is: string) => (await text(page))?.includes(is) ?? false;
 
+/** Waits until the page's text contains this. */
+export async function says(page: Page, is: string): Promise<void> {
+  const contains = (is: string) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
+  const waiting = page.waitForFunction(contains, { timeout: WAIT_MS, polling: 50 }, is);
+  await waiting.catch(async () => assert.fail(`${is}: ${await text(page)}`));
+}
+
 /** Waits for a line that is read out. */
 export async function alerted(page: Page, is: string): Promise<void> {
   const says = (is: string) =>

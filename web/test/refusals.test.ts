@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, alerted, click, live, text, there } from "./element.js";
+import { act, alerted, click, live, says, text, there } from "./element.js";
 import { newerRendezvous } from "./rendezvous.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
@@ -13,6 +13,8 @@ declare global {
   interface Window {
     /** Devices that another program uses. */
     busy: ("audio" | "video")[];
+    /** What the page has copied. */
+    copied: string;
   }
 }
 
@@ -35,8 +37,6 @@ async function makeBusy(page: Page, busy: Window["busy"]): Promise<void> {
     };
   }, busy);
 }
-
-const says = (page: Page, line: string) => within(line, async () => ((await text(page)) ?? "").includes(line));
 
 test("a busy camera is called busy, the microphone works without it, and so the other way round", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?name=Kim" });
@@ -105,5 +105,39 @@ test("a page that is older than the server says so in the room, and is loaded an
   } finally {
     close();
     await apart.close();
+  }
+});
+
+test("a browser that can't join gets the link for another one", { timeout: 60_000 }, async () => {
+  const page = await room.screen();
+  await there(page, '[data-act="watch"]');
+  await page.evaluate(() => {
+    Reflect.deleteProperty(window, "RTCRtpScriptTransform");
+    navigator.clipboard.writeText = (text) => (window.copied = text, Promise.resolve());
+  });
+  for (const way of ["watch", "join"]) {
+    await act(page, way);
+    await alerted(page, "This browser can't join");
+  }
+  await click(page, '[data-way="copy"]');
+  await within("the link is copied", () => page.evaluate((invite) => window.copied === invite, room.invite));
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new DOMException("", "NotAllowedError"));
+  });
+  await click(page, '[data-way="copy"]');
+  await alerted(page, `Copy the link yourself: ${room.invite}`);
+});
+
+test("an invite that has expired leads to a room of one's own", { timeout: 60_000 }, async () => {
+  const short = await Room.open("--invite-life", "1s");
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const page = await short.screen();
+    await act(page, "watch");
+    await alerted(page, "This invite has expired. Ask the host for a new link.");
+    await click(page, '[data-way="open"]');
+    await there(page, '[data-field="title"]');
+  } finally {
+    await short.close();
   }
 });
