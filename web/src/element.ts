@@ -61,6 +61,8 @@ export class PlenaryRoom extends LitElement {
   #opener: HTMLElement | null = null;
   /** What had the focus before the panel, if keys gave it. */
   #panelOpener: HTMLElement | null = null;
+  /** What had the focus before an update, if keys gave it. */
+  #focused: Element | null = null;
   /** Whether the end of the chat was in view before an update, so that a new message scrolls to it. */
   #isChatAtEnd = true;
   /** What was shown at the last update, so that the focus moves with changes alone. */
@@ -192,6 +194,7 @@ export class PlenaryRoom extends LitElement {
     if (changed.has("speak")) session.speaksOnly = this.speak;
     if (changed.has("assets")) session.assets = this.assets;
     if (changed.has("rendezvous")) session.rendezvous = this.rendezvous;
+    this.#focused = this.shadowRoot?.querySelector(":focus-visible") ?? null;
     const log = this.renderRoot?.querySelector(".messages");
     this.#isChatAtEnd = !log || log.scrollHeight - log.scrollTop - log.clientHeight < CHAT_END_PX;
   }
@@ -240,6 +243,9 @@ export class PlenaryRoom extends LitElement {
       else if (panel) focus("[data-panel-focus]");
       else if (this.#panelOpener?.isConnected) this.#panelOpener.focus();
       else focus("[data-focus]");
+    } else if (this.#focused?.isConnected === false && !this.shadowRoot?.activeElement) {
+      // as the button by which a newcomer was let in: keys go on nearby
+      focus(panel ? "[data-panel-focus]" : "[data-focus]");
     }
     const last = chat.messages.at(-1);
     const isNew = before?.last !== last && (this.#isChatAtEnd || last?.peer === session.snapshot?.peer);

@@ -58,3 +58,21 @@ export async function closeDialog(page: Page): Promise<void> {
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"), { timeout: WAIT_MS });
 }
+
+/** What has the focus: its hook, or its text. */
+export const focused = (page: Page) =>
+  page.evaluate(() => {
+    const element = document.activeElement?.shadowRoot?.activeElement;
+    if (!(element instanceof HTMLElement)) return "";
+    const { act, field } = element.dataset;
+    return act ?? field ?? element.textContent?.trim() ?? "";
+  });
+
+/** Presses Tab until this has the focus. */
+export async function tabTo(page: Page, name: string): Promise<void> {
+  for (let at = 0; at < 40; at++) {
+    if ((await focused(page)) === name) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`no way to ${name} by Tab`);
+}

@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, fill, live, reads, text, there } from "./element.js";
+import { act, alerted, click, closeDialog, fill, focused, live, reads, tabTo, text, there } from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -24,24 +24,6 @@ afterEach(() => room.closePages());
 after(() => room.close());
 
 const peer = (page: Page) => page.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.peer ?? ""));
-
-/** What has the focus: its hook, or its text. */
-const focused = (page: Page) =>
-  page.evaluate(() => {
-    const element = document.activeElement?.shadowRoot?.activeElement;
-    if (!(element instanceof HTMLElement)) return "";
-    const { act, field } = element.dataset;
-    return act ?? field ?? element.textContent?.trim() ?? "";
-  });
-
-/** Presses Tab until this has the focus. */
-async function tabTo(page: Page, name: string): Promise<void> {
-  for (let at = 0; at < 40; at++) {
-    if ((await focused(page)) === name) return;
-    await page.keyboard.press("Tab");
-  }
-  assert.fail(`no way to ${name} by Tab`);
-}
 
 /** Fails if axe finds something serious on the page as it is, or something is wider than the screen. */
 async function clean(page: Page, name: string): Promise<void> {
