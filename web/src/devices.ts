@@ -18,6 +18,12 @@ export interface Share {
   stop(): void;
 }
 
+/** Which devices are asked for. */
+export interface Needs {
+  picture: boolean;
+  sound: boolean;
+}
+
 /** Which devices, by their ids, "" for the system's default, and how the sound is cleaned. */
 export interface Wanted {
   camera: string;
@@ -58,56 +64,68 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
 });
 
 /**
- * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user.
+ * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. They are closed
+ * with the end of their life, and so are those that come after it.
  *
  * @throws {Error} with a line for the user, if there is neither.
  */
-export async function openDevices(wanted: Wanted, needs: { picture: boolean; sound: boolean }): Promise<Devices> {
+export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSignal): Promise<Devices> {
   if (!navigator.mediaDevices) throw new Error(texts.insecure);
   const video = needs.picture && encodesPictures() ? pictureOf(wanted) : false;
   const audio = needs.sound ? soundOf(wanted) : false;
   const none = encodesPictures() ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
   if (!video && !audio) return { picture: null, sound: null, says: none };
   try {
-    return tracks(await navigator.mediaDevices.getUserMedia({ audio, video }), none);
+    return tracks(await open({ audio, video }, life), none);
   } catch (error) {
     // a device that was chosen once and is gone now: another one
-    if (error instanceof DOMException && error.name === "OverconstrainedError" && (wanted.camera || wanted.microphone)) {
-      return openDevices({ ...wanted, camera: "", microphone: "" }, needs);
+    if (isOf(error, "OverconstrainedError") && (wanted.camera || wanted.microphone)) {
+      return openDevices({ ...wanted, camera: "", microphone: "" }, needs, life);
     }
-    if (isDenied(error) && video && !audio) throw new Error(texts.deniedCamera);
-    if (!(error instanceof DOMException) || !video || !audio) throw refusal(error);
-    if (isDenied(error)) return openAllowed(audio, video, error);
+    if (!video || !audio) throw new Error(lineFor(error, video ? "camera" : "microphone"));
+    if (isDenied(error)) return openAllowed(audio, video, error, life);
   }
-  const [sound, picture] = await Promise.allSettled([
-    navigator.mediaDevices.getUserMedia({ audio }),
-    navigator.mediaDevices.getUserMedia({ video }),
-  ]);
-  if (sound.status === "fulfilled") return tracks(sound.value, none ?? missing(picture, texts.deniedCamera, texts.noCamera));
-  if (picture.status === "fulfilled") return tracks(picture.value, missing(sound, texts.deniedMicrophone, texts.noMicrophone));
-  throw refusal(sound.reason);
+  const [sound, picture] = await Promise.allSettled([open({ audio }, life), open({ video }, life)]);
+  if (sound.status === "fulfilled") return tracks(sound.value, picture.status === "rejected" ? lineFor(picture.reason, "camera") : null);
+  if (picture.status === "fulfilled") return tracks(picture.value, lineFor(sound.reason, "microphone"));
+  throw new Error(lineFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both"));
 }
 
-const isDenied = (error: unknown) => error instanceof DOMException && error.name === "NotAllowedError";
-
-/** The line for a device that is left out. */
-function missing(opened: PromiseSettledResult<MediaStream>, denied: string, otherwise: string): string {
-  return opened.status === "rejected" && isDenied(opened.reason) ? denied : otherwise;
+/** @throws {DOMException} the browser's, or an AbortError after the end of the devices' life. */
+async function open(constraints: MediaStreamConstraints, life: AbortSignal): Promise<MediaStream> {
+  life.throwIfAborted();
+  const stream = await navigator.mediaDevices.getUserMedia(constraints);
+  const close = () => stream.getTracks().forEach((track) => track.stop());
+  life.addEventListener("abort", close);
+  if (life.aborted) close();
+  life.throwIfAborted();
+  return stream;
 }
+
+const isOf = (error: unknown, ...names: string[]) => error instanceof DOMException && names.includes(error.name);
+const isDenied = (error: unknown) => isOf(error, "NotAllowedError", "SecurityError");
+/** Whether another program uses the device. */
+const isBusy = (error: unknown) => isOf(error, "NotReadableError", "AbortError");
 
 /**
  * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer isn't asked
  * again.
  */
-async function openAllowed(audio: MediaTrackConstraints, video: MediaTrackConstraints, denied: DOMException): Promise<Devices> {
+async function openAllowed(
+  audio: MediaTrackConstraints,
+  video: MediaTrackConstraints,
+  denied: unknown,
+  life: AbortSignal,
+): Promise<Devices> {
   const [camera, microphone] = await Promise.all([permissionOf("camera"), permissionOf("microphone")]);
   const isLeft = (one: string, other: string) => one === "granted" || (one === "prompt" && other === "denied");
-  const open = (constraints: MediaStreamConstraints) => navigator.mediaDevices.getUserMedia(constraints).catch(() => null);
-  const sound = isLeft(microphone, camera) ? await open({ audio }) : null;
+  const openIf = (isAsked: boolean, constraints: MediaStreamConstraints) =>
+    isAsked ? open(constraints, life).catch(() => null) : null;
+  const sound = await openIf(isLeft(microphone, camera), { audio });
   if (sound) return tracks(sound, texts.deniedCamera);
-  const picture = isLeft(camera, microphone) ? await open({ video }) : null;
+  const picture = await openIf(isLeft(camera, microphone), { video });
   if (picture) return tracks(picture, texts.deniedMicrophone);
-  throw refusal(denied);
+  throw new Error(lineFor(denied, "both"));
 }
 
 /** What the browser has noted of the user's answer. Browsers that tell nothing ask a second time. */
@@ -212,19 +230,17 @@ function tracks(stream: MediaStream, says: string | null): Devices {
   return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, says };
 }
 
-function refusal(error: unknown): Error {
-  const name = error instanceof DOMException ? error.name : "";
-  switch (name) {
-    case "NotAllowedError":
-    case "SecurityError":
-      return new Error(texts.denied);
-    case "NotFoundError":
-    case "OverconstrainedError":
-      return new Error(texts.noDevices);
-    case "NotReadableError":
-    case "AbortError":
-      return new Error(texts.busy);
-    default:
-      return new Error(`${texts.noDevices} (${error instanceof Error ? error.message : String(error)})`);
-  }
+/** Lines for a device that is missing, and for both, by what keeps it from the page. */
+const lines = {
+  denied: { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied },
+  busy: { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy },
+  none: { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices },
+};
+
+/** The line for a device that the browser has refused. */
+function lineFor(error: unknown, missing: "camera" | "microphone" | "both"): string {
+  if (isDenied(error)) return lines.denied[missing];
+  if (isBusy(error)) return lines.busy[missing];
+  const none = lines.none[missing];
+  return isOf(error, "NotFoundError", "OverconstrainedError") ? none : `${none} (${error instanceof Error ? error.message : String(error)})`;
 }

@@ -1,6 +1,7 @@
 // <plenary-room>: the page of a room, as an element.
 //
-// Attributes are in the README. The room lives on when the element is taken out of the document and put back; `leave()` ends it.
+// Attributes are in the README. The room lives on when the element is taken out of the document, until the element is put back or
+// another one with the same link comes; `leave()` ends it.
 // Every event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
 
 import { html, LitElement, nothing, type PropertyValues } from "lit";
@@ -16,14 +17,17 @@ import { Keys } from "./ui/keys.js";
 import { linkOfPage, ownRoom, takeLink } from "./ui/page-link.js";
 import { roomView } from "./ui/room-view.js";
 import { Session } from "./ui/session.js";
-import type { At } from "./ui/state.js";
-import { Awake, play } from "./ui/windows.js";
+import type { At, View } from "./ui/state.js";
+import { Awake, closeSmallWindow, play } from "./ui/windows.js";
 
 /** Time without a hand on pointer or keys after which the bar hides on low screens, in milliseconds. */
 const IDLE_MS = 4000;
 
 /** Distance from the chat's end that counts as the end, in pixels. */
 const CHAT_END_PX = 48;
+
+/** Elements in the document, and those out of it whose room goes on. */
+const [shown, hidden] = [new Set<PlenaryRoom>(), new Set<PlenaryRoom>()];
 
 export class PlenaryRoom extends LitElement {
   static override properties = {
@@ -41,11 +45,15 @@ export class PlenaryRoom extends LitElement {
   declare speak: boolean;
   declare assets: string | undefined;
   declare rendezvous: string | undefined;
-  readonly #session = new Session(
-    () => this.requestUpdate(),
-    (event) => this.dispatchEvent(new CustomEvent<RoomEvent>("plenary", { detail: event, bubbles: true, composed: true })),
-  );
-  readonly #keys = new Keys(this.#session, this);
+  readonly #view: View = {
+    changed: () => {
+      if (!this.#session.isUnderWay) hidden.delete(this);
+      this.requestUpdate();
+    },
+    heard: (event) => this.dispatchEvent(new CustomEvent<RoomEvent>("plenary", { detail: event, bubbles: true, composed: true })),
+  };
+  #session = new Session(this.#view);
+  readonly #keys = new Keys(() => this.#session, this);
   readonly #awake = new Awake();
   #isBegun = false;
   #idle: ReturnType<typeof setTimeout> | undefined;
@@ -53,6 +61,8 @@ export class PlenaryRoom extends LitElement {
   #opener: HTMLElement | null = null;
   /** What had the focus before the panel, if keys gave it. */
   #panelOpener: HTMLElement | null = null;
+  /** What had the focus before an update, if keys gave it. */
+  #focused: Element | null = null;
   /** Whether the end of the chat was in view before an update, so that a new message scrolls to it. */
   #isChatAtEnd = true;
   /** What was shown at the last update, so that the focus moves with changes alone. */
@@ -74,6 +84,8 @@ export class PlenaryRoom extends LitElement {
     navigator.mediaDevices?.addEventListener("devicechange", this.#list);
     for (const what of ["pointermove", "pointerdown", "keydown"]) this.addEventListener(what, this.#wake);
     if (this.#session.room) play(this.#session.room.picture);
+    hidden.delete(this);
+    shown.add(this);
     if (!this.#isBegun) this.#begin();
   }
 
@@ -84,6 +96,11 @@ export class PlenaryRoom extends LitElement {
     removeEventListener("blur", this.#keys.stopTalking);
     removeEventListener("hashchange", this.#follow);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#list);
+    shown.delete(this);
+    if (this.#session.isUnderWay) hidden.add(this);
+    for (const other of shown) other.#takeOver();
+    // an element that is moved is back at once; a preview that nobody sees is closed
+    queueMicrotask(() => !this.isConnected && !this.#session.isUnderWay && this.#session.withdraw());
   }
 
   /** What this peer knows of its room; null before it. */
@@ -102,13 +119,33 @@ export class PlenaryRoom extends LitElement {
     return this.#session.prepare();
   }
 
-  /** Leaves the room. */
+  /** Leaves the room, or gives up joining; also while the element is out of the document. */
   leave(): void {
     if (this.#session.room) this.#session.leave();
+    else this.#session.withdraw();
+  }
+
+  /** Goes on with the room of an element with the same link that has left the document, unless this one has a room itself. */
+  #takeOver(): boolean {
+    const { at, given } = this.#session;
+    const isFree = (at === "entrance" || at === "open") && !this.#session.isUnderWay;
+    const other = [...hidden].find((one) => one.#session.isUnderWay && one.#session.given === given);
+    if (!isFree || !other) return false;
+    hidden.delete(other);
+    [this.#session, other.#session] = [other.#session, this.#session];
+    for (const one of [this, other]) {
+      one.#session.view = one.#view;
+      one.requestUpdate();
+    }
+    closeSmallWindow();
+    void this.updateComplete.then(() => this.#session.room && play(this.#session.room.picture));
+    return true;
   }
 
   #begin(): void {
     this.#isBegun = true;
+    this.#session.given = this.invite;
+    if (this.#takeOver()) return this.#follow();
     const session = this.#session;
     const query = new URLSearchParams(location.search);
     const auto = query.get("auto");
@@ -149,7 +186,7 @@ export class PlenaryRoom extends LitElement {
   protected override willUpdate(changed: PropertyValues<this>): void {
     const session = this.#session;
     if (changed.has("invite") && this.invite && !session.room) {
-      session.invite = this.invite;
+      session.invite = session.given = this.invite;
       session.hasLink = true;
       if (session.at === "open") session.at = "entrance";
     }
@@ -157,6 +194,7 @@ export class PlenaryRoom extends LitElement {
     if (changed.has("speak")) session.speaksOnly = this.speak;
     if (changed.has("assets")) session.assets = this.assets;
     if (changed.has("rendezvous")) session.rendezvous = this.rendezvous;
+    this.#focused = this.shadowRoot?.querySelector(":focus-visible") ?? null;
     const log = this.renderRoot?.querySelector(".messages");
     this.#isChatAtEnd = !log || log.scrollHeight - log.scrollTop - log.clientHeight < CHAT_END_PX;
   }
@@ -205,6 +243,9 @@ export class PlenaryRoom extends LitElement {
       else if (panel) focus("[data-panel-focus]");
       else if (this.#panelOpener?.isConnected) this.#panelOpener.focus();
       else focus("[data-focus]");
+    } else if (this.#focused?.isConnected === false && !this.shadowRoot?.activeElement) {
+      // as the button by which a newcomer was let in: keys go on nearby
+      focus(panel ? "[data-panel-focus]" : "[data-focus]");
     }
     const last = chat.messages.at(-1);
     const isNew = before?.last !== last && (this.#isChatAtEnd || last?.peer === session.snapshot?.peer);
@@ -225,6 +266,12 @@ export class PlenaryRoom extends LitElement {
       if (!focused) this.#opener.focus();
       this.#opener = null;
     }
+  }
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "plenary-room": PlenaryRoom;
   }
 }
 

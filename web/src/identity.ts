@@ -19,11 +19,8 @@ export class Identity {
   static async take(): Promise<Identity> {
     const kept = load();
     if (kept) {
-      for (let at = 0; at < TRIES; at++) {
-        const release = await lock(kept);
-        if (release) return new Identity(kept, release);
-        await new Promise((resolve) => setTimeout(resolve, TRY_MS));
-      }
+      const release = await lockKey(kept);
+      if (release) return new Identity(kept, release);
     }
     const made = crypto.getRandomValues(new Uint8Array(KEY_LEN));
     try {
@@ -31,7 +28,7 @@ export class Identity {
     } catch {
       // storage is blocked: a reload is another peer
     }
-    return new Identity(made, (await lock(made)) ?? (() => {}));
+    return new Identity(made, (await lockKey(made)) ?? (() => {}));
   }
 }
 
@@ -44,16 +41,33 @@ function load(): Uint8Array<ArrayBuffer> | null {
   }
 }
 
-/** Takes the lock of a key, and returns what releases it; null if it is taken. Pages without https have no locks. */
-async function lock(secret: Uint8Array<ArrayBuffer>): Promise<(() => void) | null> {
-  if (!navigator.locks || !crypto.subtle) return () => {};
+/** Takes the lock of a key. */
+async function lockKey(secret: Uint8Array<ArrayBuffer>): Promise<(() => void) | null> {
+  if (!crypto.subtle) return () => {};
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", secret));
-  const name = `plenary-${btoa(String.fromCharCode(...hash))}`;
+  return lock(`plenary-${btoa(String.fromCharCode(...hash))}`);
+}
+
+/**
+ * Takes a lock, and returns what releases it; null if another tab has it, or another room of this page. The browser releases it
+ * with the page. Pages without https have no locks, and get what they ask for.
+ */
+export async function lock(name: string): Promise<(() => void) | null> {
+  for (let at = 0; at < TRIES; at++) {
+    const release = await tryLock(name);
+    if (release) return release;
+    await new Promise((resolve) => setTimeout(resolve, TRY_MS));
+  }
+  return null;
+}
+
+function tryLock(name: string): Promise<(() => void) | null> {
   return new Promise((resolve) => {
     const hold = (taken: Lock | null) => {
       if (!taken) return resolve(null);
       return new Promise<void>((release) => resolve(() => release()));
     };
+    if (!navigator.locks) return resolve(() => {});
     navigator.locks.request(name, { ifAvailable: true }, hold).catch(() => resolve(() => {}));
   });
 }

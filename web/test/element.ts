@@ -33,6 +33,13 @@ export const text = (page: Page) => page.evaluate(() => document.querySelector("
 /** Whether the page's text contains this. */
 export const reads = async (page: Page, is: string) => (await text(page))?.includes(is) ?? false;
 
+/** Waits until the page's text contains this. */
+export async function says(page: Page, is: string): Promise<void> {
+  const contains = (is: string) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
+  const waiting = page.waitForFunction(contains, { timeout: WAIT_MS, polling: 50 }, is);
+  await waiting.catch(async () => assert.fail(`${is}: ${await text(page)}`));
+}
+
 /** Waits for a line that is read out. */
 export async function alerted(page: Page, is: string): Promise<void> {
   const says = (is: string) =>
@@ -50,4 +57,22 @@ export const live = (page: Page) =>
 export async function closeDialog(page: Page): Promise<void> {
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"), { timeout: WAIT_MS });
+}
+
+/** What has the focus: its hook, or its text. */
+export const focused = (page: Page) =>
+  page.evaluate(() => {
+    const element = document.activeElement?.shadowRoot?.activeElement;
+    if (!(element instanceof HTMLElement)) return "";
+    const { act, field } = element.dataset;
+    return act ?? field ?? element.textContent?.trim() ?? "";
+  });
+
+/** Presses Tab until this has the focus. */
+export async function tabTo(page: Page, name: string): Promise<void> {
+  for (let at = 0; at < 40; at++) {
+    if ((await focused(page)) === name) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`no way to ${name} by Tab`);
 }

@@ -8,39 +8,9 @@ import { texts } from "../src/texts.js";
 import { Chat, TEXT_LEN_MAX } from "../src/ui/chat-log.js";
 import { rowsOf } from "../src/ui/connection-view.js";
 import { emptyStage } from "../src/ui/empty-stage.js";
-import { healthOf } from "../src/ui/health.js";
+import { healthOf, whyLost } from "../src/ui/health.js";
 import { hear } from "../src/ui/hear.js";
-import { refusalOf } from "../src/ui/refusals.js";
 import { Session } from "../src/ui/session.js";
-
-test("each refusal of a room is a line with a way on, and an unknown one is shown as it is", () => {
-  const known: [string, string, string][] = [
-    ["wrong password", texts.passwordWrong, "start"],
-    ["this room needs a password", texts.passwordWanted, "start"],
-    ["the invite has expired", texts.expired, "start"],
-    ["the invite has been replaced: ask for the new one", texts.replaced, "start"],
-    ["an invite looks like http://HOST/#… or plenary:#…", texts.noLink, "start"],
-    ["the stage is full", texts.stageFull, "watch"],
-    ["the rendezvous refused: the room is full", texts.full, "again"],
-    ["the room is locked", texts.isLocked, "again"],
-    ["the host has not let you in", texts.notAdmitted, "again"],
-    ["removed by the host", texts.removed, "open"],
-    ["the host has ended the room", texts.ended, "open"],
-    ["the rendezvous refused: the room is not open", texts.notOpen, "again"],
-    ["the page could not be loaded whole: TypeError", texts.otherVersion, "reload"],
-    ["version 9 of the protocol is not spoken here", texts.otherVersion, "reload"],
-    ["the rendezvous can't be reached", texts.unreachable, "again"],
-    ["the same peer connected again elsewhere", texts.elsewhere, "rejoin"],
-    [texts.insecure, texts.insecure, "watch"],
-    [texts.denied, texts.denied, "again"],
-    ["the moon is in the way", "The moon is in the way.", "again"],
-  ];
-  for (const [why, says, way] of known) {
-    const refusal = refusalOf(new Error(why));
-    assert.deepEqual([refusal.says, refusal.ways[0]], [says, way], why);
-    assert.equal(refusal.asksPassword, /password/.test(why), why);
-  }
-});
 
 const calm = {
   peer: "me",
@@ -65,6 +35,9 @@ test("the connection is judged by what came in the last seconds alone", () => {
   assert.equal(healthOf([{ ...calm, parent: null, mode: "PassThrough" }]).is, "good");
   assert.equal(healthOf([{ ...calm, parent: null, stage: [{ peer: "me" }] } as unknown as Snapshot]).is, "good");
   assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
+  const dead = { ...calm, state: "reconnecting", mode: "Mesh", stage: [{ peer: "mixer", away: true }] } as unknown as Snapshot;
+  assert.deepEqual([healthOf([dead]).why, whyLost(dead)], [texts.whyMixer, texts.noMixer]);
+  assert.equal(whyLost({ ...calm, state: "reconnecting" }), texts.reconnecting);
   assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
   assert.equal(healthOf([{ ...calm, state: "reconnecting" }]).is, "lost");
   assert.equal(healthOf([{ ...calm, state: "reconnecting", mode: "Mesh", mixers: [] }]).why, texts.whyMixer);
@@ -116,7 +89,7 @@ test("the chat keeps the newest 200 messages, cut to their longest length, and c
 
 /** A session in a room without a browser, whose snapshot is what a test sets. */
 async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now: Partial<Snapshot>) => Promise<void>) => Promise<void>) {
-  const session = new Session(() => {}, () => {});
+  const session = new Session({ changed() {}, heard() {} });
   const base = { ...calm, stage_open: false, audience: [], waiting: [], wanting: [], children: [], host: "host", speaks: false };
   let shown = { ...base, ...now } as Snapshot;
   const none = () => Promise.resolve();

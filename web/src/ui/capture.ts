@@ -1,6 +1,6 @@
 // The user's own devices: opened before the room, changed and published in it.
 
-import { type Devices, Mixed, openDevices, openFilm, openScreen, type Share } from "../devices.js";
+import { type Devices, Mixed, type Needs, openDevices, openFilm, openScreen, type Share } from "../devices.js";
 import type { Room } from "../room.js";
 import { texts } from "../texts.js";
 import { type Choices, loadChoices, saveChoices } from "./choices.js";
@@ -36,6 +36,8 @@ export class Capture {
   #mixed: { of: string; mixed: Mixed } | null = null;
   /** Operations on devices, one after the other. */
   #turn: Promise<void> = Promise.resolve();
+  /** Ends with `close`, and with it all devices that were opened or asked for until then. */
+  #life = new AbortController();
 
   constructor(
     readonly choices: Choices,
@@ -44,12 +46,12 @@ export class Capture {
     private readonly onLost: (says: string, isMissed: () => boolean) => void,
   ) {}
 
-  /** Asks for camera and microphone; throws a line for the user. */
+  /** Asks for camera and microphone, which stay closed if `close` comes first; throws a line for the user. */
   open(): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(async (life) => {
       if (this.isOpen) return;
       const needs = { picture: this.choices.isCameraOn, sound: true };
-      this.#take(await openDevices(this.choices, needs), needs);
+      this.#take(await openDevices(this.choices, needs, life), needs);
       this.isOpen = true;
       await this.list();
     });
@@ -81,19 +83,19 @@ export class Capture {
 
   /** Turns the microphone on or off. It stays open, so that a word after it isn't lost. */
   setSound(isOn: boolean): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(async (life) => {
       this.#choose({ isMicrophoneOn: isOn });
-      if (isOn && !this.sound) await this.#reopen("sound");
+      if (isOn && !this.sound) await this.#reopen("sound", life);
       await this.#publish();
     });
   }
 
   /** Turns the camera on or off. Off, its light is off. */
   setPicture(isOn: boolean): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(async (life) => {
       this.#choose({ isCameraOn: isOn });
       if (isOn) {
-        await this.#reopen("picture");
+        await this.#reopen("picture", life);
       } else {
         release(this.picture);
         this.picture = null;
@@ -104,21 +106,21 @@ export class Capture {
 
   /** Changes to another device, or to other cleaning of the sound. */
   change(changed: Partial<Choices>): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(async (life) => {
       this.#choose(changed);
       if ("loudspeaker" in changed) this.#room?.setLoudspeaker(this.choices.loudspeaker);
-      if ("camera" in changed && this.choices.isCameraOn) await this.#reopen("picture");
+      if ("camera" in changed && this.choices.isCameraOn) await this.#reopen("picture", life);
       const isSound = (["microphone", "echo", "noise", "gain"] as const).some((key) => key in changed);
-      if (isSound) await this.#reopen("sound");
+      if (isSound) await this.#reopen("sound", life);
       if ("camera" in changed || isSound) await this.#publish();
     });
   }
 
   /** Shows a screen, or a video file, to all in place of the camera. */
   startShare(file: File | null): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(async (life) => {
       const share = file ? await openFilm(file) : await openScreen();
-      if (!share) return;
+      if (!share || life.aborted) return share?.stop();
       this.share?.stop();
       this.share = share;
       // the browser has a button of its own to end it, and a file ends by itself
@@ -141,12 +143,15 @@ export class Capture {
     return this.#next(() => this.#publish());
   }
 
-  /** Sends nothing more, and closes all devices. */
+  /** Sends nothing more, and closes all devices, those as well that the user allows later. */
   close(): void {
+    this.#life.abort();
+    this.#life = new AbortController();
+    // what was begun may wait for the user's answer for long
+    this.#turn = Promise.resolve();
     void this.#room?.unpublish();
     this.#room = null;
     clearInterval(this.#timer);
-    for (const track of [this.picture, this.sound]) release(track);
     this.share?.stop();
     this.#mixed?.mixed.close();
     this.picture = this.sound = this.share = this.#mixed = null;
@@ -162,8 +167,13 @@ export class Capture {
     Object.assign(this.choices, { isCameraOn, isMicrophoneOn });
   }
 
-  #next(act: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(act).finally(this.onChange);
+  /** Does something with devices after what was begun before. If `close` comes first, it ends without a word. */
+  #next(act: (life: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.#life;
+    const failed = (error: unknown) => {
+      if (!signal.aborted) throw error;
+    };
+    const done = this.#turn.then(() => (signal.aborted ? undefined : act(signal))).catch(failed).finally(this.onChange);
     this.#turn = done.catch(() => {});
     return done;
   }
@@ -176,17 +186,17 @@ export class Capture {
   }
 
   /** Opens one device anew: the new one first, so that there is no gap. Phones can't have two cameras at a time. */
-  async #reopen(kind: "picture" | "sound"): Promise<void> {
+  async #reopen(kind: "picture" | "sound", life: AbortSignal): Promise<void> {
     const needs = { picture: kind === "picture", sound: kind === "sound" };
     const before = this[kind];
     let opened: Devices;
     try {
-      opened = await openDevices(this.choices, needs);
+      opened = await openDevices(this.choices, needs, life);
     } catch (error) {
-      if (!before) throw error;
+      if (!before || life.aborted) throw error;
       release(before);
       this[kind] = null;
-      opened = await openDevices(this.choices, needs);
+      opened = await openDevices(this.choices, needs, life);
     }
     this.#take(opened, needs);
     release(before);
@@ -194,7 +204,7 @@ export class Capture {
     await this.list();
   }
 
-  #take(opened: Devices, needs: { picture: boolean; sound: boolean }): void {
+  #take(opened: Devices, needs: Needs): void {
     if (needs.picture) {
       this.picture = opened.picture;
       this.#isCameraLost = false;

@@ -18,10 +18,6 @@ export function prejoin(session: Session): Part {
     const isWatching = (event as SubmitEvent).submitter?.dataset["act"] === "watch";
     void (isWatching ? session.watch() : session.speak());
   };
-  const back = () => {
-    session.capture.close();
-    session.go("entrance");
-  };
   const asksPassword = session.refusal?.asksPassword ?? false;
   return html`<main class="gate">
     <form class="card wide" @submit=${submit}>
@@ -35,7 +31,7 @@ export function prejoin(session: Session): Part {
             <button data-act="join">${texts.joinNow}</button>
             <div class="pair">
               ${session.speaksOnly ? nothing : html`<button data-act="watch" class="plain">${texts.watch}</button>`}
-              <button type="button" data-act="back" class="plain" @click=${back}>${texts.back}</button>
+              <button type="button" data-act="back" class="plain" @click=${() => session.withdraw()}>${texts.back}</button>
             </div>
           </div>
         </div>

@@ -11,7 +11,7 @@ import { icon } from "./icons.js";
 import type { Part } from "./parts.js";
 import type { Session } from "./session.js";
 import type { Dialog } from "./state.js";
-import { noticePart } from "./ways.js";
+import { copyLink, noticePart } from "./ways.js";
 import { canBeSmall, fullScreen, isFull, smallWindow } from "./windows.js";
 
 export function dialogView(session: Session, root: HTMLElement): Part {
@@ -84,16 +84,9 @@ function invite(session: Session): Part {
   const link = session.room?.invite ?? session.snapshot?.invite ?? session.invite;
   const copy = async (event: Event) => {
     const button = event.currentTarget as HTMLElement;
-    const field = button.closest("dialog")?.querySelector("input");
-    try {
-      await navigator.clipboard.writeText(link);
-      session.announce(texts.copied);
-      button.dataset["done"] = texts.copied;
-      setTimeout(() => delete button.dataset["done"], 2000);
-    } catch {
-      field?.select();
-      session.tell({ says: texts.copyFailed, ways: ["dismiss"], isAlert: true });
-    }
+    if (await copyLink(session, link, button)) return;
+    button.closest("dialog")?.querySelector("input")?.select();
+    session.tell({ says: texts.copyFailed, ways: ["dismiss"], isAlert: true });
   };
   const share = () => void navigator.share({ url: link, title: session.snapshot?.title || texts.title }).catch(() => {});
   const renew = () => {

@@ -18,17 +18,22 @@ const LATE_MS_MAX = 1000;
 /** How the room makes its picture: "mesh", "passthrough" or "mixer". */
 export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLowerCase().replace(/[^a-z]/g, "");
 
-/** Whether this peer needs a mixer for a picture, and there is none: mixers send to the stage themselves, and feed viewers. */
+/**
+ * Whether this peer needs a mixer for a picture, and there is none, or one that is away: mixers send to the stage themselves, and
+ * feed viewers.
+ */
 export function lacksMixer(now: Snapshot): boolean {
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
-  return now.mixers.length === 0 && (!isOnStage || modeOf(now) === "mixer");
+  const isMixed = now.mixers.some((mixer) => !now.stage.some(({ peer, away }) => peer === mixer && away));
+  return !isMixed && (!isOnStage || modeOf(now) === "mixer");
 }
 
 /**
- * Why contact with the room was lost. Where nobody but the host is on stage beside this page, nobody can take the host's place:
+ * Why contact with the room was lost. A viewer whose mixer has died waits for another one. Where nobody but the host is on stage beside this page, nobody can take the host's place:
  * two of two would have to agree.
  */
 export function whyLost(now: Snapshot): string {
+  if (lacksMixer(now)) return texts.noMixer;
   const others = now.stage.filter(({ peer, away }) => peer !== now.peer && !away);
   const host = others.find(({ peer }) => peer === now.host);
   return host && others.length === 1 ? texts.hostSilent(host.name || texts.nameless) : texts.reconnecting;

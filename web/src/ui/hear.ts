@@ -5,7 +5,7 @@ import { texts } from "../texts.js";
 import { emptyStage } from "./empty-stage.js";
 import { lacksMixer } from "./health.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
-import { refusalOf, sentence } from "./refusals.js";
+import { refusalOf, rejectionOf, sentence } from "./refusals.js";
 import type { Session } from "./session.js";
 
 export function hear(session: Session, event: RoomEvent): void {
@@ -17,6 +17,7 @@ export function hear(session: Session, event: RoomEvent): void {
       return;
     case "rendezvous":
       session.isRendezvousUp = event.up;
+      session.rejected = rejectionOf(event.why);
       session.changed();
       return;
     case "trouble":

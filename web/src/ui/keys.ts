@@ -14,9 +14,13 @@ export class Keys {
   #isTalking = false;
 
   constructor(
-    private readonly session: Session,
+    private readonly sessionOf: () => Session,
     private readonly root: HTMLElement,
   ) {}
+
+  private get session(): Session {
+    return this.sessionOf();
+  }
 
   readonly down = (event: KeyboardEvent): void => {
     const { session } = this;

@@ -4,9 +4,13 @@ import type { Opening } from "./state.js";
 
 const LINK_KEY = "plenary-invite";
 const ROOM_KEY = "plenary-room";
+/** A fragment that is an invite: base64url. The shortest invite has 202 characters; one that was cut is to be called damaged. */
+const INVITE = /^#[\w-]{100,}$/;
 
 /** A room that this tab has opened. */
 export interface OwnRoom extends Opening {
+  /** What names its lock: one tab has the room open, though a duplicated one has a copy of its keys. */
+  id: string;
   /** Its keys, base64. */
   keys: string;
 }
@@ -20,11 +24,14 @@ export function linkOfPage(): string {
   return link;
 }
 
-/** The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. */
+/**
+ * The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. Other fragments
+ * are the application's own.
+ */
 export function takeLink(): string | null {
-  if (location.hash.length <= 1) return null;
+  if (!INVITE.test(location.hash)) return null;
   const link = `${location.origin}/${location.hash}`;
-  history.replaceState(null, "", location.pathname + location.search);
+  history.replaceState(history.state, "", location.pathname + location.search);
   return link;
 }
 
@@ -36,7 +43,8 @@ export function keepLink(link: string): void {
 export function ownRoom(): OwnRoom | null {
   try {
     const kept: unknown = JSON.parse(load(ROOM_KEY) ?? "null");
-    return kept && typeof kept === "object" && "keys" in kept && typeof kept.keys === "string" ? (kept as OwnRoom) : null;
+    const isText = (field: "id" | "keys") => typeof (kept as Partial<OwnRoom> | null)?.[field] === "string";
+    return isText("id") && isText("keys") ? (kept as OwnRoom) : null;
   } catch {
     return null;
   }

@@ -8,6 +8,8 @@ export type Way =
   | "watch"
   | "start"
   | "open"
+  | "guest"
+  | "copy"
   | "reload"
   | "rejoin"
   | "settings"
@@ -37,7 +39,8 @@ const KNOWN: readonly [RegExp, string, readonly Way[]][] = [
   [/invite has been replaced/i, texts.replaced, ["start", "open"]],
   [/invite (looks like|is damaged)/i, texts.noLink, ["start", "open"]],
   [/stage is full/i, texts.stageFull, ["watch", "start"]],
-  [/room is full|too many/i, texts.full, ["again", "start"]],
+  [/room is full/i, texts.full, ["again", "start"]],
+  [/too many rooms/i, texts.tooManyRooms, ["again", "start"]],
   [/room is locked/i, texts.isLocked, ["again", "start"]],
   [/has not let you in/i, texts.notAdmitted, ["again", "start"]],
   [/removed by the host/i, texts.removed, ["open"]],
@@ -48,7 +51,14 @@ const KNOWN: readonly [RegExp, string, readonly Way[]][] = [
   [/connected again elsewhere/i, texts.elsewhere, ["rejoin", "start"]],
 ];
 
-const DEVICES = new Set([texts.denied, texts.noDevices, texts.busy, texts.insecure]);
+const DEVICES = [texts.denied, texts.noDevices, texts.busy, texts.deniedMicrophone, texts.noMicrophone, texts.busyMicrophone];
+
+/** What the page itself says. */
+const OWN: Record<string, readonly Way[]> = {
+  [texts.insecure]: ["watch", "start"],
+  [texts.openElsewhere]: ["guest"],
+  [texts.noBrowser]: ["copy"],
+};
 
 /** The refusal for an error of the room or of a device. */
 export function refusalOf(error: unknown): Refusal {
@@ -57,9 +67,20 @@ export function refusalOf(error: unknown): Refusal {
   const known = KNOWN.find(([is]) => is.test(text));
   if (known) return { says: known[1], ways: known[2], isAlert: true, asksPassword };
   const says = sentence(text);
-  if (says === texts.insecure) return { says, ways: ["watch", "start"], isAlert: true, asksPassword };
-  const isDevice = [...DEVICES].some((device) => says.startsWith(device));
-  return { says, ways: isDevice ? ["again", "watch"] : ["again", "start"], isAlert: true, asksPassword };
+  const isDevice = DEVICES.some((device) => says.startsWith(device));
+  return { says, ways: OWN[says] ?? (isDevice ? ["again", "watch"] : ["again", "start"]), isAlert: true, asksPassword };
+}
+
+/** Reasons for which a rendezvous takes no further attempt of a page that is in the room. */
+const REJECTIONS: readonly [RegExp, string][] = [
+  [/another version of the protocol/i, texts.olderPage],
+  [/connected again elsewhere/i, texts.replacedPage],
+  [/proof of identity/i, texts.unprovenPage],
+];
+
+/** The line for an outage of the rendezvous that no further attempt ends; null if the page goes on trying. */
+export function rejectionOf(why: string | null): string | null {
+  return REJECTIONS.find(([is]) => why !== null && is.test(why))?.[1] ?? null;
 }
 
 /** Whether a room has refused this peer as a speaker, and not as a viewer. */

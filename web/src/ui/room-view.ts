@@ -44,9 +44,7 @@ export function roomView(session: Session): Part {
         </p>
         <div class="notices">
           ${isReconnecting && snapshot ? html`<p class="notice warn" role="status">${whyLost(snapshot)}</p>` : nothing}
-          ${session.isRendezvousUp || isReconnecting
-            ? nothing
-            : html`<p class="notice" role="status">${texts.noRendezvous}</p>`}
+          ${isReconnecting && !session.rejected ? nothing : outage(session)}
           ${session.isSoundOn ? nothing : soundBar(session)}
           ${session.pinned ? pinned(session, session.pinned) : nothing}
           ${notice
@@ -67,6 +65,17 @@ export function roomView(session: Session): Part {
 function speakers({ speaking, snapshot }: Session): string {
   const names = speaking.map((peer) => snapshot?.stage.find((one) => one.peer === peer)?.name || texts.nameless);
   return `${names.slice(0, 3).join(", ")} ${texts.speaking}`;
+}
+
+/** That the rendezvous is away, or takes this page no more. */
+function outage(session: Session): Part {
+  const { isRendezvousUp, rejected } = session;
+  if (isRendezvousUp) return nothing;
+  if (!rejected) return html`<p class="notice" role="status">${texts.noRendezvous}</p>`;
+  return html`<div class="notice">
+    <p role="alert">${rejected}</p>
+    ${waysOf(session, ["reload"])}
+  </div>`;
 }
 
 function soundBar(session: Session): Part {

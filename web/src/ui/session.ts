@@ -1,7 +1,8 @@
 // The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives the
-// element's place in the document.
+// element, whose successor takes it over.
 
 import { decodesPictures, joinsRooms } from "../devices.js";
+import { lock } from "../identity.js";
 import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
@@ -23,14 +24,14 @@ export class Session extends State {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Until when a page that goes on as host takes the room back. */
   #reignUntil = 0;
+  /** What lets other tabs open a room that this one has opened. */
+  readonly #locks = new WeakMap<Room, () => void>();
   /** What "again" does. */
   #last: () => void = () => {};
 
-  constructor(
-    onChange: () => void,
-    private readonly onEvent: (event: RoomEvent) => void,
-  ) {
-    super(onChange);
+  /** Whether it is in a room, or on its way into one. */
+  get isUnderWay(): boolean {
+    return this.room !== null || this.at === "joining";
   }
 
   togglePanel(panel: Panel): void {
@@ -56,6 +57,7 @@ export class Session extends State {
     const { at } = this;
     try {
       await this.capture.open();
+      if (!this.capture.isOpen) return;
       if (this.at === at) this.go("prejoin");
       // the user went on while the browser asked
       else if (this.at !== "prejoin") this.capture.close();
@@ -86,13 +88,14 @@ export class Session extends State {
     const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
     Object.assign(options, optional({ password, assets, rendezvous }));
     if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
-    await this.#enter("open", (onEvent, signal) => host({ ...options, onEvent, signal }));
+    const id = ownRoom?.id ?? base64(crypto.getRandomValues(new Uint8Array(16)));
+    await this.#enter("open", (onEvent, signal) => this.#host(id, { ...options, onEvent, signal }));
     const { room } = this;
     if (!room) return;
     const keep = () => {
       if (!room.keys) return;
       const { lobby, stageOpen } = this.ownRoom ?? this.opening;
-      this.#keepOwn({ title, password, lobby, stageOpen, keys: btoa(String.fromCharCode(...room.keys)) });
+      this.#keepOwn({ id, title, password, lobby, stageOpen, keys: base64(room.keys) });
     };
     room.addEventListener("keys", keep);
     keep();
@@ -101,10 +104,31 @@ export class Session extends State {
     void this.renew();
   }
 
+  /** Opens a room, unless another tab has it open. */
+  async #host(id: string, options: HostOptions): Promise<Room> {
+    const release = await lock(`plenary-room-${id}`);
+    if (!release) throw new Error(texts.openElsewhere);
+    try {
+      const room = await host(options);
+      this.#locks.set(room, release);
+      return room;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
   /** Gives up joining. */
   cancel(): void {
     this.#attempt?.abort();
     this.go(this.isOpening ? "open" : this.capture.isOpen ? "prejoin" : "entrance");
+  }
+
+  /** Goes back from the devices, or from joining, to the entrance. */
+  withdraw(): void {
+    this.capture.close();
+    if (this.at === "joining") this.cancel();
+    else if (this.at === "prejoin") this.go("entrance");
   }
 
   /** Shows why the room is over before it began. */
@@ -171,7 +195,10 @@ export class Session extends State {
     const onEvent = (event: RoomEvent) => this.#attempt === attempt && this.#hear(event);
     try {
       const room = await open(onEvent, attempt.signal);
-      if (this.#attempt !== attempt || attempt.signal.aborted) return part(room);
+      if (this.#attempt !== attempt || attempt.signal.aborted) {
+        room.leave();
+        return this.#close(room);
+      }
       await this.#entered(room);
     } catch (error) {
       if (this.#attempt === attempt && !attempt.signal.aborted) this.go(back, refusalOf(error));
@@ -218,9 +245,10 @@ export class Session extends State {
 
   /** Opens the devices, and shows them before the others see them. To be called at a click. */
   async showStage(): Promise<void> {
+    const { room } = this;
     await this.attempt(async () => {
       await this.capture.open();
-      this.setDialog({ is: "stage" });
+      if (this.capture.isOpen && this.room === room) this.setDialog({ is: "stage" });
     });
   }
 
@@ -234,13 +262,14 @@ export class Session extends State {
   }
 
   /**
-   * Changes the dialog. Devices that it has opened for a user who stays off stage are closed with it, and a floor that the host
-   * has given goes back.
+   * Changes the dialog. Devices that it has opened, or asked for, for a user who stays off stage are closed with it, and a floor
+   * that the host has given goes back.
    */
   override setDialog(dialog: Dialog | null): void {
-    if (!dialog && this.dialog && this.room && !this.isOnStage && this.capture.isOpen) {
+    const hasDevices = this.dialog?.is === "stage" || this.dialog?.is === "settings";
+    if (!dialog && hasDevices && this.room && !this.isOnStage) {
+      if (this.capture.isOpen && this.snapshot?.speaks) this.room.speak(false);
       this.capture.close();
-      if (this.snapshot?.speaks) this.room.speak(false);
     }
     super.setDialog(dialog);
   }
@@ -358,7 +387,7 @@ export class Session extends State {
 
   #hear(event: RoomEvent): void {
     hear(this, event);
-    this.onEvent(event);
+    this.view.heard(event);
   }
 
   // the end
@@ -380,8 +409,16 @@ export class Session extends State {
     this.capture.close();
     this.dialog = this.panel = this.notice = null;
     closeSmallWindow();
-    setTimeout(() => room.close(), PARTING_MS);
+    this.#close(room);
     this.go("end", refusal);
+  }
+
+  /** Closes a room once its last messages are sent. */
+  #close(room: Room): void {
+    setTimeout(() => {
+      room.close();
+      this.#locks.get(room)?.();
+    }, PARTING_MS);
   }
 
   #forget(): void {
@@ -390,6 +427,7 @@ export class Session extends State {
     this.speaking = [];
     this.isInLobby = this.isHandUp = this.isSoundOn = false;
     this.isRendezvousUp = true;
+    this.rejected = null;
     this.#reignUntil = 0;
     this.chat.clear();
   }
@@ -400,10 +438,7 @@ export class Session extends State {
   }
 }
 
-function part(room: Room): void {
-  room.leave();
-  setTimeout(() => room.close(), PARTING_MS);
-}
+const base64 = (bytes: Uint8Array) => btoa(String.fromCharCode(...bytes));
 
 /** Without the fields that are empty. */
 function optional<Of extends Record<string, string | undefined>>(fields: Of): { [Key in keyof Of]?: string } {

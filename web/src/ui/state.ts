@@ -1,6 +1,6 @@
 // What <plenary-room> shows: the fields that views read, and the simplest changes of them.
 
-import type { Room, Snapshot } from "../room.js";
+import type { Room, RoomEvent, Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { Capture } from "./capture.js";
 import { Chat } from "./chat-log.js";
@@ -24,6 +24,12 @@ export interface Opening {
   stageOpen: boolean;
 }
 
+/** What shows a state: an element. */
+export interface View {
+  changed(): void;
+  heard(event: RoomEvent): void;
+}
+
 export class State {
   at: At = "entrance";
   /** What keeps the user out, on the screens before and after the room. */
@@ -31,6 +37,8 @@ export class State {
   /** What the user is told on the joining screen and in the room. */
   notice: Notice | null = null;
   invite = "";
+  /** The link that the application gave, if it did. */
+  given = "";
   /** Whether the address of the page, or the application, gave the link. */
   hasLink = false;
   /** A room that this tab has opened. */
@@ -53,6 +61,8 @@ export class State {
   isSoundOn = false;
   isHandUp = false;
   isRendezvousUp = true;
+  /** Why the rendezvous takes this page no more, which is in the room still. */
+  rejected: string | null = null;
   /** Whether the application wants speakers alone: watching is not offered. */
   speaksOnly = false;
   /** What screen readers are told. */
@@ -62,7 +72,7 @@ export class State {
   /** The snapshots of the last seconds. */
   protected history: Snapshot[] = [];
 
-  constructor(private readonly onChange: () => void) {
+  constructor(public view: View) {
     const lost = (says: string, whileTrue: () => boolean) =>
       this.tell({ says, ways: ["settings", "dismiss"], isAlert: true, whileTrue });
     this.capture = new Capture(loadChoices(), () => this.changed(), lost);
@@ -71,7 +81,7 @@ export class State {
   /** To be called after a change of a field. */
   changed(): void {
     if (this.notice?.whileTrue?.() === false) this.notice = null;
-    this.onChange();
+    this.view.changed();
   }
 
   get isHost(): boolean {

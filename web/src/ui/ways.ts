@@ -5,7 +5,7 @@ import { html, nothing } from "lit";
 import { texts } from "../texts.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import type { Part } from "./parts.js";
-import type { Refusal, Way } from "./refusals.js";
+import { type Refusal, refusalOf, type Way } from "./refusals.js";
 import type { Session } from "./session.js";
 
 const labels: Record<Way, string> = {
@@ -13,6 +13,8 @@ const labels: Record<Way, string> = {
   watch: texts.watch,
   start: texts.start,
   open: texts.openAnother,
+  guest: texts.asGuest,
+  copy: texts.copy,
   reload: texts.reload,
   rejoin: texts.rejoin,
   settings: texts.chooseDevice,
@@ -21,6 +23,9 @@ const labels: Record<Way, string> = {
   stage: texts.stageNow,
   dismiss: texts.dismiss,
 };
+
+/** Time for which a button says that the link is copied, in milliseconds. */
+const COPIED_MS = 2000;
 
 /** Buttons for these ways; the first one is the main one. */
 export function waysOf(session: Session, ways: readonly Way[]): Part {
@@ -32,7 +37,7 @@ export function waysOf(session: Session, ways: readonly Way[]): Part {
         class=${at === 0 ? "small" : "small plain"}
         data-way=${way}
         data-act=${way === "watch" ? way : nothing}
-        @click=${() => take(session, way)}
+        @click=${(event: Event) => take(session, way, event.currentTarget as HTMLElement)}
       >
         ${labels[way]}
       </button>`,
@@ -59,7 +64,20 @@ export function refusalPart(session: Session, refusal: Refusal | null, without: 
   </div>`;
 }
 
-function take(session: Session, way: Way): void {
+/** Copies the link, which the button tells; false if the browser doesn't let the page do so. */
+export async function copyLink(session: Session, link: string, button: HTMLElement): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(link);
+  } catch {
+    return false;
+  }
+  session.announce(texts.copied);
+  button.dataset["done"] = texts.copied;
+  setTimeout(() => delete button.dataset["done"], COPIED_MS);
+  return true;
+}
+
+function take(session: Session, way: Way, button: HTMLElement): void {
   session.notice = null;
   switch (way) {
     case "again":
@@ -77,6 +95,14 @@ function take(session: Session, way: Way): void {
       keepLink("");
       keepOwnRoom(null);
       return session.go("open");
+    case "guest":
+      session.ownRoom = null;
+      keepOwnRoom(null);
+      return session.go("entrance");
+    case "copy":
+      return void copyLink(session, session.invite, button).then((isCopied) => {
+        if (!isCopied) session.go(session.at, refusalOf(texts.copyYourself(session.invite)));
+      });
     case "reload":
       return location.reload();
     case "settings":

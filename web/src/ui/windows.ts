@@ -37,6 +37,8 @@ export async function smallWindow({ picture }: Room): Promise<void> {
     small.document.body.append(picture);
     play(picture);
     small.addEventListener("pagehide", () => {
+      // another element of the page may have taken it out
+      if (picture.ownerDocument !== small.document) return;
       place?.prepend(picture);
       play(picture);
     });
