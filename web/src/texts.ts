@@ -206,6 +206,7 @@ export const texts = {
   weak: "Weak connection",
   lost: "No connection",
   whyGood: "Pictures and sound arrive in time.",
+  pictureComes: "The picture is on its way…",
   whyParent: "No peer feeds this page at the moment.",
   whyMixer: "Nobody mixes the picture at the moment.",
   whyLoss: (percent: number) => `${percent} % of the pictures went missing in the last seconds.`,

@@ -8,7 +8,7 @@ import { chatPanel } from "./chat-view.js";
 import { connectionPanel } from "./connection-view.js";
 import { streamOf } from "./devices-view.js";
 import { emptyStage } from "./empty-stage.js";
-import { whyLost } from "./health.js";
+import { lacksMixer, whyLost } from "./health.js";
 import { hostPanel } from "./host-view.js";
 import { type Icon, icon } from "./icons.js";
 import { type Part } from "./parts.js";
@@ -24,11 +24,14 @@ export function roomView(session: Session): Part {
   const hasWay = snapshot?.mixers.length || snapshot?.stage.some(({ peer }) => peer === snapshot.peer);
   const isReconnecting = snapshot?.state === "reconnecting" && hasWay;
   // a picture that has stopped stays, and a notice says why
-  const empty = room.picture.hasChildNodes() ? null : emptyStage(snapshot);
+  const isEmpty = !room.picture.hasChildNodes();
+  const empty = isEmpty ? emptyStage(snapshot) : null;
+  const isExpected = isEmpty && empty === null && snapshot !== null && !isReconnecting && !lacksMixer(snapshot);
   return html`<main class="room ${panel ? "with-panel" : ""}">
     <h1 class="unseen" tabindex="-1" data-focus>${snapshot?.title || texts.title}</h1>
     <div class="stage">
       ${room.picture} ${empty ? html`<p class="empty" role="status">${empty}</p>` : nothing}
+      ${isExpected ? html`<p class="empty late" role="status">${texts.pictureComes}</p>` : nothing}
       <div class="top">
         <p class="title">
           <button

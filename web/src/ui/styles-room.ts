@@ -33,6 +33,15 @@ export const room = css`
     text-wrap: balance;
     pointer-events: none;
   }
+  /* most pictures are there sooner */
+  .empty.late {
+    animation: late-text 0.2s 2s both;
+  }
+  @keyframes late-text {
+    from {
+      opacity: 0;
+    }
+  }
   .top {
     position: absolute;
     z-index: 2;
