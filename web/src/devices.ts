@@ -230,17 +230,10 @@ function tracks(stream: MediaStream, says: string | null): Devices {
   return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, says };
 }
 
-/** Lines for a device that is missing, and for both, by what keeps it from the page. */
-const lines = {
-  denied: { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied },
-  busy: { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy },
-  none: { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices },
-};
-
-/** The line for a device that the browser has refused. */
+/** The line for a device that the browser has refused, or for both. */
 function lineFor(error: unknown, missing: "camera" | "microphone" | "both"): string {
-  if (isDenied(error)) return lines.denied[missing];
-  if (isBusy(error)) return lines.busy[missing];
-  const none = lines.none[missing];
+  if (isDenied(error)) return { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied }[missing];
+  if (isBusy(error)) return { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy }[missing];
+  const none = { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices }[missing];
   return isOf(error, "NotFoundError", "OverconstrainedError") ? none : `${none} (${error instanceof Error ? error.message : String(error)})`;
 }
