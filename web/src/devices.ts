@@ -64,8 +64,8 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
 });
 
 /**
- * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. They are closed
- * with the end of their life, and so are those that come after it.
+ * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. What it has opened
+ * is closed when `life` is aborted, and what the browser gives only after that is closed at once.
  *
  * @throws {Error} with a line for the user, if there is neither.
  */
@@ -91,7 +91,7 @@ export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSigna
   throw new Error(lineFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both"));
 }
 
-/** @throws {DOMException} the browser's, or an AbortError after the end of the devices' life. */
+/** @throws {DOMException} the browser's, or an AbortError if `life` was aborted. */
 async function open(constraints: MediaStreamConstraints, life: AbortSignal): Promise<MediaStream> {
   life.throwIfAborted();
   const stream = await navigator.mediaDevices.getUserMedia(constraints);
