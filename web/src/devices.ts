@@ -64,8 +64,8 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
 });
 
 /**
- * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. They are closed
- * with the end of their life, and so are those that come after it.
+ * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. What it has opened
+ * is closed when `life` is aborted, and what the browser gives only after that is closed at once.
  *
  * @throws {Error} with a line for the user, if there is neither.
  */
@@ -91,7 +91,7 @@ export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSigna
   throw new Error(lineFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both"));
 }
 
-/** @throws {DOMException} the browser's, or an AbortError after the end of the devices' life. */
+/** @throws {DOMException} the browser's, or an AbortError if `life` was aborted. */
 async function open(constraints: MediaStreamConstraints, life: AbortSignal): Promise<MediaStream> {
   life.throwIfAborted();
   const stream = await navigator.mediaDevices.getUserMedia(constraints);
@@ -230,17 +230,10 @@ function tracks(stream: MediaStream, says: string | null): Devices {
   return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, says };
 }
 
-/** Lines for a device that is missing, and for both, by what keeps it from the page. */
-const lines = {
-  denied: { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied },
-  busy: { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy },
-  none: { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices },
-};
-
-/** The line for a device that the browser has refused. */
+/** The line for a device that the browser has refused, or for both. */
 function lineFor(error: unknown, missing: "camera" | "microphone" | "both"): string {
-  if (isDenied(error)) return lines.denied[missing];
-  if (isBusy(error)) return lines.busy[missing];
-  const none = lines.none[missing];
+  if (isDenied(error)) return { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied }[missing];
+  if (isBusy(error)) return { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy }[missing];
+  const none = { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices }[missing];
   return isOf(error, "NotFoundError", "OverconstrainedError") ? none : `${none} (${error instanceof Error ? error.message : String(error)})`;
 }

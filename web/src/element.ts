@@ -100,7 +100,9 @@ export class PlenaryRoom extends LitElement {
     if (this.#session.isUnderWay) hidden.add(this);
     for (const other of shown) other.#takeOver();
     // an element that is moved is back at once; a preview that nobody sees is closed
-    queueMicrotask(() => !this.isConnected && !this.#session.isUnderWay && this.#session.withdraw());
+    queueMicrotask(() => {
+      if (!this.isConnected && !this.#session.isUnderWay) this.#session.withdraw();
+    });
   }
 
   /** What this peer knows of its room; null before it. */

@@ -24,7 +24,7 @@ export const texts = {
   password: "Password of the room",
   passwordWanted: "This room has a password. Ask the host for it.",
   passwordWrong: "That was not the password. Try again.",
-  join: "Join with camera and microphone",
+  join: "Join with camera and mic",
   joinNow: "Join now",
   watch: "Just watch",
   openTitle: "Open a room",

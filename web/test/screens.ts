@@ -7,7 +7,14 @@ import { fileURLToPath } from "node:url";
 import type { Page } from "puppeteer-core";
 
 import { act, closeDialog, fill, there } from "./element.js";
-import { Room } from "./room.js";
+import { Room, within } from "./room.js";
+
+declare global {
+  interface Window {
+    /** Makes the devices free that another program has used. */
+    free: () => void;
+  }
+}
 
 const folder = argv[2] ?? fileURLToPath(new URL("../../../docs/screens", import.meta.url));
 const SIZES = { wide: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
@@ -56,6 +63,17 @@ try {
   await act(guest, "join");
   await there(guest, ".preview video");
   await draw(guest, "4-prejoin");
+  await act(guest, "back");
+  await guest.evaluate(() => {
+    const { mediaDevices } = navigator;
+    const open = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = () => Promise.reject(new DOMException("in use", "NotReadableError"));
+    window.free = () => (mediaDevices.getUserMedia = open);
+  });
+  await act(guest, "join");
+  await there(guest, '[data-way="again"]');
+  await draw(guest, "12-refusal");
+  await guest.evaluate(() => window.free());
   await act(guest, "watch");
   await guest.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 30_000 });
   await draw(guest, "5-viewer");
@@ -80,9 +98,31 @@ try {
   await act(host, "panel");
   await draw(host, "10-connection");
   await act(host, "panel");
+  await act(host, "more");
+  await act(host, "settings");
+  await there(host, "dialog.settings[open] .preview video");
+  await draw(host, "13-settings");
+  await closeDialog(host);
+  await act(host, "host");
+  await act(host, "stage");
+  await act(host, "host");
+  // the hand is down again, and the stage open
+  await act(guest, "hand");
+  await within("the stage is open", () => guest.evaluate(() => window.plenary.snapshot().then((now) => now?.stage_open ?? false)));
+  await act(guest, "hand");
+  await there(guest, "dialog.stage[open] .preview video");
+  await draw(guest, "14-stage");
+  await closeDialog(guest);
+  await act(host, "leave");
+  await there(host, "dialog.leave[open]");
+  await draw(host, "15-leave");
+  await closeDialog(host);
   await act(guest, "leave");
   await there(guest, '[data-way="rejoin"]');
   await draw(guest, "11-end");
+  await host.reload();
+  await there(host, '[data-act="open"]');
+  await draw(host, "16-go-on");
 } finally {
   await room.close();
 }

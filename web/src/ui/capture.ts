@@ -36,7 +36,7 @@ export class Capture {
   #mixed: { of: string; mixed: Mixed } | null = null;
   /** Operations on devices, one after the other. */
   #turn: Promise<void> = Promise.resolve();
-  /** Ends with `close`, and with it all devices that were opened or asked for until then. */
+  /** Aborted by `close`, and with it all devices that were opened or asked for until then. */
   #life = new AbortController();
 
   constructor(

@@ -48,10 +48,10 @@ function inside(session: Session, dialog: Dialog, root: HTMLElement): Part {
       return html`${head(session, texts.leaveTitle)}
         <p>${texts.leaveSure}</p>
         <div class="stack">
+          <button type="button" data-act="leave-now" @click=${() => session.leave()}>${texts.leaveNow}</button>
           <button type="button" class="danger" data-act="end" @click=${() => session.setDialog(endDialog(session))}>
             ${texts.end}
           </button>
-          <button type="button" data-act="leave-now" @click=${() => session.leave()}>${texts.leaveNow}</button>
           <button type="button" class="plain" @click=${() => session.setDialog(null)}>${texts.cancel}</button>
         </div>`;
     case "confirm": {

@@ -6,7 +6,7 @@ import { texts } from "../texts.js";
 import { icon } from "./icons.js";
 import { mark, nameField, type Part, passwordField, switchPart } from "./parts.js";
 import type { Session } from "./session.js";
-import { refusalPart, waysOf } from "./ways.js";
+import { refusalPart, wayButton, waysOf } from "./ways.js";
 
 /** Whether camera and microphone are out of reach, since the page came without https. */
 const isInsecure = () => !navigator.mediaDevices;
@@ -121,8 +121,10 @@ export function goOn(session: Session): Part {
         <p class="dim">${texts.goOnLead}</p>
       </header>
       ${refusalPart(session, session.refusal, ["start", "watch", "rejoin"])} ${nameField(session)}
-      <div class="stack"><button data-act="open">${icon("host")}${texts.goOn}</button></div>
-      ${waysOf(session, ["open"])}
+      <div class="stack">
+        <button data-act="open">${icon("host")}${texts.goOn}</button>
+        ${wayButton(session, "open", "plain")}
+      </div>
     </form>
   </main>`;
 }

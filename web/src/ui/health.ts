@@ -29,8 +29,8 @@ export function lacksMixer(now: Snapshot): boolean {
 }
 
 /**
- * Why contact with the room was lost. A viewer whose mixer has died waits for another one. Where nobody but the host is on stage beside this page, nobody can take the host's place:
- * two of two would have to agree.
+ * Why contact with the room was lost. A viewer whose mixer has died waits for another one. Where nobody but the host is on stage
+ * beside this page, nobody can take the host's place: two of two would have to agree.
  */
 export function whyLost(now: Snapshot): string {
   if (lacksMixer(now)) return texts.noMixer;

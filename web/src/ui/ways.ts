@@ -31,18 +31,20 @@ const COPIED_MS = 2000;
 export function waysOf(session: Session, ways: readonly Way[]): Part {
   if (ways.length === 0) return nothing;
   return html`<div class="ways">
-    ${ways.map(
-      (way, at) => html`<button
-        type="button"
-        class=${at === 0 ? "small" : "small plain"}
-        data-way=${way}
-        data-act=${way === "watch" ? way : nothing}
-        @click=${(event: Event) => take(session, way, event.currentTarget as HTMLElement)}
-      >
-        ${labels[way]}
-      </button>`,
-    )}
+    ${ways.map((way, at) => wayButton(session, way, at === 0 ? "small" : "small plain"))}
   </div>`;
+}
+
+export function wayButton(session: Session, way: Way, look: string): Part {
+  return html`<button
+    type="button"
+    class=${look}
+    data-way=${way}
+    data-act=${way === "watch" ? way : nothing}
+    @click=${(event: Event) => take(session, way, event.currentTarget as HTMLElement)}
+  >
+    ${labels[way]}
+  </button>`;
 }
 
 /** What the user is told beside the devices, which offer the way to others themselves. */
