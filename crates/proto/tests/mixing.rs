@@ -4,7 +4,7 @@ use crate::samples::brain::{
     Brain, MS, SECOND, away, candidate, consenting, program, receivers, says, speaker, times_said, viewing,
 };
 use crate::samples::key;
-use plenary_proto::message::{Attach, Entry, LinkKind, Message, Resume, VideoRequest};
+use plenary_proto::message::{Aggregate, Attach, Entry, LinkKind, Message, Resume, VideoRequest};
 use plenary_proto::{Command, Event, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
 
 fn stage() -> Vec<Entry> {
@@ -120,6 +120,23 @@ fn a_mixer_that_feeds_children_retires_when_they_have_gone_and_after_4_s_in_any_
         let over = shed.unwrap_or((mixer.now - start) / MS);
         assert!((expected..=expected + 20).contains(&over), "{over}");
     }
+}
+
+#[test]
+fn a_busy_mixer_takes_newcomers_while_nobody_below_it_has_room() {
+    let mut mixer = mixer();
+    mixer.give(Input::Busy(true));
+    let accepts = |mixer: &mut Brain, peer| {
+        let (told, _) = mixer.is_joined_by(peer, Attach::newcomer());
+        says(&told, peer, |message| matches!(message, Message::Accept { .. }))
+    };
+    assert!(accepts(&mut mixer, 20), "there is no other way in");
+    let room =
+        Aggregate { viewers: 1, free: [4, 0, 0, 0, 0, 0, 0, 0], room: 4, deepest: 1, ..Aggregate::default() };
+    mixer.hears(20, Message::Aggregate(room));
+    assert!(!accepts(&mut mixer, 21));
+    mixer.hears(20, Message::Aggregate(Aggregate { free: [0; 8], ..room }));
+    assert!(accepts(&mut mixer, 22));
 }
 
 #[test]

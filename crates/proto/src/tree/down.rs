@@ -293,15 +293,16 @@ impl Tree {
                 let orphan = parent.as_ref().is_some_and(ours) || attach.reach == Reach::OnlyHere;
                 let orphan = orphan && !attach.fed;
                 let reserved = child.is_some() || self.is_invited(&from) || orphan;
-                // A busy machine takes back those that it knows, and nobody else.
-                let closed = self.is_busy && !reserved;
+                let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
+                // A busy machine takes back those that it knows, and nobody else, unless it is a mixer that can
+                // name no other place.
+                let closed = self.is_busy && !reserved && (!self.mixing || down());
                 let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 // An asker that feeds no other peer is sent down while there is a slot below: the slots here
                 // are worth more to relays.
                 let idle = attach.room == 0 && attach.viewers_below == 0;
                 let idle = idle && (attach.fed || attach.path.is_empty()) && attach.reach != Reach::OnlyHere;
-                let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
                 let room =
                     self.fed_count() < self.capacity(view) + reserved + over && !closed && !(idle && down());
                 let taken = child.is_some_and(|child| child.fed);
