@@ -3,7 +3,7 @@
 // Attributes are in the README. The room lives on when the element is taken out of the document and put back; `leave()` ends it.
 // Every event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
 
-import { html, LitElement, nothing, type PropertyValues } from "lit";
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 
 import type { RoomEvent, Snapshot } from "./room.js";
 import { styles } from "./styles.js";
@@ -161,7 +161,7 @@ export class PlenaryRoom extends LitElement {
     this.#isChatAtEnd = !log || log.scrollHeight - log.scrollTop - log.clientHeight < CHAT_END_PX;
   }
 
-  protected override render() {
+  protected override render(): TemplateResult {
     const session = this.#session;
     return html`${this.#screen()} ${dialogView(session, this)}
       <p class="unseen" role="status" aria-live="polite">${session.announced || nothing}</p>`;
@@ -225,6 +225,12 @@ export class PlenaryRoom extends LitElement {
       if (!focused) this.#opener.focus();
       this.#opener = null;
     }
+  }
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "plenary-room": PlenaryRoom;
   }
 }
 
