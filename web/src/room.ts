@@ -38,6 +38,8 @@ export interface JoinOptions extends PeerOptions {
 export interface HostOptions extends PeerOptions {
   /** Address of the rendezvous; by default that which served the page. */
   rendezvous?: string;
+  /** Address of the page that the invite leads to, where it is served elsewhere; by default the rendezvous's own. */
+  page?: string;
   /** Title of the room. */
   title?: string;
   /** Whether each newcomer waits until the host lets it in. */
@@ -63,8 +65,8 @@ export function join(options: JoinOptions): Promise<Room> {
  * @throws {Error} whose message tells the user why not.
  */
 export function host(options: HostOptions = {}): Promise<Room> {
-  const { rendezvous = location.origin, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
-  return enter(options, { hosting: { rendezvous, title, lobby, stageOpen, keys } });
+  const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
+  return enter(options, { hosting: { rendezvous, page, title, lobby, stageOpen, keys } });
 }
 
 /** Starts a worker. Browsers refuse one whose script is of another origin than the page: there the page's own script imports it. */

@@ -57,7 +57,12 @@ const calls: Record<string, Call> = {
     opening: {
       room: {
         hosting: {
-          rendezvous: "https://example.org", keys: new Uint8Array([5, 6]), title: "Talk", lobby: true, stageOpen: false,
+          rendezvous: "https://example.org",
+          page: "https://static.example/room/",
+          keys: new Uint8Array([5, 6]),
+          title: "Talk",
+          lobby: true,
+          stageOpen: false,
         },
       },
       password: null,

@@ -40,6 +40,7 @@ fn calls() -> Vec<(&'static str, Call)> {
     };
     let hosting = Hosting {
         rendezvous: "https://example.org".to_owned(),
+        page: Some("https://static.example/room/".to_owned()),
         keys: vec![5, 6],
         title: "Talk".to_owned(),
         lobby: true,

@@ -23,9 +23,9 @@ export function linkOfPage(): string {
 /** The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. */
 export function takeLink(): string | null {
   if (location.hash.length <= 1) return null;
-  const link = `${location.origin}/${location.hash}`;
-  history.replaceState(null, "", location.pathname + location.search);
-  return link;
+  const { origin, pathname, hash, search } = location;
+  history.replaceState(null, "", pathname + search);
+  return origin + pathname + hash;
 }
 
 /** Keeps the link; "" forgets it. */
