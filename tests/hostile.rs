@@ -200,7 +200,8 @@ fn guests_that_flood_for_ten_seconds_are_dropped_in_two_and_delay_nobody() {
 fn ten_megabytes_in_one_message_end_a_connection_to_the_rendezvous_and_no_other() {
     let room = Room::open();
     let invite: Invite = room.invite.parse().unwrap();
-    let address = invite.rendezvous.as_deref().unwrap().strip_prefix("http://").unwrap();
+    let rendezvous = invite.rendezvous().unwrap();
+    let address = rendezvous.strip_prefix("http://").unwrap();
     Runtime::new().unwrap().block_on(async {
         let tcp = TcpStream::connect(address).await.unwrap();
         let (mut socket, _) = client_async(format!("ws://{address}{SIGNAL_PATH}"), tcp).await.unwrap();

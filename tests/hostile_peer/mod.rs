@@ -89,7 +89,7 @@ impl HostilePeer {
     fn come(invite: &Invite, proves: bool) -> HostilePeer {
         let me = Keypair::from_seed(&random());
         let key = invite.key(None).unwrap();
-        let url = invite.rendezvous.clone().unwrap();
+        let url = invite.rendezvous().unwrap();
         let signal =
             WebsocketSignal::connect(WebsocketConfig::new(url, invite.room(), me.clone(), key.door()))
                 .unwrap();

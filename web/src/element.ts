@@ -4,7 +4,7 @@
 // another one with the same link comes; `leave()` ends it.
 // Every event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
 
-import { html, LitElement, nothing, type PropertyValues } from "lit";
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 
 import type { RoomEvent, Snapshot } from "./room.js";
 import { styles } from "./styles.js";
@@ -201,7 +201,7 @@ export class PlenaryRoom extends LitElement {
     this.#isChatAtEnd = !log || log.scrollHeight - log.scrollTop - log.clientHeight < CHAT_END_PX;
   }
 
-  protected override render() {
+  protected override render(): TemplateResult {
     const session = this.#session;
     return html`${this.#screen()} ${dialogView(session, this)}
       <p class="unseen" role="status" aria-live="polite">${session.announced || nothing}</p>`;

@@ -148,10 +148,18 @@ export interface PeerSnapshot {
   links: number;
   late_ms: number;
   uplink_bps: number | null;
+  /** Time from joining to the first picture. */
+  first_frame_ms: number | null;
   frames_received: number;
   frames_expected: number;
-  longest_video_gap_ms: number;
+  /** Pictures that a relay left out, since a link didn't carry them all. */
+  frames_left_out: number;
+  /** Pictures that came more than a second after their capture. */
+  frames_late: number;
+  /** Null before any picture. */
+  longest_video_gap_ms: number | null;
   longest_audio_gap_ms: number | null;
   latency_ms: Quantiles | null;
+  sound_latency_ms: Quantiles | null;
   av_skew_ms: Quantiles | null;
 }

@@ -42,6 +42,8 @@ export interface JoinOptions extends PeerOptions {
 export interface HostOptions extends PeerOptions {
   /** Address of the rendezvous; by default that which served the page. */
   rendezvous?: string;
+  /** Address of the page that the invite leads to, where it is served elsewhere; by default the rendezvous's own. */
+  page?: string;
   /** Title of the room. */
   title?: string;
   /** Whether each newcomer waits until the host lets it in. */
@@ -67,14 +69,23 @@ export function join(options: JoinOptions): Promise<Room> {
  * @throws {Error} whose message tells the user why not.
  */
 export function host(options: HostOptions = {}): Promise<Room> {
-  const { rendezvous = location.origin, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
-  return enter(options, { hosting: { rendezvous, title, lobby, stageOpen, keys } });
+  const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
+  return enter(options, { hosting: { rendezvous, page, title, lobby, stageOpen, keys } });
+}
+
+/** Starts a worker. Browsers refuse one whose script is of another origin than the page: there the page's own script imports it. */
+function startWorker(script: URL): Worker {
+  if (script.origin === location.origin) return new Worker(script, { type: "module" });
+  const own = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
+  const worker = new Worker(own, { type: "module" });
+  URL.revokeObjectURL(own);
+  return worker;
 }
 
 async function enter(options: PeerOptions, entered: Entered): Promise<Room> {
   const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
   const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
-  const room = new Room(certificate, new Worker(new URL("worker.js", assets), { type: "module" }));
+  const room = new Room(certificate, startWorker(new URL("worker.js", assets)));
   const { onEvent } = options;
   if (onEvent) room.addEventListener("room", (event) => onEvent((event as CustomEvent<RoomEvent>).detail));
   const { signal } = options;

@@ -8,6 +8,8 @@ export type Entered = { invite: string } | { hosting: Hosting };
 export interface Hosting {
   /** Address of its rendezvous. */
   rendezvous: string;
+  /** Address of the page that the invite leads to; null for that of the rendezvous. */
+  page: string | null;
   /** Keys from the last ask "keys", to go on with a room; empty for a new one. */
   keys: Uint8Array;
   title: string;
@@ -209,8 +211,8 @@ export function encode(call: Call): Uint8Array {
       if ("invite" in room) {
         to.varint(0).text(room.invite);
       } else {
-        const { rendezvous, keys, title, lobby, stageOpen } = room.hosting;
-        to.varint(1).text(rendezvous).bytes(keys).text(title).bool(lobby).bool(stageOpen);
+        const { rendezvous, page, keys, title, lobby, stageOpen } = room.hosting;
+        to.varint(1).text(rendezvous).option(page, (page) => to.text(page)).bytes(keys).text(title).bool(lobby).bool(stageOpen);
       }
       to.option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
       to.u8(childrenMax).fixed(identity).fixed(entropy);

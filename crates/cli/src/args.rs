@@ -33,7 +33,7 @@ pub(crate) enum Command {
     DemoPeer(DemoArgs),
     /// Open a room and print its invite.
     #[command(after_help = "Example:\n  plenary host --speak --listen 127.0.0.1:7420 --duration 1m")]
-    Host(HostArgs),
+    Host(Box<HostArgs>),
     /// Join a room.
     #[command(after_help = "Example:\n  plenary join \"$INVITE\" --view --record room.mp4 --duration 10s")]
     Join(JoinArgs),
@@ -250,6 +250,9 @@ pub(crate) struct HostArgs {
     pub(crate) rendezvous: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// The invite leads to this page on a static host, and the page to the rendezvous
+    #[arg(long, value_name = "URL")]
+    pub(crate) page_at: Option<String>,
     /// For tests: a link with ?auto=speak opens camera and microphone of a visitor without a click
     #[arg(long)]
     pub(crate) page_auto_speak: bool,

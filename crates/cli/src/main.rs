@@ -126,7 +126,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args),
         Command::DemoPeer(args) => demo::peer_process::run(args),
-        Command::Host(args) => commands::host::run(args),
+        Command::Host(args) => commands::host::run(*args),
         Command::Join(args) => commands::join::run(args),
         Command::Mixer(args) => commands::mixer::run(args),
         Command::Rendezvous(args) => commands::rendezvous::run(args),

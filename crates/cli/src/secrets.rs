@@ -13,7 +13,7 @@ use crate::{Failure, usage};
 /// Environment variables for secrets that are not given as arguments.
 const INVITE_VARIABLE: &str = "PLENARY_INVITE";
 const PASSWORD_VARIABLE: &str = "PLENARY_PASSWORD";
-/// Maximum bytes of a secret's line: an invite has up to 2.4 kB.
+/// Maximum bytes of a secret's line: an invite has up to 2.6 kB.
 const LINE_MAX: u64 = 4096;
 
 /// Returns the invite to a room. To be called before [`password`]: of two lines of standard input, the invite's comes

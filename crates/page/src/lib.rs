@@ -2,13 +2,13 @@
 //!
 //! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
 //! allows the page's own scripts, its WebAssembly, requests to its own origin, and websockets to any rendezvous, since invites may
-//! name another one.
+//! name another one. Pages of other origins may load the files too: they are the same for everybody.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::get;
@@ -86,6 +86,7 @@ impl Asset {
             (VARY, "accept-encoding"),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (REFERRER_POLICY, "no-referrer"),
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ];
         for (name, value) in fixed {
             headers.insert(name, HeaderValue::from_static(value));
@@ -167,6 +168,15 @@ mod tests {
         let made = Asset { brotli: None, plain: Bytes::from(allowed), ..asset() };
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("br"))]);
         assert!(!made.respond(&headers).headers().contains_key(CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_may_load_the_files_without_credentials() {
+        for headers in [&[][..], &[(IF_NONE_MATCH, "\"tag\"")]] {
+            let response = ask(headers);
+            assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            assert!(!response.headers().contains_key("access-control-allow-credentials"));
+        }
     }
 
     #[test]

@@ -145,10 +145,12 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let expires_unix_s = (options.clock.now_us() / 1_000_000).saturating_add(host.invite_life.as_secs());
     let (root_key, password, stage_open) = (root.clone(), options.password.clone(), host.stage_open);
     let secret = (generation, secret);
-    let to = Some(url.clone());
+    let (place, hint) = Invite::places(&url, host.page_at.as_deref())?;
     let invite = blocking(move || {
         let password = password.as_ref().map(Password::as_str);
-        Invite::create(&root_key, secret, password, stage_open, to, &[], expires_unix_s).with_door(door)
+        let hints = hint.as_deref();
+        Invite::create(&root_key, secret, password, stage_open, Some(place), hints.as_slice(), expires_unix_s)
+            .with_door(door)
     });
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;
@@ -188,9 +190,8 @@ fn title_of(title: &str) -> Text<TITLE_LEN_MAX> {
 
 async fn join_as(me: Keypair, invite: Invite, options: Options, span: Span) -> Result<Room, Error> {
     let key = key_of(&invite, &options).await?;
-    let hint = invite.hints().find(|hint| hint.starts_with("http"));
-    let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
-    let signal = Arc::new(websocket(url, &me, None, &key, &options)?);
+    let url = invite.rendezvous().ok_or(Error::NoRendezvous)?;
+    let signal = Arc::new(websocket(&url, &me, None, &key, &options)?);
     let (keys, host, rendezvous) = (None, None, None);
     open(Opening { me, invite, keys, key, host, signal, rendezvous, span }, options).await
 }

@@ -107,6 +107,9 @@ pub struct HostOptions {
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
+    /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page to the
+    /// rendezvous. `None`, the default, where the rendezvous serves the page.
+    pub page_at: Option<String>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
     /// Lifetime of the invite; one day by default.
@@ -242,6 +245,7 @@ impl HostOptions {
         advertise: Option<Advertise>,
         certificate: Option<Certificate>,
         page: Option<Router>,
+        page_at: Option<String>,
         stage_open: bool,
         invite_life: Duration,
         program: ProgramFormat,
@@ -270,6 +274,7 @@ impl Default for HostOptions {
             advertise: None,
             certificate: None,
             page: None,
+            page_at: None,
             stage_open: true,
             invite_life: Duration::from_secs(24 * 3600),
             program: HostConfig::PROGRAM,

@@ -38,8 +38,71 @@ fn an_invite_reads_back_as_it_was_written() {
     assert!(text.len() < 300, "{} characters", text.len());
 }
 
+/// An invite to a room at `rendezvous` that leads to a page elsewhere, as its link brings it.
+fn leading_to(page: &str, rendezvous: &str) -> Invite {
+    let (place, hint) = Invite::places(rendezvous, Some(page)).unwrap();
+    let hints = hint.as_deref();
+    let secret = (0, RoomSecret([7; 16]));
+    let invite = Invite::create(&key(1), secret, None, true, Some(place), hints.as_slice(), NOW);
+    let read = invite.to_string().parse().unwrap();
+    assert_eq!(invite, read);
+    read
+}
+
 #[test]
-fn without_a_rendezvous_the_invite_begins_with_plenary() {
+fn an_invite_leads_to_a_page_elsewhere_and_names_the_rendezvous_by_a_hint() {
+    for (page, before) in [
+        ("https://static.example", "https://static.example/#"),
+        ("https://static.example/", "https://static.example/#"),
+        ("https://ada.example/room/", "https://ada.example/room/#"),
+        ("https://ada.example:8443/a%20b/call.html", "https://ada.example:8443/a%20b/call.html#"),
+    ] {
+        let invite = leading_to(page, "https://rendezvous.example:7420");
+        assert!(invite.to_string().starts_with(before), "{invite}");
+        assert_eq!(invite.hints().collect::<Vec<_>>(), ["wss://rendezvous.example:7420"]);
+        assert_eq!(invite.rendezvous().unwrap(), "https://rendezvous.example:7420");
+        let renewed = invite.renewed((1, RoomSecret([8; 16])), None).unwrap();
+        assert_eq!(renewed.rendezvous(), invite.rendezvous());
+    }
+    assert_eq!(leading_to("http://a/b", "http://127.0.0.1:9").rendezvous().unwrap(), "http://127.0.0.1:9");
+}
+
+#[test]
+fn without_a_hint_the_rendezvous_is_where_the_link_leads() {
+    let create = |place: Option<&str>, hints: &[&str]| {
+        let secret = (0, RoomSecret([7; 16]));
+        Invite::create(&key(1), secret, None, true, place.map(str::to_owned), hints, NOW).rendezvous()
+    };
+    assert_eq!(create(Some("https://example.org"), &[]).unwrap(), "https://example.org");
+    assert_eq!(create(Some("https://example.org/room/"), &[]).unwrap(), "https://example.org");
+    assert_eq!(create(None, &[]), None);
+    // hints of other forms are for readers to come
+    let others =
+        ["wss://a.example/path", "ws://", "wss://user@a.example", "dht:abc", "ftp://a.example", "ws"];
+    assert_eq!(create(Some("https://example.org"), &others[..4]).unwrap(), "https://example.org");
+    assert_eq!(create(None, &others[2..]), None);
+    assert_eq!(create(None, &["dht:abc", "http://a.example", "ws://b.example"]).unwrap(), "http://a.example");
+}
+
+#[test]
+fn what_does_not_fit_into_an_invite_is_refused() {
+    let rendezvous = "https://rendezvous.example";
+    let long = format!("https://a.example/{}", "x".repeat(257));
+    for page in
+        ["", "static.example", "ftp://a.example", "https://", "https://a.example/?b", "https://a b/", &long]
+    {
+        assert_eq!(Invite::places(rendezvous, Some(page)), Err(InviteError::NotAPage), "{page}");
+    }
+    let far = format!("https://{}.example", "x".repeat(120));
+    assert_eq!(Invite::places(&far, Some("https://a.example")), Err(InviteError::LongRendezvous));
+    assert_eq!(Invite::places(&far, None), Ok((far.clone(), None)));
+    // nor is a link of such a form read
+    let body = invite(None).to_string().split_once('#').unwrap().1.to_owned();
+    assert_eq!(format!("{long}#{body}").parse::<Invite>(), Err(InviteError::NotAnInvite));
+}
+
+#[test]
+fn without_an_address_the_invite_begins_with_plenary() {
     let bare = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], NOW);
     assert!(bare.to_string().starts_with("plenary:#"));
     assert_eq!(bare.to_string().parse(), Ok(bare));

@@ -42,7 +42,9 @@ impl Hosted {
         if !hosting.rendezvous.starts_with("http") {
             return Err("a page opens a room at a rendezvous with an address of http or https".to_owned());
         }
-        let rendezvous = Some(hosting.rendezvous.trim_end_matches('/').to_owned());
+        let rendezvous = hosting.rendezvous.trim_end_matches('/');
+        let (place, hint) =
+            Invite::places(rendezvous, hosting.page.as_deref()).map_err(|error| error.to_string())?;
         let expires_unix_s = now_us / 1_000_000 + INVITE_LIFE_S;
         let secret = (keys.generation, keys.secret.clone());
         let stage_open = hosting.stage_open;
@@ -51,8 +53,8 @@ impl Hosted {
             secret,
             password.as_deref(),
             stage_open,
-            rendezvous,
-            &[],
+            Some(place),
+            hint.as_deref().as_slice(),
             expires_unix_s,
         );
         let invite = invite.with_door(keys.door.clone());

@@ -116,9 +116,8 @@ impl Joined {
             }
         };
         let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
-        let hint = invite.hints().find(|hint| hint.starts_with("http"));
-        let place = invite.rendezvous.as_deref().or(hint).ok_or("the invite names no rendezvous")?;
-        let url = format!("{}{SIGNAL_PATH}", place.replacen("http", "ws", 1));
+        let rendezvous = invite.rendezvous().ok_or("the invite names no rendezvous")?;
+        let url = format!("{}{SIGNAL_PATH}", rendezvous.replacen("http", "ws", 1));
         let (room, id) = (invite.room(), me.id());
         let counter = (now_us / 1_000_000) << 20;
         let sealer = Sealer::new(me.clone(), key.clone(), counter);

@@ -235,11 +235,16 @@ pub(crate) struct Snapshot {
     links: usize,
     late_ms: u32,
     uplink_bps: Option<u64>,
+    first_frame_ms: Option<f64>,
     frames_received: u64,
     frames_expected: u64,
-    longest_video_gap_ms: f64,
+    frames_left_out: u64,
+    frames_late: u64,
+    /// `None` before any picture.
+    longest_video_gap_ms: Option<f64>,
     longest_audio_gap_ms: Option<f64>,
     latency_ms: Option<Quantiles>,
+    sound_latency_ms: Option<Quantiles>,
     av_skew_ms: Option<Quantiles>,
 }
 
@@ -309,11 +314,15 @@ impl Snapshot {
             links: body.links_up(),
             late_ms: (body.late_us() / 1000) as u32,
             uplink_bps: brain.uplink_bps,
+            first_frame_ms: reception.first_frame_ms,
             frames_received: reception.frames_received,
             frames_expected: reception.frames_expected,
-            longest_video_gap_ms: reception.longest_video_gap_ms,
+            frames_left_out: reception.frames_left_out,
+            frames_late: reception.frames_late,
+            longest_video_gap_ms: (reception.frames_received > 0).then_some(reception.longest_video_gap_ms),
             longest_audio_gap_ms: reception.longest_audio_gap_ms,
             latency_ms: reception.latency.map(quantiles),
+            sound_latency_ms: reception.sound_latency.map(quantiles),
             av_skew_ms: reception.av_skew.map(quantiles),
         }
     }

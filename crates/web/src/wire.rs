@@ -164,6 +164,8 @@ pub enum Entered {
 pub struct Hosting {
     /// Address of its rendezvous: `https://HOST[:PORT]` or `http://HOST[:PORT]`.
     pub rendezvous: String,
+    /// Address of the page that the invite leads to; `None` for that of the rendezvous.
+    pub page: Option<String>,
     /// Keys from the last [`Ask::Keys`], to go on with a room after the page was loaded anew; empty for a new room.
     pub keys: Vec<u8>,
     /// Title of the room; empty for none.

@@ -29,10 +29,10 @@ export function linkOfPage(): string {
  * are the application's own.
  */
 export function takeLink(): string | null {
-  if (!INVITE.test(location.hash)) return null;
-  const link = `${location.origin}/${location.hash}`;
-  history.replaceState(history.state, "", location.pathname + location.search);
-  return link;
+  const { origin, pathname, hash, search } = location;
+  if (!INVITE.test(hash)) return null;
+  history.replaceState(history.state, "", pathname + search);
+  return origin + pathname + hash;
 }
 
 /** Keeps the link; "" forgets it. */

@@ -47,6 +47,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .advertise(args.serve.advertise.clone())
         .certificate(args.serve.certificate(listen)?)
         .page(page)
+        .page_at(args.page_at.clone())
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)
@@ -63,7 +64,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
-            let origin = room.invite().rendezvous.unwrap_or_default();
+            let origin = room.invite().rendezvous().unwrap_or_default();
             eprintln!("the room's tree, live: {}", topology.address(&origin));
             beside.spawn(topology.serve(room.clone()));
         }

@@ -60,11 +60,11 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let (ada, other) = (host(speaker()).await, host(speaker()).await);
     let leading_to = |rendezvous: Option<&str>| {
         let mut invite = ada.invite();
-        invite.rendezvous = rendezvous.map(str::to_owned);
+        invite.place = rendezvous.map(str::to_owned);
         let options = speaker().patience(Duration::from_millis(300));
         async move { within("joining", Room::join(&invite, options)).await.err().unwrap() }
     };
-    let error = leading_to(other.invite().rendezvous.as_deref()).await;
+    let error = leading_to(other.invite().place.as_deref()).await;
     assert!(matches!(error, Error::Signal(SignalError::Refused(RendezvousRefusal::UnknownRoom))), "{error}");
     // the discard port (RFC 863), on which nothing listens
     let error = leading_to(Some("http://127.0.0.1:9")).await;
@@ -72,7 +72,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let error = leading_to(None).await;
     assert!(matches!(error, Error::NoRendezvous), "{error}");
 
-    let rendezvous = ada.invite().rendezvous.unwrap();
+    let rendezvous = ada.invite().place.unwrap();
     let port = rendezvous.rsplit(':').next().unwrap();
     let listen = Some(([127, 0, 0, 1], port.parse().unwrap()).into());
     let error = Room::host(speaker(), small().listen(listen)).await.err().unwrap();

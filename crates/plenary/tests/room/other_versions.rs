@@ -33,7 +33,7 @@ struct Pest {
 impl Pest {
     fn starts(self, invite: &Invite) -> JoinHandle<()> {
         let (me, key) = (Keypair::from_seed(&Identity::generate().seed()), invite.key(None).unwrap());
-        let url = invite.rendezvous.clone().unwrap();
+        let url = invite.rendezvous().unwrap();
         let config = WebsocketConfig::new(url, invite.room(), me.clone(), key.door());
         let signal = Arc::new(WebsocketSignal::connect(config).unwrap());
         let mut sealer = Sealer::new(me, key, unix_s() << 20);

@@ -1,6 +1,6 @@
 //! Invites: URLs that admit a peer to a room.
 //!
-//! The form is `http(s)://HOST[:PORT]/#B`, or `plenary:#B` without a rendezvous. B is base64url of the
+//! The form is `http(s)://HOST[:PORT]/[PATH]#B`, or `plenary:#B` without an address. B is base64url of the
 //! postcard of [`Invite`]. Browsers don't send the part after `#`, and the part before it contains no secret.
 
 use std::cmp::Ordering;
@@ -25,6 +25,8 @@ const HINT_LEN_MAX: usize = 128;
 const INVITE_LEN_MAX: usize = 2048;
 /// Maximum bytes of host and port: a DNS name (RFC 1035) and a port.
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
+/// Maximum bytes of a page's path. A guess.
+const PATH_LEN_MAX: usize = 256;
 const VERSION: u8 = 2;
 const KEY_CHECK_LEN: usize = 8;
 const CHECKSUM_LEN: usize = 4;
@@ -77,8 +79,9 @@ pub struct InviteFlags {
 /// Invite: all that a peer needs to find a room and be admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// Origin of the rendezvous: `http://HOST[:PORT]` or `https://…`; `None` for `plenary:`.
-    pub rendezvous: Option<String>,
+    /// Where the link leads, `http(s)://HOST[:PORT]` or `http(s)://HOST[:PORT]/PATH`: to the rendezvous, or to a page elsewhere;
+    /// `None` for `plenary:`.
+    pub place: Option<String>,
     signed: Body,
     signature: Signature,
     secrets: Secrets,
@@ -111,6 +114,12 @@ pub enum InviteError {
     /// The text does not begin like an invite.
     #[error("an invite looks like http://HOST/#… or plenary:#…")]
     NotAnInvite,
+    /// The address for the page can't stand in an invite.
+    #[error("a page's address looks like https://example.org/room/")]
+    NotAPage,
+    /// The address of the rendezvous is too long for an invite that leads to a page elsewhere.
+    #[error("for a page elsewhere, the address of the rendezvous may have {HINT_LEN_MAX} characters")]
+    LongRendezvous,
     /// The part after `#` is damaged.
     #[error("the invite is damaged: {0}")]
     Malformed(&'static str),
@@ -138,7 +147,7 @@ impl Invite {
         (generation, secret): (u16, RoomSecret),
         password: Option<&str>,
         stage_open: bool,
-        rendezvous: Option<String>,
+        place: Option<String>,
         hints: &[&str],
         expires_unix_s: u64,
     ) -> Invite {
@@ -152,7 +161,19 @@ impl Invite {
             expires_unix_s,
         };
         let signature = root.sign(&signed.covered());
-        Invite { rendezvous, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
+        Invite { place, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
+    }
+
+    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, whose page lies at
+    /// `page`; `None` where the rendezvous serves it.
+    ///
+    /// # Errors
+    /// [`InviteError::NotAPage`], [`InviteError::LongRendezvous`].
+    pub fn places(rendezvous: &str, page: Option<&str>) -> Result<(String, Option<String>), InviteError> {
+        let Some(page) = page else { return Ok((rendezvous.to_owned(), None)) };
+        let page = place_of(page).ok_or(InviteError::NotAPage)?;
+        let hint = rendezvous.replacen("http", "ws", 1);
+        if hint.len() > HINT_LEN_MAX { Err(InviteError::LongRendezvous) } else { Ok((page, Some(hint))) }
     }
 
     /// Returns the room's invite of a later generation, under the same signature, door, password and expiry. Takes about
@@ -202,7 +223,17 @@ impl Invite {
         self.signed.flags
     }
 
-    /// Returns hints at further rendezvous of the room.
+    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT]`: that of the first hint at one, otherwise that of the
+    /// link.
+    pub fn rendezvous(&self) -> Option<String> {
+        let hinted = self.hints().find_map(|hint| {
+            let url = hint.strip_prefix("ws").map_or(hint.to_owned(), |rest| format!("http{rest}"));
+            place_of(&url).filter(|url| origin_of(url) == url)
+        });
+        hinted.or_else(|| self.place.as_deref().map(|place| origin_of(place).to_owned()))
+    }
+
+    /// Returns hints at the rendezvous of the room.
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.signed.hints.iter().map(|hint| &**hint)
     }
@@ -284,13 +315,22 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     sum
 }
 
-/// Returns the origin `http(s)://HOST[:PORT]`; `None` for a URL with more than a trailing slash after it.
-fn rendezvous_of(url: &str) -> Option<String> {
-    let url = url.strip_suffix('/').unwrap_or(url);
-    let (scheme, authority) = url.split_once("://")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    let fits = (1..=AUTHORITY_LEN_MAX).contains(&authority.len()) && authority.chars().all(plain);
-    (matches!(scheme, "http" | "https") && fits).then(|| url.to_owned())
+/// Returns where a URL leads, as [`Invite::place`] has it: without the slash of an empty path. `None` for a URL of another form.
+fn place_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let of_authority = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    // RFC 3986, 3.3
+    let of_path = |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/".contains(c);
+    let fits = (1..=AUTHORITY_LEN_MAX).contains(&authority.len()) && authority.chars().all(of_authority);
+    let fits = fits && path.len() <= PATH_LEN_MAX && path.chars().all(of_path);
+    let place = if path.is_empty() { url.strip_suffix('/').unwrap_or(url) } else { url };
+    (matches!(scheme, "http" | "https") && fits).then(|| place.to_owned())
+}
+
+/// Returns what stands before the path of a URL.
+fn origin_of(url: &str) -> &str {
+    url.match_indices('/').nth(2).map_or(url, |(end, _)| &url[..end])
 }
 
 impl fmt::Display for Invite {
@@ -301,8 +341,9 @@ impl fmt::Display for Invite {
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         let body = Zeroizing::new(BASE64URL_NOPAD.encode(&bytes));
-        match &self.rendezvous {
-            Some(rendezvous) => write!(f, "{rendezvous}/#{}", *body),
+        match &self.place {
+            Some(place) if origin_of(place) == place => write!(f, "{place}/#{}", *body),
+            Some(place) => write!(f, "{place}#{}", *body),
             None => write!(f, "plenary:#{}", *body),
         }
     }
@@ -314,9 +355,9 @@ impl FromStr for Invite {
     /// Parses an invite and checks its signature. The expiry isn't checked, since that needs a clock.
     fn from_str(text: &str) -> Result<Invite, InviteError> {
         let (place, body) = text.trim().split_once('#').ok_or(InviteError::NotAnInvite)?;
-        let rendezvous = match place {
+        let place = match place {
             "plenary:" => None,
-            url => Some(rendezvous_of(url).ok_or(InviteError::NotAnInvite)?),
+            url => Some(place_of(url).ok_or(InviteError::NotAnInvite)?),
         };
         if body.len() > INVITE_LEN_MAX {
             return Err(InviteError::Malformed("it is too long"));
@@ -345,6 +386,6 @@ impl FromStr for Invite {
         {
             return Err(InviteError::Malformed("its signature does not hold"));
         }
-        Ok(Invite { rendezvous, signed, signature, secrets })
+        Ok(Invite { place, signed, signature, secrets })
     }
 }

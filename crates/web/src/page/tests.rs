@@ -28,9 +28,14 @@ fn invite() -> Invite {
 
 /// A page that waits for its rendezvous.
 fn dialling() -> Page {
+    joining(&invite()).0
+}
+
+/// A page that has just been told to join, and what it asks for.
+fn joining(invite: &Invite) -> (Page, Vec<Ask>) {
     let opening = Opening {
-        room: Entered::Invited(invite().to_string()),
-        password: None,
+        room: Entered::Invited(invite.to_string()),
+        password: invite.flags().password.then(|| "tulip".to_owned()),
         name: "Zoe".to_owned(),
         speaks: false,
         views: true,
@@ -39,8 +44,8 @@ fn dialling() -> Page {
         entropy: [4; 32],
     };
     let mut page = Page::default();
-    page.handle(NOW_US, Call::Open(Box::new(opening)));
-    page
+    let asks = page.handle(NOW_US, Call::Open(Box::new(opening)));
+    (page, asks)
 }
 
 /// A notice by any guest.
@@ -69,8 +74,14 @@ fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or
 
 /// A page that opens a room with these keys, what it asks for at once, and what a change of the roster brings.
 fn hosting(keys: Vec<u8>) -> (Page, Vec<Ask>) {
+    hosting_for(None, keys)
+}
+
+/// The same, with the address of a page elsewhere.
+fn hosting_for(page: Option<&str>, keys: Vec<u8>) -> (Page, Vec<Ask>) {
     let hosting = Hosting {
         rendezvous: "https://example.org/".to_owned(),
+        page: page.map(str::to_owned),
         keys,
         title: "Talk".to_owned(),
         lobby: false,
@@ -132,6 +143,19 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
             |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
         )
     );
+}
+
+#[test]
+fn a_link_to_a_page_elsewhere_is_joined_at_the_rendezvous_that_its_hint_names() {
+    let dial = Ask::Dial("wss://example.org/signal".to_owned());
+    let (_, asks) = hosting_for(Some("https://static.example/room/"), Vec::new());
+    let (_, invite) = kept(&asks);
+    assert!(asks.contains(&dial) && joining(&invite).1.contains(&dial), "{asks:?}");
+    assert!(invite.to_string().starts_with("https://static.example/room/#"), "{invite}");
+
+    let (_, asks) = hosting_for(Some("static.example"), Vec::new());
+    let says = |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("refused") && json.contains("page's address"));
+    assert!(asks.iter().any(says), "{asks:?}");
 }
 
 #[test]
