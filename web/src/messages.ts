@@ -143,9 +143,12 @@ export interface PeerSnapshot {
   way: "direct" | "relayed" | null;
   backup: string | null;
   children: string[];
+  /** First 16 hex digits of the peers on the way of the program, from its mixer to this peer. */
+  path: string[];
   depth: number | null;
   reparented: number;
-  links: number;
+  /** Links that are up, with their ways. */
+  links: { peer: string; way: "direct" | "relayed" }[];
   late_ms: number;
   uplink_bps: number | null;
   /** Time from joining to the first picture. */

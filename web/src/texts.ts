@@ -217,6 +217,7 @@ export const texts = {
   backup: "In reserve",
   feeds: "You feed",
   feedsCount: (count: number) => (count === 1 ? "1 peer" : `${count} peers`),
+  path: "Way of the program",
   depth: "Steps from the mixer",
   changes: "Changes of the way",
   counts: "What arrives",

@@ -23,6 +23,8 @@ test("a page's snapshot has each field of a native report, of the same kind", { 
     for (const name of Object.keys(report)) assert.ok(own.has(name), `${name} is missing`);
     // a backup comes and goes
     for (const [name, value] of fed.filter(([name]) => name !== "backup")) assert.equal(kindOf(own.get(name)), kindOf(value), name);
+    const ways = new Map(snapshot.links.map(({ peer, way }) => [peer, way]));
+    assert.ok(snapshot.parent !== null && ways.get(snapshot.parent) === "direct", JSON.stringify(snapshot));
     const { first_frame_ms, frames_late, frames_received, sound_latency_ms } = snapshot;
     const said = JSON.stringify(snapshot);
     assert.ok(first_frame_ms !== null && first_frame_ms > 0 && first_frame_ms < 20_000, said);

@@ -4,7 +4,7 @@ use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
 use plenary_proto::message::LinkKind;
 use plenary_proto::rendezvous::Outage;
-use plenary_proto::{Event, Mode, PeerId};
+use plenary_proto::{Event, Mode, PeerId, ShortId};
 use serde::Serialize;
 
 use crate::link::PageLinks;
@@ -190,6 +190,13 @@ struct Quantiles {
     p95: f64,
 }
 
+/// A link that is up, and its way: "direct" or "relayed".
+#[derive(Debug, Serialize)]
+struct LinkTo {
+    peer: String,
+    way: &'static str,
+}
+
 /// Kinds of media that this peer sends of its own.
 #[derive(Debug, Serialize)]
 struct Sends {
@@ -230,9 +237,11 @@ pub(crate) struct Snapshot {
     way: Option<&'static str>,
     backup: Option<String>,
     children: Vec<String>,
+    /// First 8 bytes of the peers on the way of the program, from its mixer to this peer.
+    path: Vec<String>,
     depth: Option<usize>,
     reparented: u32,
-    links: usize,
+    links: Vec<LinkTo>,
     late_ms: u32,
     uplink_bps: Option<u64>,
     first_frame_ms: Option<f64>,
@@ -278,6 +287,10 @@ impl Snapshot {
         let quantiles = |spread: Spread| Quantiles { p50: spread.p50_ms, p95: spread.p95_ms };
         let roster = body.roster();
         let to_parent = brain.parent.and_then(|parent| body.link_with(&parent, LinkKind::Peer));
+        let link_to = |link| {
+            let (peer, _) = body.link_of(link)?;
+            Some(LinkTo { peer: hex(&peer), way: about.links.way(link)? })
+        };
         let [picture, sound] = body.sends().map(|sends| sends && brain.speaks);
         Snapshot {
             peer: hex(about.me),
@@ -309,9 +322,10 @@ impl Snapshot {
             way: to_parent.and_then(|link| about.links.way(link)),
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
+            path: brain.path.iter().map(|ShortId(bytes)| hex_of(bytes)).collect(),
             depth: brain.path.len().checked_sub(1),
             reparented: body.reparented(),
-            links: body.links_up(),
+            links: body.links().filter_map(link_to).collect(),
             late_ms: (body.late_us() / 1000) as u32,
             uplink_bps: brain.uplink_bps,
             first_frame_ms: reception.first_frame_ms,
@@ -329,5 +343,9 @@ impl Snapshot {
 }
 
 fn hex(peer: &PeerId) -> String {
-    peer.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex_of(&peer.0)
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

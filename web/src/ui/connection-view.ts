@@ -29,6 +29,7 @@ export function connectionPanel(session: Session): Part {
         [texts.mixedBy, mixers || texts.nobody],
         [texts.fedBy, isOnStage ? mixers : name(snapshot.parent)],
         [texts.backup, name(snapshot.backup)],
+        [texts.path, [...snapshot.path.slice(0, -1).map(name), texts.you].join(" › ")],
         [texts.depth, snapshot.depth ?? (isOnStage ? 1 : texts.unknown)],
         [texts.feeds, texts.feedsCount(snapshot.children.length)],
         [texts.changes, snapshot.reparented],
@@ -44,7 +45,7 @@ export function connectionPanel(session: Session): Part {
         [texts.uplink, uplink_bps === null ? texts.unknown : `${(uplink_bps / 1e6).toFixed(1)} Mbit/s`],
         [texts.rates, texts.ratesOf(snapshot.received_bps, snapshot.sent_bps)],
         ...(snapshot.encoder ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const] : []),
-        [texts.links, snapshot.links],
+        [texts.links, snapshot.links.length],
       ])}
     </section>
     ${session.isHost && snapshot.audience.length > 0

@@ -125,10 +125,10 @@ export class State {
     this.changed();
   }
 
-  /** The name of a peer, or the beginning of its id. */
+  /** The name of a peer, by its id or the first digits of it; without a name the first eight. */
   nameOf(peer: string): string {
     const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
-    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer === peer);
+    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer.startsWith(peer));
     return known ? known.name || texts.nameless : peer.slice(0, 8);
   }
 }
