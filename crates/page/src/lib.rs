@@ -2,7 +2,7 @@
 //!
 //! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
 //! allows the page's own scripts, its WebAssembly, requests to its own origin, and websockets to any rendezvous, since invites may
-//! name another one. Pages of other origins may load the files too: they are the same for everybody.
+//! name another one. Pages of other origins may load these files too, since no file depends on its visitor.
 
 use axum::Router;
 use axum::body::Body;

@@ -190,7 +190,7 @@ struct Quantiles {
     p95: f64,
 }
 
-/// A link that is up, and its way: "direct" or "relayed".
+/// A link, with the peer at its other end and its way, "direct" or "relayed".
 #[derive(Debug, Serialize)]
 struct LinkTo {
     peer: String,

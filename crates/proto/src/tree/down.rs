@@ -294,8 +294,8 @@ impl Tree {
                 let orphan = orphan && !attach.fed;
                 let reserved = child.is_some() || self.is_invited(&from) || orphan;
                 let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
-                // A busy machine takes back those that it knows, and nobody else, unless it is a mixer that can
-                // name no other place.
+                // A busy machine only takes back known peers. A busy mixer takes newcomers while it can name no
+                // other place.
                 let closed = self.is_busy && !reserved && (!self.mixing || down());
                 let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
