@@ -53,6 +53,9 @@ test("what a host says to a newcomer is a line with a way on", () => {
 test("what is wrong with an invite or a password is a line with a way on", () => {
   expect("crates/proto/src/seal/invite.rs", "InviteError", {
     NotAnInvite: [texts.noLink, "start"],
+    // a host that names a page elsewhere reads these
+    NotAPage: null,
+    LongRendezvous: null,
     Malformed: [texts.noLink, "start"],
     Version: [texts.otherVersion, "reload"],
     Expired: [texts.expired, "start"],

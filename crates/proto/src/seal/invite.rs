@@ -164,7 +164,7 @@ impl Invite {
         Invite { place, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, whose page lies at
+    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, with its page at
     /// `page`; `None` where the rendezvous serves it.
     ///
     /// # Errors
