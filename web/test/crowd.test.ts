@@ -8,10 +8,10 @@ import { after, before, test } from "node:test";
 import type { Page } from "puppeteer-core";
 
 import type { Snapshot } from "../src/room.js";
-import { hashes, levelsAt, type TimeCode, timeCodes } from "./figures.js";
+import { hashes, levelsAt, picturesAtMs, type TimeCode, timeCodes } from "./figures.js";
 import { snapshot, speaker, watcher } from "./peers.js";
 import { Room, within } from "./room.js";
-import { quantile, skewsMs, sleep } from "./shown.js";
+import { quantile, skewsSince, sleep } from "./shown.js";
 
 /** Fundamentals of the two pages' voices, in hertz; Ada's tone. */
 const VOICES_HZ = [180, 250];
@@ -65,8 +65,8 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   t.diagnostic(`depths ${begin.map(({ depth }) => depth)}`);
   const deepest = pages.find((_, at) => begin[at] && isBelowPage(begin[at]));
   assert.ok(deepest);
-  const endMs = Date.now() + MEASURE_MS;
-  while (Date.now() < endMs) {
+  const fromMs = Date.now();
+  while (Date.now() < fromMs + MEASURE_MS) {
     cells.push(await timeCodes(deepest, 2, 2));
     await sleep(400);
   }
@@ -77,6 +77,16 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     t.diagnostic(`page ${at + 1}: ${got} of ${expected} pictures, ${all} by the room's rate`);
     const share = (begin[at]?.depth ?? 0) > 1 ? SHARE_BELOW_PAGE_MIN : SHARE_MIN;
     assert.ok(got >= share * expected - 1 && got >= share * all - 1, `${got} of ${expected} pictures`);
+  }
+
+  // before levels are measured, which keeps sound waiting for a moment
+  const skewsOfPages = await Promise.all(pages.map((page) => skewsSince(page, fromMs)));
+  for (const [at, signed] of skewsOfPages.entries()) {
+    // below a page timestamps are the browser's, and say no capture time: see lips.test.ts
+    if (begin[at]?.depth !== 1 || end[at]?.depth !== 1) continue;
+    const skews = signed.map(Math.abs);
+    t.diagnostic(`skew at page ${at + 1}: p50 ${quantile(signed, 0.5)}, p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
+    assert.ok(skews.length > 20 && quantile(skews, 0.95) <= SKEW_MS_MAX, `${skews}`);
   }
 
   // Ada's tile is one of four: its counter runs with time
@@ -98,21 +108,18 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     const isRight = (level: number, index: number) => (index === own ? level < Math.max(...levels) - 15 : level > -65);
     assert.ok(levels.every(isRight), `page ${at + 1}: ${levels} dB`);
   }
-  const skewsOfPages = await Promise.all(pages.map((page) => skewsMs(page)));
-  const atLast = await snapshots();
-  for (const [at, signed] of skewsOfPages.entries()) {
-    // below a page timestamps are the browser's, and say no capture time: see lips.test.ts
-    if (end[at]?.depth !== 1 || atLast[at]?.depth !== 1) continue;
-    const skews = signed.map(Math.abs);
-    t.diagnostic(`skew at page ${at + 1}: p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
-    assert.ok(skews.length > 20 && quantile(skews, 0.95) <= SKEW_MS_MAX, `${skews}`);
-  }
   const hosts = await deepest.evaluate(() => window.connections.flatMap(({ localDescription }) => localDescription?.sdp.match(/\S+ \d+ typ host/g) ?? []));
   assert.ok(hosts.length > 0 && hosts.every((host) => /\.local \d+/.test(host)), `${hosts}`);
 
-  const { depth, frames_received, frames_expected } = JSON.parse(await report);
-  t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures`);
-  assert.ok(frames_received >= SHARE_BELOW_PAGE_MIN * frames_expected - 1, `${frames_received} of ${frames_expected}`);
+  const { depth, frames_received, frames_expected, frames_left_out, reparented, longest_video_gap_ms } = JSON.parse(await report);
+  const said = `longest wait ${longest_video_gap_ms} ms, ${frames_left_out} left out, ${reparented} changes of parent`;
+  t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures, ${said}`);
+  // in the first seconds a browser's estimate of the new line is low, and the page leaves some pictures out
+  const atMs = picturesAtMs(recording);
+  const lately = atMs.filter((ms) => ms > (atMs.at(-1) ?? 0) - MEASURE_MS).length;
+  const asked = SHARE_BELOW_PAGE_MIN * FPS * (MEASURE_MS / 1000) - 1;
+  t.diagnostic(`native: ${lately} pictures in the last ${MEASURE_MS} ms`);
+  assert.ok(lately >= asked, `${lately} pictures of ${asked}`);
   const [all, got] = [new Set(hashes(mixed)), hashes(recording)];
   const unequal = got.filter((hash) => !all.has(hash)).length;
   t.diagnostic(`${got.length - unequal} of ${got.length} pictures of the native below are equal to those of the mixer`);

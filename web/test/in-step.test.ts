@@ -38,7 +38,9 @@ test("a delay has a limit", () => {
 test("on a line with losses both wait for what is sent again, until there are none", () => {
   const tile = new Tile();
   const leastMs = (...losses: boolean[]) => losses.map((isLost) => tile.leastMs(isLost)).at(-1);
-  assert.equal(leastMs(true, false, false), 0, "one loss is none");
-  assert.equal(leastMs(true), 250);
-  assert.equal(leastMs(...Array<boolean>(8).fill(false)), 0);
+  const none = (seconds: number) => Array<boolean>(seconds).fill(false);
+  assert.equal(leastMs(true, true, false, true, true, ...none(5)), 0, "some losses make no such line");
+  assert.equal(leastMs(true, true, true, false, true, true), 250);
+  assert.equal(leastMs(...none(9)), 250);
+  assert.equal(leastMs(false), 0);
 });
