@@ -46,6 +46,8 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const pages: Page[] = [];
   // without leave for a camera a browser names its addresses by mDNS
   for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`, { devices: "denied" }));
+  // without a graphics card the processor draws what is shown: as large as the program
+  for (const page of [...pages, ...speakers]) await page.setViewport({ width: 320, height: 180 });
   const snapshots = () => Promise.all(pages.map(snapshot));
   const ids = (await snapshots()).map(({ peer }) => peer);
   const isBelowPage = ({ parent }: Snapshot) => ids.includes(parent ?? "");
