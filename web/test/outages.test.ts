@@ -91,13 +91,6 @@ test("two tabs without https contend for one place, and the one that loses it sa
   };
   const mixed = await Room.open("--program", "320x180@15");
   try {
-    const joining = await mixed.screen({ isInsecure: true, query: "?auto=watch&name=Kim" });
-    await there(joining, ".room");
-    await copied(joining);
-    await alerted(joining, "This room is open in another tab with the same identity.");
-    await click(joining, '[data-way="rejoin"]');
-    await there(joining, '[data-act="watch"]');
-    await mixed.closePages();
     mixed.addAda();
     const page = await mixed.screen({ isInsecure: true, query: "?auto=watch&name=Kim" });
     await live(page);

@@ -21,6 +21,9 @@ const EASY_LOOKS: u32 = 3;
 /// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
 /// of each such period.
 const CALM_LOOKS_MAX: u32 = 160;
+/// Number of checks of a new link in which a queue in this browser may be due to its low first estimate of the line. As in
+/// [`crate::page_uplink`].
+const BEGIN_LOOKS: u32 = 10;
 /// An attempt to send all pictures again has failed if the link is overloaded within this many checks. A guess.
 const ATTEMPT_LOOKS: u32 = 30;
 /// Number of checks over which a trial measures whether thinning reduces the loss. A guess.
@@ -36,13 +39,15 @@ const CHANCE_MORE: f64 = 1.5;
 #[derive(Debug)]
 struct Path {
     fullness: Fullness,
+    /// Checks so far.
+    looks: u32,
     is_thin: bool,
     /// Checks without overload while the link is thinned, since the last overload.
     calm: u32,
     /// Number of such checks after which all pictures are tried again.
     wait: u32,
     /// Number of consecutive checks with almost no loss while the link is thinned; `None` where they don't count, since a queue
-    /// was seen, or an attempt has failed.
+    /// was seen after the link's begin, or an attempt has failed.
     easy: Option<u32>,
     /// Checks since all pictures were tried again.
     tried: Option<u32>,
@@ -66,6 +71,7 @@ impl Default for Path {
     fn default() -> Path {
         Path {
             fullness: Fullness::default(),
+            looks: 0,
             is_thin: false,
             calm: 0,
             wait: CALM_LOOKS_MIN,
@@ -108,6 +114,7 @@ impl Thinning {
 impl Path {
     fn observe(&mut self, stats: &LinkStats, may: bool, is_browser: bool) {
         let full = self.fullness.observe(stats);
+        self.looks = self.looks.saturating_add(1);
         self.tried = self.tried.map(|looks| looks + 1);
         if !self.is_thin {
             let attempts = self.tried.is_some_and(|looks| looks <= ATTEMPT_LOOKS);
@@ -117,7 +124,8 @@ impl Path {
                 self.tried = None;
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);
-                self.easy = (!failed && !self.fullness.queues()).then_some(0);
+                let begins = self.looks <= BEGIN_LOOKS && stats.queue_us > 0;
+                self.easy = (!failed && (begins || !self.fullness.queues())).then_some(0);
                 self.trial = Some(Trial::new(&self.fullness));
             }
             return;
@@ -249,6 +257,15 @@ mod tests {
                 thin[first..].iter().skip_while(|thin| **thin).take_while(|thin| !**thin).collect();
             assert_eq!(attempt.len(), seconds, "{thin:?}");
         }
+    }
+
+    #[test]
+    fn a_browser_that_begins_slowly_sends_all_pictures_again_as_soon_as_none_waits() {
+        let mut line = Line { is_browser: true, ..Line::new(NEEDED) };
+        assert!(line.run(5).contains(&true));
+        line.carries = PACKETS;
+        let thin = line.run(20);
+        assert!(thin.iter().filter(|thin| **thin).count() <= 6 && !thin[19], "{thin:?}");
     }
 
     #[test]
