@@ -313,4 +313,4 @@ export const texts = {
   elsewhere: "This room is open in another tab with the same identity. Go on there, or come in again here.",
 };
 
-const megabits = (bps: number) => `${(bps / 1e6).toFixed(1)} Mbit/s`;
+export const megabits = (bps: number) => `${(bps / 1e6).toFixed(1)} Mbit/s`;

@@ -27,7 +27,7 @@ const MEASURE_MS = 20_000;
 const IS_NIGHTLY = env["NIGHTLY"] !== undefined;
 const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.9;
 const SHARE_BELOW_PAGE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
-/** The aim of 80 is missed in half of the runs on two cores, see docs/measurements/pages.md. */
+/** The aim of 80 is missed by five of fourteen values on two cores, see docs/measurements/pages.md. */
 const SKEW_MS_MAX = IS_NIGHTLY ? 150 : Infinity;
 
 let room: Room;

@@ -53,6 +53,15 @@ export async function alerted(page: Page, is: string): Promise<void> {
 export const live = (page: Page) =>
   page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: WAIT_MS });
 
+/** Duplicates a tab: a window that a page opens gets a copy of its storage. */
+export async function duplicate(page: Page): Promise<Page> {
+  const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
+  await page.evaluate(() => window.open(location.href));
+  const copy = await opened;
+  assert.ok(copy);
+  return copy;
+}
+
 /** Closes the dialog, and waits until it is gone: until then the room hears no keys. */
 export async function closeDialog(page: Page): Promise<void> {
   await page.keyboard.press("Escape");

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, alerted, click, live, says, text, there } from "./element.js";
+import { act, alerted, click, duplicate, live, says, text, there } from "./element.js";
 import { Room, within } from "./room.js";
 
 test("a room that is over, and one whose server is away, are tried again by a button", { timeout: 90_000 }, async () => {
@@ -82,19 +82,14 @@ test("viewers of a room without a mixer are told whom they wait for, until one c
 });
 
 test("two tabs without https contend for one place, and the one that loses it says so", { timeout: 90_000 }, async () => {
-  /** Opens a copy of the page, with its storage. Without https there are no locks. */
-  const copied = async (page: Page) => {
-    const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
-    await page.evaluate(() => window.open(location.href));
-    assert.ok(await opened);
-    await page.bringToFront();
-  };
   const mixed = await Room.open("--program", "320x180@15");
   try {
     mixed.addAda();
     const page = await mixed.screen({ isInsecure: true, query: "?auto=watch&name=Kim" });
     await live(page);
-    await copied(page);
+    // without https there are no locks
+    await duplicate(page);
+    await page.bringToFront();
     await alerted(page, "You are in this room in another tab as well");
     await there(page, '[data-way="reload"]');
   } finally {

@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, fill, live, there } from "./element.js";
+import { act, alerted, click, closeDialog, duplicate, fill, live, there } from "./element.js";
 import { AUTO_SPEAK, Room } from "./room.js";
 
 let room: Room;
@@ -17,15 +17,6 @@ afterEach(() => room.closePages());
 after(() => room.close());
 
 const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
-
-/** A window that a page opens gets a copy of its storage, as a duplicated tab does. */
-async function duplicate(page: Page): Promise<Page> {
-  const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
-  await page.evaluate(() => window.open(location.href));
-  const copy = await opened;
-  assert.ok(copy);
-  return copy;
-}
 
 test("a duplicated tab of a host is told that the room is open, and joins as a guest", { timeout: 90_000 }, async () => {
   const host = await room.screen({ invite: "", rendezvous: room.rendezvous });

@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, fill, focused, live, reads, tabTo, text, there } from "./element.js";
+import { act, alerted, click, closeDialog, duplicate, fill, focused, live, reads, tabTo, text, there } from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -218,11 +218,7 @@ test("a reload is the same peer, and a duplicated tab is another one", { timeout
   await page.reload();
   await live(page);
   assert.equal(await peer(page), first);
-  const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));
-  // a window that a page opens gets a copy of its storage, as a duplicated tab does
-  await page.evaluate(() => window.open(location.href));
-  const copy = await opened;
-  assert.ok(copy);
+  const copy = await duplicate(page);
   await live(copy);
   assert.notEqual(await peer(copy), first);
   assert.equal(await peer(page), first);

@@ -16,9 +16,9 @@ const FREE_US: u64 = 40_000;
 /// Checks that find it full count up to the proof that it is free, since the first children of a narrow line leave within a
 /// second.
 const LOOKS: u32 = 2;
-/// Number of checks for which a child has been fed before what waits in the browser for it says anything of the line. Browsers begin
+/// Number of checks for which a child has been fed before what waits in the browser for it says much of the line. Browsers begin
 /// with a low estimate: for a line without a limit packets of a program of 1.5 Mbit/s waited 0.3 to 1.2 s in the first four seconds.
-const SETTLED_LOOKS: u32 = 10;
+pub(crate) const SETTLED_LOOKS: u32 = 10;
 /// Number of children for which packets must wait in the browser before its queue is the line's.
 const SLOW_MIN: usize = 2;
 /// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,

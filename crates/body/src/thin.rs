@@ -11,6 +11,7 @@ use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use plenary_proto::packet::{LinkId, LinkStats};
 
+use crate::page_uplink::SETTLED_LOOKS;
 use crate::rate::{Full, Fullness};
 
 /// Checks without overload after which all pictures are tried again. A guess.
@@ -21,9 +22,6 @@ const EASY_LOOKS: u32 = 3;
 /// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
 /// of each such period.
 const CALM_LOOKS_MAX: u32 = 160;
-/// Number of checks of a new link in which a queue in this browser may be due to its low first estimate of the line. As in
-/// [`crate::page_uplink`].
-const BEGIN_LOOKS: u32 = 10;
 /// An attempt to send all pictures again has failed if the link is overloaded within this many checks. A guess.
 const ATTEMPT_LOOKS: u32 = 30;
 /// Number of checks over which a trial measures whether thinning reduces the loss. A guess.
@@ -124,7 +122,7 @@ impl Path {
                 self.tried = None;
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);
-                let begins = self.looks <= BEGIN_LOOKS && stats.queue_us > 0;
+                let begins = self.looks <= SETTLED_LOOKS && stats.queue_us > 0;
                 self.easy = (!failed && (begins || !self.fullness.queues())).then_some(0);
                 self.trial = Some(Trial::new(&self.fullness));
             }

@@ -3,7 +3,7 @@
 import { html, nothing } from "lit";
 
 import type { Snapshot } from "../room.js";
-import { texts } from "../texts.js";
+import { megabits, texts } from "../texts.js";
 import { modeOf } from "./health.js";
 import type { Part } from "./parts.js";
 import type { Session } from "./session.js";
@@ -42,7 +42,7 @@ export function connectionPanel(session: Session): Part {
         [texts.latency, latency_ms ? `${ms(latency_ms.p50)} / ${ms(latency_ms.p95)}` : texts.unknown],
         [texts.late, ms(snapshot.late_ms)],
         [texts.gap, ms(snapshot.longest_video_gap_ms)],
-        [texts.uplink, uplink_bps === null ? texts.unknown : `${(uplink_bps / 1e6).toFixed(1)} Mbit/s`],
+        [texts.uplink, uplink_bps === null ? texts.unknown : megabits(uplink_bps)],
         [texts.rates, texts.ratesOf(snapshot.received_bps, snapshot.sent_bps)],
         ...(snapshot.encoder ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const] : []),
         [texts.links, snapshot.links.length],
