@@ -12,7 +12,7 @@ pub(crate) mod probe;
 pub(crate) mod rendezvous;
 pub(crate) mod sim;
 pub(crate) mod stay;
-mod topology;
+pub(crate) mod topology;
 
 use std::io::IsTerminal as _;
 

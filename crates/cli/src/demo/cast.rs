@@ -25,6 +25,7 @@ use super::timeline::{TimedEvent, is_reported};
 use super::wire::Brief;
 use crate::Failure;
 use crate::args::DemoArgs;
+use crate::commands::topology::Topology;
 use crate::tell::{NOBODY_CONSENTS, Teller, mode_word};
 
 /// Traffic of departed viewers with closed rooms, bytes.
@@ -77,13 +78,21 @@ impl Cast {
             trouble(event);
         }));
         let shaper = options.testing.shaper.clone();
+        let (page, topology) = (plenary_page::routes(false), Topology::new()?);
+        let has_page = page.is_some();
         let host = args
             .room
             .host_options()
-            .listen(args.room.network.listen.or(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))));
+            .listen(args.room.network.listen.or(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))))
+            .page(Some(topology.add_to(page)));
         let room = Room::host(options, host).await?;
         let (created, created_us) = (Instant::now(), clock.now_us());
         let invite = room.invite();
+        if has_page {
+            eprintln!("join it in a browser: {invite}");
+        }
+        eprintln!("its tree, live: {}", topology.address(&invite.rendezvous().unwrap_or_default()));
+        let drawn = room.clone();
         let (speakers, viewers) = (usize::from(args.speakers), usize::from(args.viewers));
         let recorded = Recorded::choose(viewers, args.record_all);
         let host = setting.enter(Part::HOST, room, shaper, false).await?;
@@ -107,6 +116,7 @@ impl Cast {
             pictured: Mutex::default(),
             gauge: Mutex::new(gauge),
         });
+        cast.spawn(topology.serve(drawn));
         let joining = cast.clone();
         cast.spawn(async move { joining.start().await });
         Ok(cast)
