@@ -66,7 +66,8 @@ fn a_host_draws_its_tree_for_those_who_have_the_token_and_names_are_text_in_it()
 #[test]
 fn a_demo_draws_its_tree_and_lets_browsers_in_if_the_build_has_the_page() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["demo", "--speakers", "1", "--candidates", "0", "--viewers", "1", "--duration", "60s", "--out"];
+    let args =
+        ["demo", "--speakers", "1", "--candidates", "0", "--viewers", "1", "--duration", "60s", "--out"];
     let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
     let demo = Running::start(&[&args[..], &[folder.path().to_str().unwrap()], &small].concat());
     let address = demo.stderr.wait("address of the drawing", |line| {
@@ -79,5 +80,10 @@ fn a_demo_draws_its_tree_and_lets_browsers_in_if_the_build_has_the_page() {
     demo.signal(libc::SIGINT);
     let ended = demo.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(ended.stderr.contains("join it in a browser: http://127.0.0.1:"), has_page, "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr.contains("join it in a browser: http://127.0.0.1:"),
+        has_page,
+        "{}",
+        ended.stderr
+    );
 }

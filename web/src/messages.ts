@@ -100,6 +100,13 @@ export interface Listed extends Named {
   depth: number;
 }
 
+/** Bit rates of a peer on the program's way, and how many viewers it feeds. */
+export interface RatesOf extends Rates {
+  /** The first 8 bytes of its id. */
+  peer: string;
+  children: number;
+}
+
 export interface Quantiles {
   p50: number;
   p95: number;
@@ -145,6 +152,8 @@ export interface PeerSnapshot {
   children: string[];
   /** First 16 hex digits of the peers on the way of the program, from its mixer to this peer. */
   path: string[];
+  /** Bit rates of the peers on that way above this one, if they were asked for in the last ten seconds. */
+  rates_above: RatesOf[];
   depth: number | null;
   reparented: number;
   /** Links that are up, with their ways. */

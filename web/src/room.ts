@@ -245,6 +245,14 @@ export class Room extends EventTarget {
     this.#wish({ wish: "tell", text });
   }
 
+  /**
+   * Asks for the bit rates of the peers on the program's way to this one. The answer is in the snapshot (`rates_above`) for ten
+   * seconds: the first names the peer above, and each further one a peer more, up to the mixer.
+   */
+  askRates(): void {
+    this.#wish({ wish: "ask-rates" });
+  }
+
   /** Shows one speaker in place of the program, or of a mesh; null shows the whole room again. */
   pin(peer: string | null): void {
     this.#screen.pin(peer);

@@ -227,6 +227,9 @@ export const texts = {
   late: "Behind the room",
   gap: "Longest pause",
   uplink: "Line up",
+  ratesAbove: "Sent to you by way of",
+  ratesAboveOf: (receivedBps: number, sentBps: number, children: number) =>
+    `${megabits(receivedBps)} in, ${megabits(sentBps)} out, feeds ${children}`,
   rates: "Down, up",
   ratesOf: (receivedBps: number, sentBps: number) => `${megabits(receivedBps)}, ${megabits(sentBps)}`,
   encoder: "Your picture",

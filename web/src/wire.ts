@@ -77,7 +77,7 @@ export const LAYOUTS = ["grid", "active", "share"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
 export type Wish =
-  | { wish: "leave" | "take-back" | "renew" | "end" }
+  | { wish: "leave" | "take-back" | "renew" | "end" | "ask-rates" }
   | { wish: "speak" | "mute-picture" | "mute-sound" | "lobby" | "lock" | "open-stage"; on: boolean }
   | { wish: "tell"; text: string }
   | { wish: "pin"; peer: string | null }
@@ -135,7 +135,7 @@ const CALLS: readonly Call["call"][] = [
 const WISHES: readonly Wish["wish"][] = [
   "leave", "speak", "mute-picture", "mute-sound", "tell", "pin", "take-back", "admit", "deny", "lobby", "lock", "open-stage",
   "promote", "demote", "remove", "ask-to-mute", "layout", "mixers", "hand-over", "renew", "end",
-  "children-max",
+  "children-max", "ask-rates",
 ];
 
 class Writer {

@@ -5,9 +5,12 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
+import { act, says } from "./element.js";
 import { Room } from "./room.js";
 
 let room: Room;
+/** The page below the other. */
+let lower: Page;
 
 before(async () => {
   // one viewer below the mixer: all others are fed by pages
@@ -40,6 +43,7 @@ test("a page feeds another page and a native, which get all pictures", { timeout
   const [at, upper] = taken[0]?.depth === 2 ? [0, taken[1]] : [1, taken[0]];
   const [below, begin] = [pages[at], taken[at]];
   assert.ok(below && begin && upper);
+  lower = below;
   assert.equal(begin.parent, upper.peer);
   assert.deepEqual([upper.depth, begin.depth], [1, 2]);
   await new Promise((resolve) => setTimeout(resolve, 6000));
@@ -52,4 +56,17 @@ test("a page feeds another page and a native, which get all pictures", { timeout
   const report = JSON.parse(await whole);
   assert.ok(report.depth >= 2, JSON.stringify(report));
   assert.ok(report.frames_received >= 0.98 * report.frames_expected - 1, JSON.stringify(report));
+});
+
+test("the panel of a page below a page shows what both peers above it send", { timeout: 60_000 }, async (t) => {
+  assert.deepEqual((await snapshot(lower)).rates_above, [], "nobody has asked yet");
+  await act(lower, "panel");
+  await lower.waitForFunction(() => window.plenary.snapshot().then((taken) => taken?.rates_above.length === 2));
+  const { path, rates_above: rates } = await snapshot(lower);
+  t.diagnostic(JSON.stringify(rates));
+  assert.deepEqual(rates.map(({ peer }) => peer), path.slice(0, 2));
+  // a program of 300 kbit/s and its sound
+  assert.ok(rates.every(({ sent_bps, children }) => sent_bps > 100_000 && children >= 1));
+  await says(lower, "Sent to you by way of");
+  await says(lower, "out, feeds 1");
 });

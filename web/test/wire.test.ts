@@ -36,6 +36,7 @@ const wishes: { [Name in Wish["wish"]]: Wish & { wish: Name } } = {
   renew: { wish: "renew" },
   end: { wish: "end" },
   "children-max": { wish: "children-max", children: 3 },
+  "ask-rates": { wish: "ask-rates" },
 };
 
 const calls: Record<string, Call> = {

@@ -33,7 +33,7 @@ use crate::rate::ProgramRate;
 use crate::solo::Solo;
 use crate::stats::{FrameSeen, ReceptionStats};
 use crate::thin::Thinning;
-use crate::traffic::{Ledger, Traffic};
+use crate::traffic::{Ledger, Throughput, Traffic};
 
 /// Input of the body.
 #[derive(Debug)]
@@ -163,6 +163,7 @@ pub struct Body {
     pub(crate) media: Media,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) ledger: Ledger,
+    pub(crate) throughput: Throughput,
     pub(crate) load: Load,
     pub(crate) rate: ProgramRate,
     pub(crate) codec_times: CodecTimes,
@@ -209,6 +210,7 @@ impl Body {
             media,
             heartbeats: Heartbeats::default(),
             ledger: Ledger::default(),
+            throughput: Throughput::default(),
             load: Load::default(),
             rate: ProgramRate::default(),
             codec_times: CodecTimes::default(),

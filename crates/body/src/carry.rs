@@ -1,7 +1,8 @@
 //! Carrying out the brain's outputs.
 
+use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Heartbeat, LinkKind, Message, Resume};
+use plenary_proto::message::{Heartbeat, LinkKind, Message, PATH_LEN_MAX, PeerRates, Resume};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
 
@@ -9,6 +10,7 @@ use crate::body::Body;
 use crate::layout;
 use crate::mix::Tile;
 use crate::outs::{BodyEvent, CaptureCommand, Envelope, Out, Outs, Route};
+use crate::traffic::Throughput;
 
 impl Body {
     /// Hands an input to the brain, and carries out its outputs.
@@ -107,6 +109,14 @@ impl Body {
             Output::AnswerHeard { to, mixer } => {
                 let silent_us = self.silent_us(&mixer, now_us);
                 self.control(&to, Message::Heard { mixer, silent_us }, outs);
+            }
+            Output::AnswerRates { to, above, children } => {
+                let Throughput { received_bps, sent_bps, .. } = self.throughput;
+                let own = PeerRates { peer: self.me.short(), received_bps, sent_bps, children };
+                // those next to this peer, if all can't be named
+                let skipped = (above.len() + 1).saturating_sub(PATH_LEN_MAX);
+                let rates = above.iter().copied().skip(skipped).chain([own]);
+                self.control(&to, Message::Rates(List::truncated(rates)), outs);
             }
             Output::RequestFeed(peer) => self.media.request_feed(peer, now_us, outs),
             Output::Role(role) => {

@@ -99,6 +99,7 @@ impl Body {
     /// Adapts to what the links carry, and reports degradations to the brain.
     fn adapt(&mut self, now_us: u64, stats: &impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
         self.media.report_times(now_us, outs);
+        self.throughput.observe(self.ledger.total(), now_us);
         let counted = |links: Vec<LinkId>| -> Vec<(LinkId, LinkStats)> {
             links.into_iter().filter_map(|link| Some((link, stats(link)?))).collect()
         };

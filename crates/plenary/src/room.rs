@@ -463,6 +463,16 @@ impl Room {
         self.request(Request::Command(Command::Measure(candidate))).await
     }
 
+    /// Requests the bit rates of the peers on the program's way to this one, for display. The answer is in
+    /// [`RoomSnapshot::rates_above`](crate::RoomSnapshot::rates_above) for 10 s. The first answer names the peer above, and
+    /// each further request one peer more, up to the mixer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the room is closed.
+    pub async fn ask_rates(&self) -> Result<(), Error> {
+        self.request(Request::Command(Command::AskRates)).await
+    }
+
     /// Sends application data to every peer in the room. The data is signed, is forwarded down the program's
     /// tree, and arrives as [`RoomEvent::Data`](crate::RoomEvent::Data).
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plenary_body::{Body, Shedding};
-use plenary_proto::message::{Entry, Muted};
+use plenary_proto::message::{Entry, Muted, PeerRates};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
@@ -143,6 +143,9 @@ pub struct RoomSnapshot {
     /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
     /// measurement.
     pub uplink_bps: Option<u64>,
+    /// Bit rates of the peers on the program's way to this one, the mixer's first, as
+    /// [`Room::ask_rates`](crate::Room::ask_rates) requested them in the last 10 s; otherwise empty.
+    pub rates_above: Vec<PeerRates>,
     /// Figures of the candidates in the last election, the best first, as this peer computed them; empty if it
     /// knows only the outcome, as a viewer does.
     pub scores: Arc<[Tally]>,
@@ -188,6 +191,7 @@ impl RoomSnapshot {
             shedding: body.shedding(),
             late_ms: (body.late_us() / 10_000 * 10) as u32,
             uplink_bps: brain.uplink_bps,
+            rates_above: brain.rates_above,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
     Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
-    MediaSeen, Message, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse,
+    MediaSeen, Message, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Rates, Refusal, Resume, StreamUse,
     VideoRequest,
 };
 use crate::score::Tally;
@@ -100,6 +100,10 @@ pub enum Command {
     /// Stage only: publishes application data to the room. See
     /// [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
+    /// Requests the bit rates of the peers on the program's way to this one. The answer is in
+    /// [`BrainSnapshot::rates_above`](crate::BrainSnapshot::rates_above) for 10 s; a request each two seconds or so
+    /// keeps it fresh, and completes it peer by peer.
+    AskRates,
     /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they have
     /// found another parent, for 3 s at most.
     SetChildrenMax(u8),
@@ -387,6 +391,15 @@ pub enum Output {
         to: PeerId,
         /// The mixer it asked about.
         mixer: PeerId,
+    },
+    /// Answers a peer with this peer's bit rates: [`Message::Rates`].
+    AnswerRates {
+        /// The peer that asked.
+        to: PeerId,
+        /// Rates of the peers above, which go before this peer's own.
+        above: Rates,
+        /// Number of viewers that this peer feeds.
+        children: u8,
     },
     /// Requests the program from a linked peer: [`Message::Feed`] with the position in the program.
     RequestFeed(PeerId),

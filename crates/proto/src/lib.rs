@@ -43,6 +43,7 @@ pub mod packet;
 pub mod pauses;
 mod prevote;
 mod probe;
+mod rates;
 pub mod rendezvous;
 mod rng;
 mod room;

@@ -14,7 +14,7 @@ fn backup(at: &[u8]) -> Attach {
 }
 
 /// A newcomer with room for four children.
-fn relay_to_be() -> Attach {
+pub(crate) fn relay_to_be() -> Attach {
     Attach { room: 4, ..Attach::newcomer() }
 }
 

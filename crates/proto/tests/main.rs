@@ -16,6 +16,7 @@ mod newcomers;
 mod parents;
 mod places;
 mod prevote;
+mod rates;
 mod rendezvous;
 mod room;
 mod samples;

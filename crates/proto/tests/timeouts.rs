@@ -129,6 +129,8 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
         whereabouts().prop_map(Message::Whereabouts),
         (how, places()).prop_map(|(how, places)| Message::Move { how, places }),
         Just(Message::UplinkWanted),
+        Just(Message::RatesWanted),
+        Just(Message::Rates(List::new())),
         any::<u64>().prop_map(|bps| Message::Uplink { bps }),
         (number(), number(), any::<u64>())
             .prop_map(|(train, bytes, rate_bps)| { Message::ProbeWanted { train, bytes, rate_bps } }),

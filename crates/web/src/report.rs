@@ -2,7 +2,7 @@
 
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
-use plenary_proto::message::LinkKind;
+use plenary_proto::message::{LinkKind, PeerRates};
 use plenary_proto::rendezvous::Outage;
 use plenary_proto::{Event, Mode, PeerId, ShortId};
 use serde::Serialize;
@@ -197,6 +197,16 @@ struct LinkTo {
     way: &'static str,
 }
 
+/// Bit rates of a peer on the program's way.
+#[derive(Debug, Serialize)]
+struct RatesOf {
+    /// First 8 bytes of its id.
+    peer: String,
+    received_bps: u64,
+    sent_bps: u64,
+    children: u8,
+}
+
 /// Kinds of media that this peer sends of its own.
 #[derive(Debug, Serialize)]
 struct Sends {
@@ -239,6 +249,8 @@ pub(crate) struct Snapshot {
     children: Vec<String>,
     /// First 8 bytes of the peers on the way of the program, from its mixer to this peer.
     path: Vec<String>,
+    /// Bit rates of the peers on that way above this one, if they were requested in the last 10 s.
+    rates_above: Vec<RatesOf>,
     depth: Option<usize>,
     reparented: u32,
     links: Vec<LinkTo>,
@@ -285,6 +297,12 @@ impl Snapshot {
             depth: entry.depth,
         };
         let quantiles = |spread: Spread| Quantiles { p50: spread.p50_ms, p95: spread.p95_ms };
+        let rates_of = |rates: &PeerRates| RatesOf {
+            peer: hex_of(&rates.peer.0),
+            received_bps: rates.received_bps,
+            sent_bps: rates.sent_bps,
+            children: rates.children,
+        };
         let roster = body.roster();
         let to_parent = brain.parent.and_then(|parent| body.link_with(&parent, LinkKind::Peer));
         let link_to = |link| {
@@ -323,6 +341,7 @@ impl Snapshot {
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
             path: brain.path.iter().map(|ShortId(bytes)| hex_of(bytes)).collect(),
+            rates_above: brain.rates_above.iter().map(rates_of).collect(),
             depth: brain.path.len().checked_sub(1),
             reparented: body.reparented(),
             links: body.links().filter_map(link_to).collect(),

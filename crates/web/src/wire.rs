@@ -244,6 +244,8 @@ pub enum Wish {
     End,
     /// Sets the maximum number of peers that the page feeds; 0 for none. Of each peer, not of the host alone.
     ChildrenMax(u8),
+    /// Requests the bit rates of the peers on the program's way. Of each peer.
+    AskRates,
 }
 
 /// Requests to the page's worker.

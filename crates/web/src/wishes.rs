@@ -56,6 +56,7 @@ impl Joined {
             Wish::Renew => return self.renew(now_us),
             Wish::End => Command::End,
             Wish::ChildrenMax(children_max) => Command::SetChildrenMax(children_max),
+            Wish::AskRates => Command::AskRates,
         };
         // the brain refuses what this peer may not do
         self.input(now_us, In::Command(command));

@@ -119,6 +119,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("wish-renew", Call::Wish(Wish::Renew)),
         ("wish-end", Call::Wish(Wish::End)),
         ("wish-children-max", Call::Wish(Wish::ChildrenMax(3))),
+        ("wish-ask-rates", Call::Wish(Wish::AskRates)),
     ]
 }
 

@@ -48,6 +48,12 @@ export function connectionPanel(session: Session): Part {
         [texts.links, snapshot.links.length],
       ])}
     </section>
+    ${snapshot.rates_above.length > 0
+      ? html`<section>
+          <h3>${texts.ratesAbove}</h3>
+          ${list(snapshot.rates_above.map((of) => [name(of.peer), texts.ratesAboveOf(of.received_bps, of.sent_bps, of.children)]))}
+        </section>`
+      : nothing}
     ${session.isHost && snapshot.audience.length > 0
       ? html`<section>
           <h3>${texts.tree}</h3>

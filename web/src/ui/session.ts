@@ -338,6 +338,7 @@ export class Session extends State {
   async renew(): Promise<void> {
     const { room } = this;
     if (!room) return;
+    if (this.panel === "connection") room.askRates();
     const snapshot = await room.snapshot();
     if (room !== this.room) return;
     this.#announceStage(this.snapshot, snapshot);

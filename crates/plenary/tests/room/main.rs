@@ -15,6 +15,7 @@ mod mesh;
 mod other_versions;
 mod own_codec;
 mod program;
+mod rates;
 mod raw;
 mod runtime;
 #[cfg(feature = "codecs")]

@@ -45,8 +45,8 @@ pub use roster::{
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{
-    Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose,
-    RELAY_HOPS_MAX, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
+    Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, PeerRates, Place,
+    Purpose, RELAY_HOPS_MAX, Rates, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
 };
 
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub const MESSAGE_VERSION: u8 = 4;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
-const VARIANTS: u32 = 66;
+const VARIANTS: u32 = 68;
 
 /// Numbers of the variants that have budgets of their own.
 const RELAY_VARIANT: u8 = 8;
@@ -340,6 +340,11 @@ pub enum Message {
     HandOver(Signed<Successor>),
     /// The sender is the peer at its end of the link: the first message in each direction of a link.
     LinkProof(LinkProof),
+    /// A child, or a peer on stage, requests the bit rates of the receiver and of the peers above it.
+    RatesWanted,
+    /// Answer to [`Message::RatesWanted`]: the sender's rates last, before them those of the peers above as far as they
+    /// are known.
+    Rates(Rates),
 }
 
 /// Kind of a message as budgets tell them apart, before it is decoded.

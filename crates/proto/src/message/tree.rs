@@ -24,6 +24,22 @@ pub const LANDMARKS_MAX: usize = 4;
 /// RTTs of one peer to the landmarks.
 pub type RoundTrips = List<RoundTrip, LANDMARKS_MAX>;
 
+/// What a peer sends and receives, on all links together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRates {
+    /// The peer.
+    pub peer: ShortId,
+    /// Received in the last second, bits per second of UDP payload.
+    pub received_bps: u64,
+    /// Sent in the last second, bits per second of UDP payload.
+    pub sent_bps: u64,
+    /// Number of viewers that it feeds.
+    pub children: u8,
+}
+
+/// Rates of the peers from a mixer down to one peer, both included.
+pub type Rates = List<PeerRates, PATH_LEN_MAX>;
+
 /// The peers from a mixer down to one peer, both included; empty when the peer isn't fed.
 pub type Path = List<ShortId, PATH_LEN_MAX>;
 

@@ -156,6 +156,11 @@ impl RoomState {
                     self.uplink.wanted(&self.shared.view(), from);
                 }
             }
+            Message::RatesWanted => {
+                let (above, children) = (self.peer_above(), self.tree.below().0.len());
+                self.rates.wanted(&mut self.shared.view(), above, from, children);
+            }
+            Message::Rates(rates) => self.rates.told(self.shared.now, from, rates),
             Message::Uplink { bps } => {
                 self.uplink.told(&self.shared.view(), from, bps);
                 self.update_uplink();

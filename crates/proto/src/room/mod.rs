@@ -23,12 +23,14 @@ use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
 use crate::message::{
-    Consent, Delivery, GenerationKey, Message, Path, REIGN_NUMBER_MAX, Refusal, Reign, StreamUse, Ticket,
+    Consent, Delivery, GenerationKey, Message, Path, PeerRates, REIGN_NUMBER_MAX, Refusal, Reign, StreamUse,
+    Ticket,
 };
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Item, Note, Outbox};
 use crate::probe::{Probe, Shown};
+use crate::rates::PathRates;
 use crate::rng::Rng;
 use crate::route::Router;
 use crate::seal::{Keypair, Signed, Verified};
@@ -68,6 +70,7 @@ pub struct RoomState {
     broadcast: Broadcast,
     solo: Solo,
     uplink: Uplink,
+    rates: PathRates,
     violations: OrderedMap<PeerId, Violations>,
     tickets: Tickets,
     /// Keys of later invites that no roster names yet, with the peers that sent them.
@@ -158,6 +161,8 @@ pub struct BrainSnapshot {
     pub views: bool,
     /// This peer's uplink as its parents measured it, bits per second; `None` before a measurement.
     pub uplink_bps: Option<u64>,
+    /// Bit rates of the peers on the program's way, the mixer's first, that were requested in the last seconds.
+    pub rates_above: Vec<PeerRates>,
     /// At the host: number of viewers, as the mixers count them; `None` at any other peer.
     pub viewers: Option<u32>,
 }
@@ -203,6 +208,7 @@ impl RoomState {
             broadcast: Broadcast::default(),
             solo: Solo::default(),
             uplink: Uplink::default(),
+            rates: PathRates::default(),
             violations: OrderedMap::new(),
             tickets: Tickets::default(),
             early_keys: Vec::new(),
@@ -381,7 +387,18 @@ impl RoomState {
             views: self.shared.config.views,
             uplink_bps: self.uplink.measured_bps(),
             viewers: self.membership.viewers(self.shared.now),
+            rates_above: self
+                .rates
+                .known(self.shared.now, self.peer_above())
+                .map_or(vec![], |rates| rates.to_vec()),
         }
+    }
+
+    /// Returns the peer from which the program comes: the parent, or on stage the lead mixer.
+    fn peer_above(&self) -> Option<PeerId> {
+        let (me, mixers) = (&self.shared.me, &self.shared.mandate.mixers);
+        let lead = || mixers.first().copied().filter(|_| self.shared.stage.contains(me));
+        self.tree.above().0.or_else(lead).filter(|_| !mixers.contains(me))
     }
 
     /// Makes this brain break a protocol rule from now on.
@@ -595,6 +612,10 @@ impl RoomState {
             }
             Command::Sends { muted, shares } => {
                 self.membership.sends(&mut self.shared.view(), muted, shares);
+            }
+            Command::AskRates => {
+                let above = self.peer_above();
+                self.rates.ask(&mut self.shared.view(), above);
             }
             Command::SetChildrenMax(children_max) => {
                 if std::mem::replace(&mut self.shared.config.children_max, children_max) != children_max {

@@ -364,5 +364,12 @@ pub(crate) fn samples() -> Vec<Message> {
             &key(3).id(),
             &Fingerprints { own: [6; 32], other: [7; 32] },
         )),
+        Message::RatesWanted,
+        Message::Rates(list(vec![PeerRates {
+            peer: key(2).id().short(),
+            received_bps: 1_500_000,
+            sent_bps: 4_500_000,
+            children: 3,
+        }])),
     ]
 }

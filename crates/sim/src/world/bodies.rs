@@ -94,6 +94,8 @@ impl World {
                 let silent_us = self.directory.find(&mixer).and_then(|mixer| self.silent_us(at, mixer));
                 self.control(at, &to, Message::Heard { mixer, silent_us });
             }
+            // nobody asks in rooms of brains alone
+            Output::AnswerRates { .. } => {}
             Output::RequestFeed(peer) => {
                 let from = self.have(at);
                 if let Some(other) = self.directory.find(&peer) {
