@@ -267,6 +267,7 @@ fn every_binary_of_tests_is_run_by_the_script() {
             }
         }
     }
-    let scripted: BTreeSet<String> = &listed("virtual_time=(") | &listed("real_time=(");
+    let scripted: BTreeSet<String> =
+        &(&listed("virtual_time=(") | &listed("real_time=(")) | &listed("demos=(");
     assert_eq!(scripted, there);
 }
