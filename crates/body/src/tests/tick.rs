@@ -173,12 +173,12 @@ fn traffic_to_viewers_is_counted_apart_also_for_a_viewer_that_has_left_since_the
     };
     body.media.serve(ADA, None, true, BEGIN_US, &mut outs);
     body.media.serve(BEN, None, false, BEGIN_US, &mut outs);
-    assert_eq!(count(&mut body, 100), Traffic { to_children_bytes: 100, bytes: 200 });
+    assert_eq!(count(&mut body, 100), Traffic { to_children_bytes: 100, bytes: 200, ..Traffic::default() });
     body.media.unserve(&ADA);
-    assert_eq!(count(&mut body, 150), Traffic { to_children_bytes: 150, bytes: 300 });
-    assert_eq!(count(&mut body, 250), Traffic { to_children_bytes: 150, bytes: 500 });
+    assert_eq!(count(&mut body, 150), Traffic { to_children_bytes: 150, bytes: 300, ..Traffic::default() });
+    assert_eq!(count(&mut body, 250), Traffic { to_children_bytes: 150, bytes: 500, ..Traffic::default() });
     body.handle(BEGIN_US, In::LinkDown(ben), &mut outs);
-    assert_eq!(count(&mut body, 300), Traffic { to_children_bytes: 150, bytes: 550 });
+    assert_eq!(count(&mut body, 300), Traffic { to_children_bytes: 150, bytes: 550, ..Traffic::default() });
     assert_eq!(body.links().collect::<Vec<_>>(), [ada, cat]);
 }
 
