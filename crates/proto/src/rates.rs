@@ -4,14 +4,21 @@
 //! below the mixer also the last answer that this peer got from above. So the first answer names one peer, and each
 //! further one names one more, up to the mixer.
 
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Output;
-use crate::message::{Message, Rates};
+use crate::message::{Message, ROSTER_MAX, Rates};
 use crate::time::{SECOND, Time};
+use crate::tree::CHILDREN_AND_PROMISES_MAX;
 use crate::view::View;
 
 /// Minimum interval of requests to one peer, however many peers ask from below. Bodies count rates once a second.
 const ASK_US: u64 = SECOND;
+/// Minimum interval of answers to one peer: half of the interval of requests, since messages are delayed. Without it a child
+/// could request a hundred times the bytes that it sends.
+const ANSWER_US: u64 = ASK_US / 2;
+/// Maximum number of peers answered within [`ANSWER_US`]: all children, promised backups and peers on stage.
+const ANSWERED_MAX: usize = CHILDREN_AND_PROMISES_MAX + ROSTER_MAX;
 /// Lifetime of an answer. A guess: five requests of a window that shows the rates.
 const KEPT_US: u64 = 10 * SECOND;
 
@@ -22,6 +29,8 @@ pub(crate) struct PathRates {
     asked: Option<(PeerId, Time)>,
     /// Last answer.
     told: Option<Told>,
+    /// Peers answered lately, and when.
+    answered: Vec<(PeerId, Time)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +60,11 @@ impl PathRates {
         from: PeerId,
         children: usize,
     ) {
+        self.answered.retain(|(_, at)| view.now.since(*at) < ANSWER_US);
+        if self.answered.len() >= ANSWERED_MAX || self.answered.iter().any(|(peer, _)| *peer == from) {
+            return;
+        }
+        self.answered.push((from, view.now));
         let known = self.known(view.now, above).cloned().unwrap_or_default();
         let children = u8::try_from(children).unwrap_or(u8::MAX);
         view.out.act(Output::AnswerRates { to: from, above: known, children });
@@ -68,5 +82,9 @@ impl PathRates {
     pub(crate) fn known(&self, now: Time, above: Option<PeerId>) -> Option<&Rates> {
         let told = self.told.as_ref().filter(|told| Some(told.by) == above)?;
         (now.since(told.at) < KEPT_US).then_some(&told.rates)
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("peers that were told rates lately", self.answered.len(), ANSWERED_MAX)]
     }
 }

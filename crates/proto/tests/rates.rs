@@ -68,6 +68,8 @@ fn a_child_gets_what_is_known_and_lets_its_parent_ask_on_and_strangers_get_nothi
     assert_eq!(answer(&outputs), Some((key(20).id(), vec![], 1)));
     assert_eq!(asked(&outputs), [key(3).id()]);
     relay.hears(3, all_of(&[3]));
+    assert_eq!(answer(&relay.hears(20, Message::RatesWanted)), None, "it was answered just now");
+    relay.rests_for(SECOND);
     assert_eq!(answer(&relay.hears(20, Message::RatesWanted)), Some((key(20).id(), vec![rates(3)], 1)));
     assert!(relay.hears(30, Message::RatesWanted).is_empty());
 }

@@ -742,7 +742,7 @@ impl RoomState {
             .chain(self.anti_entropy.bounds())
             .chain(self.broadcast.bounds());
         let bounds = bounds.chain(self.streams.bounds()).chain(self.tree.bounds());
-        bounds.chain(self.uplink.bounds()).chain(self.solo.bounds())
+        bounds.chain(self.uplink.bounds()).chain(self.solo.bounds()).chain(self.rates.bounds())
     }
 
     /// Reports broken invariants from now on as [`Event::InvariantBroken`], each once, in every build. A brain
