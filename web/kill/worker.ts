@@ -61,7 +61,7 @@ async function start(told: ToWorker & { what: "start" }): Promise<void> {
   // not streaming, since that needs a server that knows the type application/wasm
   const { instance } = await WebAssembly.instantiate(await response.arrayBuffer(), {});
   room = instance.exports as unknown as Exports;
-  planned = told.acts.toSorted((one, other) => one.atMs - other.atMs);
+  planned = [...told.acts].sort((one, other) => one.atMs - other.atMs);
   speed = told.speed;
   room.exhibit_create(told.seed, told.peers);
   turnedAt = performance.now();
