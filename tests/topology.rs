@@ -17,6 +17,13 @@ fn get(origin: &str, path: &str) -> String {
     response
 }
 
+/// Waits for the address of the drawing.
+fn drawn_at(running: &Running) -> String {
+    running.stderr.wait("address of the drawing", |line| {
+        Some(line[line.find("http://").filter(|_| line.contains("/room?token="))?..].to_owned())
+    })
+}
+
 #[test]
 fn a_host_draws_its_tree_for_those_who_have_the_token_and_names_are_text_in_it() {
     let args = [
@@ -33,9 +40,7 @@ fn a_host_draws_its_tree_for_those_who_have_the_token_and_names_are_text_in_it()
     ];
     let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
     let host = Running::start(&[&args[..], &small].concat());
-    let address = host.stderr.wait("address of the drawing", |line| {
-        Some(line[line.find("http://").filter(|_| line.contains("/room?token="))?..].to_owned())
-    });
+    let address = drawn_at(&host);
     let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
     let zoe = Running::start(&["join", &invite, "--mix", "never", "--name", "<i>Zoe"]);
     zoe.stderr.wait("its parent", |line| line.starts_with("fed by ").then_some(()));
@@ -70,9 +75,7 @@ fn a_demo_draws_its_tree_and_lets_browsers_in_if_the_build_has_the_page() {
         ["demo", "--speakers", "1", "--candidates", "0", "--viewers", "1", "--duration", "60s", "--out"];
     let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
     let demo = Running::start(&[&args[..], &[folder.path().to_str().unwrap()], &small].concat());
-    let address = demo.stderr.wait("address of the drawing", |line| {
-        Some(line[line.find("http://").filter(|_| line.contains("/room?token="))?..].to_owned())
-    });
+    let address = drawn_at(&demo);
     let (origin, token) = address.split_once("/room?token=").unwrap();
     let drawing = || get(origin, &format!("/room/drawing?token={token}"));
     wait_until("the viewer below its parent", || drawing().contains("<path"));

@@ -1,11 +1,12 @@
 //! Bit rates of the peers on the program's way, on request.
 
 use crate::children::relay_to_be;
+use crate::samples::brain::receivers;
 use crate::samples::key;
 use crate::samples::viewer::{SECOND, Viewer};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Message, PeerRates};
-use plenary_proto::{Command, Input, Output, PeerId};
+use plenary_proto::{Command, Input, Output};
 
 fn rates(peer: u8) -> PeerRates {
     PeerRates { peer: key(peer).id().short(), received_bps: 1_000, sent_bps: 2_000, children: 2 }
@@ -16,12 +17,8 @@ fn all_of(peers: &[u8]) -> Message {
 }
 
 /// Returns the peers that these outputs ask for rates.
-fn asked(outputs: &[Output]) -> Vec<PeerId> {
-    let asks = |output: &Output| match output {
-        Output::Control(peer, Message::RatesWanted) => Some(*peer),
-        _ => None,
-    };
-    outputs.iter().filter_map(asks).collect()
+fn asked(outputs: &[Output]) -> Vec<u8> {
+    receivers(outputs, |message| *message == Message::RatesWanted)
 }
 
 #[test]
@@ -29,12 +26,12 @@ fn a_viewer_asks_its_parent_once_a_second_at_most_and_forgets_the_answer_after_t
     let mut viewer = Viewer::new();
     viewer.is_fed_by(10, &[3, 10]);
     let ask = || Input::Command(Command::AskRates);
-    assert_eq!(asked(&viewer.give(ask())), [key(10).id()]);
+    assert_eq!(asked(&viewer.give(ask())), [10]);
     assert!(asked(&viewer.give(ask())).is_empty());
     viewer.hears(10, all_of(&[3, 10]));
     assert_eq!(viewer.room.snapshot().rates_above, [rates(3), rates(10)]);
     viewer.rests_for(SECOND);
-    assert_eq!(asked(&viewer.give(ask())), [key(10).id()]);
+    assert_eq!(asked(&viewer.give(ask())), [10]);
     viewer.rests_for(10 * SECOND);
     assert!(viewer.room.snapshot().rates_above.is_empty());
 }
@@ -66,7 +63,7 @@ fn a_child_gets_what_is_known_and_lets_its_parent_ask_on_and_strangers_get_nothi
     };
     let outputs = relay.hears(20, Message::RatesWanted);
     assert_eq!(answer(&outputs), Some((key(20).id(), vec![], 1)));
-    assert_eq!(asked(&outputs), [key(3).id()]);
+    assert_eq!(asked(&outputs), [3]);
     relay.hears(3, all_of(&[3]));
     assert_eq!(answer(&relay.hears(20, Message::RatesWanted)), None, "it was answered just now");
     relay.rests_for(SECOND);

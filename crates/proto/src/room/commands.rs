@@ -1,0 +1,123 @@
+//! Commands of the application, handed to the machines that carry them out.
+
+use super::RoomState;
+use crate::host::successor;
+use crate::io::Command;
+use crate::message::{Consent, Message, REIGN_NUMBER_MAX, Reign};
+use crate::outbox::Note;
+use crate::time::SECOND;
+
+/// Maximum time that a leaving mixer waits until its successor has begun.
+const LEAVE_US_MAX: u64 = 2 * SECOND;
+/// Maximum time that a leaving host waits until its heir has signed a roster. A guess: some round trips.
+const HEIR_US_MAX: u64 = SECOND;
+
+impl RoomState {
+    /// Executes a command of the application.
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Leave if self.leaving.is_none() => {
+                let view = &mut self.shared.view();
+                let has_heir = self.membership.host().is_some_and(|host| host.hand_over_to_heir(view));
+                self.heir_until = has_heir.then_some(self.shared.now + HEIR_US_MAX);
+                let waits = self.succession.leave(&mut self.shared.view(), self.mixing.is_mixing());
+                self.leaving = Some(self.shared.now + if waits { LEAVE_US_MAX } else { 0 });
+                if !waits {
+                    self.tree.leave(&mut self.shared.view());
+                }
+            }
+            Command::Leave => {}
+            Command::ReconnectUpstream => self.tree.reconnect(&mut self.shared.view()),
+            Command::Measure(peer) => self.probe.measure(&mut self.shared.view(), peer),
+            Command::Publish(delivery, bytes) => {
+                let (children, _) = self.tree.below();
+                self.broadcast.publish(&mut self.shared.view(), &children, delivery, bytes);
+            }
+            Command::Solo(speaker) => {
+                self.solo.set_wish(&mut self.shared.view(), speaker, self.tree.path());
+            }
+            Command::Speak(speaks) => {
+                self.set_speaks(speaks);
+                self.membership.wish(&mut self.shared.view());
+            }
+            Command::Sends { muted, shares } => {
+                self.membership.sends(&mut self.shared.view(), muted, shares);
+            }
+            Command::AskRates => {
+                let above = self.peer_above();
+                self.rates.ask(&mut self.shared.view(), above);
+            }
+            Command::SetChildrenMax(children_max) => {
+                if std::mem::replace(&mut self.shared.config.children_max, children_max) != children_max {
+                    self.tree.limits_changed(&mut self.shared.view());
+                }
+            }
+            Command::AllowSolo(allowed) => {
+                if std::mem::replace(&mut self.shared.config.no_solo, !allowed) == allowed {
+                    self.membership.solo_allowed(&mut self.shared.view());
+                    self.update_solo();
+                }
+            }
+            Command::SetMixers(_)
+            | Command::Remove(_)
+            | Command::Lock(_)
+            | Command::Lobby(_)
+            | Command::Admit(_)
+            | Command::Deny(_)
+            | Command::AskToMute(..)
+            | Command::Renew(_)
+            | Command::End
+            | Command::SetLayout(_)
+            | Command::OpenStage(_)
+            | Command::Promote(_)
+            | Command::Demote(_)
+            | Command::HandOver(_) => self.command_host(command),
+        }
+    }
+
+    /// Executes the commands that only the host may give.
+    fn command_host(&mut self, command: Command) {
+        let view = &mut self.shared.view();
+        let Some(host) = self.membership.host() else {
+            if command == Command::HandOver(view.me) {
+                self.take_room_back();
+            }
+            return;
+        };
+        match command {
+            Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
+            Command::SetLayout(layout) => host.set_layout(view.now, layout),
+            Command::OpenStage(open) => host.open_stage(view.now, open),
+            Command::Promote(peer) => host.promote(view, peer),
+            Command::Demote(peer) => host.demote(view, peer),
+            Command::Remove(peer) => host.remove_from_room(view, peer),
+            Command::Lock(locked) => host.set_access(view.now, |access| access.locked = locked),
+            Command::Lobby(lobby) => host.set_access(view.now, |access| access.lobby = lobby),
+            Command::Admit(peer) => host.let_in(view, peer),
+            Command::Deny(peer) => host.deny(view, peer),
+            Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
+            Command::Renew(key) => self.renew(key),
+            Command::End => host.end(view),
+            Command::HandOver(peer) => host.hand_over(view, peer),
+            _ => {}
+        }
+    }
+
+    /// Makes this peer host again by the root key, if it holds that.
+    fn take_room_back(&mut self) {
+        let view = &mut self.shared.view();
+        let (epoch, number) = (view.stage.epoch(), view.stage.reign() + 1);
+        let Some(root) = view.config.host.as_ref().map(|config| config.root.clone()) else { return };
+        if view.on_stage() && number <= REIGN_NUMBER_MAX {
+            let named = successor(view, &root, epoch, number, view.me);
+            view.out.note(Note::Chosen(Box::new(Reign::Named { named })));
+        }
+    }
+
+    /// Sets whether this peer wants to speak. A peer that neither speaks nor consents to mix views.
+    pub(super) fn set_speaks(&mut self, speaks: bool) {
+        let config = &mut self.shared.config;
+        config.speaks = speaks;
+        config.views |= !speaks && config.consent == Consent::Never;
+    }
+}
