@@ -230,7 +230,7 @@ enum HostChange {
 }
 
 impl HostChange {
-    /// Makes the change, then calls `done`. A stall calls `done` when it begins.
+    /// Makes the change, then calls `done`. A stall calls `done` once all programs stand still.
     fn make(self, done: impl FnOnce(Result<()>)) {
         match self {
             HostChange::Kill(names) => {
@@ -238,8 +238,7 @@ impl HostChange {
                 done(Ok(()));
             }
             HostChange::Stall(names, last) => {
-                netns::signal(&names, Signal::STOP);
-                done(Ok(()));
+                done(netns::stop(&names));
                 thread::sleep(last);
                 netns::signal(&names, Signal::CONT);
             }

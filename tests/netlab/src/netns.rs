@@ -118,6 +118,33 @@ pub(crate) fn signal(names: &[String], signal: Signal) {
     }
 }
 
+/// Stops all processes in some namespaces, and returns once each of their threads has stopped: a signal takes effect when the
+/// scheduler next looks at a thread, until when a program on another processor still answers packets.
+pub(crate) fn stop(names: &[String]) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let running: Vec<_> = processes(names).into_iter().filter(|pid| !is_stopped(*pid)).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < GRACE, "a program in the host does not stop: process {:?}", running[0]);
+        for pid in running {
+            let _ = kill_process(pid, Signal::STOP);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether no thread of a process runs: each is stopped, traced or has ended.
+fn is_stopped(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten();
+    // the state follows the program's name, which stands in parentheses and may contain any character
+    let state = |stat: String| stat.rsplit_once(") ")?.1.chars().next();
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok())
+        .all(|stat| matches!(state(stat), Some('T' | 't' | 'Z' | 'X')))
+}
+
 /// Gives a host another address in place of all that it has.
 pub(crate) fn readdress(name: &str, address: Ipv4Addr, prefix_length: u8) -> Result<()> {
     ip_batch(
