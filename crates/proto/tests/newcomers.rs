@@ -68,6 +68,9 @@ fn a_replaced_invite_admits_members_of_the_host_alone_whatever_ticket_is_shown()
     }
     let outputs = by_old_invite(&mut host, 5, ticket);
     assert!(is_admitted(&outputs, 5), "{outputs:?}");
+    host.give(Input::Command(Command::Remove(key(7).id())));
+    host.rests_for(2 * SECOND);
+    assert_eq!(refusal(&by_old_invite(&mut host, 7, None), 7), Some(Refusal::Removed));
     // a peer that isn't the host answers nothing
     let mut member = Brain::new(3, consenting());
     member.adopts(&[speaker(2), candidate(3)], |_| {});

@@ -53,8 +53,15 @@ impl Host {
         }
     }
 
+    /// Refuses a joiner that came by a replaced invite. A peer that the host has removed is told that: it may have been
+    /// admitted before by a member in the host's stead, and goes on waiting after any other refusal.
+    pub(crate) fn refuse_old_invite(&mut self, view: &mut View<'_>, from: PeerId) {
+        let is_removed = self.rules.access.removed.contains(&from);
+        self.refuse(view, from, if is_removed { Refusal::Removed } else { Refusal::OldInvite });
+    }
+
     /// Refuses a joiner.
-    pub(crate) fn refuse(&mut self, view: &mut View<'_>, from: PeerId, refusal: Refusal) {
+    fn refuse(&mut self, view: &mut View<'_>, from: PeerId, refusal: Refusal) {
         let expires = view.unix_s() + REFUSAL_LIFE_S;
         let (room, epoch) = (&view.config.room, view.stage.epoch());
         *view.counter += 1;

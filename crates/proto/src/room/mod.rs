@@ -22,7 +22,7 @@ use crate::io::{Address, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Delivery, GenerationKey, Message, Path, PeerRates, Refusal, StreamUse, Ticket};
+use crate::message::{Delivery, GenerationKey, Message, Path, PeerRates, StreamUse, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Item, Outbox};
@@ -249,7 +249,7 @@ impl RoomState {
                 if matches!(&*message, Message::Join(join) if is_member(join)) {
                     self.arrived(from, &via, message);
                 } else if let Some(host) = self.membership.host() {
-                    host.refuse(view, from, Refusal::OldInvite);
+                    host.refuse_old_invite(view, from);
                 }
             }
             Input::Undeliverable(Some(peer)) => {
