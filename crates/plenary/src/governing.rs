@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use plenary_proto::message::{Muted, Roster};
-use plenary_proto::seal::{Invite, InviteError, RoomSecret};
+use plenary_proto::seal::{Invite, RoomSecret};
 use plenary_proto::{Command, PeerId};
 
 use crate::error::Error;
 use crate::hosting::{Host, NotHost};
-use crate::open::blocking;
 use crate::random_bytes;
 
 /// A peer in the room, as the host's directory lists it.
@@ -110,25 +109,17 @@ impl Host<'_> {
     pub async fn renew_invite(self) -> Result<Invite, Error> {
         let inner = self.inner();
         let _turn = inner.renewing.lock().await;
-        let (before, password) = (inner.invite.lock().clone(), inner.options.password.clone());
+        let (before, key) = inner.invite.lock().clone();
         // another host may have replaced it meanwhile
         let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
         let generation = before.generation().max(newest).wrapping_add(1);
-        let secret = RoomSecret(random_bytes());
-        let made = secret.clone();
-        let (invite, key) = blocking(move || {
-            let password = password.as_ref().map(|password| password.as_str());
-            let invite = before.renewed((generation, made), password)?;
-            let key = invite.key(password)?;
-            Ok::<_, InviteError>((invite, key))
-        })
-        .await??;
+        let (invite, key) = before.renewed((generation, RoomSecret(random_bytes())), &key);
         let renews = Command::Renew(key.for_member());
         self.command(renews, |roster| roster.access.generation == generation).await?;
-        *inner.invite.lock() = invite.clone();
         if let Some(keys) = &mut *inner.keys.lock() {
-            (keys.0.secret, keys.0.generation, keys.0.door) = (secret, generation, invite.door().cloned());
+            keys.0.follow(&invite, &key);
         }
+        *inner.invite.lock() = (invite.clone(), key);
         Ok(invite)
     }
 

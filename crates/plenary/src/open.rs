@@ -10,7 +10,7 @@ use plenary_body::{BodyConfig, Contact, Letters, layout};
 use plenary_media::{CodecBench, codec_bench};
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
-use plenary_proto::seal::{self, Invite, Keypair, Opener, RoomKey, Sealer};
+use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{
@@ -128,7 +128,7 @@ fn span_of(me: &Keypair) -> Span {
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
     HostRefusal::of_mixers(host.mixers)?;
-    let seal::RoomKeys { root, host: me, secret, generation, door, removed, reign, locked } = keys.0.clone();
+    let seal::RoomKeys { root, host: me, removed, reign, locked, .. } = keys.0.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -143,17 +143,15 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         }
     };
     let expires_unix_s = (options.clock.now_us() / 1_000_000).saturating_add(host.invite_life.as_secs());
-    let (root_key, password, stage_open) = (root.clone(), options.password.clone(), host.stage_open);
-    let secret = (generation, secret);
+    let (mut opened, password, stage_open) = (keys.0, options.password.clone(), host.stage_open);
     let (place, hint) = Invite::places(&url, host.page_at.as_deref())?;
-    let invite = blocking(move || {
+    // with a password this takes a while, so it runs on a blocking thread
+    let opened = blocking(move || {
         let password = password.as_ref().map(Password::as_str);
-        let hints = hint.as_deref();
-        Invite::create(&root_key, secret, password, stage_open, Some(place), hints.as_slice(), expires_unix_s)
-            .with_door(door)
+        let (invite, key) = opened.open(password, stage_open, (Some(place), hint), expires_unix_s)?;
+        Ok::<_, InviteError>((opened, invite, key))
     });
-    let invite = invite.await?;
-    let key = key_of(&invite, &options).await?;
+    let (keys, invite, key) = opened.await??;
     let signal: Arc<dyn Signal> = match &rendezvous {
         Some(own) => {
             let doors = Doors::truncated([key.door().id()]);
@@ -179,7 +177,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         reign,
     };
     // the next session begins above this one, and above a reign that is handed over without being begun
-    let keys = Some(RoomKeys(seal::RoomKeys { reign: reign.saturating_add(2), ..keys.0 }));
+    let keys = Some(RoomKeys(seal::RoomKeys { reign: reign.saturating_add(2), ..keys }));
     open(Opening { me, invite, keys, key, host: Some(host), signal, rendezvous, span }, options).await
 }
 
@@ -301,7 +299,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (speaks, published) = (AtomicBool::new(options.speaks), Arc::default());
     let room = Room(Arc::new(Inner {
         me: id,
-        invite: invite.into(),
+        invite: (invite, key).into(),
         renewing: tokio::sync::Mutex::default(),
         keys: keys.into(),
         options,

@@ -19,7 +19,7 @@ use plenary_media::source::Source;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
-use plenary_proto::seal::Invite;
+use plenary_proto::seal::{Invite, RoomKey};
 use plenary_proto::{Command, DataRefusal, PeerId};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -56,7 +56,8 @@ pub struct Room(pub(crate) Arc<Inner>);
 /// What all handles to a room share.
 pub(crate) struct Inner {
     pub(crate) me: PeerId,
-    pub(crate) invite: Mutex<Invite>,
+    /// The newest invite that this peer knows, and its key.
+    pub(crate) invite: Mutex<(Invite, RoomKey)>,
     /// Held while the invite is replaced: two invites of one generation would exclude each other's guests.
     pub(crate) renewing: tokio::sync::Mutex<()>,
     /// The room's keys; `None` at a peer that has not opened the room.
@@ -83,7 +84,7 @@ impl fmt::Debug for Room {
         let Inner { me, invite, end, .. } = &*self.0;
         f.debug_struct("Room")
             .field("me", me)
-            .field("room", &invite.lock().room())
+            .field("room", &invite.lock().0.room())
             .field("end", &*end.borrow())
             .finish()
     }
@@ -137,7 +138,7 @@ impl Room {
 
     /// Returns the invite to this room.
     pub fn invite(&self) -> Invite {
-        self.0.invite.lock().clone()
+        self.0.invite.lock().0.clone()
     }
 
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`

@@ -364,7 +364,7 @@ fn a_member_asks_for_a_new_ticket_within_five_minutes_and_shows_it() {
 fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
     let root = key(1);
     let invite = Invite::create(&root, (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed((1, RoomSecret([8; 16])), None).unwrap().key(None).unwrap();
+    let newer = invite.renewed((1, RoomSecret([8; 16])), &invite.key(None).unwrap()).1;
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
     let told = newer.for_member();
@@ -510,7 +510,7 @@ fn only_the_host_mutes_a_speaker() {
 #[test]
 fn a_key_that_overtakes_its_roster_waits_for_it() {
     let invite = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed((1, RoomSecret([8; 16])), None).unwrap().key(None).unwrap();
+    let newer = invite.renewed((1, RoomSecret([8; 16])), &invite.key(None).unwrap()).1;
     let told = newer.for_member();
     let mut relay = Viewer::relay();
     let outputs = relay.hears(3, Message::Key(told.clone()));

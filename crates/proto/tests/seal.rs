@@ -4,7 +4,8 @@ use std::mem::{MaybeUninit, needs_drop};
 
 use plenary_proto::message::GenerationKey;
 use plenary_proto::seal::{
-    DoorSeed, ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomSecret, SealError, Sealer,
+    DoorSeed, ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomKeys, RoomSecret,
+    SealError, Sealer,
 };
 use plenary_proto::{PeerId, RoomId};
 use proptest::prelude::*;
@@ -61,7 +62,7 @@ fn an_invite_leads_to_a_page_elsewhere_and_names_the_rendezvous_by_a_hint() {
         assert!(invite.to_string().starts_with(before), "{invite}");
         assert_eq!(invite.hints().collect::<Vec<_>>(), ["wss://rendezvous.example:7420"]);
         assert_eq!(invite.rendezvous().unwrap(), "https://rendezvous.example:7420");
-        let renewed = invite.renewed((1, RoomSecret([8; 16])), None).unwrap();
+        let (renewed, _) = invite.renewed((1, RoomSecret([8; 16])), &invite.key(None).unwrap());
         assert_eq!(renewed.rendezvous(), invite.rendezvous());
     }
     assert_eq!(leading_to("http://a/b", "http://127.0.0.1:9").rendezvous().unwrap(), "http://127.0.0.1:9");
@@ -141,6 +142,46 @@ fn a_wrong_password_is_told_before_anything_is_sent() {
 }
 
 #[test]
+fn a_host_renews_its_invite_without_the_password_and_guests_still_need_it() {
+    let first = invite(Some("tulip"));
+    let mut before = (first.clone(), first.key(Some("tulip")).unwrap());
+    for generation in 1..4 {
+        let (renewed, key) = before.0.renewed((generation, RoomSecret([generation as u8; 16])), &before.1);
+        assert_eq!(renewed.key(None).unwrap_err(), InviteError::PasswordNeeded);
+        assert_eq!(renewed.key(Some("rose")).unwrap_err(), InviteError::WrongPassword);
+        let derived = renewed.key(Some("tulip")).unwrap();
+        assert_eq!((derived.hash(), derived.generation()), (key.hash(), generation));
+        assert_eq!(derived.door().id(), first.key(Some("tulip")).unwrap().door().id());
+        assert_ne!(key.hash(), before.1.hash());
+        before = (renewed, key);
+    }
+}
+
+#[test]
+fn a_room_opens_again_with_the_password_of_its_keys_only() {
+    let mut keys = RoomKeys::new(key(1), key(2), RoomSecret([7; 16]));
+    let open = |keys: &mut RoomKeys, password: Option<&str>| {
+        keys.open(password, true, (Some("http://a.example".to_owned()), None), NOW)
+    };
+    let (first, room) = open(&mut keys, Some("tulip")).unwrap();
+    assert_eq!(first.key(Some("tulip")).unwrap().hash(), room.hash());
+    let (later, renewed) = first.renewed((1, RoomSecret([8; 16])), &room);
+    keys.follow(&later, &renewed);
+    let kept = RoomKeys::from_bytes(&keys.to_bytes()).unwrap();
+    let refused = |password| open(&mut kept.clone(), password).unwrap_err();
+    assert_eq!(refused(None), InviteError::PasswordNeeded);
+    assert_eq!(refused(Some("rose")), InviteError::WrongPassword);
+    let (again, room) = open(&mut kept.clone(), Some("tulip")).unwrap();
+    assert_eq!((again.generation(), room.hash()), (1, renewed.hash()));
+    assert_eq!(room.door().id(), renewed.door().id());
+
+    let mut without = RoomKeys::new(key(1), key(2), RoomSecret([7; 16]));
+    open(&mut without, None).unwrap();
+    let error = open(&mut without, Some("tulip")).unwrap_err();
+    assert_eq!(error, InviteError::WrongPassword, "a room without a password keeps none");
+}
+
+#[test]
 fn an_envelope_opens_once_for_its_recipient() {
     let (mut sealer, mut opener) = pair(3);
     let envelope = sealer.seal(Some(key(3).id()), b"hello", NOW, [9; 24]).unwrap();
@@ -157,8 +198,8 @@ fn an_envelope_opens_once_for_its_recipient() {
 fn whoever_reads_a_log_finds_no_secret_in_what_is_printed_there() {
     let secret = RoomSecret([0xab; 16]);
     let invite = Invite::create(&key(1), (0, secret.clone()), Some("tulip"), true, None, &[], NOW);
-    let renewed = invite.renewed((1, RoomSecret([0xab; 16])), Some("tulip")).unwrap();
-    let room = renewed.key(Some("tulip")).unwrap();
+    let first = invite.key(Some("tulip")).unwrap();
+    let (renewed, room) = invite.renewed((1, RoomSecret([0xab; 16])), &first);
     let (member, keys) = (GenerationKey { generation: 1, key: [0xab; 32] }, Keypair::from_seed(&[0xab; 32]));
     let sealer = Sealer::new(keys.clone(), room.clone(), 0);
     let opener = Opener::new(key(3).id(), room.clone());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use plenary_proto::HostConfig;
 use plenary_proto::bounded::{Text, plain};
-use plenary_proto::message::{GenerationKey, Roster, TITLE_LEN_MAX};
+use plenary_proto::message::{Roster, TITLE_LEN_MAX};
 use plenary_proto::rendezvous::Doors;
 use plenary_proto::seal::{Invite, InviteError, Keypair, RoomKey, RoomKeys, RoomSecret};
 use rand_chacha::ChaCha20Rng;
@@ -17,25 +17,23 @@ const INVITE_LIFE_S: u64 = 24 * 3600;
 /// What a page keeps of a room that it has opened.
 pub(crate) struct Hosted {
     keys: RoomKeys,
-    invite: Invite,
-    password: Option<String>,
     /// Keys as told last.
     told: Vec<u8>,
 }
 
 impl Hosted {
-    /// Makes the room, with the page's own key as that of its host.
+    /// Makes the room, with the page's own key as that of its host, its invite and the invite's key.
     ///
     /// # Errors
     /// A line for the user.
     pub(crate) fn new(
         hosting: &Hosting,
         me: Keypair,
-        password: Option<String>,
+        password: Option<&str>,
         now_us: u64,
         rng: &mut ChaCha20Rng,
-    ) -> Result<Hosted, String> {
-        let keys = match &hosting.keys[..] {
+    ) -> Result<(Hosted, Invite, RoomKey), String> {
+        let mut keys = match &hosting.keys[..] {
             [] => RoomKeys::new(Keypair::from_seed(&random(rng)), me, RoomSecret(random(rng))),
             bytes => RoomKeys::from_bytes(bytes).map_err(|error| error.to_string())?,
         };
@@ -43,26 +41,12 @@ impl Hosted {
             return Err("a page opens a room at a rendezvous with an address of http or https".to_owned());
         }
         let rendezvous = hosting.rendezvous.trim_end_matches('/');
-        let (place, hint) =
-            Invite::places(rendezvous, hosting.page.as_deref()).map_err(|error| error.to_string())?;
+        let told = |error: InviteError| error.to_string();
+        let (place, hint) = Invite::places(rendezvous, hosting.page.as_deref()).map_err(told)?;
         let expires_unix_s = now_us / 1_000_000 + INVITE_LIFE_S;
-        let secret = (keys.generation, keys.secret.clone());
-        let stage_open = hosting.stage_open;
-        let invite = Invite::create(
-            &keys.root,
-            secret,
-            password.as_deref(),
-            stage_open,
-            Some(place),
-            hint.as_deref().as_slice(),
-            expires_unix_s,
-        );
-        let invite = invite.with_door(keys.door.clone());
-        Ok(Hosted { keys, invite, password, told: Vec::new() })
-    }
-
-    pub(crate) fn invite(&self) -> &Invite {
-        &self.invite
+        let places = (Some(place), hint);
+        let (invite, key) = keys.open(password, hosting.stage_open, places, expires_unix_s).map_err(told)?;
+        Ok((Hosted { keys, told: Vec::new() }, invite, key))
     }
 
     /// Returns the key pair of the host.
@@ -86,20 +70,9 @@ impl Hosted {
         }
     }
 
-    /// Makes the next invite. `newest` is the generation that the roster names: another host may have replaced the invite
-    /// meanwhile. Returns the key that the room is to use from now on.
-    ///
-    /// # Errors
-    /// Those of [`Invite::key`].
-    pub(crate) fn renew(&mut self, newest: u16, rng: &mut ChaCha20Rng) -> Result<GenerationKey, InviteError> {
-        let generation = self.invite.generation().max(newest).wrapping_add(1);
-        let (secret, password) = (RoomSecret(random(rng)), self.password.as_deref());
-        let invite = self.invite.renewed((generation, secret.clone()), password)?;
-        let key = invite.key(password)?.for_member();
-        (self.keys.secret, self.keys.generation) = (secret, generation);
-        self.keys.door = invite.door().cloned();
-        self.invite = invite;
-        Ok(key)
+    /// Notes the room's newest invite, and its key.
+    pub(crate) fn follow(&mut self, invite: &Invite, key: &RoomKey) {
+        self.keys.follow(invite, key);
     }
 
     /// Returns the keys to keep, if they have changed. `roster`: the newest roster with its epoch.
@@ -118,7 +91,7 @@ impl Hosted {
     }
 }
 
-fn random<const LEN: usize>(rng: &mut ChaCha20Rng) -> [u8; LEN] {
+pub(crate) fn random<const LEN: usize>(rng: &mut ChaCha20Rng) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     rng.fill_bytes(&mut bytes);
     bytes

@@ -20,7 +20,7 @@ use plenary_proto::rendezvous::{
     Address as SignalAddress, Connection, Entrance, Happening, SIGNAL_PATH, Step,
 };
 use plenary_proto::sdp::describe;
-use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, Sealer};
+use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, Sealer};
 use plenary_proto::{Address, Event, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -78,6 +78,8 @@ pub(crate) struct Joined {
     pub(crate) body: Body,
     /// The room, if this page has opened it.
     pub(crate) hosted: Option<Hosted>,
+    /// The newest invite that this page knows, and its key.
+    pub(crate) invite: (Invite, RoomKey),
     letters: Letters,
     rendezvous: Connection,
     url: String,
@@ -106,16 +108,19 @@ impl Joined {
         let Opening { room, password, name, speaks, views, children_max, identity, entropy } = opening;
         let mut rng = ChaCha20Rng::from_seed(entropy);
         let mut me = Keypair::from_seed(&identity);
-        let (invite, hosted, host): (Invite, _, _) = match room {
-            Entered::Invited(invite) => (invite.parse().map_err(|error| format!("{error}"))?, None, None),
+        let (invite, key, hosted, host) = match room {
+            Entered::Invited(invite) => {
+                let invite: Invite = invite.parse().map_err(|error| format!("{error}"))?;
+                let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
+                (invite, key, None, None)
+            }
             Entered::Opened(hosting) => {
-                let hosted = Hosted::new(&hosting, me, password.clone(), now_us, &mut rng)?;
+                let (hosted, invite, key) = Hosted::new(&hosting, me, password.as_deref(), now_us, &mut rng)?;
                 me = hosted.host();
                 let config = hosted.config(&hosting);
-                (hosted.invite().clone(), Some(hosted), Some(config))
+                (invite, key, Some(hosted), Some(config))
             }
         };
-        let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
         let rendezvous = invite.rendezvous().ok_or("the invite names no rendezvous")?;
         let url = format!("{}{SIGNAL_PATH}", rendezvous.replacen("http", "ws", 1));
         let (room, id) = (invite.room(), me.id());
@@ -156,6 +161,7 @@ impl Joined {
             me: id,
             body: Body::new(brain, config, now_us),
             hosted,
+            invite: (invite, key),
             letters,
             rendezvous: Connection::new(entrance, rng.next_u64()),
             url,
@@ -174,9 +180,8 @@ impl Joined {
             asks: Vec::new(),
         };
         joined.tell(&PageEvent::State { state: Standing::Joining });
-        if let Some(hosted) = &joined.hosted {
-            let invite = hosted.invite().to_string();
-            joined.tell(&PageEvent::Invite { invite });
+        if joined.hosted.is_some() {
+            joined.tell(&PageEvent::Invite { invite: joined.invite.0.to_string() });
         }
         Ok(joined)
     }
@@ -223,12 +228,18 @@ impl Joined {
             }
             Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
-                let invite = self.hosted.as_ref().map(|hosted| hosted.invite().to_string());
+                let invite = self.knows_invite().then(|| self.invite.0.to_string());
                 let about = About { me: &self.me, state: self.standing, invite, links: &self.links };
                 let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }
         }
+    }
+
+    /// Whether this page has the room's newest invite to give: it has opened the room, or made that invite as its host.
+    fn knows_invite(&self) -> bool {
+        let newest = self.body.roster().map(|roster| roster.access.generation);
+        self.hosted.is_some() || (self.is_host() && newest == Some(self.invite.0.generation()))
     }
 
     /// Returns the asks so far, with a change of the shown link and of the page's state.

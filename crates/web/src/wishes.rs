@@ -5,8 +5,10 @@ use plenary_media::compose::Layout;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Delivery, MIXERS_MAX, Muted};
+use plenary_proto::seal::RoomSecret;
 use plenary_proto::{Command, PeerId};
 
+use crate::hosting::random;
 use crate::page::Joined;
 use crate::report::PageEvent;
 use crate::wire::{PageLayout, Wish};
@@ -79,15 +81,18 @@ impl Joined {
     /// Replaces the invite.
     fn renew(&mut self, now_us: u64) {
         let newest = self.body.roster().map_or(0, |roster| roster.access.generation);
-        let is_host = self.is_host();
-        let Some(hosted) = self.hosted.as_mut().filter(|_| is_host) else { return };
-        match hosted.renew(newest, &mut self.rng) {
-            Ok(key) => {
-                let invite = hosted.invite().to_string();
-                self.input(now_us, In::Command(Command::Renew(key)));
-                self.tell(&PageEvent::Invite { invite });
-            }
-            Err(error) => self.tell(&PageEvent::Trouble { why: error.to_string() }),
+        if !self.is_host() {
+            return;
         }
+        let (before, key) = &self.invite;
+        let generation = before.generation().max(newest).wrapping_add(1);
+        self.invite = before.renewed((generation, RoomSecret(random(&mut self.rng))), key);
+        let (invite, key) = &self.invite;
+        if let Some(hosted) = &mut self.hosted {
+            hosted.follow(invite, key);
+        }
+        let (invite, key) = (invite.to_string(), key.for_member());
+        self.input(now_us, In::Command(Command::Renew(key)));
+        self.tell(&PageEvent::Invite { invite });
     }
 }

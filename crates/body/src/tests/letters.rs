@@ -282,8 +282,9 @@ fn fifty_made_up_ids_do_not_make_a_peer_open_more_than_its_budget() {
 /// The keys of two generations of an invite.
 fn two_generations() -> [RoomKey; 2] {
     let invite = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed((1, RoomSecret([8; 16])), None).unwrap();
-    [invite, newer].map(|invite| invite.key(None).unwrap())
+    let first = invite.key(None).unwrap();
+    let (_, newer) = invite.renewed((1, RoomSecret([8; 16])), &first);
+    [first, newer]
 }
 
 /// Letters of a peer whose first key is this one.

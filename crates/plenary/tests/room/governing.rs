@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plenary::{
-    Consent, End, Error, HostOptions, HostRefusal, Invite, MediaKind, Muted, Options, PeerId, Refusal, Room,
-    RoomEvent, Shape,
+    Consent, End, Error, HostOptions, HostRefusal, Invite, InviteError, MediaKind, Muted, Options, Password,
+    PeerId, Refusal, Room, RoomEvent, Shape,
 };
 
 use crate::support::*;
@@ -22,8 +22,15 @@ async fn ada(host: HostOptions) -> Room {
 
 /// A room that Ada has opened and handed over to Ben, a speaker that doesn't mix.
 async fn handed_over() -> (Room, Room) {
-    let ada = ada(small()).await;
-    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
+    handed_over_with(None).await
+}
+
+/// The same, with a password.
+async fn handed_over_with(password: Option<&str>) -> (Room, Room) {
+    let with = |options: Options| quick(options.password(password.map(Password::from)));
+    let ada = Room::host(with(Options::speaker("Ada")), small()).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    let ben = join(&ada, with(Options::speaker("Ben").mix(Consent::Never))).await;
     until(&ben, "a place on stage", |room| room.speaks).await;
     within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
     until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
@@ -64,6 +71,38 @@ async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_iden
     frame(&mut xia.frames(), "a frame", |_| true).await;
     frame(&mut yan.frames(), "a frame of one who stayed", |_| true).await;
     tokio::join!(zoe.close(), yan.close(), xia.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_host_of_a_room_with_a_password_bans_and_the_room_opens_again() {
+    let with = |name| viewer(name).password(Some(Password::from("swordfish")));
+    let (ada, ben) = handed_over_with(Some("swordfish")).await;
+    let zoe = join(&ada, with("Zoë")).await;
+    let yan = join(&ada, with("Yan")).await;
+
+    let first = ben.invite();
+    let by_ben = within("a new invite", ben.as_host().unwrap().ban(zoe.me())).await.unwrap();
+    assert_eq!(within("the end", zoe.closed()).await, End::Removed);
+
+    within("the reign", ada.take_back()).await.unwrap();
+    let by_ada = within("a new invite", ada.as_host().unwrap().ban(yan.me())).await.unwrap();
+    assert_eq!(within("the end", yan.closed()).await, End::Removed);
+    assert_eq!(refusal(&first, with("Zoë again")).await, Refusal::OldInvite);
+    assert_eq!(refusal(&by_ben, with("Yan again")).await, Refusal::OldInvite);
+    let without = within("an answer", Room::join(&by_ada, viewer("Xia"))).await;
+    assert!(matches!(without, Err(Error::Invite(InviteError::PasswordNeeded))), "{without:?}");
+    let xia = within("joining", Room::join(&by_ada, with("Xia"))).await.unwrap();
+
+    let keys = ada.room_keys();
+    tokio::join!(zoe.close(), yan.close(), xia.close(), ben.close());
+    ada.close().await;
+    let again = Room::host(quick(Options::speaker("Ada")), small().keys(keys.clone())).await;
+    assert!(matches!(again, Err(Error::Invite(InviteError::PasswordNeeded))), "{again:?}");
+    let again = Options::speaker("Ada").password(Some(Password::from("swordfish")));
+    let again = Room::host(quick(again), small().keys(keys)).await.unwrap();
+    assert_eq!(again.invite().generation(), by_ada.generation());
+    within("joining", Room::join(again.invite(), with("Xia"))).await.unwrap().close().await;
+    again.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,11 +43,22 @@ pub struct RoomKey {
     key: Zeroizing<[u8; 32]>,
     /// Seed of the door of the room's first invite, which later invites keep.
     door: Option<Zeroizing<[u8; 32]>>,
+    /// Argon2id hash of the room's password, from which the keys of later invites are derived, too; the password itself
+    /// isn't kept. `None` in a room without a password, and in a key that another member passed on.
+    password_hash: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl RoomKey {
     pub(super) fn new(room: RoomId, generation: u16, key: Zeroizing<[u8; 32]>) -> RoomKey {
-        RoomKey { room, generation, key, door: None }
+        RoomKey { room, generation, key, door: None, password_hash: None }
+    }
+
+    pub(super) fn with_password_hash(self, password_hash: Option<Zeroizing<[u8; 32]>>) -> RoomKey {
+        RoomKey { password_hash, ..self }
+    }
+
+    pub(super) fn password_hash(&self) -> Option<&[u8; 32]> {
+        self.password_hash.as_deref()
     }
 
     /// Returns the id of the key's room.

@@ -176,19 +176,15 @@ impl Invite {
         if hint.len() > HINT_LEN_MAX { Err(InviteError::LongRendezvous) } else { Ok((page, Some(hint))) }
     }
 
-    /// Returns the room's invite of a later generation, under the same signature, door, password and expiry. Takes about
-    /// 60 ms of processor time when there is a password.
-    ///
-    /// # Errors
-    /// As of [`key`](Self::key).
-    pub fn renewed(
-        &self,
-        (generation, secret): (u16, RoomSecret),
-        password: Option<&str>,
-    ) -> Result<Invite, InviteError> {
-        let door = DoorSeed(*self.key(password)?.door_seed());
-        let secrets = Secrets::new(generation, secret, password, &self.signed.room);
-        Ok(Invite { secrets, ..self.clone() }.with_door(Some(door)))
+    /// Returns the room's invite of a later generation, under the same signature, door, password and expiry, and its key.
+    /// `before` is this invite's own key: it holds what the password contributes, so that a host needs the password once.
+    pub fn renewed(&self, (generation, secret): (u16, RoomSecret), before: &RoomKey) -> (Invite, RoomKey) {
+        let door = before.door_seed();
+        let password_hash = before.password_hash();
+        let (key, key_check) = derive(generation, &secret, password_hash, &self.signed.room);
+        let secrets = Secrets { generation, secret, key_check, door: Some(DoorSeed(*door)) };
+        let key = key.with_door(*door).with_password_hash(password_hash.copied().map(Zeroizing::new));
+        (Invite { secrets, ..self.clone() }, key)
     }
 
     /// Returns the invite with this door, which a host that has restarted kept.
@@ -201,6 +197,11 @@ impl Invite {
     /// Returns the door of a later invite; `None` for the room's first.
     pub fn door(&self) -> Option<&DoorSeed> {
         self.secrets.door.as_ref()
+    }
+
+    /// Returns the secret, from which the key of the room's envelopes is derived.
+    pub(super) fn secret(&self) -> &RoomSecret {
+        &self.secrets.secret
     }
 
     /// Returns the id of the room.
@@ -254,10 +255,12 @@ impl Invite {
         if flags.password && password.is_none() {
             return Err(InviteError::PasswordNeeded);
         }
-        let (key, check) = derive(*generation, secret, password, room);
+        let password_hash = password.map(|password| hash_password(password, room));
+        let (key, check) = derive(*generation, secret, password_hash.as_deref(), room);
         if check != *key_check {
             return Err(InviteError::WrongPassword);
         }
+        let key = key.with_password_hash(password_hash);
         Ok(match door {
             Some(door) => key.with_door(door.0),
             None => key,
@@ -267,7 +270,8 @@ impl Invite {
 
 impl Secrets {
     fn new(generation: u16, secret: RoomSecret, password: Option<&str>, room: &RoomId) -> Secrets {
-        let key_check = derive(generation, &secret, password, room).1;
+        let password_hash = password.map(|password| hash_password(password, room));
+        let key_check = derive(generation, &secret, password_hash.as_deref(), room).1;
         Secrets { generation, secret, key_check, door: None }
     }
 }
@@ -281,25 +285,27 @@ impl Body {
     }
 }
 
-/// HKDF(secret ‖ Argon2id(password, salt = room id)): the key, and the 8-byte key check, by which a wrong
-/// password is recognized.
+/// Argon2id of a password, with the room id as salt: the same for all invites of a room. Takes about 30 ms of processor time.
+fn hash_password(password: &str, room: &RoomId) -> Zeroizing<[u8; 32]> {
+    let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
+        .expect("constants within Argon2's bounds");
+    let mut hash = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password.as_bytes(), &room.0, &mut *hash)
+        .expect("salt and output lengths within Argon2's bounds");
+    hash
+}
+
+/// HKDF(secret ‖ hash of the password): the key, and the 8-byte key check, by which a wrong password is recognized.
 fn derive(
     generation: u16,
     secret: &RoomSecret,
-    password: Option<&str>,
+    password_hash: Option<&[u8; 32]>,
     room: &RoomId,
 ) -> (RoomKey, [u8; KEY_CHECK_LEN]) {
     let mut material = Zeroizing::new(Vec::with_capacity(secret.0.len() + 32));
     material.extend_from_slice(&secret.0);
-    if let Some(password) = password {
-        let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
-            .expect("constants within Argon2's bounds");
-        let mut hashed = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(password.as_bytes(), &room.0, &mut *hashed)
-            .expect("salt and output lengths within Argon2's bounds");
-        material.extend_from_slice(&*hashed);
-    }
+    material.extend_from_slice(password_hash.map_or(&[][..], |hash| hash));
     let hkdf = Hkdf::<Sha256>::new(Some(&room.0), &material);
     let mut key = Zeroizing::new([0; 32]);
     hkdf.expand(b"plenary 1 envelope key", &mut *key).expect("32 bytes are within HKDF's bound");

@@ -5,7 +5,7 @@ use plenary_proto::message::{
     BrowserMedia, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes, Setup,
 };
 use plenary_proto::sdp::sdp;
-use plenary_proto::seal::RoomSecret;
+use plenary_proto::seal::{RoomKeys, RoomSecret};
 
 use crate::wire::{Hosting, Wish};
 
@@ -138,6 +138,9 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
     let refused =
         |asks: &[Ask]| asks.iter().any(|ask| matches!(ask, Ask::Event(json) if json.contains("refused")));
     assert!(refused(&hosting(keys[1..].to_vec()).1), "no keys");
+    let mut other = RoomKeys::from_bytes(&keys).unwrap();
+    other.key_hash = Some([7; 16]);
+    assert!(refused(&hosting(other.to_bytes().to_vec()).1), "keys of a room with another password");
     assert!(
         again.handle(NOW_US + 1, Call::Wish(Wish::Tell("x".repeat(1 << 16)))).iter().any(
             |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
