@@ -107,6 +107,8 @@ pub enum In {
     },
     /// A peer sent bytes that are no message, or an invalid signature.
     Misbehaved(PeerId),
+    /// A peer sent on a link what no honest end sends, or ended its task.
+    LinkAbused(PeerId),
     /// The rendezvous became available or unavailable.
     SignalUp(bool),
     /// The rendezvous does not know that peer; `None`: it knows no host.
@@ -305,6 +307,7 @@ impl Body {
                 self.input(now_us, Input::OldInvite { from, via, message }, outs);
             }
             In::Misbehaved(peer) => self.input(now_us, Input::Misbehaved(peer), outs),
+            In::LinkAbused(peer) => self.input(now_us, Input::LinkAbused(peer), outs),
             In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
             In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),
             In::Notice(Notice::Fed(peer)) => {
@@ -486,7 +489,7 @@ impl Body {
             Charged::Pause(pause_us) => outs.sends.push(Out::Pause { link, pause_us }),
             Charged::Over => {
                 if let Some((peer, _)) = self.media.links.of(link) {
-                    self.input(now_us, Input::Flooded(peer), outs);
+                    self.input(now_us, Input::LinkAbused(peer), outs);
                 }
             }
         }

@@ -217,8 +217,8 @@ pub enum Input {
     /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
     /// signature.
     Misbehaved(PeerId),
-    /// A peer kept sending more than the budgets of its links allow.
-    Flooded(PeerId),
+    /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end sends.
+    LinkAbused(PeerId),
     /// A command of the application.
     Command(Command),
 }

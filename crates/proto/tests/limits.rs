@@ -111,9 +111,9 @@ fn the_first_flood_ends_the_links_and_the_second_within_a_minute_drops_the_peer(
     let mut brain = Viewer::relay();
     brain.is_linked_by(9);
     let mallory = key(9).id();
-    let first = brain.give(Input::Flooded(mallory));
+    let first = brain.give(Input::LinkAbused(mallory));
     assert!(first.contains(&Output::Close(mallory, LinkKind::Peer)) && !dropped(&first));
-    assert!(dropped(&brain.give(Input::Flooded(mallory))));
+    assert!(dropped(&brain.give(Input::LinkAbused(mallory))));
 }
 
 fn join(speaks: bool) -> Message {

@@ -11,6 +11,7 @@ use rtc::sctp::{
 use rtc::shared::TransportProtocol;
 use rtc::shared::error::{Error, Result};
 
+use crate::screen::{Chunks, Hostile, Verdict};
 use crate::seam::Channel;
 use crate::secure::{other_end, this_end};
 
@@ -27,6 +28,10 @@ const INBOX_BYTES: usize = MESSAGE_BYTES_MAX as usize;
 pub(crate) struct Channels {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
+    screen: Chunks,
+    /// Ports and verification tag of the packets that leave.
+    #[cfg(feature = "raw")]
+    header: Option<[u8; 8]>,
     is_open: bool,
     /// Messages that the link hasn't read.
     inbox: VecDeque<(Channel, Bytes)>,
@@ -54,6 +59,9 @@ impl Channels {
         Channels {
             endpoint: Endpoint::new(this_end(), udp, config.into(), Some(server.into())),
             association: None,
+            screen: Chunks::default(),
+            #[cfg(feature = "raw")]
+            header: None,
             is_open: false,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
@@ -70,7 +78,14 @@ impl Channels {
         Ok(())
     }
 
-    pub(crate) fn receive(&mut self, now: Instant, packet: Bytes) {
+    /// Takes a packet of the other end.
+    ///
+    /// # Errors
+    /// No honest end sends it.
+    pub(crate) fn receive(&mut self, now: Instant, packet: Bytes) -> std::result::Result<(), Hostile> {
+        if self.screen.arrived(&packet)? == Verdict::Drop {
+            return Ok(());
+        }
         match (self.endpoint.handle(now, other_end(), None, packet), &mut self.association) {
             (Some((handle, DatagramEvent::NewAssociation(association))), none @ None) => {
                 *none = Some((handle, association));
@@ -83,6 +98,7 @@ impl Channels {
             _ => {}
         }
         self.is_dirty = true;
+        Ok(())
     }
 
     /// The next event since the last packet or timeout.
@@ -122,6 +138,7 @@ impl Channels {
                     *readable = false;
                     break;
                 };
+                self.screen.read();
                 // the window has room again, which the other end is told
                 self.is_dirty = true;
                 let message = match chunks.ppi {
@@ -180,9 +197,23 @@ impl Channels {
         let Some((_, association)) = &mut self.association else { return };
         while let Some(transmit) = association.poll_transmit(now) {
             if let Payload::RawEncode(packets) = transmit.message {
-                packets.iter().for_each(|packet| send(packet));
+                for packet in &packets {
+                    self.screen.leaves(packet);
+                    #[cfg(feature = "raw")]
+                    {
+                        self.header = packet.first_chunk().copied();
+                    }
+                    send(packet);
+                }
             }
         }
+    }
+
+    /// Returns a packet with the chunks that an attacker makes from the next TSN.
+    #[cfg(feature = "raw")]
+    pub(crate) fn raw_packet(&mut self, make: impl FnOnce(u32) -> Vec<u8>) -> Option<Vec<u8>> {
+        let next = self.screen.sent()?.wrapping_add(1);
+        Some(crate::raw::packet(self.header?, &make(next)))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -159,6 +159,12 @@ impl Connection {
         self.transport.send(Instant::now(), channel, message)
     }
 
+    #[cfg(feature = "raw")]
+    pub(crate) fn send_raw(&mut self, raw: crate::raw::Raw) {
+        self.is_changed = true;
+        self.transport.send_raw(Instant::now(), raw);
+    }
+
     /// Bytes of messages that the other end has not acknowledged yet.
     pub(crate) fn outstanding_bytes(&mut self, channel: Channel) -> usize {
         self.transport.outstanding_bytes(channel)

@@ -25,6 +25,9 @@ pub(crate) struct Handle {
     pub(crate) answers: mpsc::Sender<Description>,
     pub(crate) refused_trains: mpsc::Sender<u32>,
     pub(crate) end: watch::Sender<Option<DownReason>>,
+    /// What an attacker sends.
+    #[cfg(feature = "raw")]
+    pub(crate) raw: std::sync::Mutex<Vec<crate::raw::Raw>>,
 }
 
 impl Handle {

@@ -42,6 +42,8 @@ mod channels;
 mod checks;
 mod connection;
 mod credentials;
+#[cfg(any(test, feature = "raw"))]
+mod ends;
 mod events;
 mod feedback;
 mod handle;
@@ -51,13 +53,18 @@ mod links;
 mod packet_queue;
 mod ports;
 mod queue;
+#[cfg(feature = "raw")]
+mod raw;
 mod repair;
+mod screen;
 mod seam;
 mod secure;
 mod shaper;
 mod shared;
 mod socket;
 mod sync;
+#[cfg(feature = "raw")]
+pub mod targets;
 mod traffic;
 mod train;
 mod trains;
@@ -75,6 +82,8 @@ pub use plenary_proto::packet::{
     BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
     PAYLOAD_LEN_MAX,
 };
+#[cfg(feature = "raw")]
+pub use raw::Raw;
 pub use seam::{
     CARRIED_BYTES_MAX, Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport,
 };

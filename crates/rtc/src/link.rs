@@ -84,6 +84,8 @@ impl Link {
             answers: answer_sender,
             refused_trains: refused_sender,
             end: end_sender,
+            #[cfg(feature = "raw")]
+            raw: Default::default(),
         });
         let link = Link {
             id,

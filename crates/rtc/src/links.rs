@@ -127,10 +127,8 @@ impl Links {
                         }
                         let shared = self.shared.clone();
                         let life = async move {
-                            let reason = Box::pin(link.live()).await;
-                            shared.remove(id);
-                            shared.events.push(Event::Down { link: id, reason });
-                            drop(alive);
+                            let mut end = Ending { id, shared, reason: DownReason::Panicked, _alive: alive };
+                            end.reason = Box::pin(link.live()).await;
                         };
                         self.runtime.spawn(life.in_current_span());
                         return;
@@ -141,6 +139,21 @@ impl Links {
             }
         };
         self.shared.events.push(Event::Down { link: id, reason: refused });
+    }
+}
+
+/// Frees the place of a link and reports its end, also when its task panics.
+struct Ending {
+    id: LinkId,
+    shared: Arc<Shared>,
+    reason: DownReason,
+    _alive: mpsc::Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.remove(self.id);
+        self.shared.events.push(Event::Down { link: self.id, reason: self.reason.clone() });
     }
 }
 
@@ -182,6 +195,11 @@ impl Links {
                 act(&handle.wire, *slot);
             }
         }
+    }
+
+    #[cfg(feature = "raw")]
+    pub(crate) fn handle(&self, link: LinkId) -> Option<Arc<Handle>> {
+        self.shared.handle(link)
     }
 
     fn with(&self, link: LinkId, act: impl FnOnce(&Handle)) {

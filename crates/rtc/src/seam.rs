@@ -288,6 +288,12 @@ pub enum DownReason {
     /// A message of either end exceeds the maximum length of its channel.
     #[error("a message was too long for {0:?}")]
     MessageTooLong(Channel),
+    /// The other end has sent what no honest end sends; its peer is at fault.
+    #[error("the other end has sent what no honest one sends: {0}")]
+    Hostile(&'static str),
+    /// The link's task has panicked: a fault of this program or of the stack, which the other end may have provoked.
+    #[error("the link's task has panicked")]
+    Panicked,
     /// The WebRTC stack failed with an error that has no variant here.
     #[error("the stack failed: {0}")]
     Stack(String),

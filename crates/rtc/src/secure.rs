@@ -20,16 +20,19 @@ use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc::srtp::protection_profile::ProtectionProfile;
 
 use crate::credentials::{Credentials, fingerprint};
+use crate::screen::{Records, Verdict};
 
 /// Size of the SRTP and SRTCP replay windows, in packets: 6 s of 1.5 Mbit/s (RFC 3711 requires at least 64).
 const REPLAY_WINDOW: usize = 1_024;
-/// SRTP profiles, in order of preference: AEAD, then the profiles that RFC 8827, 6.5 requires.
-const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
+/// SRTP profiles, in order of preference: AEAD, and what browsers need not have more than (RFC 8827, 6.5), which natives don't
+/// accept of each other.
+const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 3] = [
     (SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, ProtectionProfile::AeadAes128Gcm),
     (SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm, ProtectionProfile::AeadAes256Gcm),
     (SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
-    (SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32, ProtectionProfile::Aes128CmHmacSha1_32),
 ];
+/// The first ones of [`PROFILES`] are AEAD.
+const AEAD_PROFILES: usize = 2;
 
 /// Cipher suites of DTLS: AEAD only. By default the stack also offers AES-256-CBC with SHA-1.
 pub(crate) const CIPHER_SUITES: [CipherSuiteId; 4] = [
@@ -50,6 +53,7 @@ pub(crate) struct Dtls {
     /// Configuration of a client, until its handshake begins.
     waiting: Option<Arc<HandshakeConfig>>,
     pub(crate) is_client: bool,
+    screen: Records,
 }
 
 /// Content of a DTLS datagram.
@@ -64,7 +68,13 @@ pub(crate) enum Secured {
 
 impl Dtls {
     /// Prepares a connection. `expected` is the fingerprint of the other end's certificate.
-    pub(crate) fn new(credentials: &Credentials, expected: [u8; 32], is_client: bool) -> Result<Dtls> {
+    pub(crate) fn new(
+        credentials: &Credentials,
+        expected: [u8; 32],
+        is_client: bool,
+        is_browser: bool,
+    ) -> Result<Dtls> {
+        let profiles = PROFILES.iter().take(if is_browser { PROFILES.len() } else { AEAD_PROFILES });
         let provider = credentials.provider.clone();
         let checks = provider.clone();
         let verify = move |chain: &[Vec<u8>], _: &[_]| {
@@ -76,7 +86,7 @@ impl Dtls {
             .with_crypto_provider(provider)
             .with_certificates(vec![credentials.certificate.clone()])
             .with_cipher_suites(CIPHER_SUITES.to_vec())
-            .with_srtp_protection_profiles(PROFILES.map(|(offered, _)| offered).to_vec())
+            .with_srtp_protection_profiles(profiles.map(|(offered, _)| *offered).collect())
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // certificates are self-signed; the fingerprint in the description identifies the other end
             .with_insecure_skip_verify(true)
@@ -86,7 +96,8 @@ impl Dtls {
         let config = Arc::new(config);
         let (waiting, server) = if is_client { (Some(config), None) } else { (None, Some(config)) };
         let endpoint = Endpoint::new(this_end(), TransportProtocol::UDP, server);
-        Ok(Dtls { endpoint, credentials: credentials.clone(), waiting, is_client })
+        let screen = Records::new(is_client);
+        Ok(Dtls { endpoint, credentials: credentials.clone(), waiting, is_client, screen })
     }
 
     /// Called when ICE has found a path: a client begins its handshake.
@@ -95,9 +106,13 @@ impl Dtls {
     }
 
     pub(crate) fn read(&mut self, now: Instant, datagram: &[u8], secured: &mut Vec<Secured>) -> Result<()> {
+        if self.screen.datagram(datagram) == Verdict::Drop {
+            return Err(Error::Other("the screen lets no such records pass".to_owned()));
+        }
         for event in self.endpoint.read(now, other_end(), None, BytesMut::from(datagram))? {
             match event {
                 EndpointEvent::HandshakeComplete => {
+                    self.screen.complete();
                     let state = self.endpoint.get_connection_state(other_end());
                     let srtp = Srtp::new(state.ok_or(Error::ErrDtlsTransportNotStarted)?, &self.credentials)?;
                     secured.push(Secured::Keys(Box::new(srtp)));
@@ -229,7 +244,7 @@ mod tests {
     #[test]
     fn dtls_offers_aead_suites_only() {
         let (credentials, now) = (Credentials::generate().unwrap(), Instant::now());
-        let mut client = Dtls::new(&credentials, [0; 32], true).unwrap();
+        let mut client = Dtls::new(&credentials, [0; 32], true, false).unwrap();
         client.path_found(now).unwrap();
         let hello = std::iter::from_fn(|| client.poll_transmit()).next().unwrap();
         let suites = offered(&hello);

@@ -156,6 +156,7 @@ impl Link {
             }
             Happening::Transport(TransportEvent::Opened) => {}
             Happening::Transport(TransportEvent::Lost) => return Err(DownReason::Lost),
+            Happening::Transport(TransportEvent::Hostile(what)) => return Err(DownReason::Hostile(what)),
             Happening::Transport(TransportEvent::Closed) => return Err(DownReason::ClosedByPeer),
             Happening::Message(channel, bytes) => {
                 if bytes.len() > channel.message_len_max() {
@@ -191,6 +192,10 @@ impl Link {
         connection: &mut Connection,
         progress: &mut Progress,
     ) -> Result<(), DownReason> {
+        #[cfg(feature = "raw")]
+        for raw in std::mem::take(&mut *lock(&self.handle.raw)) {
+            connection.send_raw(raw);
+        }
         for channel in Channel::ALL {
             loop {
                 let has_room = connection.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX;

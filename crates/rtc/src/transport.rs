@@ -28,6 +28,7 @@ use crate::channels::{Channels, ChannelsEvent};
 use crate::checks::{CheckBudget, is_request, worth_checking};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
+use crate::screen::{Hostile, Paths, Verdict};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
@@ -53,6 +54,8 @@ pub(crate) struct Transport {
     role: Role,
     credentials: Credentials,
     agent: Agent,
+    /// Addresses of the other end, as checks have shown them.
+    paths: Paths,
     /// The pair of addresses that ICE has selected.
     path: Option<TransportContext>,
     /// `None` until the other end's description is known.
@@ -65,6 +68,8 @@ pub(crate) struct Transport {
     events: VecDeque<TransportEvent>,
     /// Contents of a datagram of DTLS; kept for its memory.
     secured: Vec<Secured>,
+    #[cfg(feature = "raw")]
+    raw_datagrams: Vec<Bytes>,
     /// Addresses of this end.
     own: Vec<IpAddr>,
     checks: Checks,
@@ -102,6 +107,8 @@ pub(crate) enum TransportEvent {
     Lost,
     /// The other end has closed the link.
     Closed,
+    /// The other end has sent what no honest end sends.
+    Hostile(&'static str),
 }
 
 impl Transport {
@@ -138,6 +145,7 @@ impl Transport {
             role,
             credentials: credentials.clone(),
             agent,
+            paths: Paths::new(credentials.provider.clone(), (ufrag, pwd)),
             path: None,
             dtls: None,
             srtp: None,
@@ -146,6 +154,8 @@ impl Transport {
             trains,
             events: VecDeque::new(),
             secured: Vec::new(),
+            #[cfg(feature = "raw")]
+            raw_datagrams: Vec::new(),
             own,
             checks,
         })
@@ -157,12 +167,14 @@ impl Transport {
             Setup::ActPass | Setup::Passive => true,
             Setup::Active => false,
         };
-        self.dtls = Some(Dtls::new(&self.credentials, other.fingerprint, is_client)?);
+        let is_browser = other.browser.is_some();
+        self.dtls = Some(Dtls::new(&self.credentials, other.fingerprint, is_client, is_browser)?);
         for (index, candidate) in (0..).zip(worth_checking(&other.candidates, &self.own)) {
             self.agent.add_remote_candidate(ice_candidate(&candidate, index)?)?;
         }
         let (is_controlling, ufrag, pwd) =
             (self.role == Role::Offer, other.ufrag.to_string(), other.pwd.to_string());
+        self.paths.start(&ufrag, &pwd);
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
         self.check_path()
     }
@@ -179,6 +191,7 @@ impl Transport {
         datagram: &[u8],
     ) -> Result<()> {
         match Class::of(datagram) {
+            Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => Ok(()),
             Class::Check => {
                 let transport_protocol = TransportProtocol::UDP;
                 let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
@@ -186,6 +199,7 @@ impl Transport {
                 self.agent.handle_read(TaggedBytesMut { now, transport, message })?;
                 self.check_path()
             }
+            Class::Media | Class::Dtls if !self.paths.knows(peer_addr) => Ok(()),
             Class::Media => {
                 let Some(srtp) = &mut self.srtp else { return Ok(()) };
                 if is_rtcp(datagram) {
@@ -213,7 +227,11 @@ impl Transport {
                         self.channels.connect(now)?;
                     }
                 }
-                Secured::Packet(packet) => self.channels.receive(now, packet),
+                Secured::Packet(packet) => {
+                    if let Err(Hostile(what)) = self.channels.receive(now, packet) {
+                        self.events.push_back(TransportEvent::Hostile(what));
+                    }
+                }
                 Secured::Closed => self.events.push_back(TransportEvent::Closed),
             }
         }
@@ -266,6 +284,21 @@ impl Transport {
         self.channels.send(now, channel, message)
     }
 
+    /// Sends what an attacker sends.
+    #[cfg(feature = "raw")]
+    pub(crate) fn send_raw(&mut self, now: Instant, raw: crate::raw::Raw) {
+        use crate::raw::Raw;
+        match (raw, &mut self.dtls) {
+            (Raw::Datagram(datagram), _) => self.raw_datagrams.push(datagram),
+            (Raw::Chunks(make), Some(dtls)) => {
+                if let Some(packet) = self.channels.raw_packet(make) {
+                    let _ = dtls.write(now, &packet);
+                }
+            }
+            (Raw::Chunks(_), None) => {}
+        }
+    }
+
     /// Bytes of messages that the other end has not acknowledged yet.
     pub(crate) fn outstanding_bytes(&mut self, channel: Channel) -> usize {
         self.channels.outstanding_bytes(channel)
@@ -314,6 +347,8 @@ impl Transport {
         while let Some(datagram) = dtls.poll_transmit() {
             push(Ok(datagram));
         }
+        #[cfg(feature = "raw")]
+        self.raw_datagrams.drain(..).for_each(|datagram| push(Ok(datagram.into())));
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
@@ -377,100 +412,11 @@ fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
 
 #[cfg(test)]
 mod tests {
-    use plenary_proto::bounded::{List, Text};
-    use plenary_proto::message::LinkKind;
-    use plenary_proto::packet::{LinkId, MediaPacket};
+    use plenary_proto::bounded::List;
     use proptest::prelude::*;
-    use tokio::sync::mpsc;
 
     use super::*;
-    use crate::seam::{PacketSink, SenderReport};
-    use crate::wire::Wire;
-    use plenary_proto::link_layout::{PAYLOAD_TYPES, Ssrcs};
-
-    struct Nowhere;
-
-    impl PacketSink for Nowhere {
-        fn packet(&self, _: LinkId, _: u8, _: MediaPacket, _: u64) {}
-        fn keyframe_wanted(&self, _: LinkId, _: u8) {}
-        fn sender_report(&self, _: LinkId, _: u8, _: SenderReport) {}
-    }
-
-    /// One end of a link, and its description. Time is virtual.
-    struct End {
-        transport: Transport,
-        description: Description,
-        address: SocketAddr,
-        outgoing: VecDeque<TaggedBytesMut>,
-        events: Vec<TransportEvent>,
-    }
-
-    impl End {
-        fn new(now: Instant, role: Role, ufrag: &str, other: &str, port: u16) -> End {
-            let credentials = Credentials::generate().unwrap();
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let wire = Arc::new(Wire::new(Ssrcs::of(LinkKind::Peer, ufrag), 64));
-            wire.remote.set(Ssrcs::of(LinkKind::Peer, other)).unwrap();
-            let legs = Legs::new(LinkId(1), wire.clone(), Arc::new(Nowhere), PAYLOAD_TYPES, now);
-            let trains = Trains::new(wire, PAYLOAD_TYPES, now, mpsc::channel(1).0);
-            let pwd = "abcdefghijklmnopqrstuv";
-            let addresses = [address].into_iter();
-            let checks = Checks::new(Arc::new(CheckBudget::new()), false);
-            let credentials_of = (ufrag, pwd);
-            let transport =
-                Transport::new(now, role, &credentials, credentials_of, (legs, trains), addresses, checks)
-                    .unwrap();
-            let description = Description {
-                ufrag: Text::truncated(ufrag),
-                pwd: Text::truncated(pwd),
-                fingerprint: credentials.fingerprint,
-                setup: if role == Role::Offer { Setup::ActPass } else { Setup::Active },
-                payload_types: None,
-                browser: None,
-                candidates: List::truncated([Candidate::Host(address)]),
-            };
-            End { transport, description, address, outgoing: VecDeque::new(), events: Vec::new() }
-        }
-
-        fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<()> {
-            let taken = self.transport.receive(now, self.address, from, datagram);
-            while let Some(event) = self.transport.poll_event() {
-                self.events.push(event);
-            }
-            taken
-        }
-    }
-
-    fn pair(now: Instant) -> (End, End) {
-        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
-        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-        a.transport.start(now, &b.description).unwrap();
-        b.transport.start(now, &a.description).unwrap();
-        (a, b)
-    }
-
-    /// Carries datagrams for a time, and advances the clock by steps of 5 ms. `falsify` may change a datagram.
-    fn run(a: &mut End, b: &mut End, now: &mut Instant, ms: u64, mut falsify: impl FnMut(&mut BytesMut)) {
-        for _ in 0..ms / 5 {
-            for _ in 0..4 {
-                for _ in ["there", "back"] {
-                    a.transport.collect(*now, true, &mut a.outgoing);
-                    while let Some(mut datagram) = a.outgoing.pop_front() {
-                        falsify(&mut datagram.message);
-                        let _ = b.take(*now, a.address, &datagram.message);
-                    }
-                    std::mem::swap(a, b);
-                }
-            }
-            *now += Duration::from_millis(5);
-            for end in [&mut *a, &mut *b] {
-                let _ = end.transport.handle_timeout(*now);
-                while let Some(event) = end.transport.poll_event() {
-                    end.events.push(event);
-                }
-            }
-        }
-    }
+    use crate::ends::{End, pair, run};
 
     #[test]
     fn two_ends_open_their_channels_and_messages_from_before_the_close_are_read_after_it() {

@@ -404,6 +404,10 @@ impl Driver {
                     self.emit(RoomEvent::LinkTrouble(reason.to_string()));
                 }
                 self.input(In::LinkDown(link));
+                let is_abused = matches!(reason, DownReason::Hostile(_) | DownReason::Panicked);
+                if let Some((peer, _)) = of.filter(|_| is_abused) {
+                    self.input(In::LinkAbused(peer));
+                }
             }
             LinkEvent::BulkDrained { .. } => {}
         }

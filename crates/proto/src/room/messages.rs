@@ -20,8 +20,8 @@ const VIOLATION_LIFE_US: u64 = 60 * SECOND;
 /// Time for which a dropped peer's messages are ignored; then it begins anew. A guess: as long as a doubted claim is
 /// ignored. Longer would keep nobody away, since a new key is a new peer.
 pub(super) const IGNORED_US: u64 = 600 * SECOND;
-/// Violations that a flood counts as, so that the second one within a minute drops the peer.
-const FLOOD_VIOLATIONS: u32 = VIOLATIONS_MAX / 2;
+/// Violations that the abuse of a link counts as, so that the second one within a minute drops the peer.
+const ABUSE_VIOLATIONS: u32 = VIOLATIONS_MAX / 2;
 /// Maximum peers with remembered violations.
 pub(super) const VIOLATIONS_KEPT: usize = 256;
 
@@ -361,13 +361,13 @@ impl RoomState {
         self.violated(peer, 1);
     }
 
-    /// Ends the links with a peer that has sent more than its links' budgets for longer than a burst.
-    pub(super) fn flooded(&mut self, peer: PeerId) {
+    /// Ends the links with a peer that has abused them.
+    pub(super) fn abused(&mut self, peer: PeerId) {
         if self.shared.mandate.mutated.is(Mutation::EnduresFloods) {
             return;
         }
         self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
-        self.violated(peer, FLOOD_VIOLATIONS);
+        self.violated(peer, ABUSE_VIOLATIONS);
     }
 
     fn violated(&mut self, peer: PeerId, times: u32) {

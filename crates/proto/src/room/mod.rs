@@ -316,7 +316,7 @@ impl RoomState {
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
-            Input::Flooded(peer) => self.flooded(peer),
+            Input::LinkAbused(peer) => self.abused(peer),
             Input::Command(command) => self.command(command),
         }
         self.settle();

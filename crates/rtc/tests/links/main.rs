@@ -4,6 +4,7 @@ mod channels;
 mod media;
 mod network;
 mod opening;
+mod raw;
 mod sdp;
 mod standard;
 mod support;

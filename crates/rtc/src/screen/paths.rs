@@ -1,0 +1,160 @@
+//! Connectivity checks (RFC 8445), and the addresses that the other end has shown to be its own by them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rtc::crypto::RTCCryptoProvider;
+use rtc::stun::attributes::ATTR_USERNAME;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message};
+
+use super::Verdict;
+
+/// Maximum number of addresses of the other end. The agent keeps a candidate, and checks, for each. A guess: the six of its
+/// description, and two that NATs give it.
+const ADDRESSES_MAX: usize = 8;
+
+/// User fragment and password of one end of a link (RFC 8445, 5.3).
+type Credentials = (String, String);
+
+/// The addresses from which the other end was heard with the link's credentials.
+///
+/// The agent itself checks credentials after it has handled a conflict of roles, so that anybody could turn the roles round.
+pub(crate) struct Paths {
+    provider: Arc<dyn RTCCryptoProvider>,
+    own: Credentials,
+    /// `None` until the other end's description is known.
+    other: Option<Credentials>,
+    checked: Vec<SocketAddr>,
+}
+
+impl Paths {
+    pub(crate) fn new(provider: Arc<dyn RTCCryptoProvider>, (ufrag, pwd): (&str, &str)) -> Paths {
+        Paths { provider, own: (ufrag.to_owned(), pwd.to_owned()), other: None, checked: Vec::new() }
+    }
+
+    /// The other end's credentials are known.
+    pub(crate) fn start(&mut self, ufrag: &str, pwd: &str) {
+        self.other = Some((ufrag.to_owned(), pwd.to_owned()));
+    }
+
+    /// Reads a check, or the answer to one, and notes where it came from. Other datagrams, and other credentials, are
+    /// dropped.
+    pub(crate) fn check(&mut self, datagram: &[u8], from: SocketAddr) -> Verdict {
+        let is_known = self.knows(from);
+        if !is_known && self.checked.len() >= ADDRESSES_MAX {
+            return Verdict::Drop;
+        }
+        if !self.is_of_other_end(datagram) {
+            return Verdict::Drop;
+        }
+        if !is_known {
+            self.checked.push(from);
+        }
+        Verdict::Pass
+    }
+
+    /// Whether the other end was heard from this address.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.checked.contains(&address)
+    }
+
+    fn is_of_other_end(&self, datagram: &[u8]) -> bool {
+        let Some((other_ufrag, other_pwd)) = &self.other else { return false };
+        let (own_ufrag, own_pwd) = &self.own;
+        let mut message = Message::new();
+        if message.unmarshal_binary(datagram).is_err() {
+            return false;
+        }
+        let pwd = match message.typ {
+            BINDING_REQUEST => {
+                let Ok(username) = message.get(ATTR_USERNAME) else { return false };
+                if username != format!("{own_ufrag}:{other_ufrag}").as_bytes() {
+                    return false;
+                }
+                own_pwd
+            }
+            BINDING_SUCCESS => other_pwd,
+            _ => return false,
+        };
+        MessageIntegrity::check(&mut message, pwd.as_bytes(), self.provider.crypto()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::stun::attributes::AttrType;
+    use rtc::stun::message::{Setter as _, TransactionId};
+    use rtc::stun::textattrs::TextAttribute;
+
+    use super::*;
+    use crate::credentials;
+
+    const ICE_CONTROLLED: AttrType = AttrType(0x8029);
+
+    fn paths(provider: &Arc<dyn RTCCryptoProvider>) -> Paths {
+        let mut paths = Paths::new(provider.clone(), ("own", "own pwd"));
+        paths.start("other", "other pwd");
+        paths
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn check(
+        provider: &Arc<dyn RTCCryptoProvider>,
+        typ: rtc::stun::message::MessageType,
+        username: &str,
+        pwd: Option<&str>,
+    ) -> Vec<u8> {
+        let mut message = Message::new();
+        message.typ = typ;
+        message.transaction_id = TransactionId([7; 12]);
+        message.write_header();
+        TextAttribute::new(ATTR_USERNAME, username.to_owned()).add_to(&mut message).unwrap();
+        message.add(ICE_CONTROLLED, &[0; 8]);
+        if let Some(pwd) = pwd {
+            let crypto = provider.crypto();
+            let integrity = MessageIntegrity::new_short_term_integrity_with_provider(pwd.to_owned(), crypto);
+            integrity.add_to(&mut message).unwrap();
+        }
+        message.raw
+    }
+
+    #[test]
+    fn a_check_without_the_link_s_credentials_counts_from_nowhere() {
+        let provider = credentials::Credentials::generate().unwrap().provider;
+        let mut paths = paths(&provider);
+        let made = |typ, username, pwd| check(&provider, typ, username, pwd);
+        for (at, forged) in [
+            made(BINDING_REQUEST, "own:other", None),
+            made(BINDING_REQUEST, "own:other", Some("other pwd")),
+            made(BINDING_REQUEST, "other:own", Some("own pwd")),
+            made(BINDING_SUCCESS, "", Some("own pwd")),
+            made(BINDING_SUCCESS, "", None),
+            Vec::new(),
+            vec![0, 1, 0, 0],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(paths.check(&forged, address(1)), Verdict::Drop, "{at}");
+            assert!(!paths.knows(address(1)), "{at}");
+        }
+        let genuine = made(BINDING_REQUEST, "own:other", Some("own pwd"));
+        assert_eq!(paths.check(&genuine, address(1)), Verdict::Pass);
+        assert_eq!(paths.check(&made(BINDING_SUCCESS, "", Some("other pwd")), address(2)), Verdict::Pass);
+        assert!(paths.knows(address(1)) && paths.knows(address(2)) && !paths.knows(address(3)));
+    }
+
+    #[test]
+    fn an_end_is_heard_from_eight_addresses_at_most() {
+        let provider = credentials::Credentials::generate().unwrap().provider;
+        let mut paths = paths(&provider);
+        let genuine = check(&provider, BINDING_REQUEST, "own:other", Some("own pwd"));
+        let passed = (1..100).filter(|port| paths.check(&genuine, address(*port)) == Verdict::Pass).count();
+        assert_eq!(passed, ADDRESSES_MAX);
+        assert_eq!(paths.check(&genuine, address(8)), Verdict::Pass, "known ones go on");
+    }
+}
