@@ -51,6 +51,12 @@ fn an_invite_and_a_password_from_files_lines_and_variables_stand_in_no_argument_
     start(&["join", &at_invite, "--password", &at_password], "", &[]);
     start(&["join"], "", &[("PLENARY_INVITE", &invite), ("PLENARY_PASSWORD", PASSWORD)]);
     start(&["mixer", "-"], &lines, &[("PLENARY_PASSWORD", PASSWORD)]);
+    let debug = [("RUST_LOG", "debug")];
+    let all_logged = Running::start_with(&["join", &at_invite, "--password", &at_password], "", &debug);
+    all_logged.stderr.wait("its coming in", |line| line.starts_with("in the room").then_some(()));
+    all_logged.stderr.wait("a link's log", |line| line.contains("rtc_dtls").then_some(()));
+    let said = ends_politely(all_logged);
+    assert!(!said.contains("remotePwd"), "the stack logs a link's password");
     for process in &all {
         let shown = arguments_of(process);
         assert!(!shown.contains(&secret) && !shown.contains(PASSWORD), "{shown}");

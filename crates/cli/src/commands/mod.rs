@@ -15,13 +15,15 @@ pub(crate) mod stay;
 pub(crate) mod topology;
 
 use std::io::IsTerminal as _;
+use std::str::FromStr as _;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// Returns the log filter: the level given by flag, else `RUST_LOG`, else the default. The WebRTC stack is
-/// off unless `RUST_LOG` names it, since it logs each packet.
+/// off unless `RUST_LOG` names it, since it logs each packet; its ICE agent stays at warnings, since it logs passwords.
 pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
     let of = |level: Level| {
         let ours =
@@ -29,10 +31,11 @@ pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
         let ours = ours.map(|name| format!("{name}={level}")).join(",");
         EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}"))
     };
-    match typed {
+    let filter = match typed {
         Some(level) => of(level),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| of(default)),
-    }
+    };
+    filter.add_directive(Directive::from_str("rtc_ice=warn").expect("a directive"))
 }
 
 /// Sets up logging to stderr.
