@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plenary::{Consent, HostOptions, ProgramFormat, Shape};
+use plenary::{Consent, HostOptions, MixPolicy, ProgramFormat, Shape};
 use plenary_media::TEMPORAL_LAYERS_MAX;
 use plenary_media::compose::Layout;
 use plenary_media::mixer::INPUTS_MAX;
@@ -272,9 +272,41 @@ pub(crate) struct HostArgs {
     /// Newcomers wait until the host types /admit
     #[arg(long)]
     pub(crate) lobby: bool,
-    /// File with the public keys of peers that need not wait, a line each
+    /// File with the ids of peers that need not wait, a line each (`plenary identity` prints them); they vote, and may mix
     #[arg(long, value_name = "FILE")]
     pub(crate) members: Option<PathBuf>,
+    /// File like that of --members: only these peers come in without the host's /admit, vote and mix
+    #[arg(long, value_name = "FILE", conflicts_with = "members")]
+    pub(crate) only_members: Option<PathBuf>,
+    /// Whether anyone may speak, or the host lets speakers and mixers on stage one by one [default: open]
+    #[arg(long, value_enum, default_value = "open", hide_default_value = true)]
+    pub(crate) stage: Stage,
+    /// Whether any peer may be elected to mix, or this one and those it has named [default: anyone; on a closed stage named]
+    #[arg(long, value_enum)]
+    pub(crate) mixing: Option<Mixing>,
+}
+
+/// How peers come on stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    Open,
+    Closed,
+}
+
+/// Which peers may mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mixing {
+    Named,
+    Anyone,
+}
+
+impl From<Mixing> for MixPolicy {
+    fn from(mixing: Mixing) -> MixPolicy {
+        match mixing {
+            Mixing::Named => MixPolicy::Named,
+            Mixing::Anyone => MixPolicy::Anyone,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -14,6 +14,8 @@ use crate::commands::people::{People, quoted};
 /// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
 /// guess.
 const VERSIONS_EACH: Duration = Duration::from_secs(60);
+/// Minimum interval of lines about peers that knock or ask for the floor: any guest can cause hundreds a second.
+const WISHES_EACH: Duration = Duration::from_secs(1);
 /// Minimum interval of lines about an offered floor: longer than the ten seconds in which the host repeats an offer.
 const OFFERS_EACH: Duration = Duration::from_secs(15);
 
@@ -42,8 +44,32 @@ pub(crate) struct Teller {
     clock_told: AtomicBool,
     version_told: Mutex<Option<Instant>>,
     offer_told: Mutex<Option<Instant>>,
+    knocks: Mutex<Wishes>,
+    hands: Mutex<Wishes>,
     /// The room, once this peer is in it.
     room: OnceLock<Room>,
+}
+
+/// Wishes of one kind, of which one is told each [`WISHES_EACH`].
+#[derive(Debug, Default)]
+struct Wishes {
+    told_at: Option<Instant>,
+    untold: usize,
+}
+
+impl Wishes {
+    /// Returns the line of a wish, with the number of those that were not told since the last one; `None` if it comes too soon.
+    fn line(&mut self, now: Instant, line: impl FnOnce() -> String, list: &str) -> Option<String> {
+        if self.told_at.is_some_and(|at| now.duration_since(at) < WISHES_EACH) {
+            self.untold += 1;
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(match std::mem::take(&mut self.untold) {
+            0 => line(),
+            more => format!("{}; {more} more since the last line: {list} lists them", line()),
+        })
+    }
 }
 
 /// Whether a line is due: the last one was longer ago than the interval. Then it counts as told.
@@ -80,6 +106,18 @@ impl Teller {
     fn named(&self, peer: &PeerId, name: &str) -> (String, String) {
         let people = self.room.get().map(People::all).unwrap_or_default();
         (quoted(name), people.id(peer))
+    }
+
+    /// Returns a mixer with its name, its id, and whether the host named it: it sees and hears all speakers, and makes what
+    /// the audience sees.
+    fn mixer(&self, mixer: &PeerId) -> String {
+        let stage = self.room.get().map(|room| room.snapshot().stage).unwrap_or_default();
+        let Some(member) = stage.iter().find(|member| member.peer == *mixer) else {
+            return format!("{mixer:?}");
+        };
+        let (name, id) = self.named(mixer, &member.name);
+        let guest = if member.named { "" } else { ", a guest" };
+        format!("{name} ({id}){guest}")
     }
 
     /// Stops the reports of a missing parent, since this peer leaves.
@@ -120,21 +158,29 @@ impl Teller {
                                    `plenary join --view` or `plenary mixer` makes places; still searching"
                 .to_owned(),
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
+                let who: Vec<String> = mixers.iter().map(|mixer| self.mixer(mixer)).collect();
                 format!(
-                    "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"
+                    "mixed by {} (term {term}: {signatures} of {roster} signed; standbys {standbys:?})",
+                    who.join(" and ")
                 )
             }
             RoomEvent::Failover { rank, peer, polite } => {
                 let why = if *polite { "the mixer left" } else { "the mixer fell silent" };
-                format!("{peer:?} takes over as {rank}: {why}")
+                format!("mixed by {} from now on, as {rank}: {why}", self.mixer(peer))
             }
             RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
                 format!("{peer:?} violated the protocol: dropped")
             }
             RoomEvent::InLobby => "waiting in the lobby until the host lets you in".to_owned(),
-            RoomEvent::Knock { peer, name } => {
+            RoomEvent::Knock { peer, name, mixes } => {
                 let (name, id) = self.named(peer, name);
-                format!("{name} ({id}) waits in the lobby: /admit {id} or /deny {id}")
+                let waits = if *mixes { "offers to mix, and waits" } else { "waits in the lobby" };
+                let line = || format!("{name} ({id}) {waits}: /admit {id} or /deny {id}");
+                return self.knocks.lock().line(Instant::now(), line, "/who");
+            }
+            RoomEvent::RemovedByAnother { peer, name, by } => {
+                let (name, id) = self.named(peer, name);
+                format!("while you were away {by:?} removed {name} ({id}), which may come back: /remove {id} keeps it out")
             }
             RoomEvent::NotForwarding { peer, name } => {
                 let (name, id) = self.named(peer, name);
@@ -142,7 +188,8 @@ impl Teller {
             }
             RoomEvent::FloorWanted { peer, name } => {
                 let (name, id) = self.named(peer, name);
-                format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}")
+                let line = || format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}");
+                return self.hands.lock().line(Instant::now(), line, "/hands");
             }
             RoomEvent::FloorOffered if is_due(&self.offer_told, OFFERS_EACH) => {
                 "the host offers you the floor: /speak takes it".to_owned()
@@ -194,6 +241,20 @@ mod tests {
         assert_eq!((0..100).filter_map(|id| teller.line(&event(id))).count(), 1);
         assert_eq!((0..100).filter_map(|_| teller.line(&RoomEvent::OtherClock)).count(), 1);
         assert_eq!((0..10).filter_map(|_| teller.line(&RoomEvent::FloorOffered)).count(), 1);
+    }
+
+    #[test]
+    fn of_many_wishes_in_a_second_one_is_told_and_the_rest_counted() {
+        let teller = Teller::new();
+        let peer = |id: u16| PeerId([id as u8; 32]);
+        let hand = |id| RoomEvent::FloorWanted { peer: peer(id), name: "Mallory".to_owned() };
+        let knock = |id| RoomEvent::Knock { peer: peer(id), name: "Mallory".to_owned(), mixes: false };
+        assert_eq!((0..600).filter_map(|id| teller.line(&hand(id))).count(), 1);
+        assert_eq!((0..600).filter_map(|id| teller.line(&knock(id))).count(), 1);
+        let (mut wishes, now) = (Wishes::default(), Instant::now());
+        let mut told = |ms: u64| wishes.line(now + Duration::from_millis(ms), || "one".to_owned(), "/hands");
+        assert_eq!((0..1000).filter_map(&mut told).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(told(1000).unwrap(), "one; 999 more since the last line: /hands lists them");
     }
 
     #[test]

@@ -37,6 +37,19 @@ pub enum RoomEvent {
         peer: PeerId,
         /// Name of the newcomer.
         name: String,
+        /// It comes for nothing but to mix, and the stage is closed or takes mixers that the host named: letting it in
+        /// names it.
+        mixes: bool,
+    },
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out only if
+    /// [`Host::remove`](crate::Host::remove) removes it again.
+    RemovedByAnother {
+        /// The removed peer.
+        peer: PeerId,
+        /// Name of the peer; empty if it isn't known.
+        name: String,
+        /// The host that removed it.
+        by: PeerId,
     },
     /// At the host: several members were sent nothing by a viewer that had promised to feed them. It may be hostile, or
     /// have a bad line. Nothing follows by itself: [`Host::remove`](crate::Host::remove) removes it. At most once a

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use plenary_proto::message::{Muted, Roster};
+use plenary_proto::message::{Entry, Muted, Roster, Vote};
 use plenary_proto::seal::{Invite, RoomSecret};
 use plenary_proto::{Command, PeerId};
 
 use crate::error::Error;
-use crate::hosting::{Host, NotHost};
+use crate::hosting::{Host, HostRefusal, NotHost};
 use crate::random_bytes;
 
 /// A peer in the room, as the host's directory lists it.
@@ -46,6 +46,11 @@ impl Host<'_> {
     /// Returns the peers in the lobby, with their names.
     pub fn lobby(self) -> Vec<(PeerId, String)> {
         self.inner().flow.read(|body| body.lobby())
+    }
+
+    /// Returns the peers in the room that wait for the floor, with their names, the oldest request first.
+    pub fn hands(self) -> Vec<(PeerId, String)> {
+        self.inner().flow.read(|body| body.hands())
     }
 
     /// Lets a peer in from the lobby; one that has not come yet is let in when it comes.
@@ -89,7 +94,31 @@ impl Host<'_> {
     /// See [`Host`].
     pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
         self.check_other(peer)?;
+        self.check_settled()?;
         self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await
+    }
+
+    /// Removes the peers that are on stage only because they consent to mix, and that this host didn't name. Returns how
+    /// many. They may come back under other identities, up to eight: [`renew_invite`](Self::renew_invite) keeps them out.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn remove_unnamed(self) -> Result<usize, Error> {
+        self.check_settled()?;
+        let is_unnamed = |entry: &Entry| entry.mixes && !entry.speaks && entry.votes != Vote::Named;
+        let unnamed: Vec<PeerId> = self.inner().flow.read(|body| {
+            let entries = body.roster().into_iter().flat_map(|roster| &*roster.entries);
+            entries.filter(|entry| is_unnamed(entry)).map(|entry| entry.peer).collect()
+        });
+        let shows = |roster: &Roster| !roster.entries.iter().any(|entry| unnamed.contains(&entry.peer));
+        self.command(Command::RemoveUnnamed, shows).await?;
+        Ok(unnamed.len())
+    }
+
+    /// Refuses what a host may not do yet that the stage chose a moment ago.
+    fn check_settled(self) -> Result<(), Error> {
+        let is_bound = self.inner().flow.read(|body| body.brain().is_host_bound());
+        if is_bound { Err(HostRefusal::TooSoon.into()) } else { Ok(()) }
     }
 
     /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).
@@ -107,6 +136,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn renew_invite(self) -> Result<Invite, Error> {
+        self.check_settled()?;
         let inner = self.inner();
         let _turn = inner.renewing.lock().await;
         let (before, key) = inner.invite.lock().clone();
@@ -155,6 +185,7 @@ impl Host<'_> {
     /// # Errors
     /// [`Error::NotHost`] if another peer has become host.
     pub async fn end(self) -> Result<(), Error> {
+        self.check_settled()?;
         match self.command(Command::End, |roster| roster.access.ended).await {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plenary_body::layout;
 use plenary_media::compose::Layout;
-use plenary_proto::message::{MIXERS_MAX, Roster};
+use plenary_proto::message::{MIXERS_MAX, MixPolicy, Roster};
 use plenary_proto::{Command, PeerId};
 use tokio::sync::oneshot;
 
@@ -32,6 +32,10 @@ pub enum HostRefusal {
     /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
     #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
+    /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for some
+    /// seconds it removes nobody, replaces no invite, and doesn't end the room.
+    #[error("the host before may come back: try again in ten seconds")]
+    TooSoon,
     /// The number of mixers is too large.
     #[error("a room has at most {MIXERS_MAX} mixers")]
     TooManyMixers,
@@ -102,6 +106,17 @@ impl<'a> Host<'a> {
     /// See [`Host`].
     pub async fn open_stage(self, open: bool) -> Result<(), Error> {
         self.command(Command::OpenStage(open), |roster| roster.stage_open == open).await
+    }
+
+    /// Sets which of the peers that consent may mix. A host names peers by [`promote`](Self::promote), as
+    /// [`HostOptions::members`], and by letting in one that comes for nothing but to mix.
+    ///
+    /// [`HostOptions::members`]: crate::HostOptions::members
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn set_mixing(self, mixing: MixPolicy) -> Result<(), Error> {
+        self.command(Command::SetMixing(mixing), |roster| roster.mixing == mixing).await
     }
 
     /// Grants a peer the floor. A peer that has not asked for it gets [`RoomEvent::FloorOffered`], and accepts

@@ -127,8 +127,8 @@ pub use plenary_body::{
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
-    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, Muted, PeerRates,
-    ProgramFormat, Refusal, VideoRequest,
+    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, MixPolicy, Muted,
+    PeerRates, ProgramFormat, Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, ShortId, Sources, StreamId, Tally};

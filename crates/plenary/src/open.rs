@@ -163,6 +163,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let host = HostConfig {
         root,
         stage_open: host.stage_open,
+        mixing: host.mixing,
         program: host.program,
         k: host.k,
         k1: host.k1,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use plenary_media::Clock;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
-use plenary_proto::message::{Consent, ProgramFormat};
+use plenary_proto::message::{Consent, MixPolicy, ProgramFormat};
 use plenary_proto::{HostConfig, PeerId};
 use plenary_signal::Router;
 use tokio::runtime::Handle;
@@ -112,6 +112,9 @@ pub struct HostOptions {
     pub page_at: Option<String>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
+    /// Which of the peers that consent may mix: they see and hear all speakers, and make the program. `None`, the default: anyone
+    /// if the stage is open at first, otherwise this host and peers that it named.
+    pub mixing: Option<MixPolicy>,
     /// Lifetime of the invite; one day by default.
     pub invite_life: Duration,
     /// Format of the program's picture; 1280×720 at 30 fps and 1.5 Mbit/s by default.
@@ -247,6 +250,7 @@ impl HostOptions {
         page: Option<Router>,
         page_at: Option<String>,
         stage_open: bool,
+        mixing: Option<MixPolicy>,
         invite_life: Duration,
         program: ProgramFormat,
         k: u8,
@@ -276,6 +280,7 @@ impl Default for HostOptions {
             page: None,
             page_at: None,
             stage_open: true,
+            mixing: None,
             invite_life: Duration::from_secs(24 * 3600),
             program: HostConfig::PROGRAM,
             k: HostConfig::K,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plenary_body::{Body, Shedding};
-use plenary_proto::message::{Entry, Muted, PeerRates};
+use plenary_proto::message::{Entry, MixPolicy, Muted, PeerRates, Vote};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
@@ -31,6 +31,8 @@ pub struct Member {
     pub shares: bool,
     /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
     pub no_solo: bool,
+    /// Whether it is the host or a peer named by the host: named peers vote, and mix where the policy requires a name.
+    pub named: bool,
     /// Whether it speaks at present, as heard at this peer; pauses between words don't end it.
     pub speaking: bool,
 }
@@ -47,6 +49,7 @@ impl Member {
             muted: entry.muted,
             shares: entry.shares,
             no_solo: entry.no_solo,
+            named: entry.votes == Vote::Named,
             speaking: speaking.contains(&entry.peer),
         }
     }
@@ -104,6 +107,10 @@ pub struct RoomSnapshot {
     pub title: String,
     /// The host; `None` before there is a roster.
     pub host: Option<PeerId>,
+    /// Whether any peer may speak on request.
+    pub stage_open: bool,
+    /// Which of the peers that consent may mix.
+    pub mix_policy: MixPolicy,
     /// Peers on stage, the host first.
     pub stage: Vec<Member>,
     /// Whether viewers watch from beside the stage.
@@ -174,6 +181,8 @@ impl RoomSnapshot {
             stage: body.stage().iter().map(member).collect(),
             title: body.roster().map(|roster| roster.title.to_string()).unwrap_or_default(),
             host: brain.host,
+            stage_open: body.roster().is_some_and(|roster| roster.stage_open),
+            mix_policy: body.roster().map_or_else(MixPolicy::default, |roster| roster.mixing),
             audience: body.roster().is_some_and(|roster| roster.audience),
             viewers: brain.viewers,
             rank: brain.rank,

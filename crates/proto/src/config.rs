@@ -2,7 +2,9 @@
 
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
-use crate::message::{Consent, GenerationKey, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX};
+use crate::message::{
+    Consent, GenerationKey, MixPolicy, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX,
+};
 use crate::seal::{Keypair, RoomKeys};
 
 /// Maximum children of any peer: the first tiers of ten mixers.
@@ -49,6 +51,9 @@ pub struct HostConfig {
     pub root: Keypair,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
+    /// Which of the peers that consent may mix; `None`: anyone if the room opens with an open stage, otherwise peers that the
+    /// host named.
+    pub mixing: Option<MixPolicy>,
     /// Video format of the program.
     pub program: ProgramFormat,
     /// Maximum children of a peer that is no mixer.
@@ -65,7 +70,7 @@ pub struct HostConfig {
     pub title: Text<TITLE_LEN_MAX>,
     /// Whether each newcomer waits until the application admits it.
     pub lobby: bool,
-    /// Peers that need not wait there, and count as voters.
+    /// Peers that need not wait there, and that the host names: they count as voters, and may mix.
     pub members: Vec<PeerId>,
     /// Peers that were removed before the host restarted.
     pub removed: Vec<PeerId>,
@@ -90,6 +95,7 @@ impl HostConfig {
         HostConfig {
             root: keys.root.clone(),
             stage_open: true,
+            mixing: None,
             program: HostConfig::PROGRAM,
             k: HostConfig::K,
             k1: HostConfig::K1,

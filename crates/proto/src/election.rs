@@ -413,7 +413,7 @@ impl Election {
                 && !by.contains(&(report.body.candidate, report.sender))
         });
         let candidate = |peer: &PeerId| {
-            roster.entries.iter().any(|entry| entry.peer == *peer && entry.mixes && !entry.away)
+            roster.entries.iter().any(|entry| entry.peer == *peer && roster.may_mix(entry) && !entry.away)
         };
         let claims = self.claims.values().filter(|(at, claim)| {
             let counts = candidate(&claim.sender) && claim.expires_unix_s >= view.unix_s();

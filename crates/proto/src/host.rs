@@ -8,6 +8,8 @@
 mod admission;
 mod rivals;
 
+use std::cmp::Reverse;
+
 use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::bounded::{Bound, List, Text};
@@ -20,13 +22,14 @@ use crate::id::PeerId;
 use crate::io::Event;
 use crate::lobby::Lobby;
 use crate::message::{
-    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat,
+    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramFormat,
     ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster,
-    Successor, TITLE_LEN_MAX, first_epoch, reign_of,
+    Successor, TITLE_LEN_MAX, Vote, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::{Keypair, Signed, key_hash};
+use crate::stage::BOUND_US;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -49,7 +52,10 @@ const MEMBERS_MAX: usize = DIRECTORY_MAX;
 /// Time on stage after which a peer votes that the host didn't name: ids cost nothing, and without it two peers that
 /// come right after the host outvote it. A guess.
 const VOTES_AFTER_US: u64 = 300 * SECOND;
-/// Maximum peers that the host has named as voters.
+/// Maximum peers on an open stage that consent to mix and that the host didn't name: ids cost nothing, and each candidate
+/// is measured, linked with all others, and takes a place on stage. A guess: an election has hardly more that differ.
+const UNNAMED_CANDIDATES_MAX: usize = 8;
+/// Maximum peers that the host has named.
 const NAMED_MAX: usize = ROSTER_MAX;
 /// Time for which a host that opens its room again waits for the rosters of members that have stayed, and admits nobody:
 /// newcomers would follow a replayed roster of an earlier session. A guess: members contact a host that may have restarted
@@ -63,6 +69,9 @@ const CUT_OFF_US: u64 = 30 * SECOND;
 /// Time after which a new host repeats its word on the outcome in force: superseded rosters have ceased to count by
 /// then, so that peers which followed another outcome under one of them drop it. A guess.
 const CONFIRM_AGAIN_US: u64 = 35 * SECOND;
+/// Time beyond [`BOUND_US`](crate::stage::BOUND_US) for which a chosen host waits: other peers may have heard the host before
+/// it a little later. A guess.
+const BOUND_SLACK_US: u64 = 2 * SECOND;
 /// `Join`s of one peer that are answered. Each may cost an answer of kilobytes, a signature, or a question to the
 /// application. The burst is a guess: a repetition, and a change of mind.
 const JOINS_EACH: Rate = Rate { per_s: 1, burst: 3 };
@@ -78,6 +87,7 @@ const JOINERS_MAX: usize = 512;
 #[derive(Clone, Debug)]
 struct Rules {
     stage_open: bool,
+    mixing: MixPolicy,
     expires_unix_s: Option<u64>,
     program: ProgramFormat,
     k: u8,
@@ -114,7 +124,7 @@ pub(crate) struct Host {
     lobby: Lobby,
     /// Peers that need not wait in the lobby.
     members: OrderedSet<PeerId>,
-    /// Peers that the host named, which vote from the moment they come.
+    /// Peers that the host named: they vote and may mix from the moment they come.
     named: OrderedSet<PeerId>,
     /// When each peer on stage came.
     since: OrderedMap<PeerId, Time>,
@@ -134,6 +144,8 @@ pub(crate) struct Host {
     /// The host from which this one took the room back last, and which may not know it yet.
     deposed: Option<PeerId>,
     confirm_at: Option<Time>,
+    /// Until when a host that the stage chose neither ends the room nor removes peers nor replaces the invite.
+    bound_until: Option<Time>,
     /// Budgets for answers to `Join`s of peers off stage: one of all newcomers, one of all members, one of each peer.
     joins: Bucket,
     renewals: Bucket,
@@ -147,6 +159,10 @@ impl Host {
     pub(crate) fn open(view: &mut View<'_>, config: HostConfig, join: &Join) -> Host {
         let rules = Rules {
             stage_open: config.stage_open,
+            mixing: config.mixing.unwrap_or(match config.stage_open {
+                true => MixPolicy::Anyone,
+                false => MixPolicy::Named,
+            }),
             expires_unix_s: config
                 .invite_expires_us
                 .map(|us| view.config.unix_s_at_zero + us.div_ceil(SECOND)),
@@ -173,7 +189,7 @@ impl Host {
             reopens_at: (reign_min > 0).then_some(view.now + REOPEN_US),
             ..Host::new(view, config.root, Reigns::default(), rules)
         };
-        host.enter(view.now, view.me, join);
+        host.enter(view, view.me, join);
         host.flush(view);
         host
     }
@@ -182,12 +198,13 @@ impl Host {
     pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
         let before = view.stage.signed()?.clone();
         let Roster { entries, audience, program, k, k1, mixers, .. } = before.signed.body.clone();
-        let Roster { stage_open, expires_unix_s, layout, title, access, .. } = before.signed.body.clone();
+        let Roster { stage_open, mixing, expires_unix_s, layout, title, access, .. } =
+            before.signed.body.clone();
         // what the root key says needs no further proof
         let by_root = reign.is_by(&view.config.root);
         let mut reigns = if by_root { Reigns::default() } else { before.reigns.clone() };
         reigns.0.push(reign).ok()?;
-        let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+        let rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
         let mut entries = entries.into_vec();
         entries.sort_by_key(|entry| entry.peer != view.me); // the host comes first
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
@@ -205,13 +222,19 @@ impl Host {
         let before = before.signed.body.host;
         let chosen = host.reigns.0.last().is_some_and(|reign| matches!(reign, Reign::Chosen { .. }));
         if chosen {
+            let heard = view.stage.host_heard().unwrap_or(view.now);
+            host.bound_until = Some(heard + BOUND_US + BOUND_SLACK_US);
             host.heard.insert(before, Time(view.now.0.saturating_sub(AWAY_US)));
         }
         for entry in &mut host.entries {
             let gone = entry.peer == before && chosen;
             entry.away |= gone;
             // a dead host's vote would block majorities until the new host forgets it
-            entry.votes = (entry.votes && !gone) || entry.peer == view.me;
+            entry.votes = match entry.votes {
+                _ if entry.peer == view.me => Vote::Named,
+                _ if gone => Vote::No,
+                before => before,
+            };
         }
         host.flush(view);
         Some(host)
@@ -249,6 +272,7 @@ impl Host {
             rival: None,
             deposed: None,
             confirm_at: None,
+            bound_until: None,
             joins: Bucket::new(JOINS, view.now),
             renewals: Bucket::new(RENEWALS, view.now),
             joins_each: Buckets::new(JOINS_EACH),
@@ -277,6 +301,11 @@ impl Host {
             self.hand_over(view, *heir);
         }
         heir.is_some()
+    }
+
+    /// Whether the stage chose this host within the last seconds: its predecessor may return, and limits its powers.
+    pub(crate) fn is_bound(&self, now: Time) -> bool {
+        self.bound_until.is_some_and(|until| now < until)
     }
 
     /// Signs this host's word on the outcome in force, for peers that can't tell which majority still counts.
@@ -355,15 +384,39 @@ impl Host {
         self.name(view.now, peer);
     }
 
+    /// Whether the host named a peer, by a command or as a member.
+    pub(super) fn is_named(&self, peer: &PeerId) -> bool {
+        self.named.contains(peer) || self.members.contains(peer)
+    }
+
+    /// Sets which of the peers that consent may mix, on the application's command.
+    pub(crate) fn set_mixing(&mut self, now: Time, mixing: MixPolicy) {
+        if std::mem::replace(&mut self.rules.mixing, mixing) != mixing {
+            self.change(now);
+        }
+    }
+
+    /// Takes a peer's vote, which the host gave it.
+    fn unname(&mut self, now: Time, peer: PeerId) {
+        self.named.remove(&peer);
+        let is_named = self.is_named(&peer);
+        let entry = self.entries.iter_mut().find(|entry| entry.peer == peer && entry.votes == Vote::Named);
+        if let Some(entry) = entry.filter(|_| !is_named) {
+            entry.votes = Vote::No; // until its time has come
+            self.change(now);
+        }
+    }
+
     /// Gives a peer a vote, now if it is on stage, and whenever it comes.
-    fn name(&mut self, now: Time, peer: PeerId) {
+    pub(super) fn name(&mut self, now: Time, peer: PeerId) {
         if self.named.len() < NAMED_MAX {
             self.named.insert(peer);
         }
         if self.named.contains(&peer)
-            && let Some(entry) = self.entries.iter_mut().find(|entry| entry.peer == peer && !entry.votes)
+            && let Some(entry) =
+                self.entries.iter_mut().find(|entry| entry.peer == peer && entry.votes != Vote::Named)
         {
-            entry.votes = true;
+            entry.votes = Vote::Named;
             self.change(now);
         }
     }
@@ -373,7 +426,7 @@ impl Host {
         if peer == view.me {
             return;
         }
-        self.named.remove(&peer);
+        self.unname(view.now, peer);
         self.floor.take(view.now, peer);
         view.out.send(peer, Message::Floor(false));
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
@@ -445,14 +498,14 @@ impl Host {
         }
         let Roster { entries, audience, program, k, k1, mixers, stage_open, layout, title, access, .. } =
             newest.body.clone();
-        let Rules { expires_unix_s, title: own_title, access: own_access, .. } = self.rules.clone();
+        let Rules { mixing, expires_unix_s, title: own_title, access: own_access, .. } = self.rules.clone();
         let title = if own_title.is_empty() { title } else { own_title };
         // the keys with which the host came back are those of the newest invite
         let access = match own_access.generation >= access.generation {
             true => Access { generation: own_access.generation, key_hash: own_access.key_hash, ..access },
             false => access,
         };
-        self.rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+        self.rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
         self.keep_out(&own_access);
         (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, view.now);
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
@@ -498,19 +551,27 @@ impl Host {
         }
     }
 
-    /// Puts a peer on stage or updates its entry; returns false if the stage is full.
-    pub(crate) fn enter(&mut self, now: Time, peer: PeerId, join: &Join) -> bool {
-        let before = self.entries.iter().find(|entry| entry.peer == peer);
-        if before.is_none() && self.entries.len() >= ROSTER_MAX {
-            return false;
+    /// Puts a peer on stage or updates its entry; returns false if the stage is full. On a full one speakers and peers that the
+    /// host named take the place of an idle candidate that it didn't name.
+    pub(crate) fn enter(&mut self, view: &View<'_>, peer: PeerId, join: &Join) -> bool {
+        let now = view.now;
+        let is_new = self.entries.iter().all(|entry| entry.peer != peer);
+        if is_new && self.entries.len() >= ROSTER_MAX {
+            let sits = |peer: &PeerId| view.mandate.mixers.contains(peer);
+            let idle =
+                self.entries.iter().rev().find(|entry| is_unnamed_candidate(entry) && !sits(&entry.peer));
+            let idle = idle.map(|entry| entry.peer).filter(|_| join.speaks || self.is_named(&peer));
+            let Some(idle) = idle else { return false };
+            self.step_down(now, idle);
         }
+        let before = self.entries.iter().find(|entry| entry.peer == peer);
         self.heard.insert(peer, now);
         self.since.entry(peer).or_insert(now);
         let is_host = before.is_none() && self.entries.is_empty(); // the host enters first
-        let votes = is_host
-            || self.named.contains(&peer)
-            || self.members.contains(&peer)
-            || before.is_some_and(|before| before.votes);
+        let votes = match before {
+            _ if is_host || self.is_named(&peer) => Vote::Named,
+            before => before.map_or(Vote::No, |before| before.votes),
+        };
         let (speaks_anew, index) = match before {
             Some(before) if before.speaks || !join.speaks => (false, before.index),
             _ if join.speaks => (true, self.next_index()),
@@ -562,9 +623,11 @@ impl Host {
         self.is_forsaken = self.entries.len() == 1 && (forgets || self.is_forsaken);
         self.since.retain(|peer, _| self.entries.iter().any(|entry| entry.peer == *peer));
         let since = |peer: &PeerId| self.since.get(peer).map_or(0, |at| now.since(*at));
-        for entry in self.entries.iter_mut().filter(|entry| !entry.votes) {
-            entry.votes = since(&entry.peer) >= VOTES_AFTER_US;
-            changed |= entry.votes;
+        for entry in self.entries.iter_mut().filter(|entry| entry.votes == Vote::No) {
+            if since(&entry.peer) >= VOTES_AFTER_US {
+                entry.votes = Vote::ByTime;
+                changed = true;
+            }
         }
         let present = self.entries.iter().filter(|entry| !entry.away).count();
         if 2 * present <= self.entries.len() || self.is_forsaken {
@@ -596,6 +659,7 @@ impl Host {
             mixers: self.mixers,
             heirs: self.heirs(view.me),
             stage_open: self.rules.stage_open,
+            mixing: self.rules.mixing,
             expires_unix_s: self.rules.expires_unix_s,
             layout: self.rules.layout.clone(),
             title: self.rules.title.clone(),
@@ -614,14 +678,15 @@ impl Host {
     /// with each other, then in the order of joining.
     fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
         let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();
-        heirs.sort_by_key(|entry| (!entry.votes, !entry.mixes));
+        heirs.sort_by_key(|entry| (Reverse(entry.votes), !entry.mixes));
         List::truncated(heirs.into_iter().map(|entry| entry.peer))
     }
 
     /// Returns the acting mixer of term 0: the previous acting mixer while it is present and consents;
     /// otherwise the host, or, if the host doesn't mix, the present, consenting peer with the lowest id.
     fn acting(&self) -> Option<PeerId> {
-        let willing = |entry: &&Entry| entry.mixes && !entry.away;
+        let may_mix = |entry: &Entry| self.rules.mixing == MixPolicy::Anyone || entry.votes == Vote::Named;
+        let willing = |entry: &&Entry| entry.mixes && !entry.away && may_mix(entry);
         let before = self.signed.as_ref().and_then(|signed| signed.body.acting);
         let stays =
             before.filter(|peer| self.entries.iter().filter(willing).any(|entry| entry.peer == *peer));
@@ -671,6 +736,11 @@ impl Host {
         let times = own.into_iter().chain([self.floor.next_timeout(), self.directory.next_timeout()]);
         times.flatten().min()
     }
+}
+
+/// Whether a peer is on stage only because it consents to mix, and the host didn't name it.
+fn is_unnamed_candidate(entry: &Entry) -> bool {
+    entry.mixes && !entry.speaks && entry.votes != Vote::Named
 }
 
 /// Signs the appointment of a host under the reign of that number.

@@ -8,8 +8,8 @@ use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
     Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
-    MediaSeen, Message, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Rates, Refusal, Resume, StreamUse,
-    VideoRequest,
+    MediaSeen, Message, MixPolicy, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Rates, Refusal, Resume,
+    StreamUse, VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -54,6 +54,10 @@ pub enum Command {
     /// Host only: opens the stage, so that every peer that asks may speak, or closes it, so that the
     /// application decides. Present speakers stay.
     OpenStage(bool),
+    /// Sets which of the peers that consent may mix; host only.
+    SetMixing(MixPolicy),
+    /// Removes the peers that are on stage only because they consent to mix, and that the host didn't name; host only.
+    RemoveUnnamed,
     /// Host only: lets a peer speak. A peer that hasn't asked for the floor is offered it
     /// ([`Event::FloorOffered`]).
     Promote(PeerId),
@@ -486,6 +490,18 @@ pub enum Event {
         peer: PeerId,
         /// Its name.
         name: String,
+        /// It comes for nothing but to mix: letting it in names it.
+        mixes: bool,
+    },
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out only
+    /// if [`Command::Remove`] removes it again.
+    RemovedByAnother {
+        /// The peer.
+        peer: PeerId,
+        /// Its name; empty if it isn't known.
+        name: String,
+        /// The host that removed it.
+        by: PeerId,
     },
     /// At the host: several members were sent nothing by a viewer that had promised to feed them.
     /// [`Command::Remove`] removes it.

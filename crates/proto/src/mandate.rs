@@ -199,6 +199,18 @@ impl Mandate {
         }
     }
 
+    /// Returns whether an outcome waits for the host's word, which doesn't come if the host is gone.
+    pub(crate) fn waits_for_host(&self) -> bool {
+        self.early.as_ref().is_some_and(|(_, absent)| !absent)
+    }
+
+    /// Judges the outcome that waits for the host's word again, now that the host is missed.
+    pub(crate) fn host_missed(&mut self, out: &mut Outbox) {
+        if let Some((early, _)) = self.early.take() {
+            out.note(Note::Decided(Box::new(early), true));
+        }
+    }
+
     /// Drops the outcome in force, which is void.
     fn forget(&mut self) {
         let (makers, mutated) = (std::mem::take(&mut self.makers), self.mutated);
@@ -282,13 +294,14 @@ impl Mandate {
         self.confirmed.as_ref().is_some_and(|word| word.body == Confirmed::of(&decided.body))
     }
 
-    /// Returns whether an outcome that its signers decide counts here without the host's word: it is recent and not
-    /// far ahead. A peer without an outcome can't tell what is recent, so the host must have signed.
+    /// Returns whether an outcome that its signers decide counts here without the host's word: the host signed it, or is gone.
+    /// It is recent and not far ahead. A peer without an outcome can't tell what is recent, so the host must have signed.
     fn counts(&self, stage: &Stage, judge: Judge, decided: &Decided) -> bool {
         let mut signers = decided.signatures.iter().map(|(signer, _)| signer);
         let by_host = judge.hosts || signers.clone().any(|signer| stage.is_host_of(decided.epoch, signer));
         let near = decided.body.term <= self.rank.term.saturating_add(TERMS_AHEAD_MAX);
-        let known = by_host || (self.rank.term > 0 && near);
+        // while the host is heard, its word comes, or the outcome isn't the room's
+        let known = by_host || (judge.absent && self.rank.term > 0 && near);
         known && Self::is_recent(stage, judge, decided.epoch, &mut signers)
     }
 

@@ -178,7 +178,7 @@ impl Membership {
         let join = self.join_of(view);
         match &mut self.host {
             Some(host) => {
-                host.enter(view.now, view.me, &join);
+                host.enter(view, view.me, &join);
             }
             None => self.join_at(view.now),
         }

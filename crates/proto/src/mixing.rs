@@ -299,8 +299,9 @@ impl Mixing {
         if let Some(mine) = view.stage.entry(&view.me).cloned() {
             let host = view.stage.host();
             let meshed = meshed_with(view);
+            let is_candidate = |peer| view.stage.candidates().contains(peer);
             for entry in view.stage.present() {
-                let both_mix = mine.mixes && entry.mixes;
+                let both_mix = is_candidate(&mine.peer) && is_candidate(&entry.peer);
                 let hosts = host == Some(view.me) || host == Some(entry.peer);
                 if both_mix || hosts || meshed.contains(&entry.peer) {
                     wanted.insert(entry.peer);

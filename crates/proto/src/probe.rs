@@ -171,7 +171,7 @@ pub(crate) struct Probe {
 /// hash of (draw, candidate, measurer).
 pub(crate) fn measurers(roster: &Roster, draw: &DrawKey, candidate: &PeerId) -> Vec<PeerId> {
     let present = || roster.entries.iter().filter(|entry| !entry.away);
-    let candidates = present().filter(|entry| entry.mixes).count();
+    let candidates = present().filter(|entry| roster.may_mix(entry)).count();
     let count = if candidates > LARGE_STAGE { MEASURERS_MAX } else { MEASURERS };
     let others = present().map(|entry| &entry.peer).filter(|peer| *peer != candidate);
     drawn("plenary 1 measurers", &[draw, &candidate.0], others, count)

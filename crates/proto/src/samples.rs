@@ -2,7 +2,7 @@
 
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
-use crate::message::{Access, Claim, CodecSource, Entry, Muted, ProgramFormat, Roster};
+use crate::message::{Access, Claim, CodecSource, Entry, MixPolicy, Muted, ProgramFormat, Roster, Vote};
 use crate::seal::Keypair;
 
 /// Returns the key with this number, always the same.
@@ -27,7 +27,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         mixes: true,
         away: false,
         index: seed,
-        votes: true,
+        votes: Vote::Named,
         muted: Muted::default(),
         shares: false,
         no_solo: false,
@@ -61,6 +61,7 @@ pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
         mixers: 0,
         heirs: List::new(),
         stage_open: true,
+        mixing: MixPolicy::Anyone,
         expires_unix_s: None,
         layout: List::new(),
         title: Text::default(),

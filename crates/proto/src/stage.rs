@@ -23,6 +23,9 @@ const MARKS_MAX: usize = (FRESH_US / MARK_US) as usize + 2;
 /// Silence of the host from which a peer believes others that the host is gone: less than the silence after which an
 /// heir asks for the room, because not every peer received the host's last message at the same time. A guess.
 const MISSED_US: u64 = 8 * SECOND;
+/// Silence of a host until which the one that the stage chose in its place neither ends the room nor removes peers nor
+/// replaces the invite. A guess: as long as the silence after which heirs ask for the room.
+pub(crate) const BOUND_US: u64 = 10 * SECOND;
 /// Silence of the host after which a peer itself goes on without it: then the others believe it. A guess.
 const LOST_US: u64 = MISSED_US + SECOND;
 
@@ -51,6 +54,15 @@ pub(crate) struct Silence {
     pub(crate) of_all: bool,
 }
 
+/// A host that the stage has replaced.
+#[derive(Clone, Copy, Debug)]
+struct Replaced {
+    /// The last arrival from it.
+    heard: Time,
+    /// When this peer took the first roster of its successor.
+    at: Time,
+}
+
 /// The newest roster, and a few older rosters.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
@@ -62,6 +74,10 @@ pub(crate) struct Stage {
     marks: VecDeque<(Time, u32)>,
     /// Last arrival from the host, or of a newer roster.
     host_heard: Option<Time>,
+    /// While a host reigns that the stage chose: the host that it replaced.
+    replaced: Option<Replaced>,
+    /// The newest roster by a host that the stage chose, which does more than that host may yet, and when it may.
+    waiting: Option<(Time, SignedRoster)>,
 }
 
 impl Stage {
@@ -72,9 +88,15 @@ impl Stage {
         let epoch = roster.epoch;
         if newer {
             self.mark(now, epoch);
+            self.waiting = self.waiting.take().filter(|(_, waiting)| waiting.epoch > epoch);
+            if self.signed.as_ref().is_none_or(|known| reign_of(known.epoch) != reign_of(epoch)) {
+                let is_chosen = roster.reigns.0.last().is_some_and(Reign::is_chosen);
+                let heard = self.host_heard.filter(|_| is_chosen);
+                self.replaced = heard.map(|heard| Replaced { heard, at: now });
+            }
             self.host_heard = Some(now);
             self.signed = Some(roster.clone());
-            let mixes = self.present().filter(|entry| entry.mixes);
+            let mixes = self.present().filter(|entry| roster.body.may_mix(entry));
             let mut candidates: Vec<_> = mixes.map(|entry| entry.peer).collect();
             candidates.sort_unstable();
             self.candidates = candidates;
@@ -123,6 +145,58 @@ impl Stage {
     /// Returns whether nothing has arrived from the host for [`MISSED_US`].
     pub(crate) fn misses_host(&self, now: Time, me: PeerId) -> bool {
         self.misses_host_for(now, me, MISSED_US)
+    }
+
+    /// Whether a roster by a host that the stage chose ends the room, removes peers or replaces the invite although this peer
+    /// has not missed its predecessor for [`BOUND_US`], which may return. Such a roster waits.
+    pub(crate) fn defers(&mut self, now: Time, me: &PeerId, roster: &SignedRoster) -> bool {
+        let Some(known) = &self.signed else { return false };
+        let before = &known.body.access;
+        let access = &roster.body.access;
+        let acts = (access.ended && !before.ended)
+            || access.generation != before.generation
+            || access.removed.iter().any(|peer| !before.removed.contains(peer));
+        let is_chosen = roster.reigns.0.last().is_some_and(Reign::is_chosen);
+        if !acts || !is_chosen {
+            return false;
+        }
+        let is_anew = reign_of(known.epoch) != reign_of(roster.epoch);
+        let on_stage = known.body.entries.iter().any(|entry| entry.peer == *me);
+        // a viewer hears of the host by rosters alone, so it counts from the first one of the new reign
+        let missed_since = match (&self.replaced, on_stage) {
+            (_, true) if is_anew => self.host_heard,
+            (_, false) if is_anew => Some(now),
+            (Some(replaced), true) => Some(replaced.heard),
+            (Some(replaced), false) => Some(replaced.at),
+            (None, _) => None,
+        };
+        let due = missed_since.map_or(now, |at| at + BOUND_US);
+        if due <= now {
+            return false;
+        }
+        if self.waiting.as_ref().is_none_or(|(_, waiting)| waiting.epoch < roster.epoch) {
+            self.waiting = Some((due, roster.clone()));
+        }
+        true
+    }
+
+    /// Returns the roster that has waited for long enough.
+    pub(crate) fn take_waiting(&mut self, now: Time) -> Option<SignedRoster> {
+        self.waiting.take_if(|(due, _)| *due <= now).map(|(_, roster)| roster)
+    }
+
+    pub(crate) fn waits_until(&self) -> Option<Time> {
+        self.waiting.as_ref().map(|(due, _)| *due)
+    }
+
+    /// Returns the last arrival from the host.
+    pub(crate) fn host_heard(&self) -> Option<Time> {
+        self.host_heard
+    }
+
+    /// Returns when this peer will have heard nothing from the host for [`MISSED_US`]; `None` without a host, and for the host.
+    pub(crate) fn misses_host_at(&self, me: PeerId) -> Option<Time> {
+        self.host_heard.filter(|_| self.host() != Some(me)).map(|at| at + MISSED_US)
     }
 
     fn misses_host_for(&self, now: Time, me: PeerId, us: u64) -> bool {

@@ -16,7 +16,7 @@ use crate::ordered::OrderedMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
-use crate::message::{Alive, Failover, Message, Resignation};
+use crate::message::{Alive, Failover, Message, Resignation, Vote};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::{Signature, Signed};
@@ -135,8 +135,9 @@ impl Succession {
         if let (Some(watched), Some(entry)) = (watched, view.stage.entry(&from)) {
             // a peer that has never heard the mixer answers without a time
             let at = Time(silent_us.map_or(0, |silent_us| view.now.0.saturating_sub(silent_us.into())));
-            let (known, votes) = watched.heard.entry(from).or_insert((at, entry.votes));
-            (*known, *votes) = ((*known).max(at), entry.votes);
+            let has_vote = entry.votes != Vote::No;
+            let (known, votes) = watched.heard.entry(from).or_insert((at, has_vote));
+            (*known, *votes) = ((*known).max(at), has_vote);
         }
     }
 

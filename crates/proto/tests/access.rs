@@ -114,7 +114,11 @@ fn a_newcomer_waits_in_the_lobby_until_the_host_lets_it_in_or_turns_it_away() {
     let mut host = host_with(|host| (host.lobby, host.members) = (true, vec![key(9).id()]));
     let outputs = host.hears(5, join(None));
     assert_eq!(answer(&outputs, 5), Answer::Waits);
-    assert!(events(&outputs).contains(&&Event::Knock { peer: key(5).id(), name: "Zoë".to_owned() }));
+    assert!(events(&outputs).contains(&&Event::Knock {
+        peer: key(5).id(),
+        name: "Zoë".to_owned(),
+        mixes: false
+    }));
     let outputs = host.hears(5, join(None));
     assert!(events(&outputs).is_empty(), "the application knows");
     assert_eq!(host.room.lobby().unwrap().count(), 1);

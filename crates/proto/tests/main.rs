@@ -8,6 +8,7 @@ mod election;
 mod failover;
 mod identity;
 mod limits;
+mod living_host;
 mod measuring;
 mod message;
 mod mixing;

@@ -153,19 +153,22 @@ fn roster_by_heir(host: &Brain, change: impl FnOnce(&mut Roster)) -> Message {
 }
 
 #[test]
-fn a_host_that_takes_its_room_back_keeps_the_removals_of_its_heir_and_its_own() {
+fn a_host_that_takes_its_room_back_keeps_its_own_removals_and_is_told_of_others() {
     let mut host = host_with(|host| host.removed = vec![key(6).id()]);
     host.rests_for(SECOND);
     let message = roster_by_heir(&host, |roster| {
         roster.access.removed = list(vec![key(9).id()]);
         roster.access.locked = true;
     });
-    host.hears(4, message);
+    let outputs = host.hears(4, message);
+    let told = |event: &&Event| matches!(event, Event::RemovedByAnother { peer, by, .. } if *peer == key(9).id() && *by == key(3).id());
+    assert_eq!(events(&outputs).into_iter().filter(told).count(), 1, "{outputs:?}");
     let roster = host.room.roster().unwrap();
-    assert_eq!((roster.host, &roster.access.removed[..]), (key(2).id(), &[key(6).id(), key(9).id()][..]));
+    assert_eq!((roster.host, &roster.access.removed[..]), (key(2).id(), &[key(6).id()][..]));
     assert!(roster.access.locked);
     assert!(roster.entries.iter().any(|entry| entry.peer == key(4).id()), "it takes over the stage");
     assert!(roster.entries.iter().all(|entry| entry.peer != key(6).id()), "less the removed peers");
+    host.give(Input::Command(Command::Remove(key(9).id()))); // the host confirms
     host.rests_for(3 * SECOND);
     assert_eq!(refusal(&host.hears(9, join(None)), 9), Some(Refusal::Removed));
 }

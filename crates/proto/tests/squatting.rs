@@ -12,7 +12,7 @@ use plenary_proto::{Command, Event, Input, Output, RoomConfig};
 
 /// Returns the entry of a candidate without a vote.
 fn stranger(seed: u8) -> Entry {
-    Entry { votes: false, ..candidate(seed) }
+    Entry { votes: Vote::No, ..candidate(seed) }
 }
 
 /// The host, key 2, and two strangers that came right after it.
@@ -162,6 +162,7 @@ fn terms_rise_by_4_at_most_unless_the_host_has_signed() {
         let mut peer = Brain::new(6, consenting());
         peer.adopts(&voters(), |_| ());
         peer.hears(2, decided(7, 1, &[2, 3, 4]));
+        peer.rests_for(8 * SECOND); // the host is missed
         peer.hears(3, decided(7, term, by));
         assert_eq!(peer.term() == term, taken, "{term} by {by:?}");
     }
@@ -219,10 +220,18 @@ fn join(speaks: bool) -> Message {
     Message::Join(Join { speaks, views: false, mixes: true, ..Join::viewer("x") })
 }
 
-fn voters(brain: &Brain) -> Vec<u8> {
+fn with_vote(brain: &Brain, vote: Vote) -> Vec<u8> {
     let entries = &brain.room.roster().unwrap().entries;
     let seed = |entry: &Entry| (1..20).find(|seed| key(*seed).id() == entry.peer).unwrap();
-    entries.iter().filter(|entry| entry.votes).map(seed).collect()
+    entries.iter().filter(|entry| entry.votes == vote).map(seed).collect()
+}
+
+fn voters(brain: &Brain) -> Vec<u8> {
+    with_vote(brain, Vote::Named)
+}
+
+fn waiters(brain: &Brain) -> Vec<u8> {
+    with_vote(brain, Vote::ByTime)
 }
 
 #[test]
@@ -249,7 +258,8 @@ fn a_peer_votes_after_5_minutes_on_stage_without_a_break_or_when_the_host_names_
         host.hears(4, join(false));
     }
     runs(&mut host, 310);
-    assert_eq!(voters(&host), [2, 3, 4]);
+    assert_eq!(voters(&host), [2, 3], "while the host lives");
+    assert_eq!(waiters(&host), [4]);
 }
 
 /// Returns the host's newest roster, as a peer is sent it.

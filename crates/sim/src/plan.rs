@@ -257,11 +257,13 @@ pub struct RoomPlan {
     pub mixers: u8,
     /// Bitrate of the program's video, bits per second.
     pub program_bps: u32,
+    /// The host names every peer on stage, so each has a vote and the limit on unnamed candidates is void.
+    pub names: bool,
 }
 
 impl RoomPlan {
     /// Default settings of a room: those of `HostOptions` in `crates/plenary`.
-    pub const DEFAULT: RoomPlan = RoomPlan { k: 4, k1: 10, mixers: 0, program_bps: 1_500_000 };
+    pub const DEFAULT: RoomPlan = RoomPlan { k: 4, k1: 10, mixers: 0, program_bps: 1_500_000, names: false };
 }
 
 /// One-way delays between peers.

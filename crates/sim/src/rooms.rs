@@ -101,7 +101,8 @@ pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
     }
     peers[SPEAKERS + OTHERS].joins_at = Time(SECOND / 2);
     let net = NetPlan { delays: geography::delays(), ..weather.clone() };
-    WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::default(), peers }
+    let room = RoomPlan { names: true, ..RoomPlan::DEFAULT };
+    WorldPlan { room, net, media: MediaModel::default(), peers }
 }
 
 /// The true values of a plan with delays by region; `None` for other plans, since a world draws their delays.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Muted,
-    Outcome, Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Ticket, Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, MixPolicy,
+    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Ticket, Vote, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -114,7 +114,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         mixes: place >= SPEAKERS,
         away: false,
         index: place.min(SPEAKERS),
-        votes: true,
+        votes: Vote::Named,
         muted: Muted::default(),
         shares: false,
         no_solo: false,
@@ -130,6 +130,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         mixers: 0,
         heirs: List::new(),
         stage_open: true,
+        mixing: MixPolicy::Anyone,
         expires_unix_s: None,
         layout: List::new(),
         title: Text::default(),

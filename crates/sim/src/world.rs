@@ -517,6 +517,13 @@ impl World {
         self.peers[a].alive && self.peers[b].alive && !self.net.are_parted(a, b)
     }
 
+    /// Returns the peers of the stage that the host names.
+    fn named(&self) -> Vec<PeerId> {
+        let planned = self.plan.peers.iter().zip(&self.keys).skip(1);
+        let on_stage = planned.filter(|(plan, _)| self.plan.room.names && plan.kind != Kind::Viewer);
+        on_stage.map(|(_, keys)| keys.id()).collect()
+    }
+
     fn join(&mut self, planned: usize) {
         let plan = self.plan.peers[planned];
         let room = self.plan.room;
@@ -524,6 +531,7 @@ impl World {
         let host = (planned == 0).then(|| HostConfig {
             root: self.root.clone(),
             stage_open: true,
+            mixing: None,
             program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: room.program_bps },
             k: room.k,
             k1: room.k1,
@@ -532,7 +540,7 @@ impl World {
             layout: List::new(),
             title: Text::default(),
             lobby: false,
-            members: Vec::new(),
+            members: self.named(),
             removed: Vec::new(),
             locked: false,
             reign: 0,

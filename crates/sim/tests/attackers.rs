@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::{plan, run, run_on, seeds};
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Message, Ticket};
+use plenary_proto::message::{Message, Refusal, Ticket};
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Event, Output, PeerId, Time};
@@ -297,8 +297,12 @@ fn the_host_reigns(world: &World, squatters: &[usize]) {
     let squatters: Vec<_> = squatters.iter().map(|at| world.planned(*at)).collect();
     for peer in world.living().filter(|peer| !squatters.contains(peer)) {
         let snapshot = world.snapshot(peer);
-        if snapshot.host.is_none() {
-            continue; // it has just come
+        let is_refused = || {
+            let events = world.events(peer);
+            events.iter().any(|(_, event)| matches!(event, Event::Refused(Refusal::StageFull)))
+        };
+        if snapshot.host.is_none() || is_refused() {
+            continue; // it has just come, or the squatters have all places of unnamed candidates
         }
         assert_eq!(snapshot.host, Some(host), "seed {}: {peer:?} at {}", world.seed(), world.now());
         assert_eq!(snapshot.rank.term, term, "seed {}: {peer:?} at {}", world.seed(), world.now());

@@ -78,6 +78,7 @@ fn config(hosts: bool) -> RoomConfig {
     let host = HostConfig {
         root: key(1),
         stage_open: true,
+        mixing: None,
         program,
         k: 4,
         k1: 6,

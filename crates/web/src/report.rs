@@ -2,7 +2,7 @@
 
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
-use plenary_proto::message::{LinkKind, PeerRates};
+use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Vote};
 use plenary_proto::rendezvous::Outage;
 use plenary_proto::{Event, Mode, PeerId, ShortId};
 use serde::Serialize;
@@ -73,7 +73,9 @@ pub(crate) enum PageEvent {
     /// The invite of a room that this page has opened: the first, and each later one.
     Invite { invite: String },
     /// At the host: a newcomer waits in the lobby.
-    Knock { peer: String, name: String },
+    Knock { peer: String, name: String, mixes: bool },
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer, which may come back.
+    RemovedByAnother { peer: String, name: String, by: String },
     /// At the host: a peer wants to speak.
     FloorWanted { peer: String, name: String },
     /// This peer has got the floor, or has lost it.
@@ -123,7 +125,12 @@ impl PageEvent {
             Event::Backup(peer) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
             Event::NoMixer => PageEvent::NoMixer,
             Event::NoPlace => PageEvent::NoPlace,
-            Event::Knock { peer, name } => PageEvent::Knock { peer: hex(peer), name: name.clone() },
+            Event::Knock { peer, name, mixes } => {
+                PageEvent::Knock { peer: hex(peer), name: name.clone(), mixes: *mixes }
+            }
+            Event::RemovedByAnother { peer, name, by } => {
+                PageEvent::RemovedByAnother { peer: hex(peer), name: name.clone(), by: hex(by) }
+            }
             Event::FloorWanted { peer, name } => {
                 PageEvent::FloorWanted { peer: hex(peer), name: name.clone() }
             }
@@ -165,6 +172,10 @@ struct Member {
     away: bool,
     muted: [bool; 2],
     shares: bool,
+    /// It consents to mix.
+    mixes: bool,
+    /// It is the host, or the host named it.
+    named: bool,
 }
 
 /// A peer that waits for a decision of the host.
@@ -229,6 +240,8 @@ pub(crate) struct Snapshot {
     locked: bool,
     lobby: bool,
     stage_open: bool,
+    /// Which of the peers that consent may mix: "anyone", or "named" ones.
+    mix_policy: &'static str,
     layout: &'static str,
     stage: Vec<Member>,
     /// At the host: newcomers in the lobby.
@@ -288,6 +301,8 @@ impl Snapshot {
             away: entry.away,
             muted: [entry.muted.picture, entry.muted.sound],
             shares: entry.shares,
+            mixes: entry.mixes,
+            named: entry.votes == Vote::Named,
         };
         let named = |(peer, name): &(PeerId, String)| Named { peer: hex(peer), name: name.clone() };
         let listed = |(peer, entry, _): (PeerId, plenary_proto::DirectoryEntry, u64)| Listed {
@@ -321,6 +336,10 @@ impl Snapshot {
             locked: roster.is_some_and(|roster| roster.access.locked),
             lobby: roster.is_some_and(|roster| roster.access.lobby),
             stage_open: roster.is_some_and(|roster| roster.stage_open),
+            mix_policy: match roster.map_or_else(MixPolicy::default, |roster| roster.mixing) {
+                MixPolicy::Anyone => "anyone",
+                MixPolicy::Named => "named",
+            },
             layout: roster.map_or("grid", |roster| match layout::from_roster(&roster.layout) {
                 Layout::Grid => "grid",
                 Layout::Active => "active",

@@ -246,6 +246,10 @@ pub enum Wish {
     ChildrenMax(u8),
     /// Requests the bit rates of the peers on the program's way. Of each peer.
     AskRates,
+    /// Whether only this host and peers that it named may mix, or any that consents. The host's alone, as what follows.
+    MixByNamed(bool),
+    /// Removes the peers that are on stage only because they consent to mix, and that the host didn't name.
+    RemoveUnnamed,
 }
 
 /// Requests to the page's worker.

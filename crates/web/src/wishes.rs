@@ -4,7 +4,7 @@ use plenary_body::{In, Solo, layout};
 use plenary_media::compose::Layout;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Delivery, MIXERS_MAX, Muted};
+use plenary_proto::message::{Delivery, MIXERS_MAX, MixPolicy, Muted};
 use plenary_proto::seal::RoomSecret;
 use plenary_proto::{Command, PeerId};
 
@@ -59,6 +59,9 @@ impl Joined {
             Wish::End => Command::End,
             Wish::ChildrenMax(children_max) => Command::SetChildrenMax(children_max),
             Wish::AskRates => Command::AskRates,
+            Wish::MixByNamed(true) => Command::SetMixing(MixPolicy::Named),
+            Wish::MixByNamed(false) => Command::SetMixing(MixPolicy::Anyone),
+            Wish::RemoveUnnamed => Command::RemoveUnnamed,
         };
         // the brain refuses what this peer may not do
         self.input(now_us, In::Command(command));

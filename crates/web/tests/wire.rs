@@ -120,6 +120,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("wish-end", Call::Wish(Wish::End)),
         ("wish-children-max", Call::Wish(Wish::ChildrenMax(3))),
         ("wish-ask-rates", Call::Wish(Wish::AskRates)),
+        ("wish-mix-by-named", Call::Wish(Wish::MixByNamed(true))),
+        ("wish-remove-unnamed", Call::Wish(Wish::RemoveUnnamed)),
     ]
 }
 

@@ -346,6 +346,7 @@ impl Peer {
         let host = HostConfig {
             root: root.clone(),
             stage_open: true,
+            mixing: None,
             program: ProgramFormat { width: 320, height: 180, fps: 25, bitrate_bps: 300_000 },
             k: 4,
             k1: 6,

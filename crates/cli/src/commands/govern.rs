@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use plenary::{Muted, PeerId, Room};
+use plenary::{MixPolicy, Muted, PeerId, Room};
 use plenary_proto::bounded::plain;
 use tokio::sync::{Mutex, mpsc};
 
 use super::host::publish_invite;
 use super::order::{HELP, Order, parse};
-use super::people::{People, who};
+use super::people::{People, hands, who};
 use crate::{one_line, units};
 
 /// Longest line that is read; of a longer one the rest counts as another line.
@@ -127,6 +127,7 @@ impl Console {
         match order {
             Order::Help => return Ok(HELP.to_owned()),
             Order::Who => return Ok(who(room)),
+            Order::Hands => return hands(room),
             Order::Speak(speaks) => return self.speak(speaks).await,
             Order::HandOver(name) => return self.hand_over(&name).await,
             _ => {}
@@ -160,6 +161,13 @@ impl Console {
                 self.files.save_keys(room).map_err(said)?;
                 format!("{name} is removed")
             }
+            Order::RemoveUnnamed => {
+                let removed = host.remove_unnamed().await.map_err(said)?;
+                self.files.save_keys(room).map_err(said)?;
+                format!(
+                    "{removed} removed; up to eight more may come by the same invite: /invite replaces it"
+                )
+            }
             Order::Ban(name) => {
                 let peer = People::all(room).find(&name)?;
                 host.ban(peer).await.map_err(said)?;
@@ -188,6 +196,18 @@ impl Console {
             Order::Lobby(on) => {
                 host.set_lobby(on).await.map_err(said)?;
                 if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
+            }
+            Order::Stage(open) => {
+                host.open_stage(open).await.map_err(said)?;
+                if open { "anyone may speak" } else { "you let speakers and mixers on stage" }.to_owned()
+            }
+            Order::Mixing(mixing) => {
+                host.set_mixing(mixing).await.map_err(said)?;
+                match mixing {
+                    MixPolicy::Named => "only you, and peers that you have named, may mix",
+                    MixPolicy::Anyone => "any peer that consents may mix",
+                }
+                .to_owned()
             }
             Order::Invite => {
                 host.renew_invite().await.map_err(said)?;

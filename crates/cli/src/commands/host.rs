@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
-use plenary::{Consent, Invite, PeerId, Room, RoomKeys};
+use plenary::{Consent, Invite, MixPolicy, PeerId, Room, RoomKeys};
 use plenary_proto::DIRECTORY_MAX;
 use tokio::task::JoinSet;
 use tracing::Level;
@@ -15,7 +15,7 @@ use super::floor::Floor;
 use super::govern::{Files, govern};
 use super::topology::Topology;
 use super::{log_to_stderr, runtime, stay::stay};
-use crate::args::HostArgs;
+use crate::args::{HostArgs, Stage};
 use crate::tell::Teller;
 use crate::{Failure, secrets, usage};
 
@@ -42,6 +42,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         Some(topology) => Some(topology.add_to(page)),
         None => page,
     };
+    let listed = args.only_members.as_deref();
     let host = host
         .rendezvous(args.rendezvous.clone())
         .advertise(args.serve.advertise.clone())
@@ -51,8 +52,10 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)
-        .lobby(args.lobby)
-        .members(args.members.as_deref().map(members).transpose()?.unwrap_or_default());
+        .stage_open(args.stage == Stage::Open)
+        .mixing(args.mixing.map(MixPolicy::from).or(args.only_members.as_ref().map(|_| MixPolicy::Named)))
+        .lobby(args.lobby || args.only_members.is_some())
+        .members(args.members.as_deref().or(listed).map(members).transpose()?.unwrap_or_default());
     runtime()?.block_on(async {
         let room = Room::host(options, host).await?;
         let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };

@@ -1,5 +1,7 @@
 //! Commands that a person types while a room runs, one a line.
 
+use plenary::MixPolicy;
+
 use crate::units;
 
 /// What `/help` prints.
@@ -11,7 +13,10 @@ the host alone:
 /promote WHO         offer the floor             /demote WHO   let watch only
 /mute WHO            ask to be silent            /hand-over WHO  make host
 /remove WHO          put out of the room         /ban WHO      and replace the invite
+/remove unnamed      put out the candidates that you have not named
 /lock  /unlock       admit nobody new, or again  /lobby on|off
+/stage open|closed   anyone may speak, or whom you promote
+/mixing named|anyone who may be elected to mix  /hands        who asks for the floor
 /invite              replace the invite: the old one admits nobody any more
 /layout grid|active|share|…                      /mixers N     1 to 8, 0: as needed
 /end                 end the room for everybody  /help
@@ -30,10 +35,14 @@ pub(crate) enum Order {
     Demote(String),
     Mute(String),
     Remove(String),
+    RemoveUnnamed,
     Ban(String),
     HandOver(String),
     Lock(bool),
     Lobby(bool),
+    Stage(bool),
+    Mixing(MixPolicy),
+    Hands,
     Invite,
     Layout(String),
     Mixers(u8),
@@ -69,6 +78,7 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
         "/promote" => who(Order::Promote),
         "/demote" => who(Order::Demote),
         "/mute" => who(Order::Mute),
+        "/remove" if rest == "unnamed" => Ok(Order::RemoveUnnamed),
         "/remove" => who(Order::Remove),
         "/ban" => who(Order::Ban),
         "/hand-over" => who(Order::HandOver),
@@ -79,6 +89,17 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
             "off" => Ok(Order::Lobby(false)),
             _ => Err("/lobby on or /lobby off".to_owned()),
         },
+        "/stage" => match rest {
+            "open" => Ok(Order::Stage(true)),
+            "closed" => Ok(Order::Stage(false)),
+            _ => Err("/stage open or /stage closed".to_owned()),
+        },
+        "/mixing" => match rest {
+            "named" => Ok(Order::Mixing(MixPolicy::Named)),
+            "anyone" => Ok(Order::Mixing(MixPolicy::Anyone)),
+            _ => Err("/mixing named or /mixing anyone".to_owned()),
+        },
+        "/hands" => alone(Order::Hands),
         "/invite" => alone(Order::Invite),
         "/layout" if rest.is_empty() => Err("/layout grid, active or share".to_owned()),
         "/layout" => Ok(Order::Layout(rest.to_owned())),
@@ -103,7 +124,10 @@ mod tests {
                 let argument = match &*word {
                     "/lobby" => " on",
                     "/mixers" => " 2",
-                    "/who" | "/speak" | "/watch" | "/lock" | "/unlock" | "/invite" | "/end" | "/help" => "",
+                    "/stage" => " open",
+                    "/mixing" => " named",
+                    "/who" | "/hands" | "/speak" | "/watch" | "/lock" | "/unlock" | "/invite" | "/end"
+                    | "/help" => "",
                     _ => " Ada Lovelace",
                 };
                 let order = parse(&format!("  {word}{argument} ")).unwrap();
@@ -123,6 +147,9 @@ mod tests {
             ("/mixers 200", "from 1 to 8"),
             ("/mixers 9", "from 1 to 8"),
             ("/lobby", "on or"),
+            ("/stage", "open or"),
+            ("/mixing all", "named or"),
+            ("/hands up", "no argument"),
         ] {
             let said = parse(line).unwrap().unwrap_err();
             assert!(said.contains(part), "{line}: {said}");

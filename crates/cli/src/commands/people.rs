@@ -112,6 +112,7 @@ pub(crate) fn who(room: &Room) -> String {
     for member in &snapshot.stage {
         let mut roles = vec![if member.speaks { "speaks" } else { "mixes if elected" }];
         roles.extend((Some(member.peer) == snapshot.host).then_some("host"));
+        roles.extend((!member.named).then_some("guest"));
         roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
         roles.extend(member.muted.sound.then_some("silent"));
         roles.extend(member.no_solo.then_some("no solo"));
@@ -140,6 +141,18 @@ pub(crate) fn who(room: &Room) -> String {
     }
     let _ = write!(text, "{} viewers", snapshot.viewers.unwrap_or(0));
     text
+}
+
+/// Returns the list of the peers that ask for the floor.
+pub(crate) fn hands(room: &Room) -> Result<String, String> {
+    let host = room.as_host().map_err(|error| error.to_string())?;
+    let (hands, people) = (host.hands(), People::all(room));
+    let lines = hands.iter().map(|(peer, name)| {
+        let id = people.id(peer);
+        format!("{id}  {}  /promote {id} or /demote {id}", quoted(name))
+    });
+    let lines: Vec<String> = lines.collect();
+    Ok(if lines.is_empty() { "nobody asks for the floor".to_owned() } else { lines.join("\n") })
 }
 
 #[cfg(test)]

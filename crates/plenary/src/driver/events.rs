@@ -79,7 +79,8 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
     Some(match event {
         Event::Admitted => RoomEvent::Admitted,
         Event::InLobby => RoomEvent::InLobby,
-        Event::Knock { peer, name } => RoomEvent::Knock { peer, name },
+        Event::Knock { peer, name, mixes } => RoomEvent::Knock { peer, name, mixes },
+        Event::RemovedByAnother { peer, name, by } => RoomEvent::RemovedByAnother { peer, name, by },
         Event::NotForwarding { peer, name } => RoomEvent::NotForwarding { peer, name },
         Event::MuteWanted(muted) => RoomEvent::MutedByHost(muted),
         Event::Removed => RoomEvent::Removed,
@@ -135,6 +136,7 @@ mod tests {
             muted: Muted::default(),
             shares: false,
             no_solo: false,
+            named: false,
             speaking: false,
         }
     }

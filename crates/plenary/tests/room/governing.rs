@@ -112,7 +112,7 @@ async fn a_newcomer_waits_in_the_lobby_and_a_locked_room_admits_nobody() {
     let invite = ada.invite();
     let waits = tokio::spawn(async move { Room::join(&invite, viewer("Zoë")).await });
     let knock = |event| match event {
-        RoomEvent::Knock { peer, name } => Some((peer, name)),
+        RoomEvent::Knock { peer, name, .. } => Some((peer, name)),
         _ => None,
     };
     let (zoe, name) = event(&mut events, "a knock", knock).await;

@@ -14,7 +14,7 @@ use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
-use plenary_proto::message::{
+use plenary_proto::message::{MixPolicy, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
     Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Whereabouts,
 };
@@ -91,7 +91,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         mixes,
         away: false,
         index: at as u8,
-        votes: true,
+        votes: Vote::Named,
         muted: Muted::default(),
         shares: false,
         no_solo: false,
@@ -116,6 +116,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         mixers: 0,
         heirs: List::default(),
         stage_open: true,
+        mixing: MixPolicy::Anyone,
         expires_unix_s: None,
         layout: List::new(),
         title: Text::default(),

@@ -175,6 +175,7 @@ fn config(at: usize) -> RoomConfig {
         host: (at == 0).then(|| HostConfig {
             root: root().clone(),
             stage_open: true,
+            mixing: None,
             program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
             k: 2,
             k1: 1, // the second viewer is fed by the first
@@ -434,7 +435,7 @@ pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
 
 #[cfg(test)]
 mod tests {
-    use plenary_proto::message::{Access, Admit, Roster};
+    use plenary_proto::message::{Access, Admit, MixPolicy, Roster};
     use plenary_proto::seal::Signed;
 
     use super::*;
@@ -465,6 +466,7 @@ mod tests {
             mixers: 0,
             heirs: List::default(),
             stage_open: false,
+            mixing: MixPolicy::Anyone,
             expires_unix_s: None,
             layout: List::new(),
             title: Text::default(),

@@ -1,12 +1,14 @@
 //! The host's part in membership: admission, the lobby, removal, and the room's end.
 
-use super::{Host, REFUSAL_LIFE_S};
+use super::{Host, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate};
 use crate::bounded::List;
 use crate::floor::Answer;
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::lobby;
-use crate::message::{Access, Join, Message, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal};
+use crate::message::{
+    Access, Join, Message, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal, Vote,
+};
 use crate::seal::Signed;
 use crate::tickets::{has_ticket, has_ticket_of_host};
 use crate::time::Time;
@@ -37,7 +39,7 @@ impl Host {
         let is_member = self.is_member(view, &from, join);
         let admitted = self
             .may_enter(view, from, join, is_member)
-            .and_then(|may| if may { self.admit(view, from, join).map(|()| true) } else { Ok(false) });
+            .and_then(|may| if may { self.admit(view, from, join) } else { Ok(false) });
         match admitted {
             Ok(true) => self.directory.joined(view.now, from, &join.name),
             Ok(false) => return,
@@ -105,17 +107,23 @@ impl Host {
         if !access.lobby || self.members.contains(&from) {
             return Ok(true);
         }
+        Ok(self.knocks(view, from, join))
+    }
+
+    /// Lets a joiner wait until the application lets it in; returns whether it was.
+    fn knocks(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> bool {
         match self.lobby.knock(view.now, from, join) {
-            lobby::Answer::LetIn => return Ok(true),
+            lobby::Answer::LetIn => return true,
             lobby::Answer::Waits { first } => {
                 if first {
-                    view.out.event(Event::Knock { peer: from, name: join.name.to_string() });
+                    let (name, mixes) = (join.name.to_string(), only_mixes(join));
+                    view.out.event(Event::Knock { peer: from, name, mixes });
                 }
                 view.out.send(from, Message::InLobby);
             }
             lobby::Answer::Full => {} // it asks again
         }
-        Ok(false)
+        false
     }
 
     /// Changes the rules of admission.
@@ -136,6 +144,9 @@ impl Host {
     /// Lets a peer in from the lobby, on the application's command.
     pub(crate) fn let_in(&mut self, view: &mut View<'_>, peer: PeerId) {
         if let Some(join) = self.lobby.admit(peer) {
+            if only_mixes(&join) {
+                self.name(view.now, peer); // that is what the application lets it in for
+            }
             self.join(view, peer, &join);
         }
     }
@@ -150,8 +161,25 @@ impl Host {
     /// Removes a peer from the room, on the application's command. The roster that says so goes out at once: to the stage
     /// and down the tree, and to the peer and its parent directly.
     pub(crate) fn remove_from_room(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.put_out(view, peer) {
+            self.flush(view);
+        }
+    }
+
+    /// Removes the peers that are on stage only because they consent to mix, and that the host didn't name.
+    pub(crate) fn remove_unnamed(&mut self, view: &mut View<'_>) {
+        let unnamed = self.entries.iter().filter(|entry| is_unnamed_candidate(entry));
+        let unnamed: Vec<PeerId> = unnamed.map(|entry| entry.peer).collect();
+        let removed = unnamed.into_iter().filter(|peer| self.put_out(view, *peer)).count();
+        if removed > 0 {
+            self.flush(view);
+        }
+    }
+
+    /// Removes a peer from the room, in the next roster. Returns false for the host itself, and for a removed peer.
+    fn put_out(&mut self, view: &View<'_>, peer: PeerId) -> bool {
         if peer == view.me || self.rules.access.removed.contains(&peer) {
-            return;
+            return false;
         }
         let removed = &mut self.rules.access.removed;
         if removed.len() == REMOVED_MAX {
@@ -164,7 +192,7 @@ impl Host {
         self.gone(view.now, peer);
         self.stepped_down.extend(parent.filter(|parent| !view.links.is_up(parent)));
         self.stepped_down.insert(peer);
-        self.flush(view);
+        true
     }
 
     /// Ends the room, on the application's command. Peers that the last roster doesn't reach by links are told directly: those
@@ -183,9 +211,15 @@ impl Host {
         }
     }
 
-    /// Grants a joiner the roles it may have among those it wants.
-    fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
+    /// Grants a joiner the roles it may have among those it wants. Returns false while it waits for the application's decision.
+    fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
         let now = view.now;
+        if only_mixes(join) && self.asks_to_mix(&from) {
+            if !self.knocks(view, from, join) {
+                return Ok(false);
+            }
+            self.name(now, from);
+        }
         let known = self.entries.iter().find(|entry| entry.peer == from);
         let spoke = known.is_some_and(|entry| entry.speaks);
         let mut join = join.clone();
@@ -194,8 +228,12 @@ impl Host {
         } else if !join.speaks && (spoke || self.floor.is_pending(&from)) {
             self.floor.leave(&from);
         }
+        join.mixes &= from == view.me || self.takes_candidate(&from);
+        if !join.speaks && !join.mixes && !join.views && from != view.me {
+            return Err(Refusal::StageFull);
+        }
         if join.speaks || join.mixes || from == view.me {
-            if !self.enter(now, from, &join) {
+            if !self.enter(view, from, &join) {
                 return Err(Refusal::StageFull);
             }
         } else {
@@ -208,7 +246,21 @@ impl Host {
                 }
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether a peer that wants to mix needs the application's leave, as speakers do on a closed stage.
+    fn asks_to_mix(&self, from: &PeerId) -> bool {
+        let is_candidate = self.entries.iter().any(|entry| entry.peer == *from && entry.mixes);
+        let is_closed = !self.rules.stage_open || self.rules.mixing == MixPolicy::Named;
+        is_closed && !is_candidate && !self.is_named(from)
+    }
+
+    /// Whether a peer that consents to mix becomes a candidate.
+    fn takes_candidate(&self, from: &PeerId) -> bool {
+        let is_candidate = self.entries.iter().any(|entry| entry.peer == *from && entry.mixes);
+        let unnamed = self.entries.iter().filter(|entry| entry.mixes && entry.votes != Vote::Named).count();
+        self.is_named(from) || is_candidate || (!self.asks_to_mix(from) && unnamed < UNNAMED_CANDIDATES_MAX)
     }
 
     /// Returns whether a peer that wants to speak may do so at once. Otherwise a peer that also views or
@@ -233,4 +285,9 @@ impl Host {
         view.out.send(from, Message::Floor(false));
         Err(Refusal::StageClosed)
     }
+}
+
+/// Whether a joiner comes for nothing but to mix.
+fn only_mixes(join: &Join) -> bool {
+    join.mixes && !join.speaks && !join.views
 }

@@ -4,6 +4,7 @@
 use super::{CONFIRM_AGAIN_US, CUT_OFF_US, Host, RECLAIM_EACH_US, Rules, successor};
 use crate::bounded::List;
 use crate::id::PeerId;
+use crate::io::Event;
 use crate::message::{
     Access, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Reign, Reigns, Roster, reign_of,
 };
@@ -47,7 +48,7 @@ impl Host {
         let soon = self.reclaimed_at.is_some_and(|at| view.now.since(at) < RECLAIM_EACH_US);
         let root = view.config.host.as_ref().map(|config| config.root.id());
         let Some(root) = root.filter(|_| !soon && number <= REIGN_NUMBER_MAX) else { return };
-        self.keep_out(&rival.body.access);
+        self.judge_removals(view, rival);
         let known = self.signed.as_ref().map_or(0, |signed| signed.epoch);
         let before = newest_by(rival, [root, view.me]).filter(|roster| roster.epoch > known).cloned();
         self.take_over(view.now, before.as_ref());
@@ -74,8 +75,8 @@ impl Host {
         if let Some(before) = self.before.take() {
             self.keep_out(&before.body.access);
             let Roster { audience, program, k, k1, mixers, stage_open, layout, .. } = before.body.clone();
-            let Rules { expires_unix_s, title, access, .. } = self.rules.clone();
-            self.rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+            let Rules { mixing, expires_unix_s, title, access, .. } = self.rules.clone();
+            self.rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
             (self.mixers, self.audience, self.audience_seen) = (mixers, audience, view.now);
             self.take_over(view.now, Some(&before));
         }
@@ -108,6 +109,26 @@ impl Host {
         self.confirm_at = Some(view.now + CONFIRM_AGAIN_US);
         self.flush(view);
         self.confirm(view);
+    }
+
+    /// Takes over a rival's rules of admission. Removals by a chosen rival, perhaps after a moment of silence, are the
+    /// application's to judge: each is reported. Lock and lobby stay.
+    fn judge_removals(&mut self, view: &mut View<'_>, rival: &ProvenRoster) {
+        if !rival.reigns.0.iter().any(Reign::is_chosen) {
+            return self.keep_out(&rival.body.access);
+        }
+        let Access { removed, locked, lobby, .. } = &rival.body.access;
+        for peer in removed.iter().filter(|peer| !self.rules.access.removed.contains(peer)) {
+            let known =
+                rival.reigns.superseded().flat_map(|before| &before.body.entries).chain(&self.entries);
+            let name =
+                known.into_iter().find(|entry| entry.peer == *peer).map(|entry| entry.name.to_string());
+            let name = name.or_else(|| self.directory.get(peer).map(|entry| entry.name.to_string()));
+            let (peer, by) = (*peer, rival.body.host);
+            view.out.event(Event::RemovedByAnother { peer, name: name.unwrap_or_default(), by });
+        }
+        self.rules.access.locked |= locked;
+        self.rules.access.lobby |= lobby;
     }
 
     /// Removes the peers that another roster of this room has removed, and stays as closed to newcomers as that one.

@@ -40,8 +40,8 @@ pub use reign::{
     first_epoch, reign_of,
 };
 pub use roster::{
-    Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
-    Refusal, Roster, TITLE_LEN_MAX, Weight,
+    Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, MixPolicy, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
+    ROSTER_MAX, Refusal, Roster, TITLE_LEN_MAX, Vote, Weight,
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{

@@ -114,6 +114,11 @@ impl Reign {
         self.host() == *peer || before == *peer
     }
 
+    /// Whether a majority of the stage chose the host, without its predecessor's signature.
+    pub fn is_chosen(&self) -> bool {
+        matches!(self, Reign::Chosen { .. })
+    }
+
     /// Whether the root key named the host.
     pub fn is_by(&self, root: &PeerId) -> bool {
         matches!(self, Reign::Named { named } if named.sender == *root)

@@ -56,14 +56,36 @@ pub struct Entry {
     pub away: bool,
     /// Index among the speakers, from 0, in the order of joining; kept while the peer is on stage.
     pub index: u8,
-    /// The peer counts as a voter: the host, a peer that the host named, or one that has been on stage for long.
-    pub votes: bool,
+    /// Whether the peer counts as a voter, and why.
+    pub votes: Vote,
     /// What the peer doesn't send at present, by its own word.
     pub muted: Muted,
     /// What the peer sends is a screen or a film, by its own word.
     pub shares: bool,
     /// The peer doesn't allow that its own stream is shown alone, by its own word.
     pub no_solo: bool,
+}
+
+/// Why a peer on stage counts as a voter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Vote {
+    /// It has no vote: it is new, and the host didn't name it.
+    #[default]
+    No,
+    /// It has been on stage for long. Its vote counts only if the host is gone, and no peer with a better vote is there.
+    ByTime,
+    /// It is the host, or the host named it.
+    Named,
+}
+
+/// Which of the peers that consent to mix may be elected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MixPolicy {
+    /// All of them.
+    #[default]
+    Anyone,
+    /// The host, and peers that it named.
+    Named,
 }
 
 /// Video format of the program.
@@ -103,6 +125,8 @@ pub struct Roster {
     pub heirs: List<PeerId, HEIRS_MAX>,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
+    /// Which of the peers that consent may mix.
+    pub mixing: MixPolicy,
     /// Expiry of the invite, seconds since 1970; `None` for never.
     pub expires_unix_s: Option<u64>,
     /// Layout of the program.
@@ -118,26 +142,33 @@ pub struct Roster {
 pub enum Weight {
     /// No majority.
     Few,
-    /// A majority of all peers, in a roster where the host's silence leaves no majority of voters: it counts only
-    /// for a peer that has not heard the host for long.
+    /// A majority of the peers that decide without the host, in a roster where the host's silence leaves no majority of
+    /// named voters: it counts only for a peer that has not heard the host for long.
     WithoutHost,
-    /// A majority of the voters: it counts for everyone.
+    /// A majority of the named voters.
     Majority,
 }
 
-/// Maximum voters of a roster in which the other peers may decide without the host: with three, two voters are a majority
-/// without it.
+/// Maximum named voters of a roster that may still decide without the host. Three named voters have a majority of two
+/// without counting the host.
 const VOTERS_WITHOUT_HOST_MAX: usize = 2;
+/// Minimum voters by time that decide without the host: one alone may be a stranger that waited. A guess.
+const BY_TIME_MIN: usize = 2;
 
 impl Roster {
-    /// Returns the number of voters, away ones included. If only present peers counted, a host that is itself
-    /// cut off could shrink the electorate to its own side of a partition. Peers that are new and that the host
-    /// didn't name have no vote: ids cost nothing.
+    /// Returns the number of named voters, away ones included. If only present peers counted, a host that is itself
+    /// cut off could shrink the electorate to its own side of a partition. Peers that the host didn't name have no vote while
+    /// it lives: ids cost nothing, and neither does waiting.
     pub fn voters(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.votes).count()
+        self.entries.iter().filter(|entry| entry.votes == Vote::Named).count()
     }
 
-    /// Whether every majority of voters contains the host, because there are hardly any voters.
+    /// Returns whether a peer may be elected: it consents, and the host allows it.
+    pub fn may_mix(&self, entry: &Entry) -> bool {
+        entry.mixes && (self.mixing == MixPolicy::Anyone || entry.votes == Vote::Named)
+    }
+
+    /// Whether every majority of named voters contains the host, because there are hardly any.
     pub fn needs_host(&self) -> bool {
         self.voters() <= VOTERS_WITHOUT_HOST_MAX
     }
@@ -145,17 +176,32 @@ impl Roster {
     /// Returns what the signers weigh. Each signer counts once.
     pub fn weigh<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> Weight {
         let signed: OrderedSet<_> = signers.take(ROSTER_MAX).collect();
-        if self.are_most_of(&signed, |entry| entry.votes) {
+        if self.are_most_of(&signed, |entry| entry.votes == Vote::Named) {
             Weight::Majority
-        } else if self.needs_host() && self.are_most_of(&signed, |_| true) {
+        } else if self.needs_host() && self.decide_without_host(&signed) {
             Weight::WithoutHost
         } else {
             Weight::Few
         }
     }
 
-    /// Whether the signers are a majority: more than half of the voters, or exactly half of the voters, if
-    /// the host signed and all voters that did not sign are away. Any two such sets share a signer.
+    /// Whether the signers decide if the host is gone: a majority of the other named voters if one of them is present, else of
+    /// those that have been on stage for long, else of all peers.
+    fn decide_without_host(&self, signed: &OrderedSet<&PeerId>) -> bool {
+        let others = || self.entries.iter().filter(|entry| entry.peer != self.host);
+        let is_named = |entry: &Entry| entry.votes == Vote::Named && entry.peer != self.host;
+        let votes = |entry: &Entry| entry.votes != Vote::No && entry.peer != self.host;
+        if others().any(|entry| is_named(entry) && !entry.away) {
+            self.are_most_of(signed, is_named)
+        } else if others().filter(|entry| votes(entry)).count() >= BY_TIME_MIN {
+            self.are_most_of(signed, votes)
+        } else {
+            self.are_most_of(signed, |_| true)
+        }
+    }
+
+    /// Whether the signers are a majority: more than half of the named voters, or exactly half of them, if
+    /// the host signed and all others are away. Any two such sets share a signer.
     pub fn is_majority<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
         self.weigh(signers) == Weight::Majority
     }
@@ -237,7 +283,7 @@ mod tests {
             mixes: true,
             away: away >> at & 1 == 1,
             index: at as u8,
-            votes: true,
+            votes: Vote::Named,
             muted: Muted::default(),
             shares: false,
             no_solo: false,

@@ -69,6 +69,8 @@ impl RoomState {
             | Command::End
             | Command::SetLayout(_)
             | Command::OpenStage(_)
+            | Command::SetMixing(_)
+            | Command::RemoveUnnamed
             | Command::Promote(_)
             | Command::Demote(_)
             | Command::HandOver(_) => self.command_host(command),
@@ -88,6 +90,10 @@ impl RoomState {
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
             Command::SetLayout(layout) => host.set_layout(view.now, layout),
             Command::OpenStage(open) => host.open_stage(view.now, open),
+            Command::SetMixing(mixing) => host.set_mixing(view.now, mixing),
+            Command::Remove(_) | Command::RemoveUnnamed | Command::Renew(_) | Command::End
+                if host.is_bound(view.now) => {}
+            Command::RemoveUnnamed => host.remove_unnamed(view),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),
             Command::Remove(peer) => host.remove_from_room(view, peer),

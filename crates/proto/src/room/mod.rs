@@ -25,7 +25,7 @@ use crate::membership::Membership;
 use crate::message::{Delivery, GenerationKey, Message, Path, PeerRates, StreamUse, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
-use crate::outbox::{Item, Outbox};
+use crate::outbox::{Item, Note, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rates::PathRates;
 use crate::rng::Rng;
@@ -433,6 +433,17 @@ impl RoomState {
         self.shared.config.uplink_bps_max.into_iter().chain(self.uplink.measured_bps()).min()
     }
 
+    /// Returns whether this peer is a host that the stage chose so lately that it may not end the room, remove peers or replace
+    /// the invite: such commands have no effect yet.
+    pub fn is_host_bound(&self) -> bool {
+        self.membership.host_ref().is_some_and(|host| host.is_bound(self.shared.now))
+    }
+
+    /// Returns the present peers that may be elected, in the order of their ids.
+    pub fn candidates(&self) -> &[PeerId] {
+        self.shared.stage.candidates()
+    }
+
     /// Returns the mixers in force, the lead first.
     pub fn mixers(&self) -> &[PeerId] {
         &self.shared.mandate.mixers
@@ -502,6 +513,8 @@ impl RoomState {
             self.uplink.next_timeout(),
             self.tickets.next_timeout(),
             self.leaving,
+            self.decides_at(),
+            self.shared.stage.waits_until(),
         ];
         if self.left { None } else { times.into_iter().flatten().min() }
     }
@@ -524,6 +537,12 @@ impl RoomState {
         self.membership.on_time(&mut self.shared.view(), &self.tree);
         self.tickets_on_time();
         self.heirs.on_time(&mut self.shared.view());
+        if self.decides_at().is_some_and(|at| at <= self.shared.now) {
+            self.shared.mandate.host_missed(&mut self.shared.out);
+        }
+        if let Some(roster) = self.shared.stage.take_waiting(self.shared.now) {
+            self.shared.out.note(Note::Proven(roster, true));
+        }
         self.anti_entropy.on_time(&mut self.shared.view());
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
             self.election.report(&self.shared.view(), report);
@@ -539,6 +558,13 @@ impl RoomState {
         if self.leaving.is_some() {
             self.leave_when_done();
         }
+    }
+
+    /// Returns when an outcome that waits for the host's word counts without it, since a peer on stage misses the host.
+    fn decides_at(&self) -> Option<Time> {
+        let Shared { me, stage, mandate, .. } = &self.shared;
+        let waits = mandate.waits_for_host() && stage.contains(me);
+        stage.misses_host_at(*me).filter(|_| waits)
     }
 
     /// Updates the peers with streams that count.

@@ -225,6 +225,10 @@ impl RoomState {
                 return;
             }
         }
+        let Shared { now, me, stage, .. } = &mut self.shared;
+        if accepts && stage.defers(*now, me, &roster) {
+            return;
+        }
         if accepts {
             self.follow(roster);
         } else if reign_of(roster.epoch) > self.shared.stage.reign() {

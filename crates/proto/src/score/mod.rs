@@ -258,7 +258,7 @@ pub(crate) fn tally(
     let delays = Delays::of(roster, reports, claims);
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let mut candidates: Vec<&Entry> =
-        roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
+        roster.entries.iter().filter(|entry| roster.may_mix(entry) && !entry.away).collect();
     candidates.sort_by_key(|entry| entry.peer);
     let signed_s = reports.iter().map(signed_unix_s).chain(claims.iter().map(signed_unix_s));
     let newest_s = signed_s.max().unwrap_or(0);

@@ -285,7 +285,7 @@ impl Body {
     }
 }
 
-/// Argon2id of a password, with the room id as salt: the same for all invites of a room. Takes about 30 ms of processor time.
+/// Argon2id of a password, with the room id as salt, so every invite of a room shares one hash. Takes about 30 ms.
 fn hash_password(password: &str, room: &RoomId) -> Zeroizing<[u8; 32]> {
     let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
         .expect("constants within Argon2's bounds");

@@ -154,7 +154,8 @@ impl Tree {
     fn landmarks(&self, view: &View<'_>) -> OrderedSet<(PeerId, LinkKind)> {
         let entries = view.stage.entries().iter().filter(|entry| !entry.away && entry.peer != view.me);
         let idle = entries.filter(|entry| !view.mandate.mixers.contains(&entry.peer));
-        let (would, others): (Vec<_>, Vec<_>) = idle.partition(|entry| entry.mixes);
+        let (would, others): (Vec<_>, Vec<_>) =
+            idle.partition(|entry| view.stage.candidates().contains(&entry.peer));
         let all = would.into_iter().chain(others).take(LANDMARKS_MAX);
         all.map(|entry| (entry.peer, LinkKind::Peer)).collect()
     }

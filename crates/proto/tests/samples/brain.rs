@@ -52,6 +52,7 @@ pub(crate) fn hosting() -> HostConfig {
     HostConfig {
         root: key(1),
         stage_open: true,
+        mixing: None,
         program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
         k: 4,
         k1: 6,
@@ -95,7 +96,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         mixes,
         away: false,
         index: seed,
-        votes: true,
+        votes: Vote::Named,
         muted: Muted::default(),
         shares: false,
         no_solo: false,

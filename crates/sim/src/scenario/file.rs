@@ -67,6 +67,8 @@ pub struct Room {
     pub mixers: Option<u8>,
     /// Bitrate of the program's video.
     pub program: Option<Rate>,
+    /// Whether the host names all peers of the stage.
+    pub names: bool,
 }
 
 /// Properties of the network.
@@ -332,6 +334,7 @@ impl Scenario {
                     .room
                     .program
                     .map_or(room.program_bps, |rate| rate.0.min(u32::MAX.into()) as u32),
+                names: self.room.names,
             },
             net: NetPlan {
                 delays: match net.ways {
