@@ -39,7 +39,9 @@ async fn serve() {
     let unlimited = Rate { per_s: u32::MAX, burst: u32::MAX };
     let limits = Limits {
         rooms_per_address_max: usize::MAX,
+        rooms_per_network_max: usize::MAX,
         connections_per_address_max: usize::MAX,
+        connections_per_network_max: usize::MAX,
         connects_per_address: unlimited,
         frames: unlimited,
         bytes: unlimited,

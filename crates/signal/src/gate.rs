@@ -1,14 +1,13 @@
-//! Admission control for TCP connections: a total limit, and a count limit and rate limit per address.
-//!
-//! An address is an IPv4 address or the /64 of an IPv6 address, since the owner of an address in a /64 has
-//! all its addresses.
+//! Admission control for TCP connections: a total limit, count limits per address and per network, and a rate limit per
+//! address. An address is an IPv4 address or the /64 of an IPv6 address; a network their /16 or /48.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::limits::{Bucket, Limits};
+use crate::owner::{network, owner};
 
 /// Minimum interval between sweeps of the full address table: a sweep of 65 536 entries takes about 1 ms.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +18,8 @@ pub(crate) struct Gate {
     limits: Arc<Limits>,
     open: usize,
     addresses: HashMap<IpAddr, Visits>,
+    /// Number of open connections of each network that has one.
+    networks: HashMap<IpAddr, usize>,
     swept: Option<Instant>,
 }
 
@@ -47,12 +48,12 @@ pub(crate) struct Pass {
 
 impl Gate {
     pub(crate) fn new(limits: Arc<Limits>) -> Gate {
-        Gate { limits, open: 0, addresses: HashMap::new(), swept: None }
+        Gate { limits, open: 0, addresses: HashMap::new(), networks: HashMap::new(), swept: None }
     }
 
     /// Admits a connection, or returns the reason for its rejection.
     pub(crate) fn pass(gate: &Arc<Mutex<Gate>>, ip: IpAddr, now: Instant) -> Result<Arc<Pass>, Turned> {
-        let address = one_owner(ip);
+        let address = owner(ip);
         gate.lock().unwrap_or_else(PoisonError::into_inner).enter(address, now)?;
         Ok(Arc::new(Pass { gate: gate.clone(), address }))
     }
@@ -74,10 +75,14 @@ impl Gate {
         if !visits.bucket.try_take(now) {
             return Err(Turned::TooFast);
         }
-        if visits.open >= self.limits.connections_per_address_max {
+        let of_network = self.networks.get(&network(address)).copied().unwrap_or(0);
+        if visits.open >= self.limits.connections_per_address_max
+            || of_network >= self.limits.connections_per_network_max
+        {
             return Err(Turned::Full);
         }
         visits.open += 1;
+        self.networks.insert(network(address), of_network + 1);
         self.open += 1;
         Ok(())
     }
@@ -86,6 +91,12 @@ impl Gate {
         if let Some(visits) = self.addresses.get_mut(address) {
             visits.open = visits.open.saturating_sub(1);
             self.open = self.open.saturating_sub(1);
+        }
+        if let Some(open) = self.networks.get_mut(&network(*address)) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.networks.remove(&network(*address));
+            }
         }
     }
 
@@ -102,13 +113,6 @@ impl Gate {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
-    }
-}
-
-pub(crate) fn one_owner(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
     }
 }
 
@@ -148,6 +152,24 @@ mod tests {
         }
         passes.clear();
         assert!(Gate::pass(&gate, ip("10.0.0.2"), now).is_ok());
+    }
+
+    #[test]
+    fn whoever_has_all_addresses_of_a_network_leaves_places_to_others() {
+        let limits =
+            Limits { connections_per_network_max: 3, connections_per_address_max: 2, ..Limits::default() };
+        let gate = gate(limits);
+        let now = Instant::now();
+        let mut passes: Vec<_> = (0..100_u16)
+            .filter_map(|subnet| Gate::pass(&gate, ip(&format!("2001:db8:7:{subnet:x}::1")), now).ok())
+            .collect();
+        assert_eq!(passes.len(), 3);
+        assert!(Gate::pass(&gate, ip("2001:db8:8::1"), now).is_ok());
+        passes.pop();
+        passes.push(Gate::pass(&gate, ip("2001:db8:7:ff::1"), now).unwrap());
+        assert_eq!(Gate::pass(&gate, ip("2001:db8:7:fe::1"), now).err(), Some(Turned::Full));
+        passes.clear();
+        assert!(gate.lock().unwrap().networks.is_empty());
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod gate;
 mod limits;
 mod local;
 mod mailbox;
+mod owner;
 mod rendezvous;
 mod rooms;
 mod signal;

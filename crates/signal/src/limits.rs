@@ -9,22 +9,32 @@ use std::time::{Duration, Instant};
 /// total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of rooms, including empty ones. At the limit the room that the same address has left empty for
-    /// longest is closed; without one the new room is refused, so that nobody pushes out others' rooms. A guess.
+    /// Maximum number of rooms, including those without members. More than `connections_max`, so that rooms with members never fill
+    /// all places. At the limit the room without members that is oldest of the network with most of them is closed; without
+    /// one the new room is refused. A network is the /16 of an IPv4 address, or an IPv6 /48.
     pub rooms_max: usize,
-    /// Maximum number of rooms opened from the same address (IPv6: the same /64); at the limit the same rule applies. A guess: an office
-    /// behind one address. The rooms of peers in the same process don't count.
+    /// Maximum number of rooms opened from one network; at the limit the oldest room of that network without members is closed, and
+    /// without one the new room is refused. Half of all.
+    pub rooms_per_network_max: usize,
+    /// Maximum number of rooms opened from one address (IPv6: one /64), with the same rule. A guess: an office behind one address.
+    /// The rooms of peers in the same process don't count, neither here nor for their network.
     pub rooms_per_address_max: usize,
     /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.
     pub members_max: usize,
-    /// Time for which a room without members stays open.
+    /// Time for which a room without members stays open: a host whose connection broke finds it unchanged. A guess.
     pub room_grace: Duration,
+    /// The same of a room that nobody but its host has ever come into. A host that is back later opens it anew. A guess: some attempts
+    /// to connect.
+    pub unjoined_room_grace: Duration,
     /// Maximum number of TCP connections, and of connections that requests carry (`/signal/fetch`), together. At the limit
     /// new ones get HTTP status 503, or are closed if they use TLS. Below the 20 000 open files that servers often allow.
     pub connections_max: usize,
     /// Maximum number of TCP connections from one address (IPv6: one /64). At the limit new ones get HTTP
     /// status 503. A guess.
     pub connections_per_address_max: usize,
+    /// The same of one network: the /16 of an IPv4 address, or an IPv6 /48. Half of all, so that whoever has one network leaves
+    /// places to others.
+    pub connections_per_network_max: usize,
     /// Rate of new TCP connections per address. Above the rate they get HTTP status 429. The burst lets
     /// several hundred peers of a lab behind one address connect at once.
     pub connects_per_address: Rate,
@@ -61,12 +71,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            rooms_max: 10_000,
+            rooms_max: 20_000,
+            rooms_per_network_max: 10_000,
             rooms_per_address_max: 64,
             members_max: 10_000,
             room_grace: Duration::from_secs(600),
+            unjoined_room_grace: Duration::from_secs(60),
             connections_max: 16_384,
             connections_per_address_max: 2048,
+            connections_per_network_max: 8192,
             connects_per_address: Rate { per_s: 50, burst: 1024 },
             addresses_max: 65_536,
             frames: Rate { per_s: 200, burst: 1000 },

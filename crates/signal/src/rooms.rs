@@ -3,8 +3,13 @@
 //! A room opens when its host enters and names its doors: public keys derived from the secrets of its invites. Any
 //! peer that holds the key of a door may join. The room stays open for a while after its last member has left, so that
 //! a host that lost its connection finds it unchanged.
+//!
+//! At the limits only rooms without members make way: those of the address or the network that has reached its own limit, or, when
+//! all places are taken, those of the network that has most of them. A room with members is never closed.
 
-use std::collections::{BTreeSet, HashMap};
+mod vacant;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +20,9 @@ use tracing::info;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mail, MailSlot};
+use crate::owner::network;
 use plenary_proto::rendezvous::{Address, Doors, Refusal};
+use vacant::{Opener, Since, Vacant};
 
 /// Maximum number of members that receive an envelope for an absent host. A guess: the first members are on
 /// stage.
@@ -26,10 +33,11 @@ const STAND_INS: usize = 3;
 pub(crate) struct Rooms {
     limits: Arc<Limits>,
     rooms: HashMap<RoomId, Room>,
-    /// Rooms without members, ordered by the time at which the last member left.
-    empty: BTreeSet<(Instant, RoomId)>,
-    /// Number of rooms that each address has opened.
+    /// Rooms without members.
+    vacant: Vacant,
+    /// Number of rooms that each address, and each network, has opened.
     opened_by: HashMap<IpAddr, usize>,
+    opened_in: HashMap<IpAddr, usize>,
     /// Counter of entries; it distinguishes a member from the earlier stay that it replaced.
     entries: u64,
 }
@@ -39,11 +47,12 @@ struct Room {
     members: HashMap<PeerId, Member>,
     /// Members that proved possession of the root key, the latest last.
     hosts: Vec<PeerId>,
-    empty_since: Option<Instant>,
+    /// Whether a peer other than a host has ever come in.
+    was_joined: bool,
+    vacant_since: Option<Since>,
     /// Doors by which peers may enter.
     doors: Doors,
-    /// Address that opened the room; `None` for this process.
-    opener: Option<IpAddr>,
+    opener: Opener,
 }
 
 /// How a peer comes in.
@@ -90,7 +99,14 @@ impl Room {
 
 impl Rooms {
     pub(crate) fn new(limits: Arc<Limits>) -> Rooms {
-        Rooms { limits, rooms: HashMap::new(), empty: BTreeSet::new(), opened_by: HashMap::new(), entries: 0 }
+        Rooms {
+            limits,
+            rooms: HashMap::new(),
+            vacant: Vacant::default(),
+            opened_by: HashMap::new(),
+            opened_in: HashMap::new(),
+            entries: 0,
+        }
     }
 
     /// Returns whether a peer may enter by that door, before its proofs are checked: no signature is verified for a
@@ -132,9 +148,10 @@ impl Rooms {
         if full && !host && !room.members.contains_key(&peer) {
             return Err(Refusal::RoomFull);
         }
-        if let Some(since) = room.empty_since.take() {
-            self.empty.remove(&(since, room_id));
+        if let Some(since) = room.vacant_since.take() {
+            self.vacant.remove(room_id, room.opener, since);
         }
+        room.was_joined |= !host;
         room.hosts.retain(|other| *other != peer);
         if host {
             room.hosts.push(peer);
@@ -153,8 +170,11 @@ impl Rooms {
         room.members.remove(&ticket.peer);
         room.hosts.retain(|other| *other != ticket.peer);
         if room.members.is_empty() {
-            room.empty_since = Some(now);
-            self.empty.insert((now, ticket.room));
+            let grace =
+                if room.was_joined { self.limits.room_grace } else { self.limits.unjoined_room_grace };
+            let since = Since { left: now, closes: now + grace };
+            room.vacant_since = Some(since);
+            self.vacant.insert(ticket.room, room.opener, since);
         }
         self.close_expired(now);
     }
@@ -200,46 +220,63 @@ impl Rooms {
     /// Ends every stay and closes every room.
     pub(crate) fn clear(&mut self) {
         self.rooms.clear();
-        self.empty.clear();
+        self.vacant = Vacant::default();
         self.opened_by.clear();
+        self.opened_in.clear();
     }
 
-    fn open(&mut self, id: RoomId, opener: Option<IpAddr>) -> Result<(), Refusal> {
-        let of_opener = opener.and_then(|opener| self.opened_by.get(&opener)).copied().unwrap_or(0);
-        if self.rooms.len() >= self.limits.rooms_max || of_opener >= self.limits.rooms_per_address_max {
-            let is_its =
-                |(_, id): &&(Instant, RoomId)| self.rooms.get(id).is_some_and(|room| room.opener == opener);
-            let longest_empty = *self.empty.iter().find(is_its).ok_or(Refusal::TooManyRooms)?;
-            self.empty.remove(&longest_empty);
-            self.close(&longest_empty.1);
-            info!(room = %longest_empty.1, "an empty room was closed to make way for another of its address");
+    fn open(&mut self, id: RoomId, opener: Opener) -> Result<(), Refusal> {
+        let count = |of: &HashMap<IpAddr, usize>, ip: Option<IpAddr>| {
+            ip.and_then(|ip| of.get(&ip)).copied().unwrap_or(0)
+        };
+        let Limits { rooms_max, rooms_per_address_max, rooms_per_network_max, .. } = *self.limits;
+        let way = if count(&self.opened_by, opener) >= rooms_per_address_max {
+            Some(self.vacant.oldest_of(opener))
+        } else if count(&self.opened_in, opener.map(network)) >= rooms_per_network_max {
+            Some(self.vacant.oldest_in(opener.map(network)))
+        } else if self.rooms.len() >= rooms_max {
+            Some(self.vacant.oldest_of_fullest())
+        } else {
+            None
+        };
+        if let Some(closes) = way {
+            let closes = closes.ok_or(Refusal::TooManyRooms)?;
+            self.close(&closes);
+            info!(room = %closes, "a room without members was closed to make way for another");
         }
         self.rooms.insert(id, Room { opener, ..Room::default() });
         if let Some(opener) = opener {
             *self.opened_by.entry(opener).or_default() += 1;
+            *self.opened_in.entry(network(opener)).or_default() += 1;
         }
         info!(room = %id, rooms = self.rooms.len(), "a room was opened");
         Ok(())
     }
 
     fn close(&mut self, id: &RoomId) {
-        let Some(opener) = self.rooms.remove(id).and_then(|room| room.opener) else { return };
-        if let Some(count) = self.opened_by.get_mut(&opener) {
-            *count -= 1;
-            if *count == 0 {
-                self.opened_by.remove(&opener);
-            }
+        let Some(room) = self.rooms.remove(id) else { return };
+        if let Some(since) = room.vacant_since {
+            self.vacant.remove(*id, room.opener, since);
+        }
+        if let Some(opener) = room.opener {
+            count_down(&mut self.opened_by, opener);
+            count_down(&mut self.opened_in, network(opener));
         }
     }
 
     fn close_expired(&mut self, now: Instant) {
-        while let Some(&(since, id)) = self.empty.first() {
-            if now.saturating_duration_since(since) < self.limits.room_grace {
-                return;
-            }
-            self.empty.pop_first();
+        while let Some(id) = self.vacant.expired(now) {
             self.close(&id);
             info!(room = %id, rooms = self.rooms.len(), "a room was closed");
+        }
+    }
+}
+
+fn count_down(counts: &mut HashMap<IpAddr, usize>, of: IpAddr) {
+    if let Some(count) = counts.get_mut(&of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&of);
         }
     }
 }
@@ -254,6 +291,7 @@ mod tests {
     use crate::mailbox::{Mailbox, mailbox};
 
     const GRACE: Duration = Duration::from_secs(600);
+    const UNJOINED_GRACE: Duration = Duration::from_secs(60);
     const DOOR: PeerId = PeerId([77; 32]);
 
     struct World {
@@ -264,26 +302,52 @@ mod tests {
 
     impl World {
         fn new(rooms_max: usize, members_max: usize) -> World {
-            let limits = Arc::new(Limits { rooms_max, members_max, room_grace: GRACE, ..Limits::default() });
+            World::of(Limits { rooms_max, members_max, ..Limits::default() })
+        }
+
+        fn of(limits: Limits) -> World {
+            let limits = Limits { room_grace: GRACE, unjoined_room_grace: UNJOINED_GRACE, ..limits };
+            let limits = Arc::new(limits);
             World { rooms: Rooms::new(limits.clone()), limits, now: Instant::now() }
         }
 
-        fn enter(&mut self, room: u8, peer: u8, host: bool) -> Result<(Ticket, Mailbox), Refusal> {
+        fn enter(&mut self, room: u16, peer: u8, host: bool) -> Result<(Ticket, Mailbox), Refusal> {
             let doors = Doors::truncated([DOOR]);
             self.enter_by(room, peer, Way { door: Some(DOOR), host: host.then_some(doors), address: None })
         }
 
-        fn enter_by(&mut self, room: u8, peer: u8, way: Way) -> Result<(Ticket, Mailbox), Refusal> {
+        fn enter_by(&mut self, room: u16, peer: u8, way: Way) -> Result<(Ticket, Mailbox), Refusal> {
             let (slot, mailbox) = mailbox(&self.limits, &Arc::new(Semaphore::new(1 << 20)));
             let ticket = self.rooms.enter(id(room), PeerId([peer; 32]), way, slot, self.now)?;
             Ok((ticket, mailbox))
         }
 
         /// Opens a room from an address.
-        fn open(&mut self, room: u8, address: u8) -> Result<(Ticket, Mailbox), Refusal> {
-            let address = Some(IpAddr::from([192, 0, 2, address]));
+        fn open(&mut self, room: u16, address: &str) -> Result<(Ticket, Mailbox), Refusal> {
+            let address = Some(crate::owner::owner(address.parse().unwrap()));
             let host = Some(Doors::truncated([DOOR]));
             self.enter_by(room, 1, Way { door: Some(DOOR), host, address })
+        }
+
+        /// Opens a room, and leaves it a second later.
+        fn open_and_leave(&mut self, room: u16, address: &str) -> Result<(), Refusal> {
+            let opened = self.open(room, address);
+            self.now += Duration::from_secs(1);
+            opened.map(|(ticket, _)| self.leave(&ticket))
+        }
+
+        fn is_open(&self, room: u16) -> bool {
+            self.rooms.rooms.contains_key(&id(room))
+        }
+
+        /// Checks that all counts agree with the rooms.
+        fn assert_consistent(&self) {
+            let Rooms { rooms, vacant, opened_by, opened_in, .. } = &self.rooms;
+            let opened = rooms.values().filter(|room| room.opener.is_some()).count();
+            assert_eq!(opened_by.values().sum::<usize>(), opened);
+            assert_eq!(opened_in.values().sum::<usize>(), opened);
+            let is_vacant = rooms.values().any(|room| room.members.is_empty());
+            assert_eq!(vacant.is_empty(), !is_vacant);
         }
 
         fn leave(&mut self, ticket: &Ticket) {
@@ -291,8 +355,10 @@ mod tests {
         }
     }
 
-    fn id(room: u8) -> RoomId {
-        RoomId([room; 16])
+    fn id(room: u16) -> RoomId {
+        let mut id = [7; 16];
+        id[..2].copy_from_slice(&room.to_be_bytes());
+        RoomId(id)
     }
 
     fn envelope(from: u8) -> Mail {
@@ -304,6 +370,8 @@ mod tests {
         let mut world = World::new(10, 10);
         assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
         let (host, _) = world.enter(1, 1, true).unwrap();
+        let (guest, _) = world.enter(1, 2, false).unwrap();
+        world.leave(&guest);
         world.leave(&host);
         world.now += GRACE - Duration::from_secs(1);
         let (guest, _) = world.enter(1, 2, false).unwrap();
@@ -311,7 +379,22 @@ mod tests {
         world.leave(&guest);
         world.now += GRACE;
         assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
-        assert!(world.rooms.rooms.is_empty() && world.rooms.empty.is_empty());
+        assert!(world.rooms.rooms.is_empty());
+        world.assert_consistent();
+    }
+
+    #[test]
+    fn a_room_that_nobody_has_joined_closes_soon_after_its_host_has_left() {
+        let mut world = World::new(10, 10);
+        let (host, _) = world.enter(1, 1, true).unwrap();
+        world.now += GRACE * 2; // a host may wait for its guests
+        world.leave(&host);
+        world.now += UNJOINED_GRACE - Duration::from_secs(1);
+        let (host, _) = world.enter(1, 1, true).unwrap();
+        world.leave(&host);
+        world.now += UNJOINED_GRACE;
+        assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
+        world.assert_consistent();
     }
 
     #[test]
@@ -418,27 +501,83 @@ mod tests {
     }
 
     #[test]
-    fn whoever_opens_rooms_without_end_pushes_out_its_own_and_nobody_else_s() {
-        let limits =
-            Limits { rooms_max: 7, rooms_per_address_max: 3, room_grace: GRACE, ..Limits::default() };
-        let limits = Arc::new(limits);
-        let mut world = World { rooms: Rooms::new(limits.clone()), limits, now: Instant::now() };
-        let leave_after_opening = |world: &mut World, room, address| {
-            let opened = world.open(room, address);
-            world.now += Duration::from_secs(1);
-            opened.map(|(ticket, _)| world.leave(&ticket))
-        };
-        leave_after_opening(&mut world, 1, 1).unwrap();
-        for room in 10..100 {
-            leave_after_opening(&mut world, room, 2).unwrap();
+    fn rooms_without_end_push_out_rooms_of_their_own_address_first() {
+        let limits = Limits { rooms_per_address_max: 3, ..Limits::default() };
+        let mut world = World::of(limits);
+        world.open_and_leave(1, "192.0.2.1").unwrap();
+        for room in 10..40 {
+            world.open_and_leave(room, "192.0.2.2").unwrap();
         }
         assert_eq!(world.rooms.rooms.len(), 4, "three rooms of one address");
-        let _members: Vec<_> = (100..103).map(|room| world.open(room, 3)).collect();
-        assert_eq!(world.open(103, 3).err(), Some(Refusal::TooManyRooms), "its rooms aren't empty");
-        assert_eq!(world.open(104, 4).err(), Some(Refusal::TooManyRooms), "others' empty rooms stay");
-        assert!(world.rooms.rooms.contains_key(&id(1)), "the oldest empty room of all");
-        world.now += GRACE * 2;
-        assert!(world.open(104, 4).is_ok());
-        assert_eq!(world.rooms.opened_by.values().sum::<usize>(), world.rooms.rooms.len());
+        assert!(world.is_open(1), "the oldest empty room of all");
+        let _members: Vec<_> = (100..103).map(|room| world.open(room, "192.0.2.3").unwrap()).collect();
+        assert_eq!(world.open(103, "192.0.2.3").err(), Some(Refusal::TooManyRooms), "its rooms aren't empty");
+        world.assert_consistent();
+    }
+
+    #[test]
+    fn whoever_has_all_addresses_of_a_network_keeps_nobody_out() {
+        let limits = Limits {
+            rooms_max: 300,
+            rooms_per_network_max: 150,
+            rooms_per_address_max: 4,
+            ..Limits::default()
+        };
+        let mut world = World::of(limits);
+        let _attackers_joined = world.open(1, "2001:db8:7::1").unwrap();
+        world.enter(1, 2, false).unwrap();
+        world.open_and_leave(2, "198.51.100.1").unwrap();
+        world.enter(2, 2, false).map(|(guest, _)| world.leave(&guest)).unwrap();
+        // four rooms from each of 200 addresses, more than there are places
+        for number in 0..800 {
+            let opened = world.open(1000 + number, &format!("2001:db8:7:{:x}::1", number / 4));
+            world.now += Duration::from_millis(10);
+            opened.map(|(ticket, _)| world.leave(&ticket)).unwrap();
+        }
+        assert_eq!(world.rooms.opened_in[&"2001:db8:7::".parse::<IpAddr>().unwrap()], 150);
+        assert!(world.is_open(1) && world.is_open(2), "one has members, and one is of another network");
+        world.open(3, "198.51.100.2").unwrap();
+        world.open(4, "2001:db8:8::1").unwrap();
+        world.assert_consistent();
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_network_with_most_empty_rooms_makes_way() {
+        let mut world = World::of(Limits { rooms_max: 6, ..Limits::default() });
+        // the oldest empty room of all is an honest one, and so is one with members
+        world.open_and_leave(1, "198.51.100.1").unwrap();
+        let (_host, _mailbox) = world.open(2, "203.0.113.1").unwrap();
+        for (room, address) in [(10, "10.0.0.1"), (11, "10.0.0.2"), (12, "10.1.0.1"), (13, "10.1.0.2")] {
+            world.open_and_leave(room, address).unwrap();
+        }
+        // two networks hold two empty rooms each: the older room goes first, then the other network's
+        world.open(3, "203.0.113.2").unwrap();
+        assert!(!world.is_open(10) && world.is_open(12));
+        world.open(4, "203.0.113.3").unwrap();
+        assert!(!world.is_open(12));
+        // all have one: the oldest room goes
+        world.open(5, "203.0.113.4").unwrap();
+        assert!(!world.is_open(1) && world.is_open(2));
+        for room in 6..8 {
+            world.open(room, "203.0.113.5").unwrap();
+        }
+        assert_eq!(world.open(8, "203.0.113.6").err(), Some(Refusal::TooManyRooms), "all have members");
+        world.assert_consistent();
+    }
+
+    #[test]
+    fn a_network_that_keeps_a_member_in_each_room_leaves_half_of_all_places() {
+        let limits = Limits { rooms_max: 20, rooms_per_network_max: 10, ..Limits::default() };
+        let mut world = World::of(limits);
+        let mut members = Vec::new();
+        for room in 0..20 {
+            members.extend(world.open(room, &format!("2001:db8:7:{room:x}::1")));
+        }
+        assert_eq!(members.len(), 10);
+        world.open(100, "2001:db8:8::1").unwrap();
+        world.leave(&members[0].0);
+        world.open(30, "2001:db8:7::1").unwrap();
+        assert!(!world.is_open(0), "the empty room of the network");
+        world.assert_consistent();
     }
 }

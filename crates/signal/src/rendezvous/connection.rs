@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::field::display;
 use tracing::{debug, warn};
 
-use crate::gate::one_owner;
 use crate::limits::{Bucket, Limits};
 use crate::mailbox::{Mail, Mailbox};
+use crate::owner::owner;
 use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
@@ -139,7 +139,7 @@ where
     let way = Way {
         door: Some(hello.door),
         host: hello.host.as_ref().map(|host| host.doors.clone()),
-        address: address.map(|address| one_owner(address.ip())),
+        address: address.map(|address| owner(address.ip())),
     };
     let entered = switchboard.enter(hello.room, hello.peer, way)?;
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);

@@ -1,10 +1,12 @@
 //! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others see it.
 //!
-//! Answers hold no state. One is 32 or 44 bytes long for a request of at least 20, and [`ANSWERS_PER_SECOND_MAX`] limits
-//! what a sender of forged addresses can have sent to others.
+//! One is 32 or 44 bytes long for a request of at least 20. Their number within a second is limited to each address, to each
+//! network, and to all together: a flood from one address takes nobody else's answers, and a sender of forged addresses has
+//! little sent to others.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, is_stun_message};
@@ -14,18 +16,26 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::Lobby;
+use crate::owner::{network, owner};
 
 /// Maximum length of a request: browsers send 20 to 100 bytes. Longer datagrams are cut, and are then no requests.
 const REQUEST_LEN_MAX: usize = 512;
-/// Answers within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each second.
+/// Answers to all within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each second.
 const ANSWERS_PER_SECOND_MAX: u32 = 5_000;
+/// Answers to one network (IPv4 /16, IPv6 /48) within a second: a fifth of all.
+const ANSWERS_PER_NETWORK_MAX: u32 = 1_000;
+/// Answers to one address (IPv6: one /64) within a second. A guess: pages behind one address repeat a request after 500 ms
+/// (RFC 8489, 6.2.1).
+const ANSWERS_PER_ADDRESS_MAX: u32 = 20;
+/// Time in which answers are counted.
+const WINDOW: Duration = Duration::from_secs(1);
 /// Pause after an error of the socket, which may last. Requests wait in the socket's buffer meanwhile. A guess.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers requests until the lobby closes.
 pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
     let answering = async {
-        let (mut since, mut answers) = (Instant::now(), 0);
+        let mut answers = Answers::new(Instant::now());
         let mut buffer = [0; REQUEST_LEN_MAX];
         loop {
             let (length, from) = match socket.recv_from(&mut buffer).await {
@@ -37,14 +47,12 @@ pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
                     continue;
                 }
             };
-            if since.elapsed() >= Duration::from_secs(1) {
-                (since, answers) = (Instant::now(), 0);
-            }
-            if answers >= ANSWERS_PER_SECOND_MAX {
+            // first what costs least: a flood is not even read
+            if !answers.allow(from.ip(), Instant::now()) {
                 continue;
             }
             if let Some(answer) = answer(&buffer[..length], from) {
-                answers += 1;
+                answers.count(from.ip());
                 if let Err(error) = socket.try_send_to(&answer, from) {
                     debug!(%error, "a STUN request was not answered");
                 }
@@ -52,6 +60,39 @@ pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
         }
     };
     lobby.switchboard.closing().run_until_cancelled(answering).await;
+}
+
+/// Answers within the present second. Each address in it had an answer, so that their number bounds the tables.
+struct Answers {
+    since: Instant,
+    all: u32,
+    of_address: HashMap<IpAddr, u32>,
+    of_network: HashMap<IpAddr, u32>,
+}
+
+impl Answers {
+    fn new(now: Instant) -> Answers {
+        Answers { since: now, all: 0, of_address: HashMap::new(), of_network: HashMap::new() }
+    }
+
+    /// Returns whether one more answer may go to an address.
+    fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= WINDOW {
+            (self.since, self.all) = (now, 0);
+            self.of_address.clear();
+            self.of_network.clear();
+        }
+        let below = |counts: &HashMap<IpAddr, u32>, ip, max| counts.get(&ip).is_none_or(|count| *count < max);
+        below(&self.of_address, owner(ip), ANSWERS_PER_ADDRESS_MAX)
+            && below(&self.of_network, network(ip), ANSWERS_PER_NETWORK_MAX)
+            && self.all < ANSWERS_PER_SECOND_MAX
+    }
+
+    fn count(&mut self, ip: IpAddr) {
+        self.all += 1;
+        *self.of_address.entry(owner(ip)).or_default() += 1;
+        *self.of_network.entry(network(ip)).or_default() += 1;
+    }
 }
 
 /// Binds the UDP port of that address.
@@ -116,6 +157,47 @@ mod tests {
             [request(0x0101), request(0x0011), request(0x0003), without_cookie, vec![], vec![0xff; 100]];
         assert!(others.iter().all(|other| answer(other, from).is_none()));
         assert!((0..whole.len()).all(|length| answer(&whole[..length], from).is_none()));
+    }
+
+    /// Has an address ask that many times; returns the number of answers.
+    fn ask(answers: &mut Answers, address: &str, times: u32, now: Instant) -> u32 {
+        let ip = address.parse().unwrap();
+        let ask = |_: &u32| {
+            let allowed = answers.allow(ip, now);
+            if allowed {
+                answers.count(ip);
+            }
+            allowed
+        };
+        (0..times).filter(ask).count() as u32
+    }
+
+    #[test]
+    fn a_flood_from_one_address_takes_nobody_else_s_answers() {
+        let now = Instant::now();
+        let mut answers = Answers::new(now);
+        assert_eq!(ask(&mut answers, "192.0.2.1", 100_000, now), ANSWERS_PER_ADDRESS_MAX);
+        assert_eq!(ask(&mut answers, "192.0.2.2", 3, now), 3);
+        // from one of the flood's /64 as well
+        assert_eq!(ask(&mut answers, "2001:db8::1", 15, now), 15);
+        assert_eq!(ask(&mut answers, "2001:db8::2", 15, now), ANSWERS_PER_ADDRESS_MAX - 15);
+        let later = now + WINDOW;
+        assert_eq!(ask(&mut answers, "192.0.2.1", 3, later), 3);
+        assert_eq!(answers.of_address.len(), 1, "the second before is forgotten");
+    }
+
+    #[test]
+    fn a_flood_from_a_whole_network_leaves_answers_to_others_and_all_are_bounded() {
+        let now = Instant::now();
+        let mut answers = Answers::new(now);
+        let of_network = |answers: &mut Answers, third: u32| -> u32 {
+            (0..1000).map(|fourth| ask(answers, &format!("2001:db8:{third:x}:{fourth:x}::1"), 30, now)).sum()
+        };
+        assert_eq!(of_network(&mut answers, 0), ANSWERS_PER_NETWORK_MAX);
+        assert_eq!(ask(&mut answers, "192.0.2.2", 3, now), 3);
+        let others: u32 = (1..100).map(|third| of_network(&mut answers, third)).sum();
+        assert_eq!(others, ANSWERS_PER_SECOND_MAX - ANSWERS_PER_NETWORK_MAX - 3);
+        assert!(answers.of_address.len() <= ANSWERS_PER_SECOND_MAX as usize);
     }
 
     proptest::proptest! {

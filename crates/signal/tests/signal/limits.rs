@@ -13,7 +13,7 @@ use plenary_signal::{
     WebsocketConfig, WebsocketSignal,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
@@ -193,4 +193,31 @@ async fn a_flooding_peer_is_not_disconnected_for_it() {
     raw.feed(Message::Binary(FromPeer::Send { to, envelope: b"" }.to_bytes())).await.unwrap();
     within(raw.flush()).await.unwrap();
     assert_eq!(RawPeer(raw).received().await, Received::Undeliverable(to));
+}
+
+#[tokio::test]
+async fn a_flood_of_stun_requests_from_one_address_takes_nobody_else_s_answers() {
+    /// A binding request (RFC 8489, 6) without attributes.
+    const REQUEST: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+    const FLOOD: usize = 400;
+    let rendezvous = rendezvous(Limits::default()).await;
+    let flooder = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let other = UdpSocket::bind("127.0.0.9:0").await.unwrap();
+    for _ in 0..FLOOD {
+        flooder.send_to(&REQUEST, rendezvous.local_addr()).await.unwrap();
+    }
+    // requests are lost on the way, so the other one asks until it is answered
+    let mut buffer = [0; 64];
+    let answered = async {
+        loop {
+            other.send_to(&REQUEST, rendezvous.local_addr()).await.unwrap();
+            tokio::select! {
+                received = other.recv_from(&mut buffer) => return received.unwrap().0,
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+        }
+    };
+    assert_eq!(within(answered).await, 32);
+    let answers = std::iter::from_fn(|| flooder.try_recv_from(&mut buffer).ok()).count();
+    assert!((1..FLOOD / 4).contains(&answers), "{answers} answers");
 }
