@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use plenary_proto::rendezvous::SILENT_PINGS;
+
 /// The limits of a rendezvous. The defaults allow hundreds of peers behind one address and thousands in
 /// total.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,13 @@ pub struct Limits {
     pub send_timeout: Duration,
     /// Interval of the pings to a peer. A peer that is silent for three intervals is disconnected.
     pub ping_interval: Duration,
+}
+
+impl Limits {
+    /// Returns the silence after which a peer counts as gone.
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.ping_interval * SILENT_PINGS
+    }
 }
 
 impl Default for Limits {

@@ -1,5 +1,6 @@
 //! Websocket helpers for both ends: size limits, classification of messages and errors, and orderly closing.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,6 +70,7 @@ pub(crate) fn heard(item: Option<Result<Message, Error>>) -> Heard {
 pub(crate) fn trouble(error: &Error) -> Heard {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Heard::TooLong,
+        Error::Io(error) if error.kind() == ErrorKind::FileTooLarge => Heard::TooLong,
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Heard::Gone("closed".to_owned()),
         Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) => Heard::Malformed(error.to_string()),
         other => Heard::Gone(other.to_string()),

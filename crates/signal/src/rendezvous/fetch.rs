@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -17,7 +19,7 @@ use axum::{Extension, Router};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use plenary_proto::rendezvous::FRAME_LEN_MAX;
+use plenary_proto::rendezvous::{FRAME_LEN_MAX, FromRendezvous};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -26,7 +28,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::{Lobby, connection};
+use super::Lobby;
+use super::connection::{self, HELLO_LEN_MAX};
 use crate::gate::{Gate, Turned};
 use crate::socket::{self, Heard, heard};
 
@@ -54,6 +57,8 @@ pub(super) struct Fetched(SyncMutex<HashMap<u128, Arc<Ends>>>);
 struct Ends {
     to: Mutex<SplitSink<Pipe, Message>>,
     from: Mutex<SplitStream<Pipe>>,
+    /// Whether the peer was let into its room, as it has fetched.
+    has_entered: AtomicBool,
     /// Cancelled when the last frames were fetched, or the peer has closed the connection.
     over: CancellationToken,
 }
@@ -76,10 +81,7 @@ impl Fetched {
 /// Returns the routes that open, carry and end connections.
 pub(super) fn routes() -> Router<Lobby> {
     let one = format!("{FETCH_PATH}/{{key}}");
-    Router::new()
-        .route(FETCH_PATH, post(open))
-        .route(&one, post(send).get(receive).delete(end))
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+    Router::new().route(FETCH_PATH, post(open)).route(&one, post(send).get(receive).delete(end))
 }
 
 /// Opens a connection and answers with its key.
@@ -97,11 +99,11 @@ async fn open(
     getrandom::fill(&mut key).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let key = u128::from_be_bytes(key);
     let (near, far) = duplex(PIPE_LEN);
-    let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(socket::bounds())).await;
     let far = WebSocketStream::from_raw_socket(far, Role::Client, Some(socket::bounds())).await;
     let (to, from) = far.split();
     let over = CancellationToken::new();
-    let ends = Ends { to: Mutex::new(to), from: Mutex::new(from), over: over.clone() };
+    let (to, from) = (Mutex::new(to), Mutex::new(from));
+    let ends = Ends { to, from, has_entered: AtomicBool::new(false), over: over.clone() };
     {
         // the only bound below another web server that passes no addresses
         let mut table = lobby.fetched.table();
@@ -121,11 +123,21 @@ async fn open(
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], format!("{key:032x}")).into_response())
 }
 
-/// Takes frames from the peer. The answer waits until the rate limits have let all frames through.
-async fn send(State(lobby): State<Lobby>, Path(key): Path<String>, body: Bytes) -> StatusCode {
+/// Takes frames from the peer. The answer waits until the rate limits have let all frames through. Nothing is read for a key
+/// that nobody has, and before the peer was let in no more than a hello.
+async fn send(State(lobby): State<Lobby>, Path(key): Path<String>, body: Body) -> StatusCode {
     let Some((_, ends)) = lobby.fetched.get(&key) else { return StatusCode::NOT_FOUND };
-    let Some(frames) = frames(body) else { return StatusCode::BAD_REQUEST };
     let Ok(mut to) = ends.to.try_lock() else { return StatusCode::CONFLICT };
+    let len_max = match ends.has_entered.load(Ordering::Relaxed) {
+        true => BODY_LEN_MAX,
+        false => HELLO_LEN_MAX,
+    };
+    let whole = ends.over.run_until_cancelled(to_bytes(body, len_max));
+    let Ok(Some(body)) = timeout(lobby.switchboard.limits().silence_max(), whole).await else {
+        return StatusCode::REQUEST_TIMEOUT;
+    };
+    let Ok(body) = body else { return StatusCode::PAYLOAD_TOO_LARGE };
+    let Some(frames) = frames(body) else { return StatusCode::BAD_REQUEST };
     for frame in frames {
         if to.send(Message::Binary(frame)).await.is_err() {
             return StatusCode::NOT_FOUND;
@@ -145,6 +157,9 @@ async fn receive(State(lobby): State<Lobby>, Path(key): Path<String>) -> Respons
     let mut answer = BytesMut::new();
     let mut next = Some(first);
     while let Some(Some(frame)) = next {
+        if matches!(FromRendezvous::from_bytes(&frame), Ok(FromRendezvous::Welcome { .. })) {
+            ends.has_entered.store(true, Ordering::Relaxed);
+        }
         // no frame is as long as 4 GiB
         answer.put_u32(frame.len() as u32);
         answer.put(frame);

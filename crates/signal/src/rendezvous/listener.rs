@@ -22,8 +22,8 @@ use super::tls::{self, Opened};
 use crate::gate::{Gate, Pass, Turned};
 use crate::limits::Limits;
 
-/// Maximum length of a request's head, in bytes; hyper's minimum is 8 KiB. Browsers send about 1 KiB.
-const HEAD_LEN_MAX: usize = 16 * 1024;
+/// Maximum length of a request's head, in bytes: hyper's minimum. Browsers send about 1 KiB, and no cookies of this page.
+const HEAD_LEN_MAX: usize = 8 * 1024;
 /// Length of the kernel's queue of connections that are not accepted yet: Linux's own limit
 /// (net.core.somaxconn since 5.4). With the usual 1024, 1000 peers that connected at once took 1.3 s, since
 /// some had to repeat their SYN.

@@ -11,6 +11,7 @@
 
 mod connection;
 mod fetch;
+mod leash;
 mod listener;
 mod stun;
 #[cfg(feature = "tls")]
@@ -28,9 +29,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use hyper_util::rt::TokioIo;
 use plenary_proto::{PeerId, RoomId};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::TaskTracker;
 use tracing::field::display;
 use tracing::{debug, info, warn};
@@ -38,7 +37,6 @@ use tracing::{debug, info, warn};
 use crate::gate::{Gate, Pass};
 use crate::limits::Limits;
 use crate::local::LocalSignal;
-use crate::socket;
 use crate::switchboard::Switchboard;
 use fetch::Fetched;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
@@ -229,10 +227,7 @@ async fn signal(
     lobby.tasks.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                let bounds = Some(socket::bounds());
-                let io = TokioIo::new(upgraded);
-                let socket = WebSocketStream::from_raw_socket(io, Role::Server, bounds).await;
-                connection::serve(socket, &lobby.switchboard, address).await;
+                connection::serve(TokioIo::new(upgraded), &lobby.switchboard, address).await;
             }
             Err(error) => {
                 let address = address.map(display);

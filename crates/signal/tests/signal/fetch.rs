@@ -194,6 +194,26 @@ async fn requests_out_of_bounds_are_refused() {
 }
 
 #[tokio::test]
+async fn a_stranger_s_request_is_not_read_beyond_a_hello() {
+    let rendezvous = rendezvous(Limits { hello_timeout: Duration::from_secs(60), ..Limits::default() }).await;
+    let stranger = Fetching::open(&rendezvous).await.unwrap();
+    // bodies that would be allowed later, of which only a part comes
+    for (path, sent, status) in [(&*stranger.path, 2000, 413), ("/ffffffffffffffffffffffffffffffff", 0, 404)]
+    {
+        let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
+        let head =
+            format!("POST /signal/fetch{path} HTTP/1.1\r\nHost: test\r\nContent-Length: 98000\r\n\r\n");
+        tcp.write_all(&[head.as_bytes(), &vec![0; sent]].concat()).await.unwrap();
+        let mut answer = [0; 12];
+        within(tcp.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, *format!("HTTP/1.1 {status}").as_bytes(), "{path}");
+    }
+    // its hello still counts
+    assert_eq!(stranger.say(&[FromPeer::Pong]).await, 204);
+    assert_eq!(stranger.refusal().await, Refusal::Malformed);
+}
+
+#[tokio::test]
 async fn connections_carried_by_requests_count_as_those_of_their_address() {
     let limits = Limits { connections_per_address_max: 3, ..Limits::default() };
     let rendezvous = rendezvous(limits).await;

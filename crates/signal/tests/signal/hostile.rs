@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_proto::rendezvous::{FromPeer, FromRendezvous, Hello, WIRE_VERSION};
+use plenary_proto::rendezvous::{DOORS_MAX, Doors, FromPeer, FromRendezvous, Hello, WIRE_VERSION};
+use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_signal::{
     Address, Limits, Outage, Refusal, Rendezvous, Signal, SignalError, SignalEvent, WebsocketConfig,
     WebsocketSignal,
@@ -76,6 +77,56 @@ async fn a_frame_is_judged_by_its_length_before_it_is_read() {
     head.extend_from_slice(&[1, 2, 3, 4]);
     raw.0.get_mut().write_all(&head).await.unwrap();
     assert_eq!(raw.received().await, Received::Refused(Refusal::TooLong));
+}
+
+#[tokio::test]
+async fn before_it_is_let_in_a_peer_sends_no_more_than_a_hello() {
+    // no refusal here comes of time
+    let rendezvous = rendezvous(Limits { hello_timeout: Duration::from_secs(60), ..Limits::default() }).await;
+    let mut raw = RawPeer::open(&rendezvous).await;
+    raw.challenge().await;
+    // the head of a frame that is allowed later, and the first part of its payload
+    let mut part = vec![0x82, 0xff];
+    part.extend_from_slice(&u64::to_be_bytes(98_000));
+    part.resize(2000, 0);
+    raw.0.get_mut().write_all(&part).await.unwrap();
+    assert_eq!(raw.received().await, Received::Refused(Refusal::TooLong));
+    // the longest hello: a host's, with all its doors
+    let mut raw = RawPeer::open(&rendezvous).await;
+    let nonce = raw.challenge().await;
+    let doors = Doors::truncated([1, 2, 3, 4].map(|number| key(number).id()));
+    assert_eq!(doors.len(), DOORS_MAX);
+    raw.say(&FromPeer::Hello(Box::new(Hello::new(
+        room(),
+        &nonce,
+        &key(9),
+        &key(1),
+        Some((&root(), &doors)),
+    ))))
+    .await;
+    raw.welcome().await;
+    let longest = vec![7; ENVELOPE_LEN_MAX];
+    let guest = rendezvous.attach(room(), key(2).id()).unwrap();
+    assert_eq!(next(&guest).await, SignalEvent::Up);
+    raw.say(&FromPeer::Send { to: peer(2), envelope: &longest }).await;
+    assert_eq!(next(&guest).await, envelope(9, longest));
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_a_message_unfinished_is_taken_for_dead() {
+    let ping_interval = Duration::from_millis(100);
+    let rendezvous = rendezvous(Limits { ping_interval, ..Limits::default() }).await;
+    let host = up(config(&rendezvous, 1)).await;
+    let mut raw = RawPeer::enter(&rendezvous, 9).await;
+    // RFC 6455, 5.2 and 5.4: the first fragment of a masked binary message, and masked pings behind it
+    let (fragment, ping) = ([0x02, 0x81, 0, 0, 0, 0, 7], [0x89, 0x80, 0, 0, 0, 0]);
+    raw.0.get_mut().write_all(&fragment).await.unwrap();
+    let pinging = async {
+        while raw.0.get_mut().write_all(&ping).await.is_ok() {
+            tokio::time::sleep(ping_interval / 4).await;
+        }
+    };
+    tokio::join!(within(pinging), until_undeliverable(&host, peer(9)));
 }
 
 #[tokio::test]

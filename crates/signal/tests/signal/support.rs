@@ -162,11 +162,16 @@ impl RawPeer {
         let host = root.as_ref().map(|root| (root, &doors));
         let hello = Hello::new(room(), &nonce, &key(number), &door(), host);
         raw.say(&FromPeer::Hello(Box::new(hello))).await;
-        let Message::Binary(frame) = within(raw.0.next()).await.unwrap().unwrap() else {
+        raw.welcome().await;
+        raw
+    }
+
+    /// Waits until the peer is in the room.
+    pub(crate) async fn welcome(&mut self) {
+        let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
             panic!("no frame");
         };
         assert!(matches!(FromRendezvous::from_bytes(&frame), Ok(FromRendezvous::Welcome { .. })));
-        raw
     }
 
     pub(crate) async fn say(&mut self, frame: &FromPeer<'_>) {
