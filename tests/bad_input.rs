@@ -98,6 +98,9 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("host --tls-cert cert.pem", "--tls-key"),
         ("host --tls self --tls-cert cert.pem --tls-key key.pem", "cannot be used with"),
         ("host --tls self --rendezvous http://example.org", "cannot be used with"),
+        ("host --embed example.org", "the origin of a page looks like https://example.org"),
+        ("rendezvous --embed https://example.org/room", "the origin of a page looks like"),
+        ("host --embed https://example.org --rendezvous http://example.org", "cannot be used with"),
         ("rendezvous --tls acme", "[possible values: self]"),
         ("join INVITE --frobnicate", "'--frobnicate'"),
         ("sim no-such-scenario", "`plenary sim list` names them"),
@@ -358,7 +361,7 @@ fn what_has_no_effect_is_said() {
 }
 
 #[test]
-fn the_example_in_each_help_can_be_typed() {
+fn the_examples_in_each_help_can_be_typed() {
     let nowhere = invite_to_nowhere("http://127.0.0.1:9");
     // plus a flag that is only checked once all others are parsed
     for (command, more) in [
@@ -368,26 +371,30 @@ fn the_example_in_each_help_can_be_typed() {
         ("mixer", "--camera"),
         ("rendezvous", "--store redis://127.0.0.1"),
     ] {
-        let mut typed = example(command, &nowhere);
-        typed.extend(more.split_whitespace().map(str::to_owned));
-        let args: Vec<&str> = typed.iter().map(String::as_str).collect();
-        ends_with_a_line(&args, TYPED_WRONGLY, "not yet");
+        for typed in examples(command, &nowhere) {
+            let args: Vec<&str> = typed.iter().map(String::as_str).chain(more.split_whitespace()).collect();
+            ends_with_a_line(&args, TYPED_WRONGLY, "not yet");
+        }
     }
     for command in ["probe", "sim", "bench"] {
-        let typed = example(command, &nowhere);
-        let ended = run(&typed.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(ended.code, Some(0), "{typed:?}: {}", ended.stderr);
-        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap();
+        for typed in examples(command, &nowhere) {
+            let ended = run(&typed.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(ended.code, Some(0), "{typed:?}: {}", ended.stderr);
+            serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap();
+        }
     }
 }
 
-/// Returns the arguments of the example in a command's help, without the program's name.
-fn example(command: &str, invite: &str) -> Vec<String> {
+/// Returns the arguments of each example in a command's help, without the program's name.
+fn examples(command: &str, invite: &str) -> Vec<Vec<String>> {
     let help = run(&[command, "--help"]);
     assert_eq!((help.code, &*help.stderr), (Some(0), ""));
-    let (_, example) = help.stdout.split_once("Example:\n").expect("an example");
-    let words = example.trim().replace("\"$INVITE\"", invite);
-    let mut words = words.split_whitespace().map(str::to_owned);
-    assert_eq!(words.next().as_deref(), Some("plenary"));
-    words.collect()
+    let (_, examples) = help.stdout.split_once("Example:\n").expect("an example");
+    let arguments = |line: &str| {
+        let words = line.replace("\"$INVITE\"", invite);
+        let mut words = words.split_whitespace().map(str::to_owned);
+        assert_eq!(words.next().as_deref(), Some("plenary"), "{line}");
+        words.collect()
+    };
+    examples.lines().map(arguments).collect()
 }

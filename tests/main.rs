@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod busy_candidate;
 mod demo;
+mod embedding;
 mod governing;
 mod hostile;
 mod hostile_peer;

@@ -11,6 +11,8 @@ const FETCH_PATH = "/signal/fetch";
 const PREFIX_LEN = 4;
 /** Maximum length of a body, in bytes: the longest frame. */
 const BODY_LEN_MAX = 98_368 + PREFIX_LEN;
+/** Maximum time for an answer to the question why a websocket has not opened, in milliseconds: as long as an attempt takes. */
+const REASON_MS_MAX = 5000;
 /** Maximum length of all frames that wait for a request, in bytes: past it the connection counts as lost. A guess. */
 const WAITING_LEN_MAX = 1 << 20;
 
@@ -45,22 +47,28 @@ export class Dialler {
       const closed = (hasOpened: boolean) => (this.#failures = hasOpened ? FAILURES_MAX : FAILURES_MAX - 1);
       return new Requests(served + FETCH_PATH, events, closed);
     }
-    return new Websocket(url, events, (hasOpened) => {
+    const settled = (hasOpened: boolean) => {
       if (hasOpened) this.#failures = null;
       else if (this.#failures !== null) this.#failures += 1;
-    });
+    };
+    return new Websocket(url, events, settled, served !== this.origin);
   }
 }
 
 class Websocket implements Socket {
   readonly #socket: WebSocket;
   #isSettled = false;
+  #isClosed = false;
 
-  /** @param settled called once, with whether it has opened */
+  /**
+   * @param settled called once, with whether it has opened
+   * @param isElsewhere whether the rendezvous serves another page than this one, and so may not let it in
+   */
   constructor(
     url: string,
     events: SocketEvents,
     private readonly settled: (hasOpened: boolean) => void,
+    isElsewhere: boolean,
   ) {
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
@@ -73,8 +81,14 @@ class Websocket implements Socket {
       events.frame(data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array());
     };
     socket.onclose = () => {
+      const hasOpened = this.#isSettled;
       this.#settle(false);
-      events.closed();
+      if (hasOpened || !isElsewhere) return events.closed();
+      void reasonOf(url).then((frame) => {
+        if (this.#isClosed) return;
+        if (frame) events.frame(frame);
+        if (!this.#isClosed) events.closed();
+      });
     };
     this.#socket = socket;
   }
@@ -84,6 +98,7 @@ class Websocket implements Socket {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#settle(false);
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
@@ -92,6 +107,20 @@ class Websocket implements Socket {
   #settle(hasOpened: boolean): void {
     if (!this.#isSettled) this.settled(hasOpened);
     this.#isSettled = true;
+  }
+}
+
+/**
+ * Asks a rendezvous why its websocket has not opened, which browsers don't tell. It answers a page that it doesn't let in with the
+ * refusal, as a frame; null for anything else.
+ */
+async function reasonOf(url: string): Promise<Uint8Array<ArrayBuffer> | null> {
+  try {
+    const signal = AbortSignal.timeout(REASON_MS_MAX);
+    const answer = await fetch(url.replace(/^ws/, "http"), { cache: "no-store", redirect: "error", signal });
+    return answer.status === 403 ? new Uint8Array(await answer.arrayBuffer()) : null;
+  } catch {
+    return null;
   }
 }
 

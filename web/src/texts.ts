@@ -306,6 +306,7 @@ export const texts = {
   replaced: "The host has replaced this invite. Ask for the new link.",
   full: "The room is full. Try again when somebody has left.",
   tooManyRooms: "This server has no place for another room at the moment. Try again later.",
+  otherSite: "The room's server lets nobody in from this website. Open a link to the server's own page, or ask its operator to allow this website.",
   stageFull: "The stage is full. You can watch, and take the floor when somebody has left it.",
   isLocked: "The host has locked the room: nobody new comes in at the moment.",
   notAdmitted: "The host has not let you in.",

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { act, there } from "./element.js";
+import { act, alerted, there } from "./element.js";
 import { Room } from "./room.js";
 
 let room: Room;
@@ -42,6 +42,21 @@ for (const kind of ["chromium", "firefox"] as const) {
     await page.waitForFunction(kind === "chromium" ? shows : isLive, { timeout: 30_000 });
   });
 }
+
+test("a host that lists no page elsewhere says so to one, and goes on for its own", { timeout: 60_000 }, async () => {
+  const strict = room.start("host", "--listen", "127.0.0.1:0", "--mix", "never");
+  const invite = await room.line(strict, (line) => line.includes("#"));
+  const says = room.line(strict, (line) => line.includes("--embed"));
+  const page = await room.screen({ invite });
+  await act(page, "watch");
+  await alerted(page, "The room's server lets nobody in from this website.");
+  const { origin } = new URL(page.url());
+  assert.ok((await says).includes(origin), await says);
+  const own = await room.visit("", {}, invite);
+  await act(own, "watch");
+  const isIn = () => window.plenary.snapshot().then((snapshot) => snapshot?.host != null);
+  await own.waitForFunction(isIn, { timeout: 20_000 });
+});
 
 test("a link to a page on a static host leads into the room by the rendezvous that it names", { timeout: 90_000 }, async () => {
   const page = await room.screen({ invite: "" });

@@ -162,7 +162,7 @@ export class Room {
 
   async #open(options: string[]): Promise<Room> {
     const address = this.lab?.address(this.at) ?? "127.0.0.1";
-    this.#host = this.start("host", "--listen", `${address}:0`, ...options);
+    this.#host = this.start("host", "--listen", `${address}:0`, ...(await this.embeds()), ...options);
     this.invite = await this.line(this.#host, (line) => line.includes("#"));
     return this;
   }
@@ -184,7 +184,7 @@ export class Room {
 
   /** Starts the rendezvous. */
   async serve(listen: string): Promise<void> {
-    this.#rendezvous = this.start("rendezvous", "--listen", listen);
+    this.#rendezvous = this.start("rendezvous", "--listen", listen, ...(await this.embeds()));
     this.rendezvous = (await this.line(this.#rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
   }
 
@@ -201,7 +201,7 @@ export class Room {
     const room = new Room();
     const args = ["--tls", "self", "--data", room.#folder, "--program", "320x180@15", ...options];
     const listen = options.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
-    const host = room.start("host", ...listen, ...args);
+    const host = room.start("host", ...listen, ...(await room.embeds()), ...args);
     room.invite = await room.line(host, (line) => line.includes("#"));
     room.#trust = ["--tls-trust", room.certified.cert];
     return room;
@@ -338,6 +338,12 @@ export class Room {
     const coding = ["-t", "2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"];
     execFileSync("ffmpeg", ["-v", "error", "-y", ...sources, ...coding, path]);
     return path;
+  }
+
+  /** Flags by which a host lets in the pages that are served here. */
+  async embeds(): Promise<string[]> {
+    const port = await this.#serve();
+    return ["localhost", INSECURE].flatMap((host) => ["--embed", `http://${host}:${port}`]);
   }
 
   async #serve(): Promise<number> {

@@ -78,6 +78,7 @@ test("what a rendezvous refuses is a line with a way on, before the room and in 
     TooLong: null,
     Slow: [texts.unreachable, "again"],
     Closing: null,
+    OtherOrigin: [texts.otherSite, "again"],
     Other: null,
   });
   // those after which it isn't asked again, by a peer that has been in its room

@@ -32,13 +32,14 @@ class StandIn {
 }
 
 /** What the server was asked, and how it answers. */
-const server = { asked: [] as string[], bodies: [] as Buffer[], answers: true, frames: [] as Buffer[] };
+const server = { asked: [] as string[], bodies: [] as Buffer[], answers: true, frames: [] as Buffer[], refusal: null as string | null };
 const listening = createServer((request, response) => {
   server.asked.push(`${request.method} ${request.url}`);
   const chunks: Buffer[] = [];
   request.on("data", (chunk) => chunks.push(chunk));
   request.on("end", () => {
     if (!server.answers) response.writeHead(404).end();
+    else if (request.url === "/signal") response.writeHead(server.refusal ? 403 : 426).end(server.refusal);
     else if (request.method === "DELETE") response.writeHead(204).end();
     else if (request.method === "GET") {
       const frame = server.frames.shift();
@@ -65,7 +66,7 @@ after(() => {
 
 beforeEach(() => {
   websockets = [];
-  Object.assign(server, { asked: [], bodies: [], answers: true, frames: [] });
+  Object.assign(server, { asked: [], bodies: [], answers: true, frames: [], refusal: null });
 });
 
 const url = () => `${origin.replace("http", "ws")}/signal`;
@@ -115,6 +116,31 @@ test("a websocket that opens carries the frames, and later failures are outages"
   assert.deepEqual(websocket?.sent, [bytes("one")]);
   failing(dialler, 5);
   assert.deepEqual([websockets.length, server.asked.length], [7, 0]);
+});
+
+test("a rendezvous elsewhere says why it lets the page in by no websocket, and otherwise it is an outage", async () => {
+  for (const [isRefused, expected] of [[true, ["frame no", "closed"]], [false, ["closed"]]] as const) {
+    server.refusal = isRefused ? "no" : null;
+    const heard = new Heard();
+    new Dialler("https://app.example").dial(url(), heard);
+    websockets.at(-1)?.onclose?.();
+    await heard.until("closed");
+    assert.deepEqual([heard.events, server.asked.splice(0)], [expected, ["GET /signal"]]);
+  }
+  // nothing follows once the socket is closed
+  server.refusal = "no";
+  const heard = new Heard();
+  const socket = new Dialler("https://app.example").dial(url(), heard);
+  websockets.at(-1)?.onclose?.();
+  socket.close();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.deepEqual([heard.events, server.asked], [[], ["GET /signal"]]);
+  // one that has opened needs no reason
+  const opened = new Heard();
+  new Dialler("https://app.example").dial(url(), opened);
+  websockets.at(-1)?.opens();
+  websockets.at(-1)?.onclose?.();
+  assert.deepEqual([opened.events, server.asked.length], [["opened", "closed"], 1]);
 });
 
 test("after two websockets that never opened, requests to the own origin carry the frames in order", { timeout: 30_000 }, async () => {
@@ -180,10 +206,17 @@ test("answers that are torn, and frames without end that nobody takes, end a con
   }
 });
 
-test("a rendezvous of another origin gets no requests", () => {
+test("a rendezvous of another origin gets no frames by requests", async () => {
   for (const page of ["http://127.0.0.1:1", "https://example.org", origin.replace("http:", "https:")]) {
     const dialler = new Dialler(page);
-    failing(dialler, 5);
+    for (let time = 0; time < 5; time++) {
+      const heard = new Heard();
+      dialler.dial(url(), heard);
+      websockets.at(-1)?.onclose?.();
+      await heard.until("closed");
+    }
   }
-  assert.deepEqual([websockets.length, server.asked.length], [15, 0]);
+  const posted = server.asked.filter((asked) => asked.startsWith("POST"));
+  assert.deepEqual([websockets.length, posted], [15, []]);
+  assert.equal(server.asked.filter((asked) => asked === "GET /signal").length, 15);
 });

@@ -508,7 +508,7 @@ test("a speaker whose host has died is told that, not to wait for another way", 
 });
 
 test("a page opens a room, lets people in, gives the floor, removes one, and ends it", { timeout: 120_000 }, async () => {
-  const process = room.start("rendezvous", "--listen", "127.0.0.1:0");
+  const process = room.start("rendezvous", "--listen", "127.0.0.1:0", ...(await room.embeds()));
   const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
   const host = await room.screen({ invite: "", rendezvous });
   await fill(host, "title", "Garden club");

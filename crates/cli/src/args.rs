@@ -32,7 +32,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     DemoPeer(DemoArgs),
     /// Open a room and print its invite.
-    #[command(after_help = "Example:\n  plenary host --speak --listen 127.0.0.1:7420 --duration 1m")]
+    #[command(after_help = "Example:\n  plenary host --speak --listen 127.0.0.1:7420 --duration 1m\n  \
+                            plenary host --listen 127.0.0.1:7420 --embed https://example.org --duration 1m")]
     Host(Box<HostArgs>),
     /// Join a room.
     #[command(after_help = "Example:\n  plenary join \"$INVITE\" --view --record room.mp4 --duration 10s")]
@@ -41,7 +42,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  plenary mixer \"$INVITE\" --duration 1m")]
     Mixer(MixerArgs),
     /// Run the signalling server alone.
-    #[command(after_help = "Example:\n  plenary rendezvous --listen 127.0.0.1:7420")]
+    #[command(after_help = "Example:\n  plenary rendezvous --listen 127.0.0.1:7420\n  \
+                            plenary rendezvous --listen 127.0.0.1:7420 --embed https://example.org")]
     Rendezvous(RendezvousArgs),
     /// Measure this machine's codecs and, with an invite, the network path to the room's candidates.
     #[command(after_help = "Example:\n  plenary probe --json -")]
@@ -246,7 +248,7 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     pub(crate) view: bool,
     /// Use another rendezvous instead of serving one
-    #[arg(long, value_name = "URL", conflicts_with_all = ["advertise", "tls", "tls_cert", "tls_key"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["advertise", "embed", "tls", "tls_cert", "tls_key"])]
     pub(crate) rendezvous: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,

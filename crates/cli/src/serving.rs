@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use plenary::{Advertise, Certificate};
+use plenary::{Advertise, Certificate, PageOrigin, Router};
 
 use crate::Failure;
 
@@ -24,6 +24,10 @@ pub(crate) struct ServeArgs {
     /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<Advertise>,
+    /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example https://example.org;
+    /// * lets all pages [default: only the page that is served here]
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) embed: Vec<PageOrigin>,
     /// Serve https with a certificate that is made and kept: browsers warn of it once, native peers need --tls-trust
     #[arg(long, value_name = "self", value_enum, conflicts_with_all = ["tls_cert", "tls_key"])]
     pub(crate) tls: Option<TlsWord>,
@@ -40,6 +44,12 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// Returns the page to serve; `None` in a build without it.
+    pub(crate) fn page(&self, auto_speak: bool) -> Option<Router> {
+        let embed: Vec<_> = self.embed.iter().map(PageOrigin::to_string).collect();
+        plenary_page::routes(auto_speak, &embed)
+    }
+
     /// Returns the certificate to serve with; `None` for plain HTTP.
     pub(crate) fn certificate(&self, listen: SocketAddr) -> Result<Option<Certificate>, Failure> {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {

@@ -1,8 +1,9 @@
 //! The page of a room: the files of `web/dist`, embedded, as routes for the web server of a rendezvous.
 //!
 //! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
-//! allows the page's own scripts, its WebAssembly, requests to its own origin, and websockets to any rendezvous, since invites may
-//! name another one. Pages of other origins may load these files too, since no file depends on its visitor.
+//! allows the page's own scripts, its WebAssembly, and requests and websockets to any rendezvous, since invites may name another
+//! one. Only pages of listed origins may show it in a frame. Pages of any origin may load these files, since no file depends on
+//! its visitor.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,17 +11,20 @@ use axum::http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 
 /// Name, content, and content compressed by brotli of each file.
 const FILES: &[(&str, &[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// Sources that the page may use. Lit puts its styles into the document by script where constructed style sheets are
-/// missing, hence `'unsafe-inline'` for styles alone.
+/// missing, hence `'unsafe-inline'` for styles alone. `frame-ancestors` is appended.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; \
-    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'";
+    connect-src 'self' ws: wss: http: https:; base-uri 'none'; form-action 'none'";
+
+/// Header by which a page that opens this one in a new window gets no reference to that window.
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// The file that a browser gets first.
 const INDEX: &str = "index.html";
@@ -32,22 +36,37 @@ const AUTO_SPEAK: (&str, &str) = ("<meta name=\"plenary-auto-speak\" content=\"y
 struct Asset {
     kind: &'static str,
     tag: HeaderValue,
+    policy: HeaderValue,
     plain: Bytes,
     /// `None` for a file that was made at run time.
     brotli: Option<Bytes>,
 }
 
 /// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera and
-/// microphone without a click, for tests.
-pub fn routes(auto_speak: bool) -> Option<Router> {
+/// microphone without a click, for tests. `embed`: origins of pages that may show this one in a frame, as a content security
+/// policy writes them.
+pub fn routes(auto_speak: bool, embed: &[String]) -> Option<Router> {
     let has_page = FILES.iter().any(|(name, ..)| *name == INDEX);
-    has_page.then(|| FILES.iter().fold(Router::new(), |router, file| route(router, file, auto_speak)))
+    let policy = policy(embed);
+    has_page
+        .then(|| FILES.iter().fold(Router::new(), |router, file| route(router, file, auto_speak, &policy)))
+}
+
+/// Returns the content security policy. Without valid origins no page may show this one in a frame.
+fn policy(embed: &[String]) -> HeaderValue {
+    let by = |ancestors: &str| HeaderValue::from_str(&format!("{POLICY}; frame-ancestors {ancestors}")).ok();
+    let is_one = |origin: &String| {
+        !origin.is_empty() && !origin.contains(|c: char| c.is_whitespace() || ";,'\"".contains(c))
+    };
+    let listed = Some(embed.join(" ")).filter(|_| !embed.is_empty() && embed.iter().all(is_one));
+    listed.and_then(|listed| by(&listed)).or_else(|| by("'none'")).unwrap_or(HeaderValue::from_static(POLICY))
 }
 
 fn route(
     router: Router,
     &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8]),
     auto_speak: bool,
+    policy: &HeaderValue,
 ) -> Router {
     let (plain, brotli) = match str::from_utf8(plain) {
         Ok(index) if auto_speak && name == INDEX => (Bytes::from(with_auto_speak(index)), None),
@@ -55,7 +74,7 @@ fn route(
     };
     let hash = blake3::hash(&plain).to_hex();
     let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hash[..32])) else { return router };
-    let asset = Asset { kind: kind_of(name), tag, plain, brotli };
+    let asset = Asset { kind: kind_of(name), tag, policy: policy.clone(), plain, brotli };
     let path = if name == INDEX { "/".to_owned() } else { format!("/{name}") };
     router.route(&path, get(async move |headers: HeaderMap| asset.respond(&headers)))
 }
@@ -79,13 +98,14 @@ impl Asset {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(ETAG, self.tag.clone());
+        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
         let fixed = [
             (CONTENT_TYPE, self.kind),
-            (CONTENT_SECURITY_POLICY, POLICY),
             (CACHE_CONTROL, "no-cache"),
             (VARY, "accept-encoding"),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (REFERRER_POLICY, "no-referrer"),
+            (OPENER_POLICY, "same-origin"),
             (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ];
         for (name, value) in fixed {
@@ -133,7 +153,8 @@ mod tests {
 
     fn asset() -> Asset {
         let (plain, brotli) = (Bytes::from_static(FILE.1), Bytes::from_static(FILE.2));
-        Asset { kind: kind_of(FILE.0), tag: HeaderValue::from_static("\"tag\""), plain, brotli: Some(brotli) }
+        let tag = HeaderValue::from_static("\"tag\"");
+        Asset { kind: kind_of(FILE.0), tag, policy: policy(&[]), plain, brotli: Some(brotli) }
     }
 
     fn ask(headers: &[(axum::http::HeaderName, &'static str)]) -> Response<Body> {
@@ -168,6 +189,30 @@ mod tests {
         let made = Asset { brotli: None, plain: Bytes::from(allowed), ..asset() };
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("br"))]);
         assert!(!made.respond(&headers).headers().contains_key(CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn a_page_is_shown_in_a_frame_by_listed_origins_alone() {
+        let ancestors = |embed: &[&str]| {
+            let embed: Vec<_> = embed.iter().map(|origin| (*origin).to_owned()).collect();
+            let policy = policy(&embed).to_str().unwrap().to_owned();
+            assert!(policy.starts_with(POLICY), "{policy}");
+            policy.rsplit_once("; frame-ancestors ").unwrap().1.to_owned()
+        };
+        assert_eq!(ancestors(&[]), "'none'");
+        assert_eq!(
+            ancestors(&["https://a.example", "tauri://localhost"]),
+            "https://a.example tauri://localhost"
+        );
+        assert_eq!(ancestors(&["*"]), "*");
+        for wrong in ["https://a.example; script-src *", "https://a.example 'self'", "a\nb", ""] {
+            assert_eq!(ancestors(&["https://a.example", wrong]), "'none'", "{wrong}");
+        }
+        for headers in [&[][..], &[(IF_NONE_MATCH, "\"tag\"")]] {
+            let response = ask(headers);
+            assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], policy(&[]));
+            assert_eq!(response.headers()[OPENER_POLICY], "same-origin");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use plenary_signal::Authority;
 use url::Host;
 
 /// Host, and optionally port, that an invite names in place of the listening address: `example.org`, `192.0.2.1:7420` or
@@ -30,6 +31,11 @@ impl Advertise {
             (false, _) => format!("http://{}:{port}", self.host),
             (true, _) => format!("https://{}:{port}", self.host),
         }
+    }
+
+    /// Returns the host, and the port if there is one, in the form that [`plenary_signal::RendezvousConfig`] takes.
+    pub fn authority(&self) -> Option<Authority> {
+        self.to_string().parse().ok()
     }
 
     /// Returns the name for a certificate: an IPv6 address without brackets.
@@ -104,6 +110,7 @@ mod tests {
             let advertise: Advertise = text.parse().unwrap();
             assert_eq!(advertise.url(false, 7420), plain);
             assert_eq!(advertise.url(true, 7420), secure);
+            assert_eq!(advertise.authority().unwrap().as_str(), advertise.to_string());
             assert_eq!(advertise.to_string().parse(), Ok(advertise));
         }
     }

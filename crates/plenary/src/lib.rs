@@ -136,7 +136,8 @@ pub use plenary_rtc::LinkError;
 #[doc(hidden)]
 pub use plenary_rtc::{Shape, Shaper};
 pub use plenary_signal::{
-    Outage, Refusal as RendezvousRefusal, RendezvousError, ServerTls, SignalError, TlsError,
+    Authority, NoOrigin, Outage, PageOrigin, Refusal as RendezvousRefusal, RendezvousError, Router,
+    ServerTls, SignalError, TlsError,
 };
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;

@@ -14,13 +14,14 @@ use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, S
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{
-    Doors, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal,
+    Doors, PageOrigin, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Span};
 
+use crate::advertise::Advertise;
 use crate::benches::Benches;
 use crate::certificate::Certificate;
 use crate::descriptors;
@@ -134,7 +135,14 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         None => {
             let address = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
             let tls = host.certificate.as_ref().map(Certificate::server_tls);
-            let config = RendezvousConfig { page: host.page.clone(), tls, ..RendezvousConfig::default() };
+            let page_at = host.page_at.iter().filter_map(|url| PageOrigin::of_url(url).ok());
+            let config = RendezvousConfig {
+                page: host.page.clone(),
+                embed: host.embed.iter().cloned().chain(page_at).collect(),
+                advertised: host.advertise.as_ref().and_then(Advertise::authority),
+                tls,
+                ..RendezvousConfig::default()
+            };
             let rendezvous = Rendezvous::bind(address, config)?;
             let local = rendezvous.local_addr();
             let advertise = host.advertise.clone().unwrap_or_else(|| reachable(local).into());

@@ -11,7 +11,7 @@ use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
 use plenary_proto::message::{Consent, MixPolicy, ProgramFormat};
 use plenary_proto::{HostConfig, PeerId};
-use plenary_signal::Router;
+use plenary_signal::{PageOrigin, Router};
 use tokio::runtime::Handle;
 
 use crate::advertise::Advertise;
@@ -108,8 +108,12 @@ pub struct HostOptions {
     /// a line of text.
     pub page: Option<Router>,
     /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page to the
-    /// rendezvous. `None`, the default, where the rendezvous serves the page.
+    /// rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets pages of that
+    /// origin in; another one must list it.
     pub page_at: Option<String>,
+    /// Origins of further pages elsewhere that may connect to the host's own rendezvous. None by default: a browser is let in
+    /// with the page that this rendezvous serves, and with the one of `page_at`. Native peers are always let in.
+    pub embed: Vec<PageOrigin>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
     /// Which of the peers that consent may mix: they see and hear all speakers, and make the program. `None`, the default: anyone
@@ -249,6 +253,7 @@ impl HostOptions {
         certificate: Option<Certificate>,
         page: Option<Router>,
         page_at: Option<String>,
+        embed: Vec<PageOrigin>,
         stage_open: bool,
         mixing: Option<MixPolicy>,
         invite_life: Duration,
@@ -279,6 +284,7 @@ impl Default for HostOptions {
             certificate: None,
             page: None,
             page_at: None,
+            embed: Vec::new(),
             stage_open: true,
             mixing: None,
             invite_life: Duration::from_secs(24 * 3600),

@@ -72,6 +72,7 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
         (FromRendezvous::Welcome { ping_interval_ms: 5000 }, "01018827".to_owned()),
         (FromRendezvous::Refused(Refusal::Version), "010201".to_owned()),
         (FromRendezvous::Refused(Refusal::Closing), "01020b".to_owned()),
+        (FromRendezvous::Refused(Refusal::OtherOrigin), "01020c".to_owned()),
         (FromRendezvous::Refused(Refusal::Other(200)), "0102c8".to_owned()),
         (FromRendezvous::Deliver { from: PEER, envelope: b"abc" }, format!("0103{peer}03616263")),
         (FromRendezvous::Undeliverable { to: Address::Host }, "010400".to_owned()),
@@ -88,7 +89,7 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
 fn every_number_is_a_refusal_and_keeps_its_number() {
     for number in 0..=u8::MAX {
         assert_eq!(u8::from(Refusal::from(number)), number);
-        assert_eq!(matches!(Refusal::from(number), Refusal::Other(_)), !(1..=11).contains(&number));
+        assert_eq!(matches!(Refusal::from(number), Refusal::Other(_)), !(1..=12).contains(&number));
     }
 }
 

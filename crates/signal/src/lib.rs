@@ -27,6 +27,7 @@ mod limits;
 mod local;
 mod mailbox;
 mod owner;
+mod page_origin;
 mod rendezvous;
 mod rooms;
 mod signal;
@@ -35,8 +36,10 @@ mod switchboard;
 mod websocket;
 
 pub use axum::Router;
+pub use axum::http::uri::Authority;
 pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
+pub use page_origin::{NoOrigin, PageOrigin};
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal, SIGNAL_PATH};
 pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError};
 #[cfg(feature = "tls")]

@@ -41,6 +41,7 @@ const KNOWN: readonly [RegExp, string, readonly Way[]][] = [
   [/stage is full/i, texts.stageFull, ["watch", "start"]],
   [/room is full/i, texts.full, ["again", "start"]],
   [/too many rooms/i, texts.tooManyRooms, ["again", "start"]],
+  [/no pages of this origin/i, texts.otherSite, ["again", "start"]],
   [/room is locked/i, texts.isLocked, ["again", "start"]],
   [/has not let you in/i, texts.notAdmitted, ["again", "start"]],
   [/removed by the host/i, texts.removed, ["open"]],

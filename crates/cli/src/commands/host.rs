@@ -37,7 +37,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     let listen = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     // there is nowhere to show it where another rendezvous serves the page
     let topology = args.rendezvous.is_none().then(Topology::new).transpose()?;
-    let page = plenary_page::routes(args.page_auto_speak);
+    let page = args.serve.page(args.page_auto_speak);
     let page = match &topology {
         Some(topology) => Some(topology.add_to(page)),
         None => page,
@@ -49,6 +49,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .certificate(args.serve.certificate(listen)?)
         .page(page)
         .page_at(args.page_at.clone())
+        .embed(args.serve.embed.clone())
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
         .keys(keys)

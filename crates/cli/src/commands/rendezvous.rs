@@ -1,5 +1,6 @@
 //! `plenary rendezvous`: runs the signalling server alone.
 
+use plenary::Advertise;
 use plenary_signal::{Rendezvous, RendezvousConfig};
 use tracing::Level;
 
@@ -14,8 +15,13 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     log_to_stderr(args.log, Level::INFO);
     let tls = args.serve.certificate(args.listen)?.map(|certificate| certificate.server_tls());
     runtime()?.block_on(async {
-        let config =
-            RendezvousConfig { page: plenary_page::routes(false), tls, ..RendezvousConfig::default() };
+        let config = RendezvousConfig {
+            page: args.serve.page(false),
+            embed: args.serve.embed.clone(),
+            advertised: args.serve.advertise.as_ref().and_then(Advertise::authority),
+            tls,
+            ..RendezvousConfig::default()
+        };
         let rendezvous = Rendezvous::bind(args.listen, config)?;
         let local = rendezvous.local_addr();
         let advertise = args.serve.advertise.unwrap_or_else(|| local.into());

@@ -78,7 +78,7 @@ impl Cast {
             trouble(event);
         }));
         let shaper = options.testing.shaper.clone();
-        let (page, topology) = (plenary_page::routes(false), Topology::new()?);
+        let (page, topology) = (plenary_page::routes(false, &[]), Topology::new()?);
         let has_page = page.is_some();
         let host = args
             .room

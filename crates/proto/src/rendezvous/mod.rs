@@ -141,6 +141,10 @@ pub enum Refusal {
     /// 11: the rendezvous shuts down.
     #[error("the rendezvous is closing")]
     Closing,
+    /// 12: the peer runs in a page of an origin that the rendezvous doesn't let in. Comes in the answer to a request (HTTP status
+    /// 403), since no websocket opens.
+    #[error("the rendezvous lets no pages of this origin in")]
+    OtherOrigin,
     /// A reason added by a later version.
     #[error("reason {0}")]
     Other(u8),
@@ -157,14 +161,16 @@ impl Refusal {
     pub fn is_final(self, been_up: bool) -> bool {
         match self {
             Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
-            Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
+            Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms | Refusal::OtherOrigin => {
+                !been_up
+            }
             _ => false,
         }
     }
 }
 
 /// The reasons in the order of their numbers, from 1.
-const REFUSALS: [Refusal; 11] = [
+const REFUSALS: [Refusal; 12] = [
     Refusal::Version,
     Refusal::BadProof,
     Refusal::UnknownRoom,
@@ -176,6 +182,7 @@ const REFUSALS: [Refusal; 11] = [
     Refusal::TooLong,
     Refusal::Slow,
     Refusal::Closing,
+    Refusal::OtherOrigin,
 ];
 
 impl From<u8> for Refusal {

@@ -1,4 +1,4 @@
-//! A limit on what a connection may send before it has said who it is, so that strangers take no memory.
+//! A limit on the bytes read from a connection before its hello, so that strangers occupy little memory.
 
 use std::io;
 use std::pin::Pin;
@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Reads at most some bytes of a stream until it is let go; more are an error of the kind [`io::ErrorKind::FileTooLarge`].
-/// Writes pass.
+/// Limits the bytes that are read from a stream; past the limit, reads fail with [`io::ErrorKind::FileTooLarge`]. Writes pass.
 #[derive(Debug)]
 pub(super) struct Leash<S> {
     stream: S,

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use super::Lobby;
+use super::seldom::Seldom;
 #[cfg(feature = "tls")]
 use super::tls::{self, Opened};
 use crate::gate::{Gate, Pass, Turned};
@@ -30,9 +31,6 @@ const HEAD_LEN_MAX: usize = 8 * 1024;
 const BACKLOG: u32 = 4096;
 /// Pause of accepting after an error that shows a lack of resources, mostly of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Minimum interval between log entries about rejected connections, so that a flood of connections does not
-/// flood the log.
-const WARN_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for the answer to a last request, in intervals of the pings: twice what a request for mail waits. A guess.
 const ANSWER_PINGS: u32 = 4;
 
@@ -48,7 +46,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections until the lobby closes.
 pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
-    let mut turned_away = TurnedAway::default();
+    let mut logged = Seldom::default();
     let accepting = async {
         loop {
             match listener.accept().await {
@@ -57,7 +55,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
                         let serving = connection(stream, address, pass, router.clone(), lobby.clone());
                         lobby.tasks.spawn(serving);
                     }
-                    Err(turned) => turned_away.answer(&stream, address, turned, lobby.is_secure()),
+                    Err(turned) => turn_away(&stream, address, turned, lobby.is_secure(), &mut logged),
                 },
                 Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection broke early"),
                 Err(error) => {
@@ -75,32 +73,20 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Statistics of rejected connections, for the log.
-#[derive(Default)]
-struct TurnedAway {
-    /// Rejected connections since the last log entry.
-    count: u64,
-    logged: Option<Instant>,
-}
-
-impl TurnedAway {
-    /// Answers without a task and without waiting for the request. Under TLS the connection closes without an answer, which
-    /// would cost a handshake.
-    fn answer(&mut self, stream: &TcpStream, address: SocketAddr, turned: Turned, is_secure: bool) {
-        let status = match turned {
-            Turned::Full => "503 Service Unavailable",
-            Turned::TooFast => "429 Too Many Requests",
-        };
-        let response = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        if !is_secure {
-            // best effort: the connection closes in any case
-            let _ = stream.try_write(response.as_bytes());
-        }
-        self.count += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= WARN_INTERVAL) {
-            warn!(%address, status, count = self.count, "connections were turned away, this one the last");
-            *self = TurnedAway { count: 0, logged: Some(Instant::now()) };
-        }
+/// Answers a rejected connection without a task and without waiting for the request. Under TLS it closes without an answer,
+/// which would cost a handshake.
+fn turn_away(stream: &TcpStream, address: SocketAddr, turned: Turned, is_secure: bool, logged: &mut Seldom) {
+    let status = match turned {
+        Turned::Full => "503 Service Unavailable",
+        Turned::TooFast => "429 Too Many Requests",
+    };
+    let response = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    if !is_secure {
+        // best effort: the connection closes in any case
+        let _ = stream.try_write(response.as_bytes());
+    }
+    if let Some(count) = logged.due(Instant::now()) {
+        warn!(%address, status, count, "connections were turned away, this one the last");
     }
 }
 

@@ -9,10 +9,12 @@
 //! upgrade, a second task for the websocket. A connection that violates the protocol is refused with a reason
 //! and closed, without effect on the others.
 
+mod callers;
 mod connection;
 mod fetch;
 mod leash;
 mod listener;
+mod seldom;
 mod stun;
 #[cfg(feature = "tls")]
 mod tls;
@@ -23,7 +25,9 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -37,7 +41,9 @@ use tracing::{debug, info, warn};
 use crate::gate::{Gate, Pass};
 use crate::limits::Limits;
 use crate::local::LocalSignal;
+use crate::page_origin::PageOrigin;
 use crate::switchboard::Switchboard;
+use callers::Callers;
 use fetch::Fetched;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
 #[cfg(feature = "tls")]
@@ -53,6 +59,13 @@ pub struct RendezvousConfig {
     pub limits: Limits,
     /// Routes for all paths but [`SIGNAL_PATH`] and those below it; by default a line of text at `/`.
     pub page: Option<Router>,
+    /// Origins of pages elsewhere that may connect, beside those that are served here. A browser names its page's origin; native
+    /// peers name none, and are let in.
+    pub embed: Vec<PageOrigin>,
+    /// Host by which others reach this server, with its port, or else the one it listens on: a page there may connect, also behind
+    /// a proxy that names another host. Without a certificate, pages under other names than this one, addresses, and
+    /// `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was served.
+    pub advertised: Option<Authority>,
     /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to https
     /// on the same port.
     #[cfg(feature = "tls")]
@@ -91,6 +104,7 @@ struct Lobby {
     switchboard: Switchboard,
     gate: Arc<Mutex<Gate>>,
     fetched: Arc<Fetched>,
+    callers: Arc<Callers>,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     /// All tasks that must have ended before closing is complete.
@@ -114,10 +128,16 @@ impl Rendezvous {
         let local_addr = listener.local_addr().map_err(wrong)?;
         let switchboard = Switchboard::new(config.limits);
         let gate = Arc::new(Mutex::new(Gate::new(switchboard.limits().clone())));
+        #[cfg(feature = "tls")]
+        let is_secure = config.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_secure = false;
+        let callers = Callers::new(config.embed, config.advertised, is_secure, local_addr.port());
         let lobby = Lobby {
             switchboard,
             gate,
             fetched: Arc::default(),
+            callers: Arc::new(callers),
             #[cfg(feature = "tls")]
             tls: config.tls,
             tasks: TaskTracker::new(),
@@ -204,6 +224,7 @@ impl Lobby {
     fn router(&self, page: Option<Router>) -> Router {
         let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
         let signal = Router::new().route(SIGNAL_PATH, get(signal)).merge(fetch::routes());
+        let signal = signal.layer(middleware::from_fn_with_state(self.clone(), callers::check));
         signal.with_state(self.clone()).fallback_service(page)
     }
 }

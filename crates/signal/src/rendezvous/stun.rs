@@ -1,8 +1,7 @@
 //! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others see it.
 //!
-//! One is 32 or 44 bytes long for a request of at least 20. Their number within a second is limited to each address, to each
-//! network, and to all together: a flood from one address takes nobody else's answers, and a sender of forged addresses has
-//! little sent to others.
+//! A response has 32 or 44 bytes, a request at least 20. Responses per second are limited per address, per network, and in total: a
+//! flood from one address doesn't use up the responses of others, and forged sender addresses reflect little traffic.
 
 use std::collections::HashMap;
 use std::io;
@@ -47,7 +46,7 @@ pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
                     continue;
                 }
             };
-            // first what costs least: a flood is not even read
+            // before parsing, so that a flood costs little
             if !answers.allow(from.ip(), Instant::now()) {
                 continue;
             }
@@ -62,7 +61,7 @@ pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
     lobby.switchboard.closing().run_until_cancelled(answering).await;
 }
 
-/// Answers within the present second. Each address in it had an answer, so that their number bounds the tables.
+/// Responses within the current window. Each entry stands for a response, so the total limit bounds the tables.
 struct Answers {
     since: Instant,
     all: u32,

@@ -1,4 +1,4 @@
-//! Rooms without members: which of them closes next, by time or to make way for another.
+//! Rooms without members, and which of them closes next: when its time has come, or to make way for a new room.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ pub(super) type Opener = Option<IpAddr>;
 /// Rooms in the order in which their last members left.
 type Oldest = BTreeSet<(Instant, RoomId)>;
 
-/// Order of the networks: by the number of their rooms here, and at equal numbers the one with the oldest of these last.
+/// Sort key of a network: its number of rooms here; of equal numbers the network with the oldest room sorts last.
 type Fullness = (usize, Option<Reverse<Instant>>, Opener);
 
 /// How long a room has had no members.
@@ -31,7 +31,7 @@ pub(super) struct Since {
 #[derive(Debug, Default)]
 pub(super) struct Vacant {
     closing: BTreeSet<(Instant, RoomId)>,
-    /// By the address that opened them, and by its network.
+    /// The same rooms, grouped by the opener's address, and by its network.
     by_opener: BTreeMap<Opener, Oldest>,
     by_network: BTreeMap<Opener, Oldest>,
     fullest: BTreeSet<Fullness>,
@@ -68,7 +68,7 @@ impl Vacant {
         }
     }
 
-    /// Returns a room whose time is over.
+    /// Returns a room that has reached its closing time.
     pub(super) fn expired(&self, now: Instant) -> Option<RoomId> {
         self.closing.first().filter(|(closes, _)| *closes <= now).map(|(_, id)| *id)
     }

@@ -5,6 +5,7 @@ mod finding;
 mod hostile;
 mod limits;
 mod local;
+mod pages;
 mod reconnecting;
 mod serving;
 mod support;
