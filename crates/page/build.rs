@@ -10,7 +10,7 @@ fn main() {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| folder.join(format!("{name}.br")).is_file())
+        .filter(|name| ["br", "gz"].iter().all(|kind| folder.join(format!("{name}.{kind}")).is_file()))
         .collect();
     names.sort();
     let mut list = String::from("&[\n");
@@ -19,7 +19,7 @@ fn main() {
         // writing to a String cannot fail
         let _ = writeln!(
             list,
-            "({name:?}, include_bytes!({path:?}), include_bytes!(\"{}.br\")),",
+            "({name:?}, [include_bytes!({path:?}), include_bytes!(\"{0}.br\"), include_bytes!(\"{0}.gz\")]),",
             path.display()
         );
     }

@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 
-/// Name, content, and content compressed by brotli of each file.
-const FILES: &[(&str, &[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+/// Name of each file, and its content: as it is, compressed by brotli, and by gzip.
+const FILES: &[(&str, [&[u8]; 3])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// Sources that the page may use. Lit puts its styles into the document by script where constructed style sheets are
 /// missing, hence `'unsafe-inline'` for styles alone. `frame-ancestors` is appended.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
@@ -38,8 +38,9 @@ struct Asset {
     tag: HeaderValue,
     policy: HeaderValue,
     plain: Bytes,
-    /// `None` for a file that was made at run time.
-    brotli: Option<Bytes>,
+    /// By encoding, the smallest first. Browsers accept brotli over https and from localhost only. Empty for a file that was made
+    /// at run time.
+    compressed: Vec<(&'static str, Bytes)>,
 }
 
 /// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera and
@@ -64,17 +65,19 @@ fn policy(embed: &[String]) -> HeaderValue {
 
 fn route(
     router: Router,
-    &(name, plain, brotli): &(&'static str, &'static [u8], &'static [u8]),
+    &(name, [plain, brotli, gzip]): &(&'static str, [&'static [u8]; 3]),
     auto_speak: bool,
     policy: &HeaderValue,
 ) -> Router {
-    let (plain, brotli) = match str::from_utf8(plain) {
-        Ok(index) if auto_speak && name == INDEX => (Bytes::from(with_auto_speak(index)), None),
-        _ => (Bytes::from_static(plain), Some(Bytes::from_static(brotli))),
+    let encoded =
+        [("br", brotli), ("gzip", gzip)].map(|(encoding, bytes)| (encoding, Bytes::from_static(bytes)));
+    let (plain, compressed) = match str::from_utf8(plain) {
+        Ok(index) if auto_speak && name == INDEX => (Bytes::from(with_auto_speak(index)), Vec::new()),
+        _ => (Bytes::from_static(plain), encoded.to_vec()),
     };
     let hash = blake3::hash(&plain).to_hex();
     let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hash[..32])) else { return router };
-    let asset = Asset { kind: kind_of(name), tag, policy: policy.clone(), plain, brotli };
+    let asset = Asset { kind: kind_of(name), tag, policy: policy.clone(), plain, compressed };
     let path = if name == INDEX { "/".to_owned() } else { format!("/{name}") };
     router.route(&path, get(async move |headers: HeaderMap| asset.respond(&headers)))
 }
@@ -86,13 +89,14 @@ fn with_auto_speak(index: &str) -> String {
 
 impl Asset {
     fn respond(&self, request: &HeaderMap) -> Response<Body> {
-        let takes_brotli = request.get(ACCEPT_ENCODING).is_some_and(|accepted| takes(accepted, "br"));
-        let brotli = self.brotli.clone().filter(|_| takes_brotli);
+        let accepted = request.get(ACCEPT_ENCODING);
+        let is_accepted =
+            |(encoding, _): &&(&str, Bytes)| accepted.is_some_and(|given| takes(given, encoding));
+        let compressed = self.compressed.iter().find(is_accepted);
         let is_known = request.get(IF_NONE_MATCH).is_some_and(|tags| names(tags, &self.tag));
-        let is_compressed = brotli.is_some();
         let (status, body) = match is_known {
             true => (StatusCode::NOT_MODIFIED, Bytes::new()),
-            false => (StatusCode::OK, brotli.unwrap_or_else(|| self.plain.clone())),
+            false => (StatusCode::OK, compressed.map_or(&self.plain, |(_, bytes)| bytes).clone()),
         };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
@@ -111,8 +115,8 @@ impl Asset {
         for (name, value) in fixed {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if !is_known && is_compressed {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("br"));
+        if let Some((encoding, _)) = compressed.filter(|_| !is_known) {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         response
     }
@@ -149,12 +153,18 @@ fn kind_of(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    const FILE: (&str, &[u8], &[u8]) = ("page.js", b"let plain;", b"compressed");
+    const FILE: (&str, &[u8]) = ("page.js", b"let plain;");
 
     fn asset() -> Asset {
-        let (plain, brotli) = (Bytes::from_static(FILE.1), Bytes::from_static(FILE.2));
+        let compressed = ["br", "gzip"].map(|encoding| (encoding, Bytes::from(encoding)));
         let tag = HeaderValue::from_static("\"tag\"");
-        Asset { kind: kind_of(FILE.0), tag, policy: policy(&[]), plain, brotli: Some(brotli) }
+        Asset {
+            kind: kind_of(FILE.0),
+            tag,
+            policy: policy(&[]),
+            plain: FILE.1.into(),
+            compressed: compressed.into(),
+        }
     }
 
     fn ask(headers: &[(axum::http::HeaderName, &'static str)]) -> Response<Body> {
@@ -164,9 +174,14 @@ mod tests {
 
     #[test]
     fn a_file_goes_out_compressed_where_that_is_accepted_and_never_without_its_policy() {
-        for (accepted, encoding) in
-            [("gzip, br", Some("br")), ("br;q=0, gzip", None), ("gzip", None), ("BR;q=0.5", Some("br"))]
-        {
+        for (accepted, encoding) in [
+            ("gzip, br", Some("br")),
+            ("br;q=0, GZIP", Some("gzip")),
+            ("gzip, deflate", Some("gzip")),
+            ("BR;q=0.5", Some("br")),
+            ("deflate, gzip;q=0", None),
+            ("", None),
+        ] {
             let response = ask(&[(ACCEPT_ENCODING, accepted)]);
             assert_eq!(response.status(), StatusCode::OK);
             let sent = response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap());
@@ -186,7 +201,7 @@ mod tests {
         let index = "<html><head><title>plenary</title></head><body></body></html>";
         let allowed = with_auto_speak(index);
         assert!(allowed.contains(r#"<meta name="plenary-auto-speak" content="yes" /></head>"#), "{allowed}");
-        let made = Asset { brotli: None, plain: Bytes::from(allowed), ..asset() };
+        let made = Asset { compressed: Vec::new(), plain: Bytes::from(allowed), ..asset() };
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("br"))]);
         assert!(!made.respond(&headers).headers().contains_key(CONTENT_ENCODING));
     }

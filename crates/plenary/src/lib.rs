@@ -93,6 +93,7 @@ mod event;
 mod flow;
 mod governing;
 mod hosting;
+mod line_share;
 mod listen;
 pub mod media;
 mod notices;

@@ -14,7 +14,8 @@ use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, S
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{
-    Doors, PageOrigin, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal,
+    Doors, Limits, PageOrigin, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig,
+    WebsocketSignal,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -30,6 +31,7 @@ use crate::error::Error;
 use crate::event::{EVENTS_MAX, End};
 use crate::flow::Flow;
 use crate::hosting::HostRefusal;
+use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::random_u64;
@@ -140,8 +142,11 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
                 page: host.page.clone(),
                 embed: host.embed.iter().cloned().chain(page_at).collect(),
                 advertised: host.advertise.as_ref().and_then(Advertise::authority),
+                limits: Limits {
+                    outflow_bytes_per_s: outflow_bytes_per_s(options.uplink_bps_max),
+                    ..Limits::default()
+                },
                 tls,
-                ..RendezvousConfig::default()
             };
             let rendezvous = Rendezvous::bind(address, config)?;
             let local = rendezvous.local_addr();
@@ -301,6 +306,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         end: End::Left,
         ended,
         rendezvous,
+        uplink_bps_max: options.uplink_bps_max,
     };
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run(bench).instrument(span.clone()));

@@ -45,6 +45,7 @@ async fn serve() {
         connects_per_address: unlimited,
         frames: unlimited,
         bytes: unlimited,
+        outflow_bytes_per_s: u32::MAX,
         ..Limits::default()
     };
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));

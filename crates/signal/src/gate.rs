@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{Bucket, Limits};
 use crate::owner::{network, owner};
+use crate::rendezvous::Downloads;
 
 /// Minimum interval between sweeps of the full address table: a sweep of 65 536 entries takes about 1 ms.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ pub(crate) struct Gate {
 struct Visits {
     open: usize,
     bucket: Bucket,
+    /// What it downloads; `None` before its first request for a page.
+    downloads: Option<Arc<Downloads>>,
 }
 
 /// Reason that a connection is rejected.
@@ -71,6 +74,7 @@ impl Gate {
         let visits = self.addresses.entry(address).or_insert_with(|| Visits {
             open: 0,
             bucket: Bucket::new(self.limits.connects_per_address, now),
+            downloads: None,
         });
         if !visits.bucket.try_take(now) {
             return Err(Turned::TooFast);
@@ -100,13 +104,29 @@ impl Gate {
         }
     }
 
-    /// Removes the addresses that have no open connection and a full token bucket.
+    /// Removes the addresses that have no open connection and full token buckets.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP_INTERVAL) {
             return;
         }
         self.swept = Some(now);
-        self.addresses.retain(|_, visits| visits.open > 0 || !visits.bucket.is_full(now));
+        self.addresses.retain(|_, visits| {
+            let is_idle = visits.downloads.as_ref().is_none_or(|downloads| downloads.is_idle(now));
+            visits.open > 0 || !visits.bucket.is_full(now) || !is_idle
+        });
+    }
+}
+
+impl Pass {
+    /// Returns what the connection's address downloads.
+    pub(crate) fn downloads(&self, now: Instant) -> Arc<Downloads> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = gate.limits.clone();
+        let new = || Arc::new(Downloads::new(&limits, now));
+        match gate.addresses.get_mut(&self.address) {
+            Some(visits) => visits.downloads.get_or_insert_with(new).clone(),
+            None => new(),
+        }
     }
 }
 

@@ -23,10 +23,10 @@ pub struct Limits {
     pub rooms_per_address_max: usize,
     /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.
     pub members_max: usize,
-    /// Time for which a room without members stays open: a host whose connection broke finds it unchanged. A guess.
+    /// Time for which a room without members stays open: a host that reconnects finds it unchanged. A guess.
     pub room_grace: Duration,
-    /// The same of a room that nobody but its host has ever come into. A host that is back later opens it anew. A guess: some attempts
-    /// to connect.
+    /// Grace time of a room without members that only its host has ever entered. A host that reconnects later opens the room
+    /// again. A guess: several connection attempts.
     pub unjoined_room_grace: Duration,
     /// Maximum number of TCP connections, and of connections that requests carry (`/signal/fetch`), together. At the limit
     /// new ones get HTTP status 503, or are closed if they use TLS. Below the 20 000 open files that servers often allow.
@@ -34,8 +34,8 @@ pub struct Limits {
     /// Maximum number of TCP connections from one address (IPv6: one /64). At the limit new ones get HTTP
     /// status 503. A guess.
     pub connections_per_address_max: usize,
-    /// The same of one network: the /16 of an IPv4 address, or an IPv6 /48. Half of all, so that whoever has one network leaves
-    /// places to others.
+    /// Maximum number of TCP connections from one network (IPv4 /16, IPv6 /48), with the same effect. Half of
+    /// `connections_max`, so that an attacker with all addresses of a network leaves connections to others.
     pub connections_per_network_max: usize,
     /// Rate of new TCP connections per address. Above the rate they get HTTP status 429. The burst lets
     /// several hundred peers of a lab behind one address connect at once.
@@ -63,6 +63,16 @@ pub struct Limits {
     /// Maximum time for which a connection may stay HTTP without a websocket. After it the connection is closed, so that slow
     /// readers do not hold connections forever; an answer in progress has four ping intervals more. Allows a page of 2 MB at 150 kbit/s.
     pub http_max: Duration,
+    /// Maximum number of bytes per second that are sent to all strangers together: pages, and envelopes in rooms that nobody of
+    /// this process has opened. Above the rate, senders take turns. The default is a quarter of a line of 1 Gbit/s;
+    /// [`Rendezvous::set_outflow`](crate::Rendezvous::set_outflow) changes it.
+    pub outflow_bytes_per_s: u32,
+    /// Rate of a page's bytes to one address (IPv6: one /64). Above the rate, the body is sent more slowly. The burst carries ten
+    /// first visits over https, of 390 kB each.
+    pub page_bytes_per_address: Rate,
+    /// Maximum number of concurrent page requests of one address. Further ones wait for a quarter of `http_max`, and then get
+    /// HTTP status 503. Browsers open six connections to a server.
+    pub page_requests_per_address_max: usize,
     /// Timeout of one write to a peer: of a frame, or of the flush after a batch of frames. After it the peer
     /// is disconnected.
     pub send_timeout: Duration,
@@ -98,6 +108,9 @@ impl Default for Limits {
             queues_bytes_max: 256 << 20,
             hello_timeout: Duration::from_secs(5),
             http_max: Duration::from_secs(120),
+            outflow_bytes_per_s: 32 << 20,
+            page_bytes_per_address: Rate { per_s: 400_000, burst: 4_000_000 },
+            page_requests_per_address_max: 8,
             send_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),
         }
@@ -125,6 +138,12 @@ pub(crate) struct Bucket {
 impl Bucket {
     pub(crate) fn new(rate: Rate, now: Instant) -> Bucket {
         Bucket { rate, tokens: f64::from(rate.burst), at: now }
+    }
+
+    /// Changes the rate. A debt stays.
+    pub(crate) fn set_rate(&mut self, rate: Rate, now: Instant) {
+        self.refill(now);
+        self.rate = rate;
     }
 
     fn per_s(&self) -> f64 {

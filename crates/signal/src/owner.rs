@@ -1,14 +1,13 @@
-//! Whom an address counts for: its owner, and the network of that owner.
+//! Prefixes of IP addresses that limits are accounted to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Prefix lengths of a network, in bits. Registries and providers give a site a /48 (RFC 6177), and the customers of a hosting or
-/// access provider share the first 16 bits of an IPv4 address often enough. Guesses.
+/// Prefix lengths of a network, in bits: IPv4 and IPv6. Providers assign up to a /48 to a site (RFC 6177); a /16 is a guess.
 const NETWORK_BITS: (u32, u32) = (16, 48);
-/// Prefix length of an IPv6 address that one device or home has in any case (RFC 4291, 2.5.1).
+/// Prefix length of an IPv6 subnet (RFC 4291, 2.5.1).
 const OWNER_BITS: u32 = 64;
 
-/// Returns an IPv4 address as it is, and the /64 of an IPv6 address: the owner of one address in it has them all.
+/// Returns an IPv4 address unchanged, and the /64 of an IPv6 address, since one device can use all addresses of its /64.
 pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => first_bits_v6(v6, OWNER_BITS),
@@ -16,11 +15,19 @@ pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the /16 of an IPv4 address, or the /48 of an IPv6 address: somebody with many addresses mostly has them there.
+/// Returns the /16 of an IPv4 address, or the /48 of an IPv6 address: many addresses of one attacker mostly lie in one such network.
 pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - NETWORK_BITS.0))).into(),
         IpAddr::V6(v6) => first_bits_v6(v6, NETWORK_BITS.1),
+    }
+}
+
+/// Returns an IPv4 address unchanged, and the /48 of an IPv6 address: the unit of fair sharing.
+pub(crate) fn site(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => first_bits_v6(v6, NETWORK_BITS.1),
+        v4 => v4,
     }
 }
 
@@ -44,6 +51,11 @@ mod tests {
             assert_eq!(owner(ip), of_owner.parse::<IpAddr>().unwrap(), "{address}");
             assert_eq!(network(ip), of_network.parse::<IpAddr>().unwrap(), "{address}");
             assert_eq!(network(owner(ip)), network(ip), "{address}");
+            assert_eq!(
+                site(ip),
+                if ip.to_canonical().is_ipv4() { owner(ip) } else { network(ip) },
+                "{address}"
+            );
         }
     }
 }

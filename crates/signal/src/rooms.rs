@@ -4,8 +4,8 @@
 //! peer that holds the key of a door may join. The room stays open for a while after its last member has left, so that
 //! a host that lost its connection finds it unchanged.
 //!
-//! At the limits only rooms without members make way: those of the address or the network that has reached its own limit, or, when
-//! all places are taken, those of the network that has most of them. A room with members is never closed.
+//! At a limit only a room without members makes way for a new one. Where an address or a network has reached its own limit, it is
+//! their oldest such room; where the whole table is full, the oldest of the network with most of them.
 
 mod vacant;
 
@@ -77,6 +77,8 @@ struct Member {
 pub(crate) struct Ticket {
     pub(crate) room: RoomId,
     pub(crate) peer: PeerId,
+    /// Whether the room was opened by a peer of another process.
+    pub(crate) is_of_others: bool,
     entry: u64,
 }
 
@@ -158,7 +160,7 @@ impl Rooms {
         }
         self.entries += 1;
         room.members.insert(peer, Member { slot, entry: self.entries });
-        Ok(Ticket { room: room_id, peer, entry: self.entries })
+        Ok(Ticket { room: room_id, peer, is_of_others: room.opener.is_some(), entry: self.entries })
     }
 
     /// Ends a stay. Has no effect on a stay that was replaced.

@@ -101,6 +101,11 @@ impl Membership {
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
     }
 
+    /// Whether the room was opened by a peer of another process.
+    pub(crate) fn is_of_others(&self) -> bool {
+        self.ticket.is_of_others
+    }
+
     /// Replaces the doors of the room, if this peer is its host.
     pub(crate) fn set_doors(&self, doors: Doors) -> Result<(), StayOver> {
         self.switchboard.rooms().set_doors(&self.ticket, doors)

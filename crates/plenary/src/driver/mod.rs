@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::benches::Benches;
 use crate::event::{End, OnEvent, RoomEvent};
 use crate::flow::Flow;
+use crate::line_share::outflow_bytes_per_s;
 use crate::publish::Publisher;
 use crate::random_bytes;
 use crate::room::LEAVE_MAX;
@@ -107,6 +108,8 @@ pub(crate) struct Driver {
     pub(crate) ended: watch::Sender<Option<End>>,
     /// Rendezvous that the host itself serves; it ends with the room.
     pub(crate) rendezvous: Option<Rendezvous>,
+    /// Uplink bandwidth that this peer may use, bits per second.
+    pub(crate) uplink_bps_max: Option<u64>,
 }
 
 enum Happened {
@@ -369,6 +372,7 @@ impl Driver {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
         let scores = self.scores.clone();
         let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores, &self.speaking));
+        self.share_line(&snapshot);
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;
@@ -377,6 +381,16 @@ impl Driver {
         if std::mem::replace(&mut self.connection, connection) != connection {
             self.emit(RoomEvent::Connection(connection));
         }
+    }
+
+    /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's user, its
+    /// parents, or the last election.
+    fn share_line(&self, snapshot: &RoomSnapshot) {
+        let Some(rendezvous) = &self.rendezvous else { return };
+        let as_candidate = self.scores.iter().find(|tally| tally.peer == self.me);
+        let as_candidate = as_candidate.map(|tally| tally.bandwidth_bps).filter(|bps| *bps > 0);
+        let known = [self.uplink_bps_max, snapshot.uplink_bps, as_candidate];
+        rendezvous.set_outflow(outflow_bytes_per_s(known.into_iter().flatten().min()));
     }
 
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,13 @@
 //! Failures that a room survives, and changes of parent.
 
-use plenary::{Options, Room, RoomEvent};
+use std::time::{Duration, Instant};
+
+use axum::routing::get;
+use plenary::{Options, Room, RoomEvent, Router};
 use plenary_signal::{Rendezvous, RendezvousConfig};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::*;
 
@@ -56,4 +62,24 @@ async fn a_viewer_that_asks_for_it_gets_another_parent() {
     for viewer in relays.into_iter().chain([zoe, ada]) {
         viewer.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_downloads_a_host_s_page_gets_a_quarter_of_its_line() {
+    let page = Router::new().route("/", get(async || vec![b'x'; 16 << 20]));
+    let uplink_bps = 4_000_000;
+    let options = quick(Options::viewer("Ada")).uplink_bps_max(Some(uplink_bps));
+    let ada = Room::host(options, small().page(Some(page))).await.unwrap();
+    let url = ada.invite().rendezvous().unwrap();
+    let mut tcp = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let started = Instant::now();
+    tcp.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
+    while started.elapsed() < Duration::from_secs(2) {
+        bytes += tcp.read(&mut buffer).await.unwrap();
+    }
+    let quarter = uplink_bps / 4 / 8 * started.elapsed().as_millis() as u64 / 1000;
+    // a turn at once, and the one that was under way
+    assert!(bytes as u64 <= quarter + (32 << 10), "{bytes} bytes, and a quarter is {quarter}");
+    ada.close().await;
 }

@@ -1,7 +1,7 @@
 //! One websocket connection of a rendezvous: challenge, hello, then frames in both directions until either
 //! side ends it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,7 +16,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::field::display;
 use tracing::{debug, warn};
 
+use super::Lobby;
 use super::leash::Leash;
+use super::outflow::{Kind, Outflow};
 use crate::limits::{Bucket, Limits};
 use crate::mailbox::{Mail, Mailbox};
 use crate::owner::owner;
@@ -46,16 +48,16 @@ impl From<Refusal> for Ending {
     }
 }
 
-/// Serves one websocket until it ends. `stream`: where its handshake has been done.
-pub(super) async fn serve<S>(stream: S, switchboard: &Switchboard, address: Option<SocketAddr>)
+/// Serves one websocket until it ends. The opening handshake on `stream` is complete.
+pub(super) async fn serve<S>(stream: S, lobby: &Lobby, address: Option<SocketAddr>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = Leash::new(stream, HELLO_LEN_MAX);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket::bounds())).await;
-    let talking = talk(&mut socket, switchboard, address);
+    let talking = talk(&mut socket, lobby, address);
     let address = address.map(display);
-    let ending = switchboard.closing().run_until_cancelled(talking).await;
+    let ending = lobby.switchboard.closing().run_until_cancelled(talking).await;
     socket.get_mut().allow(None); // what arrives from now on is discarded
     match ending.unwrap_or_else(|| Refusal::Closing.into()) {
         Ending::Gone(why) => {
@@ -89,15 +91,11 @@ fn close_code(refusal: Refusal) -> CloseCode {
     }
 }
 
-async fn talk<S>(
-    socket: &mut WebSocketStream<Leash<S>>,
-    switchboard: &Switchboard,
-    address: Option<SocketAddr>,
-) -> Ending
+async fn talk<S>(socket: &mut WebSocketStream<Leash<S>>, lobby: &Lobby, address: Option<SocketAddr>) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = switchboard.limits();
+    let (switchboard, limits) = (&lobby.switchboard, lobby.switchboard.limits());
     let (membership, mailbox) = match timeout(limits.hello_timeout, greet(socket, switchboard, address)).await
     {
         Ok(Ok(entered)) => entered,
@@ -106,10 +104,12 @@ where
     };
     socket.get_mut().allow(None);
     let (sink, stream) = socket.split();
+    // in a room of this process all is the room's own
+    let paced = address.filter(|_| membership.is_of_others()).map(|address| (&*lobby.outflow, address.ip()));
     // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
     tokio::select! {
         ending = read_all(stream, &membership, limits, address) => ending,
-        ending = write_all(sink, mailbox, &membership, limits) => ending,
+        ending = write_all(sink, mailbox, &membership, limits, paced) => ending,
     }
 }
 
@@ -243,6 +243,7 @@ async fn write_all<S>(
     mut mailbox: Mailbox,
     membership: &Membership,
     limits: &Limits,
+    paced: Option<(&Outflow, IpAddr)>,
 ) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -257,7 +258,7 @@ where
             },
             _ = pings.tick() => FromRendezvous::Ping.to_bytes(),
         };
-        if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout).await {
+        if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout, paced).await {
             return ending;
         }
     }
@@ -269,6 +270,7 @@ async fn write<S>(
     first: Bytes,
     mailbox: &mut Mailbox,
     send_timeout: Duration,
+    paced: Option<(&Outflow, IpAddr)>,
 ) -> Result<(), Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -276,6 +278,11 @@ where
     let mut next = Some(first);
     let mut written = 0;
     while let Some(frame) = next {
+        let turn = paced.and_then(|(outflow, ip)| outflow.turn(ip, Kind::Envelope, frame.len()));
+        if let Some(come) = turn {
+            in_time(send_timeout, sink.flush()).await?;
+            come.await;
+        }
         in_time(send_timeout, sink.feed(Message::Binary(frame))).await?;
         written += 1;
         next = if written < MAIL_BATCH_MAX { mailbox.try_next().map(|mail| frame_of(&mail)) } else { None };

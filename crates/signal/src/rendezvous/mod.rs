@@ -11,9 +11,11 @@
 
 mod callers;
 mod connection;
+mod downloads;
 mod fetch;
 mod leash;
 mod listener;
+mod outflow;
 mod seldom;
 mod stun;
 #[cfg(feature = "tls")]
@@ -44,7 +46,9 @@ use crate::local::LocalSignal;
 use crate::page_origin::PageOrigin;
 use crate::switchboard::Switchboard;
 use callers::Callers;
+pub(crate) use downloads::Downloads;
 use fetch::Fetched;
+use outflow::Outflow;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
 #[cfg(feature = "tls")]
 pub use tls::{ServerTls, TlsError, certificates_from_pem};
@@ -105,6 +109,7 @@ struct Lobby {
     gate: Arc<Mutex<Gate>>,
     fetched: Arc<Fetched>,
     callers: Arc<Callers>,
+    outflow: Arc<Outflow>,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     /// All tasks that must have ended before closing is complete.
@@ -132,18 +137,22 @@ impl Rendezvous {
         let is_secure = config.tls.is_some();
         #[cfg(not(feature = "tls"))]
         let is_secure = false;
+        let outflow = Outflow::new(switchboard.limits().outflow_bytes_per_s);
         let callers = Callers::new(config.embed, config.advertised, is_secure, local_addr.port());
         let lobby = Lobby {
             switchboard,
             gate,
             fetched: Arc::default(),
             callers: Arc::new(callers),
+            outflow: Arc::new(outflow),
             #[cfg(feature = "tls")]
             tls: config.tls,
             tasks: TaskTracker::new(),
         };
         let router = lobby.router(config.page);
         lobby.tasks.spawn(listener::serve(listener, router, lobby.clone()));
+        let (outflow, closing) = (lobby.outflow.clone(), lobby.switchboard.closing().clone());
+        lobby.tasks.spawn(async move { closing.run_until_cancelled(outflow.serve()).await });
         match stun::bind(local_addr) {
             Ok(socket) => _ = lobby.tasks.spawn(stun::serve(socket, lobby.clone())),
             Err(error) => {
@@ -162,6 +171,12 @@ impl Rendezvous {
     /// Whether the rendezvous serves https instead of plain HTTP.
     pub fn is_secure(&self) -> bool {
         self.lobby.is_secure()
+    }
+
+    /// Sets the number of bytes per second that are sent to all strangers together
+    /// ([`Limits::outflow_bytes_per_s`]), from now on: less than the line carries, so that it is not theirs alone.
+    pub fn set_outflow(&self, bytes_per_s: u32) {
+        self.lobby.outflow.set_rate(bytes_per_s);
     }
 
     /// The rooms, for peers in the same process.
@@ -225,6 +240,7 @@ impl Lobby {
         let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
         let signal = Router::new().route(SIGNAL_PATH, get(signal)).merge(fetch::routes());
         let signal = signal.layer(middleware::from_fn_with_state(self.clone(), callers::check));
+        let page = page.layer(middleware::from_fn_with_state(self.clone(), downloads::pace));
         signal.with_state(self.clone()).fallback_service(page)
     }
 }
@@ -245,10 +261,10 @@ async fn signal(
     };
     let address = address.map(|Extension(ConnectInfo(address))| address);
     let upgrade = hyper::upgrade::on(request);
-    lobby.tasks.spawn(async move {
+    lobby.tasks.clone().spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                connection::serve(TokioIo::new(upgraded), &lobby.switchboard, address).await;
+                connection::serve(TokioIo::new(upgraded), &lobby, address).await;
             }
             Err(error) => {
                 let address = address.map(display);

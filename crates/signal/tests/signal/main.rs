@@ -1,5 +1,6 @@
 //! Rendezvous and peers over real TCP on loopback, including peers and servers that violate the protocol.
 
+mod downloads;
 mod fetch;
 mod finding;
 mod hostile;
