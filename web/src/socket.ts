@@ -11,7 +11,7 @@ const FETCH_PATH = "/signal/fetch";
 const PREFIX_LEN = 4;
 /** Maximum length of a body, in bytes: the longest frame. */
 const BODY_LEN_MAX = 98_368 + PREFIX_LEN;
-/** Maximum time for an answer to the question why a websocket has not opened, in milliseconds: as long as an attempt takes. */
+/** Maximum time for the answer why a websocket has not opened, in milliseconds: as long as an attempt takes. */
 const REASON_MS_MAX = 5000;
 /** Maximum length of all frames that wait for a request, in bytes: past it the connection counts as lost. A guess. */
 const WAITING_LEN_MAX = 1 << 20;
@@ -111,8 +111,8 @@ class Websocket implements Socket {
 }
 
 /**
- * Asks a rendezvous why its websocket has not opened, which browsers don't tell. It answers a page that it doesn't let in with the
- * refusal, as a frame; null for anything else.
+ * Asks a rendezvous why its websocket has not opened, which browsers don't tell. It answers a page that it doesn't let in
+ * with the refusal, as a frame; null for anything else.
  */
 async function reasonOf(url: string): Promise<Uint8Array<ArrayBuffer> | null> {
   try {

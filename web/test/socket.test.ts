@@ -32,7 +32,13 @@ class StandIn {
 }
 
 /** What the server was asked, and how it answers. */
-const server = { asked: [] as string[], bodies: [] as Buffer[], answers: true, frames: [] as Buffer[], refusal: null as string | null };
+const server = {
+  asked: [] as string[],
+  bodies: [] as Buffer[],
+  answers: true,
+  frames: [] as Buffer[],
+  refusal: null as string | null,
+};
 const listening = createServer((request, response) => {
   server.asked.push(`${request.method} ${request.url}`);
   const chunks: Buffer[] = [];

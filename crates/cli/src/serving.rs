@@ -24,8 +24,8 @@ pub(crate) struct ServeArgs {
     /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<Advertise>,
-    /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example https://example.org;
-    /// * lets all pages [default: only the page that is served here]
+    /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example
+    /// https://example.org; * lets all pages in [default: only the page that is served here]
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) embed: Vec<PageOrigin>,
     /// Serve https with a certificate that is made and kept: browsers warn of it once, native peers need --tls-trust

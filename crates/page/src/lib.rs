@@ -1,9 +1,9 @@
 //! The page of a room: the files of `web/dist`, embedded, as routes for the web server of a rendezvous.
 //!
 //! Files are compressed in advance. An `ETag` spares a visitor that comes again the bytes; the content security policy
-//! allows the page's own scripts, its WebAssembly, and requests and websockets to any rendezvous, since invites may name another
-//! one. Only pages of listed origins may show it in a frame. Pages of any origin may load these files, since no file depends on
-//! its visitor.
+//! allows the page's own scripts, its WebAssembly, and requests and websockets to any rendezvous, since invites may
+//! name another one. Only pages of listed origins may show it in a frame. Pages of any origin may load these files,
+//! since no file depends on its visitor.
 
 use axum::Router;
 use axum::body::Body;
@@ -38,14 +38,14 @@ struct Asset {
     tag: HeaderValue,
     policy: HeaderValue,
     plain: Bytes,
-    /// By encoding, the smallest first. Browsers accept brotli over https and from localhost only. Empty for a file that was made
-    /// at run time.
+    /// By encoding, the smallest first. Browsers accept brotli over https and from localhost only. Empty for a file
+    /// that was made at run time.
     compressed: Vec<(&'static str, Bytes)>,
 }
 
 /// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera and
-/// microphone without a click, for tests. `embed`: origins of pages that may show this one in a frame, as a content security
-/// policy writes them.
+/// microphone without a click, for tests. `embed`: origins of pages that may show this one in a frame, as a content
+/// security policy writes them.
 pub fn routes(auto_speak: bool, embed: &[String]) -> Option<Router> {
     let has_page = FILES.iter().any(|(name, ..)| *name == INDEX);
     let policy = policy(embed);

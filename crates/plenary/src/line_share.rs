@@ -2,8 +2,8 @@
 
 /// Divisor of the uplink: a quarter stays for strangers, the rest for media.
 const PART: u64 = 4;
-/// Bytes per second before the uplink is known: a quarter of 8 Mbit/s, by which a first visit of the page takes some two seconds. A
-/// guess.
+/// Bytes per second before the uplink is known: a quarter of 8 Mbit/s, by which a first visit of the page takes some
+/// two seconds. A guess.
 const UNMEASURED_BYTES_PER_S: u32 = 256 << 10;
 /// Least number of bytes per second, by which the page comes in 12 s. A guess.
 const BYTES_PER_S_MIN: u64 = 32 << 10;

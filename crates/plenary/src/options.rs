@@ -108,11 +108,11 @@ pub struct HostOptions {
     /// a line of text.
     pub page: Option<Router>,
     /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page to the
-    /// rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets pages of that
-    /// origin in; another one must list it.
+    /// rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets pages of
+    /// that origin in; another one must list it.
     pub page_at: Option<String>,
-    /// Origins of further pages elsewhere that may connect to the host's own rendezvous. None by default: a browser is let in
-    /// with the page that this rendezvous serves, and with the one of `page_at`. Native peers are always let in.
+    /// Origins of further pages elsewhere that may connect to the host's own rendezvous. None by default: a browser is
+    /// let in with the page that this rendezvous serves, and with the one of `page_at`. Native peers are always let in.
     pub embed: Vec<PageOrigin>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,

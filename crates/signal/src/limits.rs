@@ -11,22 +11,22 @@ use plenary_proto::rendezvous::SILENT_PINGS;
 /// total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of rooms, including those without members. More than `connections_max`, so that rooms with members never fill
-    /// all places. At the limit the room without members that is oldest of the network with most of them is closed; without
-    /// one the new room is refused. A network is the /16 of an IPv4 address, or an IPv6 /48.
+    /// Maximum number of rooms, including those without members. More than `connections_max`, so that rooms with
+    /// members never fill all places. At the limit the room without members that is oldest of the network with most of
+    /// them is closed; without one the new room is refused. A network is the /16 of an IPv4 address, or an IPv6 /48.
     pub rooms_max: usize,
-    /// Maximum number of rooms opened from one network; at the limit the oldest room of that network without members is closed, and
-    /// without one the new room is refused. Half of all.
+    /// Maximum number of rooms opened from one network; at the limit the oldest room of that network without members is
+    /// closed, and without one the new room is refused. Half of all.
     pub rooms_per_network_max: usize,
-    /// Maximum number of rooms opened from one address (IPv6: one /64), with the same rule. A guess: an office behind one address.
-    /// The rooms of peers in the same process don't count, neither here nor for their network.
+    /// Maximum number of rooms opened from one address (IPv6: one /64), with the same rule. A guess: an office behind
+    /// one address. The rooms of peers in the same process don't count, neither here nor for their network.
     pub rooms_per_address_max: usize,
     /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.
     pub members_max: usize,
     /// Time for which a room without members stays open: a host that reconnects finds it unchanged. A guess.
     pub room_grace: Duration,
-    /// Grace time of a room without members that only its host has ever entered. A host that reconnects later opens the room
-    /// again. A guess: several connection attempts.
+    /// Grace time of a room without members that only its host has ever entered. A host that reconnects later opens the
+    /// room again. A guess: several connection attempts.
     pub unjoined_room_grace: Duration,
     /// Maximum number of TCP connections, and of connections that requests carry (`/signal/fetch`), together. At the limit
     /// new ones get HTTP status 503, or are closed if they use TLS. Below the 20 000 open files that servers often allow.
@@ -63,15 +63,15 @@ pub struct Limits {
     /// Maximum time for which a connection may stay HTTP without a websocket. After it the connection is closed, so that slow
     /// readers do not hold connections forever; an answer in progress has four ping intervals more. Allows a page of 2 MB at 150 kbit/s.
     pub http_max: Duration,
-    /// Maximum number of bytes per second that are sent to all strangers together: pages, and envelopes in rooms that nobody of
-    /// this process has opened. Above the rate, senders take turns. The default is a quarter of a line of 1 Gbit/s;
-    /// [`Rendezvous::set_outflow`](crate::Rendezvous::set_outflow) changes it.
+    /// Maximum number of bytes per second that are sent to all strangers together: pages, and envelopes in rooms that
+    /// nobody of this process has opened. Above the rate, senders take turns. The default is a quarter of a line of 1
+    /// Gbit/s; [`Rendezvous::set_outflow`](crate::Rendezvous::set_outflow) changes it.
     pub outflow_bytes_per_s: u32,
-    /// Rate of a page's bytes to one address (IPv6: one /64). Above the rate, the body is sent more slowly. The burst carries ten
-    /// first visits over https, of 390 kB each.
+    /// Rate of a page's bytes to one address (IPv6: one /64). Above the rate, the body is sent more slowly. The burst
+    /// carries ten first visits over https, of 390 kB each.
     pub page_bytes_per_address: Rate,
-    /// Maximum number of concurrent page requests of one address. Further ones wait for a quarter of `http_max`, and then get
-    /// HTTP status 503. Browsers open six connections to a server.
+    /// Maximum number of concurrent page requests of one address. Further ones wait for a quarter of `http_max`, and
+    /// then get HTTP status 503. Browsers open six connections to a server.
     pub page_requests_per_address_max: usize,
     /// Timeout of one write to a peer: of a frame, or of the flush after a batch of frames. After it the peer
     /// is disconnected.

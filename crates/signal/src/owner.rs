@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Prefix lengths of a network, in bits: IPv4 and IPv6. Providers assign up to a /48 to a site (RFC 6177); a /16 is a guess.
+/// Prefix lengths of a network, in bits: IPv4 and IPv6. Providers assign up to a /48 to a site (RFC 6177); a /16 is a
+/// guess.
 const NETWORK_BITS: (u32, u32) = (16, 48);
 /// Prefix length of an IPv6 subnet (RFC 4291, 2.5.1).
 const OWNER_BITS: u32 = 64;
 
-/// Returns an IPv4 address unchanged, and the /64 of an IPv6 address, since one device can use all addresses of its /64.
+/// Returns an IPv4 address unchanged, and the /64 of an IPv6 address, since one device can use all addresses of its
+/// /64.
 pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => first_bits_v6(v6, OWNER_BITS),
@@ -15,7 +17,8 @@ pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the /16 of an IPv4 address, or the /48 of an IPv6 address: many addresses of one attacker mostly lie in one such network.
+/// Returns the /16 of an IPv4 address, or the /48 of an IPv6 address: many addresses of one attacker mostly lie in one
+/// such network.
 pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - NETWORK_BITS.0))).into(),

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Origin of web pages (RFC 6454): scheme, host and port, `https://example.org` or `https://example.org:8443`; also that of
-/// an application's web view, `tauri://localhost`. In a list of origins that are let in, `*` stands for every one.
+/// Origin of web pages (RFC 6454): scheme, host and port, `https://example.org` or `https://example.org:8443`; also
+/// that of an application's web view, `tauri://localhost`. In a list of origins that are let in, `*` stands for every
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageOrigin(String);
 
@@ -43,8 +44,8 @@ impl PageOrigin {
         }
     }
 
-    /// Returns the origin that a server has under the name by which a page has asked for it, `HOST[:PORT]`, if the page's own
-    /// scheme is the server's.
+    /// Returns the origin that a server has under the name by which a page has asked for it, `HOST[:PORT]`, if the
+    /// page's own scheme is the server's.
     pub(crate) fn of_host(&self, host: &str) -> Option<PageOrigin> {
         let (scheme, _) = self.0.split_once("://")?;
         format!("{scheme}://{host}").parse().ok()

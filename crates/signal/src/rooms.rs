@@ -4,8 +4,8 @@
 //! peer that holds the key of a door may join. The room stays open for a while after its last member has left, so that
 //! a host that lost its connection finds it unchanged.
 //!
-//! At a limit only a room without members makes way for a new one. Where an address or a network has reached its own limit, it is
-//! their oldest such room; where the whole table is full, the oldest of the network with most of them.
+//! At a limit only a room without members makes way for a new one. Where an address or a network has reached its own
+//! limit, it is their oldest such room; where the whole table is full, the oldest of the network with most of them.
 
 mod vacant;
 

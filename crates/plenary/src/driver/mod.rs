@@ -383,8 +383,8 @@ impl Driver {
         }
     }
 
-    /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's user, its
-    /// parents, or the last election.
+    /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's
+    /// user, its parents, or the last election.
     fn share_line(&self, snapshot: &RoomSnapshot) {
         let Some(rendezvous) = &self.rendezvous else { return };
         let as_candidate = self.scores.iter().find(|tally| tally.peer == self.me);

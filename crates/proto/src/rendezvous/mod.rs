@@ -141,8 +141,8 @@ pub enum Refusal {
     /// 11: the rendezvous shuts down.
     #[error("the rendezvous is closing")]
     Closing,
-    /// 12: the peer runs in a page of an origin that the rendezvous doesn't let in. Comes in the answer to a request (HTTP status
-    /// 403), since no websocket opens.
+    /// 12: the peer runs in a page of an origin that the rendezvous doesn't let in. Comes in the answer to a request
+    /// (HTTP status 403), since no websocket opens.
     #[error("the rendezvous lets no pages of this origin in")]
     OtherOrigin,
     /// A reason added by a later version.

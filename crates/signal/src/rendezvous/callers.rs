@@ -1,8 +1,8 @@
 //! Which pages may connect: those that this server serves, and those of origins that its operator lists.
 //!
-//! A browser names the origin of the page in a websocket's handshake, and in each request that opens a connection or comes from
-//! another origin (RFC 6455, 10.2; Fetch, 3.2). Native peers name none. Without the check any page on the web could make its
-//! visitors relays of a room, or reach a rendezvous in their local network.
+//! A browser names the origin of the page in a websocket's handshake, and in each request that opens a connection or
+//! comes from another origin (RFC 6455, 10.2; Fetch, 3.2). Native peers name none. Without the check any page on the
+//! web could make its visitors relays of a room, or reach a rendezvous in their local network.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -76,8 +76,8 @@ impl Callers {
         is_own && (self.is_secure || self.has_name_of(&origin))
     }
 
-    /// Whether the host of an origin is this server's, as far as the server knows: a page that has a name of its own lead here (DNS
-    /// rebinding) counts as one from elsewhere.
+    /// Whether the host of an origin is this server's, as far as the server knows: a page that has a name of its own
+    /// lead here (DNS rebinding) counts as one from elsewhere.
     fn has_name_of(&self, origin: &PageOrigin) -> bool {
         let is_at =
             |name: &Authority| origin.of_host(name.host()).is_some_and(|own| own.host() == origin.host());
@@ -85,8 +85,8 @@ impl Callers {
     }
 }
 
-/// Answers requests of pages that may not connect with 403, and with the refusal as a frame. Any page may read the answer: a
-/// page that may not connect asks once why its websocket has failed.
+/// Answers requests of pages that may not connect with 403, and with the refusal as a frame. Any page may read the
+/// answer: a page that may not connect asks once why its websocket has failed.
 pub(super) async fn check(State(lobby): State<Lobby>, request: Request, next: Next) -> Response {
     if lobby.callers.admit(&request) {
         return next.run(request).await;

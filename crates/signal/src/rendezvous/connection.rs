@@ -29,8 +29,8 @@ use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Refusal};
 
 /// Maximum number of frames written before a flush. A guess.
 const MAIL_BATCH_MAX: usize = 32;
-/// Maximum length of what a peer sends in place of its hello, with the head of a websocket message: the longest hello, of a host
-/// with four doors, has 436 bytes. The rest is left for fields of later versions.
+/// Maximum length of what a peer sends in place of its hello, with the head of a websocket message: the longest hello,
+/// of a host with four doors, has 436 bytes. The rest is left for fields of later versions.
 pub(super) const HELLO_LEN_MAX: usize = 1024;
 
 /// The end of a connection.

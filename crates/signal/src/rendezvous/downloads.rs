@@ -1,4 +1,5 @@
-//! Limits on what visitors download of a page: concurrent requests and bytes per address, and bytes per second of all strangers.
+//! Limits on what visitors download of a page: concurrent requests and bytes per address, and bytes per second of all
+//! strangers.
 //!
 //! At a limit a request or a body waits, since a browser shows a slow page, but doesn't repeat a refused request.
 
@@ -26,6 +27,8 @@ use crate::limits::{Bucket, Limits};
 
 /// Bytes accounted for the head of a response, in addition to its body. Heads of the page's files have some 700 bytes.
 const HEAD_LEN: usize = 1024;
+/// Bytes accounted for a response that only refuses or redirects.
+const REFUSAL_LEN: usize = 256;
 /// Part of [`Limits::http_max`] for which a request waits for others of its address: 30 s by default. A guess.
 const WAIT_PART: u32 = 4;
 /// Value of `Retry-After` for a request that has waited in vain, in seconds. A guess.
@@ -74,10 +77,28 @@ pub(super) async fn pace(
     let Ok(Ok(permit)) = timeout(wait_max, downloads.requests.clone().acquire_owned()).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_S)]).into_response();
     };
-    let pace = Pace { outflow: lobby.outflow, downloads, ip: address.ip(), _permit: permit };
+    let pace = Pace { outflow: lobby.outflow, downloads, ip: address.ip(), _permit: Some(permit) };
     let pace = Arc::new(pace);
     pace.turn(HEAD_LEN).await;
     next.run(request).await.map(|inner| Body::new(Paced { inner, rest: Bytes::new(), turn: None, pace }))
+}
+
+/// Paces refusals and redirects outside of the page, which a stranger gets for requests of a few bytes.
+pub(super) async fn pace_refusals(
+    State(lobby): State<Lobby>,
+    pass: Option<Extension<Arc<Pass>>>,
+    address: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let is_served = response.status().is_informational() || response.status().is_success();
+    if let (false, Some(Extension(pass)), Some(Extension(ConnectInfo(address)))) = (is_served, pass, address)
+    {
+        let downloads = pass.downloads(Instant::now());
+        Pace { outflow: lobby.outflow, downloads, ip: address.ip(), _permit: None }.turn(REFUSAL_LEN).await;
+    }
+    response
 }
 
 /// The limits of one answer.
@@ -85,7 +106,7 @@ struct Pace {
     outflow: Arc<Outflow>,
     downloads: Arc<Downloads>,
     ip: IpAddr,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Pace {

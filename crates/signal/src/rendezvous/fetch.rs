@@ -123,8 +123,8 @@ async fn open(
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], format!("{key:032x}")).into_response())
 }
 
-/// Takes frames from the peer. The answer waits until the rate limits have let all frames through. The body of a request with an
-/// unknown key is not read, and before the welcome at most the length of a hello.
+/// Takes frames from the peer. The answer waits until the rate limits have let all frames through. The body of a
+/// request with an unknown key is not read, and before the welcome at most the length of a hello.
 async fn send(State(lobby): State<Lobby>, Path(key): Path<String>, body: Body) -> StatusCode {
     let Some((_, ends)) = lobby.fetched.get(&key) else { return StatusCode::NOT_FOUND };
     let Ok(mut to) = ends.to.try_lock() else { return StatusCode::CONFLICT };

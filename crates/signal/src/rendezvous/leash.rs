@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Limits the bytes that are read from a stream; past the limit, reads fail with [`io::ErrorKind::FileTooLarge`]. Writes pass.
+/// Limits the bytes that are read from a stream; past the limit, reads fail with [`io::ErrorKind::FileTooLarge`].
+/// Writes pass.
 #[derive(Debug)]
 pub(super) struct Leash<S> {
     stream: S,

@@ -23,7 +23,8 @@ use super::tls::{self, Opened};
 use crate::gate::{Gate, Pass, Turned};
 use crate::limits::Limits;
 
-/// Maximum length of a request's head, in bytes: hyper's minimum. Browsers send about 1 KiB, and no cookies of this page.
+/// Maximum length of a request's head, in bytes: hyper's minimum. Browsers send about 1 KiB, and no cookies of this
+/// page.
 const HEAD_LEN_MAX: usize = 8 * 1024;
 /// Length of the kernel's queue of connections that are not accepted yet: Linux's own limit
 /// (net.core.somaxconn since 5.4). With the usual 1024, 1000 peers that connected at once took 1.3 s, since
@@ -73,8 +74,8 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Answers a rejected connection without a task and without waiting for the request. Under TLS it closes without an answer,
-/// which would cost a handshake.
+/// Answers a rejected connection without a task and without waiting for the request. Under TLS it closes without an
+/// answer, which would cost a handshake.
 fn turn_away(stream: &TcpStream, address: SocketAddr, turned: Turned, is_secure: bool, logged: &mut Seldom) {
     let status = match turned {
         Turned::Full => "503 Service Unavailable",
@@ -96,13 +97,17 @@ async fn connection(stream: TcpStream, address: SocketAddr, pass: Arc<Pass>, rou
         debug!(%address, %error, "cannot switch Nagle's algorithm off");
     }
     let limits = lobby.switchboard.limits();
-    let routes = router.layer(Extension(pass)).layer(Extension(ConnectInfo(address)));
+    let of_connection =
+        |router: Router| router.layer(Extension(pass.clone())).layer(Extension(ConnectInfo(address)));
+    let routes = of_connection(router);
     let serving = async {
         #[cfg(feature = "tls")]
         if let Some(tls) = &lobby.tls {
             return match tls.open(stream, limits.hello_timeout).await {
                 Ok(Opened::Secure(stream)) => http(stream, routes, limits, address).await,
-                Ok(Opened::Plain(stream)) => http(stream, tls::redirects(), limits, address).await,
+                Ok(Opened::Plain(stream)) => {
+                    http(stream, of_connection(tls::redirects(&lobby)), limits, address).await;
+                }
                 Err(error) => debug!(%address, %error, "a connection was not secured"),
             };
         }

@@ -63,12 +63,13 @@ pub struct RendezvousConfig {
     pub limits: Limits,
     /// Routes for all paths but [`SIGNAL_PATH`] and those below it; by default a line of text at `/`.
     pub page: Option<Router>,
-    /// Origins of pages elsewhere that may connect, beside those that are served here. A browser names its page's origin; native
-    /// peers name none, and are let in.
+    /// Origins of pages elsewhere that may connect, beside those that are served here. A browser names its page's
+    /// origin; native peers name none, and are let in.
     pub embed: Vec<PageOrigin>,
-    /// Host by which others reach this server, with its port, or else the one it listens on: a page there may connect, also behind
-    /// a proxy that names another host. Without a certificate, pages under other names than this one, addresses, and
-    /// `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was served.
+    /// Host by which others reach this server, with its port, or else the one it listens on: a page there may connect,
+    /// also behind a proxy that names another host. Without a certificate, pages under other names than this one,
+    /// addresses, and `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was
+    /// served.
     pub advertised: Option<Authority>,
     /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to https
     /// on the same port.
@@ -240,6 +241,7 @@ impl Lobby {
         let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
         let signal = Router::new().route(SIGNAL_PATH, get(signal)).merge(fetch::routes());
         let signal = signal.layer(middleware::from_fn_with_state(self.clone(), callers::check));
+        let signal = signal.layer(middleware::from_fn_with_state(self.clone(), downloads::pace_refusals));
         let page = page.layer(middleware::from_fn_with_state(self.clone(), downloads::pace));
         signal.with_state(self.clone()).fallback_service(page)
     }

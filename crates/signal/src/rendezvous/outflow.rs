@@ -1,7 +1,7 @@
 //! Paces what a rendezvous sends to strangers: pages, and envelopes in rooms that other processes have opened.
 //!
-//! A token bucket sets the common rate, which leaves the rest of the uplink to media. Sites (an IPv4 address or an IPv6 /48) get
-//! their turns round robin, so that an endless download slows only its own site down.
+//! A token bucket sets the common rate, which leaves the rest of the uplink to media. Sites (an IPv4 address or an IPv6
+//! /48) get their turns round robin, so that an endless download slows only its own site down.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -16,7 +16,8 @@ use crate::owner::site;
 
 /// Maximum length of what is sent in one turn, unless a frame is longer: 64 ms of a line of 2 Mbit/s. A guess.
 pub(super) const TURN_LEN_MAX: usize = 16 * 1024;
-/// Divisor of the rate that gives the burst: 20 ms, longer than timers are late, and short beside the queue of a home router.
+/// Divisor of the rate that gives the burst: 20 ms, longer than timers are late, and short beside the queue of a home
+/// router.
 const BURST_PART: u32 = 50;
 /// Maximum sleep, so that a changed rate takes effect.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
@@ -73,8 +74,8 @@ impl Outflow {
         self.turns().bucket.set_rate(rate(bytes_per_s), Instant::now());
     }
 
-    /// Takes a turn to send so many bytes to an address. If it is not due at once, returns a future that waits for it, and that may
-    /// be dropped.
+    /// Takes a turn to send so many bytes to an address. If it is not due at once, returns a future that waits for it,
+    /// and that may be dropped.
     pub(super) fn turn(
         &self,
         ip: IpAddr,

@@ -1,7 +1,8 @@
 //! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others see it.
 //!
-//! A response has 32 or 44 bytes, a request at least 20. Responses per second are limited per address, per network, and in total: a
-//! flood from one address doesn't use up the responses of others, and forged sender addresses reflect little traffic.
+//! A response has 32 or 44 bytes, a request at least 20. Responses per second are limited per address, per network, and
+//! in total: a flood from one address doesn't use up the responses of others, and forged sender addresses reflect
+//! little traffic.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,12 +20,13 @@ use crate::owner::{network, owner};
 
 /// Maximum length of a request: browsers send 20 to 100 bytes. Longer datagrams are cut, and are then no requests.
 const REQUEST_LEN_MAX: usize = 512;
-/// Answers to all within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each second.
+/// Answers to all within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each
+/// second.
 const ANSWERS_PER_SECOND_MAX: u32 = 5_000;
 /// Answers to one network (IPv4 /16, IPv6 /48) within a second: a fifth of all.
 const ANSWERS_PER_NETWORK_MAX: u32 = 1_000;
-/// Answers to one address (IPv6: one /64) within a second. A guess: pages behind one address repeat a request after 500 ms
-/// (RFC 8489, 6.2.1).
+/// Answers to one address (IPv6: one /64) within a second. A guess: pages behind one address repeat a request after 500
+/// ms (RFC 8489, 6.2.1).
 const ANSWERS_PER_ADDRESS_MAX: u32 = 20;
 /// Time in which answers are counted.
 const WINDOW: Duration = Duration::from_secs(1);

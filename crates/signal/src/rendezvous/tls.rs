@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, header, uri};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,6 +19,8 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error, InconsistentKeys, ServerConfig};
 use tokio_rustls::server::TlsStream;
+
+use super::{Lobby, downloads};
 
 /// First byte of a TLS handshake (RFC 8446, 5.1: the content type of its record).
 const HANDSHAKE: u8 = 22;
@@ -108,8 +111,9 @@ fn reason(error: &pem::Error) -> String {
 }
 
 /// Returns the routes for plain HTTP on a port of https: a redirect of each request.
-pub(super) fn redirects() -> Router {
-    Router::new().fallback(redirect)
+pub(super) fn redirects(lobby: &Lobby) -> Router {
+    let pace = middleware::from_fn_with_state(lobby.clone(), downloads::pace_refusals);
+    Router::new().fallback(redirect).layer(pace)
 }
 
 async fn redirect(request: Request) -> Response {

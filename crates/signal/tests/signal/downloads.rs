@@ -107,6 +107,19 @@ async fn all_strangers_together_leave_the_line_to_others_and_take_turns() {
 }
 
 #[tokio::test]
+async fn refusals_of_many_small_requests_take_turns_too() {
+    let rendezvous = serve(Limits { outflow_bytes_per_s: 1, ..Limits::default() });
+    // no websocket, no such connection, no such file
+    for (from, path) in ["/signal", "/signal/fetch/0", "/nothing"].into_iter().enumerate() {
+        let mut tcp = request(&rendezvous, from as u8 + 1, path, 1000).await;
+        let mut answers = Vec::new();
+        while let Ok(Ok(1..)) = timeout(Duration::from_millis(300), tcp.read_buf(&mut answers)).await {}
+        let count = String::from_utf8(answers).unwrap().matches("HTTP/1.1 4").count();
+        assert!(count <= 65, "{count} answers to {path}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_has_eight_requests_at_a_time_and_further_ones_wait() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (now.clone(), most.clone());
