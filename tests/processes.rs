@@ -62,7 +62,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     let starting: Vec<_> = starting.collect();
     let mut viewers: Vec<Peer> =
         starting.into_iter().map(|(running, recording)| Peer::of(running, recording)).collect();
-    host.running.stderr.wait("elected mixer", |line| mixer_in(line, "term 1: mixers ["));
+    host.running.stderr.wait("elected mixer", |line| mixer_in(line).filter(|_| line.contains("(term 1: ")));
     go_on("before anything happens", &viewers);
 
     rendezvous.kill();
@@ -76,11 +76,10 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     relay.running.kill();
     go_on("without the relay", &viewers);
 
-    let mixer =
-        host.running.stderr.so_far().iter().rev().find_map(|line| mixer_in(line, "mixers [")).unwrap();
+    let mixer = host.running.stderr.so_far().iter().rev().find_map(|line| mixer_in(line)).unwrap();
     let mixer = stage.iter().position(|peer| peer.id == mixer).expect("a mixer on stage");
     stage.remove(mixer).running.kill();
-    host.running.stderr.wait("failover", |line| line.contains(" takes over as ").then_some(()));
+    host.running.stderr.wait("failover", |line| line.contains(" from now on, as ").then_some(()));
     go_on("without the mixer", &viewers);
 
     for (number, viewer) in viewers.iter().enumerate() {
@@ -100,10 +99,10 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     }
 }
 
-/// Returns the first mixer that a line names after these words.
-fn mixer_in(line: &str, before: &str) -> Option<String> {
-    let (_, after) = line.split_once(before)?;
-    Some(after.split([',', ']']).next()?.to_owned())
+/// Returns the id of the first mixer in the line of an election.
+fn mixer_in(line: &str) -> Option<String> {
+    let (_, named) = line.strip_prefix("mixed by ")?.split_once("\" (")?;
+    Some(named.split_once(')')?.0.to_owned())
 }
 
 /// Waits until every recording has more pictures than now.

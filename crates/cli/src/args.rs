@@ -283,7 +283,7 @@ pub(crate) struct HostArgs {
     /// Whether anyone may speak, or the host lets speakers and mixers on stage one by one [default: open]
     #[arg(long, value_enum, default_value = "open", hide_default_value = true)]
     pub(crate) stage: Stage,
-    /// Whether any peer may be elected to mix, or this one and those it has named [default: anyone; on a closed stage named]
+    /// Who may be elected to mix: any peer, or this host and the peers it names [default: anyone; on a closed stage named]
     #[arg(long, value_enum)]
     pub(crate) mixing: Option<Mixing>,
 }

@@ -25,7 +25,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<Advertise>,
     /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example
-    /// https://example.org; * lets all pages in [default: only the page that is served here]
+    /// https://example.org; * lets all pages in [default: the page of this server alone]
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) embed: Vec<PageOrigin>,
     /// Serve https with a certificate that is made and kept: browsers warn of it once, native peers need --tls-trust

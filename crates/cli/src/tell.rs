@@ -35,7 +35,7 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
 }
 
 /// Prints messages to stderr, one line each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Teller {
     leaving: AtomicBool,
     /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
@@ -46,29 +46,61 @@ pub(crate) struct Teller {
     offer_told: Mutex<Option<Instant>>,
     knocks: Mutex<Wishes>,
     hands: Mutex<Wishes>,
+    /// Whether a task waits to tell of the wishes that came too soon after a line.
+    tells_later: AtomicBool,
     /// The room, once this peer is in it.
     room: OnceLock<Room>,
 }
 
 /// Wishes of one kind, of which one is told each [`WISHES_EACH`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wishes {
+    /// Command that lists them.
+    list: &'static str,
     told_at: Option<Instant>,
-    untold: usize,
+    /// The newest one since the last line, and their number.
+    untold: Option<(String, usize)>,
 }
 
 impl Wishes {
-    /// Returns the line of a wish, with the number of those that were not told since the last one; `None` if it comes too soon.
-    fn line(&mut self, now: Instant, line: impl FnOnce() -> String, list: &str) -> Option<String> {
+    fn new(list: &'static str) -> Wishes {
+        Wishes { list, told_at: None, untold: None }
+    }
+
+    /// Takes the line of a wish, and returns what is due.
+    fn line(&mut self, now: Instant, line: String) -> Option<String> {
+        let before = self.untold.take().map_or(0, |(_, count)| count);
+        self.untold = Some((line, before + 1));
+        self.due(now)
+    }
+
+    /// Returns the newest line that was not told, with the number of the others; `None` within [`WISHES_EACH`] of the last one.
+    fn due(&mut self, now: Instant) -> Option<String> {
         if self.told_at.is_some_and(|at| now.duration_since(at) < WISHES_EACH) {
-            self.untold += 1;
             return None;
         }
+        let (line, count) = self.untold.take()?;
         self.told_at = Some(now);
-        Some(match std::mem::take(&mut self.untold) {
-            0 => line(),
-            more => format!("{}; {more} more since the last line: {list} lists them", line()),
+        Some(match count - 1 {
+            0 => line,
+            more => format!("{line}; {more} more since the last line: {} lists them", self.list),
         })
+    }
+}
+
+impl Default for Teller {
+    fn default() -> Teller {
+        Teller {
+            leaving: AtomicBool::default(),
+            trouble_told: AtomicBool::default(),
+            clock_told: AtomicBool::default(),
+            version_told: Mutex::default(),
+            offer_told: Mutex::default(),
+            knocks: Mutex::new(Wishes::new("/who")),
+            hands: Mutex::new(Wishes::new("/hands")),
+            tells_later: AtomicBool::default(),
+            room: OnceLock::new(),
+        }
     }
 }
 
@@ -94,7 +126,30 @@ impl Teller {
             if let Some(line) = teller.line(event) {
                 eprintln!("{}", plain(&line));
             }
+            teller.tell_later();
         })
+    }
+
+    /// Tells of wishes that came too soon after a line as soon as one is due, without waiting for another wish.
+    fn tell_later(self: &Arc<Teller>) {
+        let owes = |teller: &Teller| teller.wishes().any(|wishes| wishes.lock().untold.is_some());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !owes(self) || self.tells_later.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let teller = self.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(WISHES_EACH).await;
+            for line in teller.wishes().filter_map(|wishes| wishes.lock().due(Instant::now())) {
+                eprintln!("{}", plain(&line));
+            }
+            teller.tells_later.store(false, Ordering::Relaxed);
+            teller.tell_later();
+        });
+    }
+
+    fn wishes(&self) -> impl Iterator<Item = &Mutex<Wishes>> {
+        [&self.knocks, &self.hands].into_iter()
     }
 
     /// Sets the room: from now on ids are as long as its peers need, and its host is reported.
@@ -175,8 +230,8 @@ impl Teller {
             RoomEvent::Knock { peer, name, mixes } => {
                 let (name, id) = self.named(peer, name);
                 let waits = if *mixes { "offers to mix, and waits" } else { "waits in the lobby" };
-                let line = || format!("{name} ({id}) {waits}: /admit {id} or /deny {id}");
-                return self.knocks.lock().line(Instant::now(), line, "/who");
+                let line = format!("{name} ({id}) {waits}: /admit {id} or /deny {id}");
+                return self.knocks.lock().line(Instant::now(), line);
             }
             RoomEvent::RemovedByAnother { peer, name, by } => {
                 let (name, id) = self.named(peer, name);
@@ -188,8 +243,8 @@ impl Teller {
             }
             RoomEvent::FloorWanted { peer, name } => {
                 let (name, id) = self.named(peer, name);
-                let line = || format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}");
-                return self.hands.lock().line(Instant::now(), line, "/hands");
+                let line = format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}");
+                return self.hands.lock().line(Instant::now(), line);
             }
             RoomEvent::FloorOffered if is_due(&self.offer_told, OFFERS_EACH) => {
                 "the host offers you the floor: /speak takes it".to_owned()
@@ -251,10 +306,23 @@ mod tests {
         let knock = |id| RoomEvent::Knock { peer: peer(id), name: "Mallory".to_owned(), mixes: false };
         assert_eq!((0..600).filter_map(|id| teller.line(&hand(id))).count(), 1);
         assert_eq!((0..600).filter_map(|id| teller.line(&knock(id))).count(), 1);
-        let (mut wishes, now) = (Wishes::default(), Instant::now());
-        let mut told = |ms: u64| wishes.line(now + Duration::from_millis(ms), || "one".to_owned(), "/hands");
-        assert_eq!((0..1000).filter_map(&mut told).collect::<Vec<_>>(), ["one"]);
-        assert_eq!(told(1000).unwrap(), "one; 999 more since the last line: /hands lists them");
+        let (mut wishes, now) = (Wishes::new("/hands"), Instant::now());
+        let at = |ms: u64| now + Duration::from_millis(ms);
+        let told = (0..1000).filter_map(|ms| wishes.line(at(ms), "one".to_owned()));
+        assert_eq!(told.collect::<Vec<_>>(), ["one"]);
+        assert_eq!(
+            wishes.line(at(1000), "two".to_owned()).unwrap(),
+            "two; 999 more since the last line: /hands lists them"
+        );
+    }
+
+    #[test]
+    fn a_wish_soon_after_another_is_told_a_second_later_though_no_third_comes() {
+        let (mut wishes, now) = (Wishes::new("/who"), Instant::now());
+        assert_eq!(wishes.line(now, "Zoe waits".to_owned()).unwrap(), "Zoe waits");
+        assert_eq!(wishes.line(now + WISHES_EACH / 2, "Yan waits".to_owned()), None);
+        assert_eq!(wishes.due(now + WISHES_EACH).unwrap(), "Yan waits");
+        assert_eq!(wishes.due(now + 2 * WISHES_EACH), None);
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn serve_part(part: RelayPart, args: &RelayBenchArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Runs a round of each relay, one after the other.
+/// Runs a round of each relay in turn.
 async fn round_of_all(
     args: &RelayBenchArgs,
     stack: &mut Vec<Figures>,
