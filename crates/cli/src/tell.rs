@@ -67,7 +67,7 @@ impl Wishes {
         Wishes { list, told_at: None, untold: None }
     }
 
-    /// Takes the line of a wish, and returns what is due.
+    /// Takes the line of a wish. Returns a line if one is due.
     fn line(&mut self, now: Instant, line: String) -> Option<String> {
         let before = self.untold.take().map_or(0, |(_, count)| count);
         self.untold = Some((line, before + 1));

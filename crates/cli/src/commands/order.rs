@@ -53,7 +53,7 @@ pub(crate) enum Order {
 /// Reads a line; `None` if it is empty.
 ///
 /// # Errors
-/// A sentence for the person who typed it.
+/// A sentence for the person at the terminal.
 pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

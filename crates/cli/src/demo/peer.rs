@@ -155,7 +155,7 @@ impl Setting {
     }
 }
 
-/// A peer whose room runs in this process.
+/// A peer with a room in this process.
 pub(crate) struct Peer {
     pub(crate) part: Part,
     pub(crate) room: Room,
