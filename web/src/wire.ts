@@ -123,7 +123,8 @@ export type Ask =
   | { ask: "send-own"; links: number[] }
   | { ask: "picture"; format: PictureFormat }
   | { ask: "own-keyframe" }
-  | { ask: "keys"; keys: Uint8Array<ArrayBuffer> };
+  | { ask: "keys"; keys: Uint8Array<ArrayBuffer> }
+  | { ask: "decode" };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -375,6 +376,8 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "own-keyframe" };
     case 17:
       return { ask: "keys", keys: from.bytes() };
+    case 18:
+      return { ask: "decode" };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

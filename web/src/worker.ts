@@ -23,6 +23,8 @@ const fed = new Set<number>();
 const own = new Map<string, OwnSender>();
 /** The answer to the last "own-frame". */
 let answered: Uint8Array<ArrayBuffer> | null = null;
+/** Whether the last "frame" may be decoded. */
+let mayBeDecoded = false;
 let peer: Module | null = null;
 const dialler = new Dialler(location.origin);
 let socket: Socket | null = null;
@@ -106,6 +108,9 @@ function carryOut(ask: Ask): void {
       break;
     case "own-frame":
       answered = ask.data;
+      break;
+    case "decode":
+      mayBeDecoded = true;
       break;
     case "event":
       window({ to: "event", event: JSON.parse(ask.json) });
@@ -211,7 +216,8 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
 
 type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
 
-// each receiver has a transform of its own; frames go on to the browser's decoder, and a copy to the peer
+// each receiver has a transform of its own; a copy of each frame goes to the peer, and the frame to the browser's decoder if
+// the peer allows that
 (self as unknown as { onrtctransform: (event: { transformer: RTCRtpScriptTransformer }) => void }).onrtctransform = ({
   transformer,
 }) => {
@@ -245,10 +251,9 @@ type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
       const metadata = frame.getMetadata() as { contributingSources?: number[]; audioLevel?: number };
       const level = toDbov(metadata.audioLevel);
       const csrcs = slot % 2 === 1 ? (metadata.contributingSources ?? []) : [];
-      // the decoder takes the buffer, and doesn't wait for the peer
-      const data = new Uint8Array(frame.data.slice(0));
-      decoder.write(frame).catch(() => {});
-      call({ call: "frame", link, slot, level, csrcs, data });
+      mayBeDecoded = false;
+      call({ call: "frame", link, slot, level, csrcs, data: new Uint8Array(frame.data.slice(0)) });
+      if (mayBeDecoded) decoder.write(frame).catch(() => {});
     }
   };
   see().catch(() => {});

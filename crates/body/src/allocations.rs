@@ -69,6 +69,7 @@ impl Relay {
             speaks: false,
             is_page: false,
             seed: 1,
+            keys: None,
         };
         let (mut media, mut outs, now_us) = (Media::new(config, 0), Outs::default(), 1_000_000);
         let rank = Rank { term: 1, failover_count: 0 };

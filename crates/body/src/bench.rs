@@ -89,6 +89,7 @@ impl Relay {
             speaks: false,
             is_page: false,
             seed: 0,
+            keys: None,
         };
         let (mut media, mut outs) = (Media::new(config, now_us), Outs::default());
         let mut link = |media: &mut Media, peer| {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::bounded::List;
+use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
     DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
@@ -16,7 +17,8 @@ use plenary_proto::message::{
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
-    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, PeerId, Rank, RoomState, Time, Via,
+    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, PeerId, Rank, RoomState, StreamId,
+    Time, Via,
 };
 
 use crate::between::Between;
@@ -149,6 +151,8 @@ pub struct BodyConfig {
     pub is_page: bool,
     /// Seed of the starts of this peer's streams, which tell them apart.
     pub seed: u64,
+    /// Whether makers seal their streams, and receivers check the seals: only simulations save this time.
+    pub seals: bool,
 }
 
 /// Interval at which [`Body::tick`] is to be called.
@@ -202,9 +206,10 @@ pub struct Body {
 impl Body {
     /// Returns a body with that brain. Its outputs so far come with the first call of [`handle`](Body::handle).
     pub fn new(brain: RoomState, config: BodyConfig, now_us: u64) -> Body {
-        let BodyConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed } = config;
-        let media =
-            Media::new(MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed }, now_us);
+        let BodyConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed, seals } = config;
+        let keys = seals.then(|| brain.keys().clone());
+        let config = MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed, keys };
+        let media = Media::new(config, now_us);
         Body {
             me,
             brain,
@@ -301,6 +306,9 @@ impl Body {
                 }
             }
             In::Message { from, via, message } => {
+                if let Message::Recalled(stream) = *message {
+                    self.media.recalled(from, stream, now_us, outs);
+                }
                 self.input(now_us, Input::Message { from, via, message }, outs);
             }
             In::OldInvite { from, via, message } => {
@@ -315,6 +323,7 @@ impl Body {
                 self.media.renew_feeder();
             }
             In::Notice(Notice::Started(spec)) => self.input(now_us, Input::Started(spec), outs),
+            In::Notice(Notice::Forged(peer)) => self.input(now_us, Input::Forged(peer), outs),
             In::Brain(input) => self.input(now_us, *input, outs),
         }
     }
@@ -362,14 +371,20 @@ impl Body {
     }
 
     /// Handles a whole frame that arrived in a slot of a link, at a page: its data, RFC 6464 level and contributing sources.
+    /// Returns whether the browser may decode it.
     pub fn frame(
         &mut self,
         now_us: u64,
         at: (LinkId, u8),
         frame: (Bytes, Option<u8>, &[u32]),
         outs: &mut Outs,
-    ) {
-        self.media.frame(at, frame, now_us, outs);
+    ) -> bool {
+        self.media.frame(at, frame, now_us, outs)
+    }
+
+    /// Returns what shows that the maker of a stream had a mandate for it; `None` for a stream that isn't received.
+    pub fn evidence(&self, stream: &StreamId) -> Option<Evidence> {
+        self.brain.evidence(self.media.spec_of(stream)?)
     }
 
     /// Returns the bytes of a frame that a page's browser has encoded for the other end of a link, with its identity; `None`

@@ -8,18 +8,18 @@
 use plenary_proto::ordered::OrderedMap;
 
 use plenary_media::Frame;
-use plenary_media::assembly::Assembled;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, ROSTER_MAX, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
-use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
+use plenary_proto::{PeerId, RoomId, StreamId, StreamKind, StreamSpec};
 
+use crate::doubt::Doubts;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::outs::Outs;
 use crate::past::Pasts;
 use crate::solo::SOLO_SLOTS;
-use crate::stream::{Pushed, Stream, hole_us_max};
+use crate::stream::{Polled, Pushed, Stream, hole_us_max};
 
 /// Maximum number of streams known at a time: old and new of a full roster.
 pub(crate) const STREAMS_MAX: usize = 128;
@@ -73,6 +73,11 @@ pub(crate) struct Inflow {
     /// Peers that get one speaker: the speaker, and the stream announced.
     solos: OrderedMap<PeerId, (PeerId, Option<StreamId>)>,
     solo_pasts: Pasts,
+    /// The room, if its streams are sealed.
+    sealed: Option<RoomId>,
+    pub(crate) doubts: Doubts,
+    /// Recalls that are to be sent.
+    recalls: Vec<(PeerId, StreamId)>,
 }
 
 /// Destination of a forwarded stream.
@@ -88,6 +93,11 @@ struct Onward {
 }
 
 impl Inflow {
+    /// Returns an inflow without streams; `sealed` is the room, if its streams are sealed.
+    pub(crate) fn new(sealed: Option<RoomId>) -> Inflow {
+        Inflow { sealed, ..Inflow::default() }
+    }
+
     /// Allows a stream.
     pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
         if self.streams.contains_key(&id) {
@@ -100,7 +110,7 @@ impl Inflow {
             self.drop_oldest(|_| true);
         }
         let stream = Stream::new(id, spec, [hole_us_max(0), SOUND_HOLE_US_MAX], now_us);
-        self.streams.insert(id, stream.of_bytes(CACHED_BYTES_MAX));
+        self.streams.insert(id, stream.of_bytes(CACHED_BYTES_MAX).checked(self.sealed));
     }
 
     /// Drops the stream of these that was not used for longest.
@@ -110,33 +120,39 @@ impl Inflow {
         oldest.and_then(|oldest| self.streams.remove(&oldest));
     }
 
-    /// Handles a packet from a link, in a slot, or from this peer's own encoder.
+    /// Handles a packet from a link, in a slot, of the maker or of another peer; or from this peer's own encoder.
     pub(crate) fn packet(
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
-        via: Option<(LinkId, u8)>,
+        via: Option<((LinkId, u8), bool)>,
         now_us: u64,
         out: &mut Vec<Inbound>,
     ) -> Pushed {
+        if via.is_some_and(|((link, _), _)| !self.doubts.takes(link)) {
+            return Pushed::Refused;
+        }
         let Some(stream) = self.streams.get_mut(&packet.identity.stream) else { return Pushed::Refused };
         let pushed = match via {
             None if stream.push_own(kind, packet, now_us) => Pushed::Fresh,
             None => Pushed::Known,
-            Some((link, _)) => {
+            Some(((link, _), is_own)) => {
                 if stream.via.is_some_and(|(before, _)| before != link) {
                     stream.another_sender();
                 }
-                stream.push(kind, packet, link, now_us)
+                stream.push(kind, packet, (link, is_own), now_us)
             }
         };
         if !pushed.is_fresh() {
             return pushed;
         }
         if kind == MediaKind::Video && via.is_some() {
-            stream.via = via;
+            stream.via = via.map(|(via, _)| via);
         }
-        take_frames(stream, kind, now_us, out);
+        if take_frames(stream, kind, now_us, out) {
+            let link = via.map(|((link, _), _)| link);
+            link.into_iter().for_each(|link| self.is_forged(packet.identity.stream, link, now_us));
+        }
         pushed
     }
 
@@ -152,9 +168,13 @@ impl Inflow {
     /// Gives up packets that were waited for long enough, and requests the keyframes that are due. To be called some
     /// 40 times a second.
     pub(crate) fn on_time(&mut self, now_us: u64, out: &mut Vec<Inbound>, outs: &mut Outs) {
-        for stream in self.streams.values_mut() {
-            take_frames(stream, MediaKind::Video, now_us, out);
-            take_frames(stream, MediaKind::Sound, now_us, out);
+        let mut forged = Vec::new();
+        for (id, stream) in &mut self.streams {
+            for kind in [MediaKind::Video, MediaKind::Sound] {
+                if take_frames(stream, kind, now_us, out) {
+                    forged.extend(stream.via.map(|(link, _)| (*id, link)));
+                }
+            }
             stream.trim(now_us);
             // the requests end with the stream
             let is_alive = now_us.saturating_sub(stream.used_us) < KEY_WISH_US_MAX;
@@ -162,6 +182,42 @@ impl Inflow {
                 outs.want_key(link, slot);
             }
         }
+        forged.into_iter().for_each(|(id, link)| self.is_forged(id, link, now_us));
+    }
+
+    /// Handles a forged frame of a stream that came by a link: recalls what was forwarded of it.
+    pub(crate) fn is_forged(&mut self, id: StreamId, link: LinkId, now_us: u64) {
+        if self.streams.contains_key(&id) {
+            tracing::warn!("a frame of {id:?} isn't its maker's");
+            self.doubts.forged(link, now_us);
+            self.recall(id);
+        }
+    }
+
+    /// The peer at a link recalls what it forwarded of a stream.
+    pub(crate) fn recalled(&mut self, id: &StreamId, link: LinkId, now_us: u64) {
+        let is_via = |stream: &&mut Stream| stream.via.is_some_and(|(via, _)| via == link);
+        let Some(stream) = self.streams.get_mut(id).filter(is_via) else { return };
+        if self.doubts.recalled(link, now_us) {
+            stream.forget_unproven(now_us);
+            self.recall(*id);
+        }
+    }
+
+    /// Recalls what was forwarded of a stream. What came by a trunk is forwarded to those alone that get one speaker.
+    fn recall(&mut self, id: StreamId) {
+        let gets_it = |(_, (_, told)): &(&PeerId, &(PeerId, Option<StreamId>))| *told == Some(id);
+        self.recalls.extend(self.solos.iter().filter(gets_it).map(|(peer, _)| (*peer, id)));
+    }
+
+    /// Returns whether a whole frame, out of its order, may be decoded.
+    pub(crate) fn may_be_decoded(&mut self, frame: &Frame) -> bool {
+        self.streams.get_mut(&frame.identity.stream).is_some_and(|stream| stream.may_be_decoded(frame))
+    }
+
+    /// Returns the peers that what was forwarded of a stream is to be recalled from.
+    pub(crate) fn take_recalls(&mut self) -> Vec<(PeerId, StreamId)> {
+        std::mem::take(&mut self.recalls)
     }
 
     /// Returns the link and slot that a speaker's pictures arrive in, if any.
@@ -319,18 +375,21 @@ fn send_past(stream: &Stream, to: &Onward, outs: &mut Outs) {
     stream.since(from).for_each(|(kind, packet)| send_on(kind, packet, to, outs));
 }
 
-/// Takes the frames that are complete, and notes keyframe requests.
-fn take_frames(stream: &mut Stream, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) {
-    while let Some(assembled) = stream.poll(kind, now_us) {
-        match assembled {
-            Assembled::Frame(frame) => {
+/// Takes the frames that are complete, and notes keyframe requests. Returns whether one is forged.
+fn take_frames(stream: &mut Stream, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) -> bool {
+    let mut is_forged = false;
+    while let Some(polled) = stream.poll(kind, now_us) {
+        match polled {
+            Polled::Frame(frame) => {
                 let StreamSpec { maker, kind, .. } = stream.spec;
                 out.push(Inbound { maker, kind, frame, arrived_us: now_us });
             }
-            Assembled::KeyWanted => {
+            Polled::KeyWanted => {
                 stream.key_wish.wish();
             }
-            Assembled::LeftOut => {}
+            Polled::LeftOut => {}
+            Polled::Forged => is_forged = true,
         }
     }
+    is_forged
 }

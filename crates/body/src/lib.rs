@@ -26,6 +26,7 @@ mod carry;
 mod catch_up;
 mod codec_times;
 mod contact;
+mod doubt;
 mod excess;
 mod generations;
 mod heartbeats;

@@ -14,15 +14,18 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
-use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, Time};
+use plenary_proto::seal::Keypair;
+use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, StreamSpec, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::EARLY_US;
 use crate::arrivals::Arrivals;
 use crate::catch_up::CatchUp;
+use crate::doubt::DOUBTS_MAX;
 use crate::in_step::InStep;
 use crate::inflow::{Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
 use crate::lag::Lag;
@@ -84,7 +87,7 @@ struct Followed {
 }
 
 /// Fixed properties of a peer's media.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MediaConfig {
     /// This peer.
     pub(crate) me: PeerId,
@@ -102,12 +105,15 @@ pub(crate) struct MediaConfig {
     pub(crate) is_page: bool,
     /// Seed of the starts of this peer's streams, which tell them apart.
     pub(crate) seed: u64,
+    /// Keys that seal this peer's streams; `None` in a room without seals.
+    pub(crate) keys: Option<Keypair>,
 }
 
 /// Media of one peer.
 pub(crate) struct Media {
     me: PeerId,
     room: RoomId,
+    keys: Option<Keypair>,
     zero_us: u64,
     rng: ChaCha8Rng,
     pub(crate) links: LinkTable,
@@ -166,7 +172,8 @@ pub(crate) struct Media {
 impl Media {
     /// Returns the media of a peer without links and streams.
     pub(crate) fn new(config: MediaConfig, now_us: u64) -> Media {
-        let MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed } = config;
+        let MediaConfig { me, room, zero_us, keeps_log, views, speaks, is_page, seed, keys } = config;
+        let sealed = keys.is_some().then_some(room);
         Media {
             me,
             room,
@@ -176,10 +183,11 @@ impl Media {
             followed: OrderedMap::new(),
             sources: Senders::default(),
             early: VecDeque::new(),
-            program: Program::new(is_page),
-            inflow: Inflow::default(),
+            program: Program::new(is_page, sealed),
+            inflow: Inflow::new(sealed),
             own: None,
-            mix: Mix::new(me, room),
+            mix: Mix::new(me, room, keys.clone()),
+            keys,
             solo: SoloWish::default(),
             watches: Watches::default(),
             lag: Lag::default(),
@@ -328,6 +336,10 @@ impl Media {
                 early.peer == peer && early.code & !1 == code && early.packet.identity.stream == id
             });
         self.early = later;
+        // a page's browser has got none of them to decode
+        if self.program.is_page && now.iter().any(|early| is_video(early.slot)) {
+            now.front().into_iter().for_each(|early| outs.want_key(early.link, code));
+        }
         for early in now {
             self.packet(early.link, early.slot, early.packet, now_us, outs);
         }
@@ -450,7 +462,7 @@ impl Media {
     pub(crate) fn begin_own(&mut self, shares: bool) {
         let start = self.start();
         self.pictures_before = self.pictures_sent();
-        let own = Own::new(&self.room, self.me, shares, start);
+        let own = Own::new(&self.room, self.me, shares, start, self.keys.as_ref());
         self.own = Some(if self.program.is_page { own.of_page() } else { own });
     }
 
@@ -618,7 +630,7 @@ impl Media {
                 self.program.set_feeder(Some(link));
                 outs.notices.push(Notice::Fed(peer));
             }
-            let arrived = self.program.packet(kind, &packet, via, now_us, outs);
+            let arrived = self.program.packet(kind, &packet, (via, is_own), now_us, outs);
             if arrived.refused {
                 return;
             }
@@ -634,7 +646,8 @@ impl Media {
             return;
         }
         let mut inbound = Vec::new();
-        let pushed = self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound);
+        let pushed = self.inflow.packet(kind, &packet, Some((via, is_own)), now_us, &mut inbound);
+        self.send_recalls(outs);
         if pushed == Pushed::Refused {
             return;
         }
@@ -665,8 +678,32 @@ impl Media {
         }
     }
 
+    /// Returns the properties of a stream that this peer receives or makes.
+    pub(crate) fn spec_of(&self, stream: &StreamId) -> Option<StreamSpec> {
+        let streams = [&self.program.streams, &self.inflow.streams];
+        streams.into_iter().find_map(|streams| streams.get(stream)).map(|stream| stream.spec)
+    }
+
+    /// A peer recalls what it forwarded of a stream since the last frame that was proven.
+    pub(crate) fn recalled(&mut self, from: PeerId, stream: StreamId, now_us: u64, outs: &mut Outs) {
+        if let Some(link) = self.link(&from) {
+            self.program.recalled(&stream, link, now_us, outs);
+            self.inflow.recalled(&stream, link, now_us);
+            self.send_recalls(outs);
+        }
+    }
+
+    /// Recalls what was forwarded of forged streams of speakers.
+    fn send_recalls(&mut self, outs: &mut Outs) {
+        for (peer, stream) in self.inflow.take_recalls() {
+            if let Some(link) = self.link(&peer) {
+                outs.control(link, Message::Recalled(stream));
+            }
+        }
+    }
+
     /// Returns the fill levels of the tables of streams and packets.
-    pub(crate) fn bounds(&self) -> [Bound; 8] {
+    pub(crate) fn bounds(&self) -> [Bound; 9] {
         let peers = self.links.known();
         let followed = self.followed.values().map(VecDeque::len).sum();
         let of = |of, len, max| Bound { of, len, max };
@@ -674,6 +711,11 @@ impl Media {
             of("early packets", self.early.len(), EARLY_MAX),
             of("streams of the program", self.program.streams.len(), PROGRAM_STREAMS_MAX),
             of("streams for own use", self.inflow.streams.len(), STREAMS_MAX),
+            of(
+                "links with forged frames",
+                self.program.doubts.len().max(self.inflow.doubts.len()),
+                DOUBTS_MAX,
+            ),
             of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
             of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
             of("legs with pictures left out", self.left_out.len(), self.links.all().count() * PEER_SLOTS),
@@ -744,6 +786,10 @@ impl Media {
         let mut inbound = Vec::new();
         self.inflow.on_time(now_us, &mut inbound, outs);
         self.use_inbound(inbound, now_us, outs);
+        self.send_recalls(outs);
+        let forgers = [self.program.doubts.at_fault(now_us), self.inflow.doubts.at_fault(now_us)].concat();
+        outs.notices
+            .extend(forgers.into_iter().filter_map(|link| Some(Notice::Forged(self.links.of(link)?.0))));
         while self.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
             self.early.pop_front();
         }

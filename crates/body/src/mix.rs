@@ -19,6 +19,7 @@ use plenary_media::{Encoded, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
 use plenary_proto::packet::{Contributor, Contributors, MediaPacket};
+use plenary_proto::seal::Keypair;
 use plenary_proto::{MixRole, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
 
 use crate::excess::Excess;
@@ -179,6 +180,8 @@ pub(crate) struct RoleChange {
 pub(crate) struct Mix {
     me: PeerId,
     room: RoomId,
+    /// Keys with which the program and the mix-minus are sealed.
+    keys: Option<Keypair>,
     role: MixRole,
     since_us: u64,
     tiles: Vec<Tile>,
@@ -237,11 +240,12 @@ fn sound(packet: Bytes, captured_us: u64, level: u8) -> Encoded {
 }
 
 impl Mix {
-    pub(crate) fn new(me: PeerId, room: RoomId) -> Mix {
+    pub(crate) fn new(me: PeerId, room: RoomId, keys: Option<Keypair>) -> Mix {
         let format = ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
         Mix {
             me,
             room,
+            keys,
             role: MixRole::Rest,
             since_us: 0,
             tiles: Vec::new(),
@@ -311,7 +315,8 @@ impl Mix {
         if let MixRole::Mix { rank, .. } = role {
             let mark = self.mark();
             if begins {
-                let maker = Maker::new(&self.room, self.me, StreamKind::Program, rank, start);
+                let maker = Maker::new(&self.room, self.me, StreamKind::Program, rank, start)
+                    .sealed_by(self.keys.as_ref());
                 change.begins = Some((maker.id, maker.spec));
                 (self.program, self.started, self.passing_through) = (Some(maker), false, None);
             }
@@ -664,11 +669,10 @@ impl Mix {
     ) -> Option<Minus<'_>> {
         let speaker = self.speaker(id)?;
         let MixRole::Mix { rank, .. } = self.role else { return None };
-        let (room, me) = (&self.room, self.me);
-        let (maker, announced) = self
-            .minus
-            .entry(speaker)
-            .or_insert_with(|| (Maker::new(room, me, StreamKind::MixMinus, rank, start), false));
+        let (room, me, keys) = (&self.room, self.me, self.keys.as_ref());
+        let (maker, announced) = self.minus.entry(speaker).or_insert_with(|| {
+            (Maker::new(room, me, StreamKind::MixMinus, rank, start).sealed_by(keys), false)
+        });
         let (_, packets) = maker.make(encoded, contributors)?;
         Some(Minus { speaker, stream: (maker.id, maker.spec), packets, announced })
     }

@@ -210,6 +210,8 @@ pub enum Notice {
     Fed(PeerId),
     /// First keyframe of the program that this peer makes.
     Started(StreamSpec),
+    /// A peer sent media that their maker never made, and didn't recall them.
+    Forged(PeerId),
 }
 
 /// All outputs of one call.

@@ -12,6 +12,7 @@ use plenary_proto::identity::MediaKind;
 pub(crate) use plenary_proto::link_layout::OWN_SLOTS;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributors, Destinations, LinkId, MediaPacket};
+use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId, StreamKind, StreamSpec};
 
 use crate::cache::PacketCache;
@@ -43,10 +44,16 @@ struct Each {
 }
 
 impl Own {
-    /// Starts a stream; `shares` marks it as a screen or a film.
-    pub(crate) fn new(room: &RoomId, me: PeerId, shares: bool, start: [u8; 8]) -> Own {
+    /// Starts a stream; `shares` marks it as a screen or a film. The keys, if given, seal its frames.
+    pub(crate) fn new(
+        room: &RoomId,
+        me: PeerId,
+        shares: bool,
+        start: [u8; 8],
+        keys: Option<&Keypair>,
+    ) -> Own {
         let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
-        let maker = Maker::new(room, me, kind, Default::default(), start);
+        let maker = Maker::new(room, me, kind, Default::default(), start).sealed_by(keys);
         Own { me, maker, caches: Default::default(), targets: OrderedMap::new(), targets_most: 0, each: None }
     }
 

@@ -10,20 +10,20 @@ use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
 use bytes::Bytes;
 use plenary_media::Frame;
-use plenary_media::assembly::Assembled;
 use plenary_media::payload::{LEFT_OUT, is_spare, timestamp};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::suffering::Suffering;
-use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
+use plenary_proto::{InForce, PeerId, RoomId, StreamId, StreamSpec, Time};
 
 use crate::EARLY_US;
+use crate::doubt::Doubts;
 use crate::maker::lane;
 use crate::outs::{Out, Outs};
 use crate::past::Pasts;
 use crate::rebuild::originals;
-use crate::stream::{HOLE_US_MIN, Pushed, Stream};
+use crate::stream::{HOLE_US_MIN, Polled, Pushed, Stream};
 
 /// Wait for a missing packet of the program's pictures after the first one, in microseconds. Giving up sooner costs
 /// more: the keyframe that then ends the freeze comes later than most retransmissions, and must reach a whole
@@ -170,10 +170,15 @@ pub(crate) struct Program {
     suffering: Suffering,
     /// Time at which children were last sent media.
     pub(crate) forwarded_us: u64,
+    /// The room, if its streams are sealed.
+    sealed: Option<RoomId>,
+    /// Links that forged frames came by.
+    pub(crate) doubts: Doubts,
 }
 
 impl Program {
-    pub(crate) fn new(is_page: bool) -> Program {
+    /// Returns a program without streams; `sealed` is the room, if its streams are sealed.
+    pub(crate) fn new(is_page: bool, sealed: Option<RoomId>) -> Program {
         Program {
             is_page,
             hears_only: false,
@@ -187,6 +192,8 @@ impl Program {
             pasts: Pasts::default(),
             suffering: Suffering::default(),
             forwarded_us: 0,
+            sealed,
+            doubts: Doubts::default(),
         }
     }
 
@@ -223,7 +230,7 @@ impl Program {
             }
         }
         // until a first picture the wait is short: the keyframe may never have been sent to this peer
-        let mut stream = Stream::new(id, spec, [HOLE_US_MIN, HOLE_US_MIN], now_us);
+        let mut stream = Stream::new(id, spec, [HOLE_US_MIN, HOLE_US_MIN], now_us).checked(self.sealed);
         if let Some(known) = known {
             stream.take_since(&known, now_us.saturating_sub(EARLY_US), now_us);
         }
@@ -249,19 +256,22 @@ impl Program {
         }
     }
 
-    /// Handles a packet that arrived on a link, in a slot: forwards it, and assembles its frame.
+    /// Handles a packet that arrived on a link, in a slot, of the maker or of another peer: forwards it, and assembles its
+    /// frame.
     pub(crate) fn packet(
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
-        via: (LinkId, u8),
+        (via, is_own): ((LinkId, u8), bool),
         now_us: u64,
         outs: &mut Outs,
     ) -> Arrived {
         let id = packet.identity.stream;
-        let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
+        let Some(stream) = self.streams.get_mut(&id).filter(|_| self.doubts.takes(via.0)) else {
+            return Arrived::default();
+        };
         stream.via = Some(via);
-        let pushed = stream.push(kind, packet, via.0, now_us);
+        let pushed = stream.push(kind, packet, (via.0, is_own), now_us);
         if !pushed.is_fresh() {
             return Arrived { refused: pushed == Pushed::Refused, ..Arrived::default() };
         }
@@ -274,6 +284,37 @@ impl Program {
         let mut arrived = Arrived { fresh: true, ..Arrived::default() };
         self.take_frames(id, kind, now_us, &mut arrived, outs);
         arrived
+    }
+
+    /// Recalls what was forwarded of a stream since its last proven frame.
+    fn recall(&self, id: StreamId, outs: &mut Outs) {
+        for child in self.children.values().filter(|child| child.told == Some(id)) {
+            outs.control(child.link, Message::Recalled(id));
+        }
+    }
+
+    /// The peer at a link recalls what it forwarded of a stream.
+    pub(crate) fn recalled(&mut self, id: &StreamId, link: LinkId, now_us: u64, outs: &mut Outs) {
+        let is_via = |stream: &&mut Stream| stream.via.is_some_and(|(via, _)| via == link);
+        let Some(stream) = self.streams.get_mut(id).filter(is_via) else { return };
+        if self.doubts.recalled(link, now_us) {
+            stream.forget_unproven(now_us);
+            self.recall(*id, outs);
+        }
+    }
+
+    /// Handles a forged frame of a stream that came by a link: recalls what was forwarded of it.
+    pub(crate) fn is_forged(&mut self, id: StreamId, link: LinkId, now_us: u64, outs: &mut Outs) {
+        if self.streams.contains_key(&id) {
+            tracing::warn!("a frame of the program {id:?} isn't its maker's");
+            self.doubts.forged(link, now_us);
+            self.recall(id, outs);
+        }
+    }
+
+    /// Returns whether a whole frame, out of its order, may be decoded.
+    pub(crate) fn may_be_decoded(&mut self, frame: &Frame) -> bool {
+        self.streams.get_mut(&frame.identity.stream).is_some_and(|stream| stream.may_be_decoded(frame))
     }
 
     /// Announces the current stream to the children again, since it went back: they go back as well.
@@ -298,11 +339,11 @@ impl Program {
     ) {
         let feeder = self.feeder;
         while let Some(stream) = self.streams.get_mut(&id)
-            && let Some(assembled) = stream.poll(kind, now_us)
+            && let Some(polled) = stream.poll(kind, now_us)
         {
             let fed = feeder.is_some_and(|link| stream.via.is_some_and(|(via, _)| via == link));
-            match assembled {
-                Assembled::Frame(frame) => {
+            match polled {
+                Polled::Frame(frame) => {
                     if kind == MediaKind::Video {
                         stream.wait_for_holes(PROGRAM_HOLE_US);
                     }
@@ -321,15 +362,20 @@ impl Program {
                     }
                 }
                 // also of a peer that has just begun to feed this one
-                Assembled::KeyWanted if fed || self.current == Some(id) => {
+                Polled::KeyWanted if fed || self.current == Some(id) => {
                     if stream.key_wish.wish() && self.current == Some(id) {
                         self.suffering.key_wanted();
                     }
                 }
-                Assembled::KeyWanted => {}
+                Polled::KeyWanted => {}
                 // such a picture neither counts as lost nor as arrived: if most viewers get too few pictures, the
                 // mixer is at fault
-                Assembled::LeftOut => arrived.left_out += u64::from(self.current == Some(id)),
+                Polled::LeftOut => arrived.left_out += u64::from(self.current == Some(id)),
+                Polled::Forged => {
+                    if let Some((link, _)) = stream.via {
+                        self.is_forged(id, link, now_us, outs);
+                    }
+                }
             }
         }
         arrived.key_wanted |=
@@ -560,7 +606,7 @@ fn left_out(packet: &MediaPacket) -> MediaPacket {
 
 #[cfg(test)]
 mod tests {
-    use plenary_media::assembly::Assembler;
+    use plenary_media::assembly::{Assembled, Assembler};
     use plenary_media::codec::{Codecs as _, VideoFormat};
     use plenary_media::{Encoded, Picture};
     use plenary_proto::packet::Contributors;
@@ -595,7 +641,7 @@ mod tests {
                 let (room, mixer) = (RoomId([0; 16]), PeerId([mixer; 32]));
                 Maker::new(&room, mixer, StreamKind::Program, RANK, [0; 8])
             });
-            let mut program = Program::new(false);
+            let mut program = Program::new(false, None);
             program.set_in_force(InForce {
                 rank: RANK,
                 mixers: makers.iter().map(|maker| maker.spec.maker).collect(),
@@ -642,7 +688,7 @@ mod tests {
         fn come(&mut self, mixer: usize, packets: &[MediaPacket]) -> usize {
             let came = packets.iter().map(|packet| {
                 self.now_us += 1_000;
-                let (via, now_us) = ((LINKS[mixer], PROGRAM_SLOTS[0]), self.now_us);
+                let (via, now_us) = (((LINKS[mixer], PROGRAM_SLOTS[0]), true), self.now_us);
                 self.program.packet(MediaKind::Video, packet, via, now_us, &mut self.outs).frames.len()
             });
             came.sum()

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::seal::SealCheck;
 use plenary_proto::message::Resume;
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::watchdog::is_anew;
-use plenary_proto::{StreamId, StreamSpec};
+use plenary_proto::{RoomId, StreamId, StreamSpec};
 
 use crate::cache::PacketCache;
 use crate::key_wish::KeyWish;
@@ -49,6 +50,19 @@ impl Pushed {
     }
 }
 
+/// What a stream has next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// A frame.
+    Frame(Frame),
+    /// A keyframe is to be requested.
+    KeyWanted,
+    /// A picture that a relay thinned out.
+    LeftOut,
+    /// A frame isn't the maker's. It and what arrived since the last proven one are forgotten.
+    Forged,
+}
+
 /// One stream: pictures and sound.
 pub(crate) struct Stream {
     id: StreamId,
@@ -56,6 +70,10 @@ pub(crate) struct Stream {
     caches: [PacketCache; 2],
     assemblers: [Assembler; 2],
     leads: [Lead; 2],
+    /// Checks of the frames' seals; `None` in a room without seals.
+    checks: Option<[SealCheck; 2]>,
+    /// Whether packets have come by another peer than the maker, which would have no reason to forge its own.
+    is_forwarded: bool,
     /// Frames that were put together anew when the stream went back, and not output before.
     waiting: [VecDeque<Assembled>; 2],
     /// Link and first slot that the newest packet arrived in; `None` for a stream that this peer makes.
@@ -83,6 +101,8 @@ impl Stream {
                 Assembler::new(id, MediaKind::Sound, sound_us),
             ],
             leads: Default::default(),
+            checks: None,
+            is_forwarded: false,
             waiting: Default::default(),
             via: None,
             key_wish: KeyWish::default(),
@@ -90,6 +110,14 @@ impl Stream {
             captures_anew: false,
             used_us: now_us,
         }
+    }
+
+    /// Has the seals of a room's streams checked.
+    pub(crate) fn checked(mut self, room: Option<RoomId>) -> Stream {
+        let maker = self.spec.maker;
+        let check = |room| [MediaKind::Video, MediaKind::Sound].map(|kind| SealCheck::new(maker, room, kind));
+        self.checks = room.map(check);
+        self
     }
 
     /// Limits the payload bytes that the caches keep, of pictures and of sound.
@@ -109,14 +137,15 @@ impl Stream {
         self.caches.iter_mut().for_each(|cache| cache.trim(now_us));
     }
 
-    /// Adds a packet that arrived on a link to cache and assembler.
+    /// Adds a packet that arrived on a link, of the maker or of another peer, to cache and assembler.
     pub(crate) fn push(
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
-        link: LinkId,
+        (link, is_own): (LinkId, bool),
         now_us: u64,
     ) -> Pushed {
+        self.is_forwarded |= !is_own;
         let at = lane(kind);
         let newest = (!self.caches[at].is_empty()).then(|| self.caches[at].newest());
         let number = packet.identity.number;
@@ -125,7 +154,10 @@ impl Stream {
         match place {
             Place::Leaps => return Pushed::Refused,
             Place::Fits => {}
-            Place::GoesBack => self.go_back(kind, number, now_us),
+            Place::GoesBack => {
+                let newest = self.assemblers[at].newest_packet().filter(|newest| *newest < number);
+                self.go_back(kind, number, newest, now_us);
+            }
         }
         match (self.push_own(kind, packet, now_us), place) {
             (false, _) => Pushed::Known,
@@ -144,14 +176,20 @@ impl Stream {
         fresh
     }
 
-    /// Forgets the packets from this number on, as far as they arrived before. Frames before it that were output
+    /// Forgets the packets from this number on, as far as they arrived before. Frames up to packet `output` were output, and
     /// aren't output again.
-    fn go_back(&mut self, kind: MediaKind, number: u64, now_us: u64) {
+    fn go_back(&mut self, kind: MediaKind, number: u64, output: Option<u64>, now_us: u64) {
         let at = lane(kind);
+        if let Some(checks) = &mut self.checks {
+            checks[at].begin_anew();
+        }
+        self.waiting[at].retain(|assembled| match assembled {
+            Assembled::Frame(frame) => frame.identity.first_packet < number,
+            _ => true,
+        });
         self.caches[at].forget_from(number);
         let hole_us_max = self.assemblers[at].hole_us_max();
         let mut assembler = Assembler::new(self.id, kind, hole_us_max);
-        let output = self.assemblers[at].newest_packet().filter(|newest| *newest < number);
         let from = match kind {
             MediaKind::Video => self.caches[at].group_start(),
             MediaKind::Sound => output.map(|newest| newest.saturating_add(1)),
@@ -186,16 +224,43 @@ impl Stream {
     }
 
     /// Returns what the assembler has next. A keyframe ends the keyframe request.
-    pub(crate) fn poll(&mut self, kind: MediaKind, now_us: u64) -> Option<Assembled> {
+    pub(crate) fn poll(&mut self, kind: MediaKind, now_us: u64) -> Option<Polled> {
         let waiting = self.waiting[lane(kind)].pop_front();
-        let assembled = waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))?;
-        if let Assembled::Frame(frame) = &assembled {
-            self.captured(frame.identity.captured_us);
-            if kind == MediaKind::Video && frame.identity.key {
-                self.key_wish.met();
+        let frame = match waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))? {
+            Assembled::Frame(frame) => frame,
+            Assembled::KeyWanted => return Some(Polled::KeyWanted),
+            Assembled::LeftOut => return Some(Polled::LeftOut),
+        };
+        if self.is_forwarded
+            && let Some(checks) = &mut self.checks
+            && let Err(forged) = checks[lane(kind)].take(&frame.data, &frame.identity)
+        {
+            self.go_back(kind, forged.from_packet, forged.from_packet.checked_sub(1), now_us);
+            return Some(Polled::Forged);
+        }
+        self.captured(frame.identity.captured_us);
+        if kind == MediaKind::Video && frame.identity.key {
+            self.key_wish.met();
+        }
+        Some(Polled::Frame(frame))
+    }
+
+    /// Forgets what isn't proven yet: its sender recalls it.
+    pub(crate) fn forget_unproven(&mut self, now_us: u64) {
+        for kind in [MediaKind::Video, MediaKind::Sound] {
+            let checks = self.checks.as_ref().map(|checks| &checks[lane(kind)]);
+            let newest = self.assemblers[lane(kind)].newest_packet();
+            let proven = checks.and_then(SealCheck::unproven_from).map_or(newest, |from| from.checked_sub(1));
+            if let Some(proven) = proven {
+                self.go_back(kind, proven.saturating_add(1), Some(proven), now_us);
             }
         }
-        Some(assembled)
+    }
+
+    /// Returns whether a frame that comes whole, out of its order, may be decoded.
+    pub(crate) fn may_be_decoded(&mut self, frame: &Frame) -> bool {
+        let check = self.checks.as_mut().map(|checks| &mut checks[lane(frame.kind)]);
+        check.is_none_or(|check| check.may_be_decoded(&frame.data, &frame.identity))
     }
 
     /// Takes the capture time of a new frame into account.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use plenary_proto::StreamId;
 use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
+use plenary_proto::identity::seal::Sealer;
 use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
@@ -47,12 +48,25 @@ impl Encoded {
     /// the bytes, where players and relays leave it untouched. A silent packet of one or two bytes has no room for it:
     /// the receiver derives its identity from the neighbours. Returns `None` for a picture that is not an access unit.
     pub fn identified(&self, stream: StreamId, number: u32, first_packet: u64) -> Option<Frame> {
+        self.sealed(stream, number, first_packet, None)
+    }
+
+    /// Embeds the identity, and a seal behind it where one is due; as [`identified`](Self::identified).
+    pub fn sealed(
+        &self,
+        stream: StreamId,
+        number: u32,
+        first_packet: u64,
+        sealer: Option<&mut Sealer>,
+    ) -> Option<Frame> {
         let Encoded { kind, captured_us, key, temporal, level, .. } = *self;
         let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0, first_packet };
+        let tail = sealer.map(|sealer| sealer.seal(&self.data, &identity)).unwrap_or_default();
         let data = match kind {
-            MediaKind::Video => h264::mark(&self.data, &identity)?.into(),
+            MediaKind::Video => h264::mark_with(&self.data, &identity, &tail)?.into(),
             MediaKind::Sound => {
-                opus::mark(&self.data, &identity).map_or_else(|| self.data.clone(), Bytes::from)
+                let marked = opus::mark_with(&self.data, &identity, &tail);
+                marked.map_or_else(|| self.data.clone(), Bytes::from)
             }
         };
         Some(Frame { kind, identity, data, level })

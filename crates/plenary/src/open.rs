@@ -257,6 +257,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         speaks: options.speaks,
         is_page: false,
         seed: random_u64(),
+        seals: true,
     };
     let flow = Flow::new(brain, config, clock, options.codecs.clone(), span.clone());
     descriptors::raise_limit();

@@ -33,8 +33,7 @@ pub enum Verdict {
     Ok,
     /// The peer has been silent on every channel for the timeout of its watch.
     Silent,
-    /// The parent's feed lags: the backup's head is ahead of it, and has been for a while or the parent is
-    /// silent too. Of a watched mixer: silent for half of the timeout.
+    /// The parent's feed lags behind the backup's head, for a while or beside a silent parent. Of a watched mixer: silent for half of the timeout.
     Behind,
     /// The parent is alive, but has sent no newer frame for 600 ms.
     Stalled,
@@ -223,6 +222,8 @@ pub enum Input {
     Misbehaved(PeerId),
     /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end sends.
     LinkAbused(PeerId),
+    /// A peer sent forged media, and didn't recall them.
+    Forged(PeerId),
     /// A command of the application.
     Command(Command),
 }

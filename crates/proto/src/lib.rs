@@ -21,6 +21,7 @@ mod delays;
 mod directory;
 mod doubts;
 mod election;
+pub mod evidence;
 mod floor;
 mod hashed_draw;
 mod heirs;

@@ -167,6 +167,11 @@ impl Mandate {
         !self.mixers.iter().any(|mixer| self.bars(mixer, standby))
     }
 
+    /// Returns the roster of the last election.
+    pub(crate) fn under(&self) -> Option<&SignedRoster> {
+        self.under.as_ref()
+    }
+
     /// Returns the roster of the last election if it is older than that of `epoch`.
     pub(crate) fn under_before(&self, epoch: u32) -> Option<&SignedRoster> {
         self.under.as_ref().filter(|under| under.epoch < epoch)

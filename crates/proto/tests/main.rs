@@ -22,6 +22,7 @@ mod rendezvous;
 mod room;
 mod samples;
 mod seal;
+mod sealed_frames;
 mod search;
 mod solos;
 mod sources;

@@ -31,8 +31,7 @@ pub enum Attack {
     Drop,
     /// Forwards the program with this delay, while its heads tell its own, undelayed position.
     Delay(Span),
-    /// Forges the packets that it forwards. Nothing in the protocol reveals this to its children: signed
-    /// hashes of frames by the mixer are specified but not sent yet (docs/PROTOCOL.md, 1.3).
+    /// Forges the pictures that it forwards, which their seals reveal (docs/PROTOCOL.md, 1.3).
     Forge,
     /// Claims more room for children and faster sending than any other peer, and forwards nothing
     /// ([`Climber`]).

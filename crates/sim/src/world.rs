@@ -31,7 +31,7 @@ use plenary_proto::{
 };
 
 use crate::arrivals::Latencies;
-use crate::attackers;
+use crate::attackers::{self, Attack};
 use crate::checkers::{Checkers, Violation};
 use crate::dice::{Dice, SmallDice};
 use crate::directory::Directory;
@@ -270,8 +270,12 @@ pub struct World {
     unsaid: Vec<links::Unsaid>,
     /// The maker of each program that has begun.
     pub(crate) makers: BTreeMap<StreamId, usize>,
+    /// Whether the room's streams are sealed: where somebody forges them.
+    seals: bool,
     /// Whether any relay has forged packets.
     forges: bool,
+    /// Forged pictures that were shown, and that others refer to.
+    base_forged: u64,
     /// Latencies from capture to picture shown in a room with pages: of pages and native peers, by depth and pages above.
     pub(crate) shown_by_place: BTreeMap<(bool, (u8, u8)), Latencies>,
     /// Bytes of envelopes on each link, by sender and receiver, in rooms where any peer deviates.
@@ -299,6 +303,11 @@ pub struct World {
 }
 
 impl World {
+    /// Returns how many forged pictures were shown that other pictures refer to.
+    pub fn base_pictures_forged(&self) -> u64 {
+        self.base_forged
+    }
+
     /// Creates a world; its peers will join as planned.
     pub fn new(plan: WorldPlan, seed: u64) -> World {
         let mut dice = Dice::new(seed);
@@ -318,6 +327,7 @@ impl World {
             peers: Vec::with_capacity(plan.peers.len()),
             directory: Directory::default(),
             net: Network::new(&plan.net, seed),
+            seals: plan.peers.iter().any(|peer| peer.attack == Some(Attack::Forge)),
             plan,
             deviations: BTreeMap::new(),
             deviations_planned: BTreeMap::new(),
@@ -329,6 +339,7 @@ impl World {
             unsaid: Vec::new(),
             makers: BTreeMap::new(),
             forges: false,
+            base_forged: 0,
             shown_by_place: BTreeMap::new(),
             carried: BTreeMap::new(),
             outs: Outs::default(),
@@ -574,6 +585,7 @@ impl World {
                 views: plan.watches(),
                 speaks: plan.kind == Kind::Speaker,
                 is_page: plan.page.is_some(),
+                seals: self.seals,
             };
             // a stream's id doesn't tell how many peers have joined
             let seed = SmallDice::of(&[self.seed, 0x626f_6479, planned as u64]).next();

@@ -154,6 +154,7 @@ impl Joined {
             speaks,
             is_page: true,
             seed,
+            seals: true,
         };
         let host = hosted.as_ref().map(|hosted| hosted.entrance(&key));
         let entrance = Entrance { room, me, door: key.door(), host };
@@ -203,10 +204,14 @@ impl Joined {
             Call::Received { link, channel, bytes } => self.received(now_us, LinkId(link), channel, bytes),
             Call::Frame { link, slot, level, csrcs, data } => {
                 let link = LinkId(link);
+                let mut may_be_decoded = false;
                 if self.links.get_mut(link).is_some_and(|known| known.is_proven) {
                     self.step(now_us, |body, outs| {
-                        body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
+                        may_be_decoded = body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
                     });
+                }
+                if may_be_decoded {
+                    self.asks.push(Ask::Decode);
                 }
             }
             Call::KeyframeWanted { link, slot } => {

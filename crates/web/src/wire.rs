@@ -333,6 +333,8 @@ pub enum Ask {
     OwnKeyframe,
     /// The keys of a room that this page has opened, after each change: they are kept for [`Hosting::keys`].
     Keys(#[serde(with = "as_bytes")] Bytes),
+    /// Answers [`Call::Frame`]: the browser may decode the frame. Without it the frame is dropped.
+    Decode,
 }
 
 /// A picture to show, with its sound.

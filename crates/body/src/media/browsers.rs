@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::payload::timestamp;
-use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{LinkKind, PEER_SLOTS};
 use plenary_proto::packet::{
     BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket,
 };
+use plenary_proto::{PeerId, StreamKind};
 
 use super::{Followed, Media};
 use crate::outs::{Out, Outs};
@@ -52,19 +53,38 @@ impl Media {
     }
 
     /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame is
-    /// packetized anew: caches and children get the originator's packets.
+    /// packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it: whether
+    /// its seal is the maker's. The browser decodes at once, so a picture that others refer to is judged before it.
     pub(crate) fn frame(
         &mut self,
         (link, slot): (LinkId, u8),
         (data, level, csrcs): (Bytes, Option<u8>, &[u32]),
         now_us: u64,
         outs: &mut Outs,
-    ) {
+    ) -> bool {
         if !self.feeds_here(link, slot, now_us) {
-            return;
+            return false;
         }
         let kind = if is_video(slot) { MediaKind::Video } else { MediaKind::Sound };
-        let Some(frame) = identified(kind, data, level) else { return };
+        let is_silence = kind == MediaKind::Sound && data.len() <= UNMARKED_LEN_MAX;
+        let Some(frame) = identified(kind, data, level) else { return is_silence };
+        let stream = frame.identity.stream;
+        let is_announced = self.links.of(link).and_then(|(peer, _)| {
+            let streams = self.followed.get(&(peer, slot & !1))?;
+            streams.iter().find(|known| known.id == stream).copied()
+        });
+        // the maker itself has no reason to forge what it makes
+        let is_forged = is_announced.is_some_and(|known| match known.kind {
+            _ if known.is_own => false,
+            StreamKind::Program => !self.program.may_be_decoded(&frame),
+            _ => !self.inflow.may_be_decoded(&frame),
+        });
+        if is_forged {
+            self.program.is_forged(stream, link, now_us, outs);
+            self.inflow.is_forged(stream, link, now_us);
+            self.send_recalls(outs);
+            return false;
+        }
         // a page learns which voices are heard, not their levels
         let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
@@ -79,6 +99,7 @@ impl Media {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }
+        is_announced.is_some() && self.program.doubts.takes(link) && self.inflow.doubts.takes(link)
     }
 
     /// Returns the bytes of a frame that this page's browser has encoded for the other end of a link, with its identity;

@@ -179,6 +179,7 @@ fn the_log_names_each_picture_that_was_received_or_made() {
         speaks: false,
         is_page: false,
         seed: 1,
+        keys: None,
     };
     let (kept, mut camera) = (Media::new(config, BEGIN_US), Camera::new());
     let mut stand = Stand { media: kept, outs: Outs::default(), now_us: BEGIN_US + 5_000 };

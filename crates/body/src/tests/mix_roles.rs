@@ -49,7 +49,7 @@ impl Booth {
             source
         };
         let mut booth = Booth {
-            mix: Mix::new(ME, ROOM),
+            mix: Mix::new(ME, ROOM, None),
             now_us: BEGIN_US,
             commands: Vec::new(),
             sources: speakers.iter().map(source).collect(),

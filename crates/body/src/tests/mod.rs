@@ -16,6 +16,7 @@ mod pass_through;
 mod rate;
 mod relay;
 mod room;
+mod seals;
 mod solo;
 mod sources;
 mod stream;
@@ -168,6 +169,7 @@ impl Stand {
             speaks,
             is_page: false,
             seed: 1,
+            keys: None,
         };
         let mut stand =
             Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };

@@ -1,9 +1,7 @@
 //! One stream: numbering at its maker; cache, positions and holes at a receiver.
 
-use plenary_media::assembly::Assembled;
-
 use super::*;
-use crate::stream::{HOLE_US_MIN, Stream, hole_us_max};
+use crate::stream::{HOLE_US_MIN, Polled, Stream, hole_us_max};
 
 const VIDEO: MediaKind = MediaKind::Video;
 const SOUND: MediaKind = MediaKind::Sound;
@@ -19,10 +17,10 @@ fn push(
     (_, packets): &(Frame, Vec<MediaPacket>),
     now_us: u64,
 ) -> usize {
-    packets.iter().filter(|packet| stream.push(kind, packet, LinkId(1), now_us).is_fresh()).count()
+    packets.iter().filter(|packet| stream.push(kind, packet, (LinkId(1), true), now_us).is_fresh()).count()
 }
 
-fn polled(stream: &mut Stream, kind: MediaKind, now_us: u64) -> Vec<Assembled> {
+fn polled(stream: &mut Stream, kind: MediaKind, now_us: u64) -> Vec<Polled> {
     std::iter::from_fn(|| stream.poll(kind, now_us)).collect()
 }
 
@@ -92,7 +90,7 @@ fn a_hole_in_pictures_is_waited_for_as_long_as_the_round_trip_asks_and_ends_at_a
     let _lost = source.picture(false, BEGIN_US + FRAME_US);
     push(&mut stream, VIDEO, &source.picture(false, BEGIN_US + 2 * FRAME_US), BEGIN_US);
     assert_eq!(polled(&mut stream, VIDEO, BEGIN_US + 399 * MS), []);
-    assert_eq!(polled(&mut stream, VIDEO, BEGIN_US + 400 * MS), [Assembled::KeyWanted]);
+    assert_eq!(polled(&mut stream, VIDEO, BEGIN_US + 400 * MS), [Polled::KeyWanted]);
     stream.key_wish.wish();
     push(&mut stream, VIDEO, &source.picture(false, BEGIN_US + 3 * FRAME_US), BEGIN_US + 500 * MS);
     assert_eq!(polled(&mut stream, VIDEO, BEGIN_US + 500 * MS), []);

@@ -41,6 +41,7 @@ pub(super) fn body() -> Body {
         speaks: true,
         is_page: false,
         seed: 1,
+        seals: false,
     };
     Body::new(RoomState::new(me, config, 7, Time(0)), config_of_body, BEGIN_US)
 }

@@ -393,6 +393,7 @@ impl Peer {
             speaks,
             is_page: false,
             seed: seed.into(),
+            seals: true,
         };
         Peer {
             id,

@@ -46,7 +46,7 @@ fn a_key_frame_begins_with_one_packet_of_parameter_sets_and_ends_with_one_of_its
 
 #[test]
 fn the_payloads_of_an_access_unit_are_these() {
-    // every implementation must cut alike (PROTOCOL 1.5): a peer below a browser makes the originator's packets again
+    // every implementation must cut alike (PROTOCOL 1.4): a peer below a browser makes the originator's packets again
     let frame = video(true, &[nal(7, 12), nal(8, 5), nal(5, 3_000)]);
     let payloads = packetize(&frame).unwrap();
     let cut: Vec<(usize, &[u8])> =

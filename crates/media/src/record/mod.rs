@@ -13,6 +13,7 @@
 //! late: without a picture for [`PICTURE_WAIT_US_MAX`] the file becomes one with sound only.
 
 mod fragment;
+pub(crate) mod notes;
 mod timeline;
 
 use std::fs::File;
@@ -27,6 +28,8 @@ use shiguredo_mp4::bitstream::h264::{
 use shiguredo_mp4::boxes::Avc1Box;
 
 use crate::Frame;
+use notes::NOTE_LEN_MAX;
+
 use fragment::{Sample, Track, Writer};
 use timeline::{PICTURE_US_MIN, Timeline};
 
@@ -93,6 +96,8 @@ pub struct Recorder {
     /// with that mixer's first new picture, whose place tells how the two clocks differ.
     repeated: Vec<Unit>,
     left_out: u64,
+    /// Boxes that the next fragment follows.
+    notes: Vec<u8>,
 }
 
 /// Output of a recorder: a file, or in tests a full disk.
@@ -144,6 +149,14 @@ impl Recorder {
             video_stream: None,
             repeated: Vec::new(),
             left_out: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Keeps bytes in the file, in front of the next fragment, where players skip them. More than 1 MiB are dropped.
+    pub fn note(&mut self, bytes: &[u8]) {
+        if self.notes.len() + bytes.len() <= NOTE_LEN_MAX {
+            self.notes.extend(notes::boxed(bytes));
         }
     }
 
@@ -357,7 +370,8 @@ impl Recorder {
         if first_run.is_empty() && video.is_empty() {
             return Ok(());
         }
-        let mut bytes = writer.fragment(&first_run, &video).map_err(refused)?;
+        let mut bytes = std::mem::take(&mut self.notes);
+        bytes.extend(writer.fragment(&first_run, &video).map_err(refused)?);
         for run in sound_runs {
             bytes.extend(writer.fragment(&run, &[]).map_err(refused)?);
         }

@@ -231,7 +231,8 @@ impl Trial {
             views: !mixes,
             speaks,
             is_page: false,
-        seed: 7,
+            seed: 7,
+            seals: part % 2 == 1,
         };
         let specs = specs();
         let mut trial = Trial {

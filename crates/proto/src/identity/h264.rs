@@ -7,9 +7,9 @@
 //! equal to those without it; ffmpeg reports errors for an SEI message there. Recordings have the identity as an SEI
 //! message in front of the picture ([`with_sei`]), where players and tools for files expect user data.
 
-use super::FrameIdentity;
+use super::{FRAME_IDENTITY_LEN, FrameIdentity};
 
-/// nal_unit_type of the identity: reserved, ignored by decoders.
+/// Header of the identity: a reserved nal_unit_type that decoders ignore, with nal_ref_idc 0.
 const NAL_IDENTITY: u8 = 23;
 /// First bytes of the identity's payload, which distinguish it from other uses of the reserved type.
 pub const TAG: [u8; 4] = *b"plen";
@@ -18,6 +18,7 @@ pub const SEI_UUID: [u8; 16] = *b"\x70\x6c\x65\x6e\x61\x72\x79\xf1\x9b\x3e\x66\x
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const NAL_TYPE_MASK: u8 = 0x1f;
+const NAL_REF_IDC_MASK: u8 = 0x60;
 const NAL_SLICES: std::ops::RangeInclusive<u8> = 1..=5;
 const NAL_SEI: u8 = 6;
 const SEI_USER_DATA_UNREGISTERED: u8 = 5;
@@ -85,7 +86,12 @@ fn start_code(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
 ///
 /// Adds 40 bytes as a rule, at most 54. `None` when the access unit has no slice.
 pub fn mark(access_unit: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
-    let mut marked = Vec::with_capacity(access_unit.len() + 54);
+    mark_with(access_unit, identity, &[])
+}
+
+/// Appends `identity` with a tail, a seal of up to 218 bytes or nothing; as [`mark`].
+pub fn mark_with(access_unit: &[u8], identity: &FrameIdentity, tail: &[u8]) -> Option<Vec<u8>> {
+    let mut marked = Vec::with_capacity(access_unit.len() + 54 + tail.len());
     let mut has_slice = false;
     for nal in nals(access_unit).filter(|nal| body(nal.bytes).is_none()) {
         has_slice |= NAL_SLICES.contains(&nal.kind());
@@ -94,9 +100,27 @@ pub fn mark(access_unit: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     }
     marked.extend_from_slice(&START_CODE);
     marked.push(NAL_IDENTITY);
-    let raw = TAG.into_iter().chain(identity.to_bytes()).chain([TRAILING]);
+    let raw = TAG.into_iter().chain(identity.to_bytes()).chain(tail.iter().copied()).chain([TRAILING]);
     escape(raw, &mut marked);
     has_slice.then_some(marked)
+}
+
+/// Returns what follows the identity in the last NAL unit of an access unit: a seal or nothing. `None` without an identity.
+pub fn tail(access_unit: &[u8]) -> Option<Vec<u8>> {
+    let mut body = body(last_nal(access_unit)?)?;
+    (body.len() >= FRAME_IDENTITY_LEN).then(|| body.split_off(FRAME_IDENTITY_LEN))
+}
+
+/// Returns whether a NAL unit holds an identity.
+pub(super) fn is_identity(nal: &[u8]) -> bool {
+    body(nal).is_some()
+}
+
+/// Returns whether no other picture refers to the picture of an access unit: all its slices have nal_ref_idc 0.
+pub fn is_spare(access_unit: &[u8]) -> bool {
+    let mut slices = nals(access_unit).filter(|nal| NAL_SLICES.contains(&nal.kind())).peekable();
+    slices.peek().is_some()
+        && slices.all(|nal| nal.bytes.first().is_some_and(|header| header & NAL_REF_IDC_MASK == 0))
 }
 
 /// Returns the identity in the last NAL unit of an access unit. `None` when the last unit is of another kind.
@@ -131,6 +155,41 @@ pub fn with_sei(access_unit: &[u8]) -> Vec<u8> {
     moved
 }
 
+/// Returns an access unit of a file with its identity behind the last slice again: the inverse of [`with_sei`]. Unchanged
+/// without such an SEI message.
+pub fn without_sei(access_unit: &[u8]) -> Vec<u8> {
+    let (mut marked, mut identity) = (Vec::with_capacity(access_unit.len()), None);
+    for nal in nals(access_unit) {
+        match sei_body(nal.bytes) {
+            Some(body) => identity = Some(body),
+            None => {
+                marked.extend_from_slice(&START_CODE);
+                marked.extend_from_slice(nal.bytes);
+            }
+        }
+    }
+    if let Some(body) = identity {
+        marked.extend_from_slice(&START_CODE);
+        marked.push(NAL_IDENTITY);
+        escape(TAG.into_iter().chain(body).chain([TRAILING]), &mut marked);
+    }
+    marked
+}
+
+/// The identity's body, with its tail, in an SEI message; `None` for any other unit.
+fn sei_body(nal: &[u8]) -> Option<Vec<u8>> {
+    let (header, escaped) = nal.split_first()?;
+    if header & NAL_TYPE_MASK != NAL_SEI || escaped.len() > IDENTITY_LEN_MAX + SEI_UUID.len() {
+        return None;
+    }
+    let raw = unescape(escaped);
+    let rest = raw.strip_prefix(&[SEI_USER_DATA_UNREGISTERED])?;
+    let more = rest.iter().take_while(|byte| **byte == 255).count();
+    let len = more * 255 + usize::from(*rest.get(more)?);
+    let (content, trailing) = rest.get(more + 1..)?.split_at_checked(len)?;
+    (trailing == [TRAILING]).then(|| content.strip_prefix(&SEI_UUID).map(<[u8]>::to_vec)).flatten()
+}
+
 /// The last NAL unit, searched from the end in the bytes that an identity may have. `None` when the last unit is
 /// longer.
 fn last_nal(access_unit: &[u8]) -> Option<&[u8]> {
@@ -143,10 +202,7 @@ fn last_nal(access_unit: &[u8]) -> Option<&[u8]> {
 /// The body of an identity NAL unit, with its tail; `None` for any other unit.
 fn body(nal: &[u8]) -> Option<Vec<u8>> {
     let (header, escaped) = nal.split_first()?;
-    if header & NAL_TYPE_MASK != NAL_IDENTITY
-        || escaped.len() > IDENTITY_LEN_MAX
-        || !escaped.starts_with(&TAG)
-    {
+    if *header != NAL_IDENTITY || escaped.len() > IDENTITY_LEN_MAX || !escaped.starts_with(&TAG) {
         return None;
     }
     let mut raw = unescape(&escaped[TAG.len()..]);

@@ -12,9 +12,9 @@
 //! the maker's packets again. `docs/PROTOCOL.md` has the byte tables.
 
 pub mod h264;
-pub mod hashes;
 pub mod opus;
 mod packet;
+pub mod seal;
 
 use packet::NUMBER_LEN;
 pub use packet::{PACKET_EXTENSION_URI, PacketIdentity};
@@ -79,7 +79,7 @@ impl FrameIdentity {
     }
 
     /// Decodes the output of [`to_bytes`](Self::to_bytes). Trailing bytes are ignored: a later minor version
-    /// may append fields, such as a seal. `None` when the input is shorter or of another version.
+    /// may append fields, as a seal ([`seal`]) does. `None` when the input is shorter or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Option<FrameIdentity> {
         let (version, rest) = bytes.split_first()?;
         let (stream, rest) = rest.split_first_chunk::<8>()?;

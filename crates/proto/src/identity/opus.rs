@@ -12,6 +12,8 @@ const TAG: u8 = 122 << 1 | 1;
 const ZEROS: [u8; 4] = [0; 4];
 const PADDING_FLAG: u8 = 0x40;
 const VBR_FLAG: u8 = 0x80;
+/// Bytes of padding that a length byte of 255 stands for.
+const PADDING_STEP: usize = 254;
 const COUNT_MASK: u8 = 0x3f;
 const CODE_MASK: u8 = 3;
 /// Maximum bytes of a DTX packet; these packets carry no identity.
@@ -60,26 +62,56 @@ fn split(packet: &[u8]) -> Option<Parts<'_>> {
 ///
 /// `None` when the input is not an Opus packet, or has at most [`UNMARKED_LEN_MAX`] bytes.
 pub fn mark(packet: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
+    mark_with(packet, identity, &[])
+}
+
+/// Writes `identity` with a tail, a seal or nothing; as [`mark`]. `None` also for a tail of more than 224 bytes, which one
+/// extension can't hold.
+pub fn mark_with(packet: &[u8], identity: &FrameIdentity, tail: &[u8]) -> Option<Vec<u8>> {
     if packet.len() <= UNMARKED_LEN_MAX {
         return None;
     }
-    const PADDING_LEN: usize = ZEROS.len() + 2 + FRAME_IDENTITY_LEN;
+    let len = u8::try_from(FRAME_IDENTITY_LEN + tail.len()).ok().filter(|len| *len < u8::MAX)?;
+    let padding_len = ZEROS.len() + 2 + usize::from(len);
     let Parts { toc, count, body, .. } = split(packet)?;
-    let mut marked = Vec::with_capacity(3 + body.len() + PADDING_LEN);
-    marked.extend_from_slice(&[toc | CODE_MASK, count | PADDING_FLAG, PADDING_LEN as u8]);
+    let mut marked = Vec::with_capacity(4 + body.len() + padding_len);
+    marked.extend_from_slice(&[toc | CODE_MASK, count | PADDING_FLAG]);
+    // 255 stands for 254 bytes, and another length (RFC 6716, 3.2.5)
+    marked.extend(std::iter::repeat_n(u8::MAX, padding_len.saturating_sub(1) / PADDING_STEP));
+    marked.push((padding_len.saturating_sub(1) % PADDING_STEP) as u8 + 1);
     marked.extend_from_slice(body);
     marked.extend_from_slice(&ZEROS);
-    marked.extend_from_slice(&[TAG, FRAME_IDENTITY_LEN as u8]);
+    marked.extend_from_slice(&[TAG, len]);
     marked.extend_from_slice(&identity.to_bytes());
+    marked.extend_from_slice(tail);
     Some(marked)
+}
+
+/// Returns what follows the identity of a packet: a seal or nothing. `None` without an identity.
+pub fn tail(packet: &[u8]) -> Option<Vec<u8>> {
+    extension(packet)?.get(FRAME_IDENTITY_LEN..).map(<[u8]>::to_vec)
+}
+
+/// Returns a packet without its padding: header, and frames with their sizes. `None` for a packet without an identity.
+pub(super) fn without_padding(packet: &[u8]) -> Option<[Vec<u8>; 2]> {
+    if packet.len() <= UNMARKED_LEN_MAX {
+        return None;
+    }
+    let Parts { toc, count, body, .. } = split(packet)?;
+    Some([vec![toc | CODE_MASK, count], body.to_vec()])
 }
 
 /// Returns the identity of a packet; `None` when it has none.
 pub fn read(packet: &[u8]) -> Option<FrameIdentity> {
+    FrameIdentity::from_bytes(extension(packet)?)
+}
+
+/// The content of the extension in a packet's padding.
+fn extension(packet: &[u8]) -> Option<&[u8]> {
     let padding = split(packet)?.padding;
     let begin = padding.iter().position(|&byte| byte != 0)?;
     match &padding[begin..] {
-        [TAG, len, body @ ..] => FrameIdentity::from_bytes(body.get(..usize::from(*len))?),
+        [TAG, len, body @ ..] => body.get(..usize::from(*len)),
         _ => None,
     }
 }

@@ -52,8 +52,7 @@ pub use tree::{
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{List, Text};
-use crate::id::{PeerId, Rank, RoomId, StreamSpec};
-use crate::identity::hashes::FrameHashes;
+use crate::id::{PeerId, Rank, RoomId, StreamId, StreamSpec};
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
@@ -217,8 +216,8 @@ pub enum Message {
     Aggregate(Aggregate),
     /// A parent announces its path, itself included.
     PathIs(Path),
-    /// Hashes of the frames since the last message, signed by the maker.
-    FrameHashes(FrameHashes),
+    /// What the sender has forwarded of a stream since its last proven frame isn't its maker's (1.3): it was deceived.
+    Recalled(StreamId),
     /// A mixer announces to the stage that its program has begun: the first keyframe is out.
     Started(StreamSpec),
     /// The sender no longer wants the link of that kind; it is closed when both ends have said so.
@@ -323,7 +322,7 @@ pub enum Message {
         parent: Option<PeerId>,
         /// Hops from the mixer; 0 for a peer that isn't fed.
         depth: u8,
-        /// The last peer that promised, within a minute, to feed the member, and sent it nothing.
+        /// The last peer that promised, within a minute, to feed the member, and sent it nothing or forged media.
         fed_nothing: Option<PeerId>,
         /// The member's ticket, since the host need not be linked with it.
         ticket: Option<Box<Signed<Ticket>>>,

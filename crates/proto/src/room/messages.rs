@@ -290,7 +290,7 @@ impl RoomState {
             Message::MuteWanted(_) => {}
             Message::InLobby => self.membership.in_lobby(&mut self.shared.view()),
             Message::LinkProof(_) => {} // the ends of a link check it before the brain knows of the link
-            Message::FrameHashes(_) => {} // not in use yet: docs/PROTOCOL.md, 1.3
+            Message::Recalled(_) => {}  // of the media alone, which the body takes
         }
     }
 

@@ -16,8 +16,9 @@ use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
 use crate::directory::DirectoryEntry;
 use crate::election::Election;
+use crate::evidence::Evidence;
 use crate::heirs::Heirs;
-use crate::id::{PeerId, Rank};
+use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Address, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
@@ -160,6 +161,20 @@ pub struct BrainSnapshot {
 }
 
 impl RoomState {
+    /// Returns what shows that the maker of a stream has a mandate for it; `None` before there is a roster.
+    pub fn evidence(&self, spec: StreamSpec) -> Option<Evidence> {
+        let mandate = &self.shared.mandate;
+        let makes_program = matches!(spec.kind, StreamKind::Program | StreamKind::MixMinus);
+        let decided = mandate.decided.clone().filter(|_| makes_program);
+        let under = decided.as_ref().and_then(|_| mandate.under());
+        Some(Evidence::new(spec, under.or(self.shared.stage.signed())?.clone(), decided))
+    }
+
+    /// Returns the keys of this peer.
+    pub fn keys(&self) -> &Keypair {
+        &self.shared.keys
+    }
+
     /// Creates the brain of a peer that has just started. The host opens the room; all other peers request
     /// admission as soon as the rendezvous is up.
     ///
@@ -317,6 +332,10 @@ impl RoomState {
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
             Input::LinkAbused(peer) => self.abused(peer),
+            Input::Forged(peer) => {
+                self.tree.deceived(self.shared.now, peer);
+                self.abused(peer);
+            }
             Input::Command(command) => self.command(command),
         }
         self.settle();

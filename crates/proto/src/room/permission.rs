@@ -79,7 +79,7 @@ impl RoomState {
             | Message::Ticket(_)
             | Message::Key(_)
             | Message::Rates(_)
-            | Message::FrameHashes(_) => is_linked,
+            | Message::Recalled(_) => is_linked,
             Message::RatesWanted => is_linked && (is_on_stage || self.tree.is_below(from)),
             // the first message on a link, which its ends check
             Message::LinkProof(_) => false,

@@ -10,12 +10,12 @@ const FAILED_FEEDERS_MAX: usize = 16;
 /// Time for which the host is told of a feeder that broke its word: as long as a complaint counts there.
 const TOLD_US: u64 = 60 * SECOND;
 
-/// Peers that accepted this peer and then fed it nothing, fed it too late, or couldn't be linked.
+/// Peers that accepted this peer and then fed it nothing or forged media, fed it too late, or couldn't be linked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailedFeeders {
     /// Oldest first.
     peers: Vec<(PeerId, Failed)>,
-    /// The last peer that said it feeds this peer and sent nothing, and when it was given up.
+    /// The last peer that said it feeds this peer and sent nothing or forged media, and when it was given up.
     broke_its_word: Option<(PeerId, Time)>,
 }
 
@@ -34,8 +34,8 @@ impl FailedFeeders {
         self.push(peer, Failed::ToFeed);
     }
 
-    /// Records that a peer said it feeds this peer, and then sent no packet at all. An honest peer that says so sends at
-    /// least what its cache holds.
+    /// Records that a peer said it feeds this peer, and then sent no packet at all, or media that their maker never made. An
+    /// honest peer that says so sends at least what its cache holds.
     pub(super) fn broke_its_word(&mut self, now: Time, peer: PeerId) {
         self.broke_its_word = Some((peer, now));
     }

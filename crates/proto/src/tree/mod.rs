@@ -282,7 +282,14 @@ impl Tree {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
-    /// Returns the peer that said within a minute that it feeds this one, and sent nothing; the last of several.
+    /// Records that a peer sent media that their maker never made.
+    pub(crate) fn deceived(&mut self, now: Time, by: PeerId) {
+        self.failed_feeders.fed_nothing(by);
+        self.failed_feeders.broke_its_word(now, by);
+    }
+
+    /// Returns the peer that said within a minute that it feeds this one, and sent nothing or forged media; the last of
+    /// several.
     pub(crate) fn fed_nothing_by(&self, now: Time) -> Option<PeerId> {
         self.failed_feeders.word_broken_by(now)
     }

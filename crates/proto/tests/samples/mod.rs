@@ -5,7 +5,6 @@ pub(crate) mod brain;
 pub(crate) mod viewer;
 
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::identity::{MediaKind, hashes::FrameHashes};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, Keypair, Signed};
 use plenary_proto::{Rank, RoomId, StreamId, StreamKind, StreamSpec};
@@ -305,14 +304,7 @@ pub(crate) fn samples() -> Vec<Message> {
             strongest: Some((key(2).id(), 4)),
         }),
         Message::PathIs(path()),
-        Message::FrameHashes(FrameHashes::sign(
-            &key(3),
-            &room(),
-            StreamId([9; 8]),
-            MediaKind::Video,
-            100,
-            list(vec![[3; 16], [4; 16]]),
-        )),
+        Message::Recalled(StreamId([9; 8])),
         Message::Started(spec),
         Message::Bye(LinkKind::Trunk(2)),
         Message::PreVoteWanted { epoch: 7, need: need() },

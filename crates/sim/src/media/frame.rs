@@ -17,7 +17,7 @@ use crate::peer::{CACHE_FRAMES, Peer};
 use crate::shell::lock;
 use crate::world::{Happening, World};
 
-/// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.5).
+/// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.4).
 const KEY_EACH: u64 = 60;
 const KEY_EACH_MIN: u64 = 30;
 /// Minimum interval of keyframe requests to the parent, as in real bodies.

@@ -19,7 +19,7 @@ use crate::queue::Queue;
 /// Frames that may still be completed; an older frame is complete, or has lost a packet for good.
 const FRAMES_KEPT: u64 = 90;
 
-/// Maximum packet size in bytes, headers included (docs/PROTOCOL.md, 1.5).
+/// Maximum packet size in bytes, headers included (docs/PROTOCOL.md, 1.4).
 const PACKET_BYTES_MAX: usize = 1_200;
 /// Maximum number of packets per frame, reached at 18 Mbit/s; packets of a program with a higher rate are
 /// longer.

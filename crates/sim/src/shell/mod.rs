@@ -73,9 +73,9 @@ impl Shell {
         now: Time,
         seed: u64,
     ) -> Shell {
-        let Role { views, speaks, is_page } = role;
+        let Role { views, speaks, is_page, seals } = role;
         let config =
-            BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page, seed };
+            BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page, seed, seals };
         let mut body = Body::new(brain, config, clock_us(now));
         let hand = SharedHand::default();
         body.set_between(Box::new(hand.clone()));
@@ -102,6 +102,8 @@ pub(crate) struct Role {
     pub(crate) views: bool,
     pub(crate) speaks: bool,
     pub(crate) is_page: bool,
+    /// Whether the room's streams are sealed: it takes time, and only forgers notice it.
+    pub(crate) seals: bool,
 }
 
 /// The clock of a machine, in microseconds since 1970, when the brain's clock shows that time.

@@ -8,7 +8,7 @@ use plenary_proto::identity::MediaKind;
 
 /// Length of a sound frame, in microseconds.
 pub(crate) const SOUND_US: u64 = 20_000;
-/// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.5).
+/// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.4).
 const KEY_EACH: u64 = 60;
 const KEY_EACH_MIN: u64 = 30;
 /// What fills a frame, and what a forger puts in its place.

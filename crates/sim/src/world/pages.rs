@@ -200,10 +200,13 @@ impl World {
         let receiver = leg.received.entry(slot).or_insert_with(|| Receiver::new(slot));
         for frame in receiver.take(number, packet, now_us) {
             let (data, level) = (frame.data.clone(), frame.level);
+            let mut may_be_decoded = false;
             self.with_body(to, |body, now_us, outs| {
-                body.frame(now_us, (link, slot), (data, level, &[]), outs);
+                may_be_decoded = body.frame(now_us, (link, slot), (data, level, &[]), outs);
             });
-            self.page_shows(to, (link, slot), &frame);
+            if may_be_decoded {
+                self.page_shows(to, (link, slot), &frame);
+            }
         }
     }
 
@@ -223,7 +226,8 @@ impl World {
             shell.body.shown().iter().any(|shown| shown.speaker.is_none() && shown.picture == from);
         let Some(page) = shell.page.as_mut().filter(|_| is_shown) else { return };
         if let Some(shown) = page.shown_at(now, captured) {
-            self.peers[at].arrivals.shown(shown, self.now, captured, false);
+            let forged = self.note_forged(&frame.data);
+            self.peers[at].arrivals.shown(shown, self.now, captured, forged);
             self.note_shown(at, captured, shown);
         }
     }

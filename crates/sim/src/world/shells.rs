@@ -1,7 +1,7 @@
 //! Peers with bodies: the world calls them, and carries out what they ask for.
 
 use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, ReceivedFrame, TICK};
-use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::{MediaKind, h264};
 use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message, loose_to_bytes};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::MS;
@@ -210,11 +210,18 @@ impl World {
         }
         let Some(maker) = self.makers.get(&identity.stream) else { return };
         let captured = self.peers[*maker].clock_shows(brain_time(identity.captured_us));
-        let forged = self.forges && is_forged(&received.frame.data);
+        let forged = self.note_forged(&received.frame.data);
         let came = self.peers[at].clock_shows(brain_time(received.came_us)).min(self.now);
         let captured = captured.min(came);
         self.peers[at].arrivals.shown(self.now, came, captured, forged);
         self.note_shown(at, captured, self.now);
+    }
+
+    /// Returns whether a picture that is shown was forged, and counts it if others refer to it.
+    pub(super) fn note_forged(&mut self, data: &[u8]) -> bool {
+        let is_forged = self.forges && is_forged(data);
+        self.base_forged += u64::from(is_forged && !h264::is_spare(data));
+        is_forged
     }
 
     /// Carries out a command to the mixer.

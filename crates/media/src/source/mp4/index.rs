@@ -7,6 +7,7 @@ use shiguredo_mp4::boxes::{HdlrBox, MoofBox, MoovBox, SampleEntry, TrakBox};
 use shiguredo_mp4::{BoxHeader, BoxType, Decode};
 
 use super::{SOUND_WANTED, damaged};
+use crate::record::notes::{NOTE_HEADER_LEN, NOTE_LEN_MAX, NOTE_UUID};
 use crate::source::SourceFault;
 
 /// Largest header read, in bytes: enough for days of video.
@@ -98,6 +99,32 @@ fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofB
     }
     let moov = moov.ok_or_else(|| damaged("no header (moov): cut off, or never finished"))?;
     Ok((moov, moofs))
+}
+
+/// Returns the notes of a recording. A file with too many boxes, or too much in them, has some left out.
+pub(super) fn notes(file: &mut (impl Read + Seek)) -> Result<Vec<Vec<u8>>, SourceFault> {
+    let file_len = file.seek(SeekFrom::End(0))?;
+    let (mut at, mut notes, mut bytes) = (0, Vec::new(), 0);
+    for _ in 0..BOXES_MAX {
+        let header = read_at(file, at, NOTE_HEADER_LEN as u64)?;
+        let Ok((decoded, header_len)) = BoxHeader::decode(&header) else { break };
+        let len = decoded.box_size.get();
+        if len < header_len as u64 {
+            break; // also a box that lasts until the end
+        }
+        if header.get(4..8) == Some(b"uuid") && header.ends_with(&NOTE_UUID) && len <= NOTE_LEN_MAX as u64 {
+            bytes += len;
+            if bytes > HEADER_LEN_MAX {
+                break;
+            }
+            notes.push(read_at(file, at, len)?.split_off(NOTE_HEADER_LEN));
+        }
+        at = at.saturating_add(len);
+        if at >= file_len {
+            break;
+        }
+    }
+    Ok(notes)
 }
 
 fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<B, SourceFault> {

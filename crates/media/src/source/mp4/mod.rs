@@ -1,6 +1,7 @@
 //! MP4 reader: H.264 pictures with optional AAC-LC or Opus sound; plain and fragmented files.
 
 mod index;
+mod kept;
 mod sound;
 mod video;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use index::Packet;
+pub use kept::{KeptFrame, KeptFrames};
 use sound::Mp4Sound;
 use video::Mp4Pictures;
 

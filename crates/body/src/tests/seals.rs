@@ -1,0 +1,184 @@
+//! Seals: what a receiver does when its feeder has changed what it forwards.
+
+use plenary_proto::seal::Keypair;
+
+use super::*;
+use crate::outs::Notice;
+
+/// Time within which a peer may recall what it sent.
+const RECALL_US: u64 = 150 * MS;
+
+/// A viewer in a sealed room, fed by [`BEN`] and then by [`CAT`], relays of a mixer's program.
+struct Below {
+    stand: Stand,
+    program: Source,
+    links: [LinkId; 2],
+    child: LinkId,
+    /// Capture time of the next picture.
+    at_us: u64,
+}
+
+impl Below {
+    fn new(is_page: bool) -> Below {
+        let mixer = Keypair::from_seed(&[1; 32]);
+        let config = MediaConfig {
+            me: ME,
+            room: ROOM,
+            zero_us: 0,
+            keeps_log: false,
+            views: true,
+            speaks: false,
+            is_page,
+            seed: 1,
+            keys: Some(Keypair::from_seed(&[2; 32])),
+        };
+        let mut stand =
+            Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
+        stand.media.set_sources(trusting());
+        stand.media.set_mesh(false);
+        stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![mixer.id()] });
+        let mut program = Source::new(mixer.id(), StreamKind::Program);
+        program.maker = program.maker.sealed_by(Some(&mixer));
+        let links = [BEN, CAT].map(|relay| stand.link(relay, LinkKind::Peer));
+        stand.media.watch(Some(BEN), Some(CAT), stand.now_us);
+        [BEN, CAT].into_iter().for_each(|relay| stand.follow(relay, 0, &program));
+        let child = stand.serve(ADA, None, true);
+        let mut below = Below { stand, program, links, child, at_us: BEGIN_US };
+        let key = below.next(true);
+        below.come(0, key);
+        assert_eq!(below.shown(), [BEGIN_US]);
+        below
+    }
+
+    /// Makes the next picture; every second one is spare.
+    fn next(&mut self, key: bool) -> (Frame, Vec<MediaPacket>) {
+        let at_us = self.at_us;
+        self.at_us += FRAME_US;
+        let is_spare = !key && ((at_us - BEGIN_US) / FRAME_US) % 2 == 1;
+        if is_spare { self.program.spare_picture(at_us) } else { self.program.picture(key, at_us) }
+    }
+
+    /// A picture comes from the first or the second relay.
+    fn come(&mut self, relay: usize, picture: (Frame, Vec<MediaPacket>)) {
+        self.stand.come(self.links[relay], 0, picture);
+    }
+
+    /// Returns the capture times of the pictures for the application.
+    fn shown(&mut self) -> Vec<u64> {
+        let outs = self.stand.pass(100 * MS);
+        given(&outs).into_iter().map(|(_, _, captured_us)| captured_us).collect()
+    }
+}
+
+/// Changes the last byte of a picture's slice.
+fn changed((frame, mut packets): (Frame, Vec<MediaPacket>)) -> (Frame, Vec<MediaPacket>) {
+    let original = packets[0].payload.to_vec();
+    let tag = original.windows(4).position(|bytes| bytes == b"plen");
+    // the identity stands behind the slice, in the same payload: header, length of two bytes, NAL header
+    let end = tag.map_or(original.len(), |tag| tag - 3);
+    let mut payload = original;
+    payload[end - 1] ^= 1;
+    packets[0].payload = payload.into();
+    (frame, packets)
+}
+
+/// Returns the links that are told to forget what they got, and the peers at fault.
+fn told(outs: &Outs) -> (Vec<LinkId>, Vec<PeerId>) {
+    let recalled = outs.sends.iter().filter_map(|out| match out {
+        Out::Control { link, message } => matches!(**message, Message::Recalled(_)).then_some(*link),
+        _ => None,
+    });
+    let at_fault = outs.notices.iter().filter_map(|notice| match notice {
+        Notice::Forged(peer) => Some(*peer),
+        _ => None,
+    });
+    (recalled.collect(), at_fault.collect())
+}
+
+#[test]
+fn the_maker_s_program_is_shown_whole_behind_a_relay() {
+    let mut below = Below::new(false);
+    for _ in 0..20 {
+        let (at_us, picture) = (below.at_us, below.next(false));
+        below.come(0, picture);
+        assert_eq!(told(&below.stand.outs), (vec![], vec![]));
+        assert_eq!(below.shown(), [at_us]);
+    }
+}
+
+#[test]
+fn a_forged_base_picture_is_not_shown_and_its_sender_at_fault_unless_it_recalls_it() {
+    for recalls in [false, true] {
+        let mut below = Below::new(false);
+        let [spare, base] = [below.next(false), below.next(false)];
+        below.come(0, spare.clone());
+        below.stand.take();
+        below.come(0, changed(base.clone()));
+        assert_eq!(told(&below.stand.outs), (vec![below.child], vec![]), "children forget it at once");
+        let after = below.next(false);
+        below.come(0, after.clone());
+        if recalls {
+            let stream = below.program.maker.id;
+            below.stand.media.recalled(BEN, stream, below.stand.now_us, &mut below.stand.outs);
+        }
+        let outs = below.stand.pass(RECALL_US);
+        assert_eq!(told(&outs).1, if recalls { vec![] } else { vec![BEN] });
+        assert_eq!(given(&outs).len(), 0);
+        // the true pictures come from the one that recalled, or from the backup
+        below.stand.media.watch(Some(if recalls { BEN } else { CAT }), None, below.stand.now_us);
+        for picture in [spare, base, after] {
+            below.come(usize::from(!recalls), picture);
+        }
+        let outs = below.stand.pass(100 * MS);
+        assert_eq!(given(&outs).len(), 3, "recalls: {recalls}");
+        assert_eq!(sent_on(&outs, below.child).len(), 3, "the child forgot them, too");
+    }
+}
+
+#[test]
+fn a_forged_picture_that_none_refers_to_is_noticed_at_the_next_base_picture() {
+    let mut below = Below::new(false);
+    let [spare, base] = [below.next(false), below.next(false)];
+    below.come(0, changed(spare.clone()));
+    assert_eq!(told(&below.stand.outs), (vec![], vec![]));
+    below.come(0, base.clone());
+    assert_eq!(told(&below.stand.outs).0, [below.child]);
+    assert_eq!(told(&below.stand.pass(RECALL_US)).1, [BEN]);
+    below.stand.take();
+    below.come(1, spare);
+    below.come(1, base);
+    assert_eq!(below.shown().len(), 2);
+}
+
+#[test]
+fn nothing_more_is_taken_or_forwarded_of_what_a_forger_sends() {
+    let mut below = Below::new(false);
+    let forged = below.next(false);
+    let forged = [forged, below.next(false)].map(changed);
+    forged.into_iter().for_each(|picture| below.come(0, picture));
+    below.stand.take();
+    for _ in 0..30 {
+        let picture = below.next(false);
+        below.come(0, picture);
+        let outs = below.stand.pass(FRAME_US);
+        assert_eq!((sent_on(&outs, below.child).len(), given(&outs).len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_page_s_browser_decodes_no_base_picture_that_the_maker_has_not_made() {
+    let mut below = Below::new(true);
+    let frame = |below: &mut Below, data: Bytes| {
+        let (link, now_us) = (below.links[0], below.stand.now_us);
+        below.stand.media.frame((link, 0), (data, None, &[]), now_us, &mut below.stand.outs)
+    };
+    let [(spare, _), (base, _)] = [below.next(false), below.next(false)];
+    assert!(frame(&mut below, spare.data) && frame(&mut below, base.data));
+    let [(spare, _), (base, _)] = [below.next(false), below.next(false)];
+    assert!(frame(&mut below, spare.data));
+    let mut data = base.data.to_vec();
+    data[START_CODE_LEN + 2] ^= 1;
+    assert!(!frame(&mut below, data.into()));
+    assert!(!frame(&mut below, base.data), "nor what comes from the same peer next");
+    assert_eq!(told(&below.stand.pass(RECALL_US)).1, [BEN]);
+}
