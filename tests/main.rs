@@ -6,6 +6,7 @@ mod bench;
 mod busy_candidate;
 mod demo;
 mod embedding;
+mod genuine;
 mod governing;
 mod hostile;
 mod hostile_peer;

@@ -48,6 +48,13 @@ pub(crate) enum Command {
     /// Measure this machine's codecs and, with an invite, the network path to the room's candidates.
     #[command(after_help = "Example:\n  plenary probe --json -")]
     Probe(ProbeArgs),
+    /// Check whether a recording is what the room's mixers made
+    #[command(after_help = "Example:\n  plenary verify room.mp4 --room \"$INVITE\"")]
+    Verify(VerifyArgs),
+    /// Make a lasting key, or read it, and print the line that lists of members want: the id, and the name that it has signed
+    #[command(after_help = "Example:\n  plenary identity ada.key --name Ada >> members.txt\n  \
+                            plenary host --only-members members.txt --duration 1m")]
+    Identity(IdentityArgs),
     /// Simulate a room of many peers in one deterministic world.
     #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
     Sim(SimArgs),
@@ -230,7 +237,8 @@ pub(crate) struct StayArgs {
     /// Leave gracefully after this time
     #[arg(long, value_name = "D", value_parser = units::some_time)]
     pub(crate) duration: Option<Duration>,
-    /// Lasting key of this peer, made if the file is absent; otherwise each start draws a new key
+    /// Lasting key of this peer, made if the file is absent; otherwise each start draws a new key. A name that `plenary
+    /// identity` has signed is the default of --name
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
 }
@@ -359,6 +367,24 @@ pub(crate) struct RendezvousArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Recording of join, host or mixer
+    pub(crate) file: PathBuf,
+    /// The room's key: the 64 hex digits that its host prints, or any invite to the room
+    #[arg(long, value_name = "KEY")]
+    pub(crate) room: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IdentityArgs {
+    /// Key file, made if it is absent; its name stands in FILE.pub
+    pub(crate) file: PathBuf,
+    /// Sign this name, up to 64 bytes; peers with this identity are called so unless they are told another name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ProbeArgs {
     /// Invite of a room, to measure bandwidth and round trip to its candidates too: as it is, @FILE, - for a line of
     /// standard input, or PLENARY_INVITE
@@ -416,6 +442,9 @@ pub(crate) enum BenchCommand {
     /// Measure the speed and the memory of a brain, the state machine of one peer.
     #[command(after_help = "Example:\n  plenary bench brain --json -")]
     Brain(BrainBenchArgs),
+    /// Measure what the seals of a program cost, in bytes and processor time.
+    #[command(after_help = "Example:\n  plenary bench seals --json -")]
+    Seals(SealsBenchArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -535,6 +564,16 @@ pub(crate) struct CrowdBenchArgs {
     /// Time that is measured
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "20s")]
     pub(crate) duration: Duration,
+    /// File for the figures; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SealsBenchArgs {
+    /// Bit rate of the program's pictures; sound has 64 kbit/s
+    #[arg(long, value_name = "RATE", default_value = "1500kbit", value_parser = units::bitrate)]
+    pub(crate) bitrate: u32,
     /// File for the figures; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

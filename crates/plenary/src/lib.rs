@@ -106,11 +106,14 @@ mod record;
 mod room;
 mod secret_file;
 mod secrets;
+mod signed_name;
 mod snapshot;
 #[doc(hidden)]
 pub mod testing;
 mod threads;
 mod track;
+#[cfg(feature = "files")]
+mod verify;
 
 pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
@@ -144,8 +147,11 @@ pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;
 pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
+pub use signed_name::{SignedName, SignedNameError};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 pub use track::{Track, TrackKind};
+#[cfg(feature = "files")]
+pub use verify::{Verified, VerifyError, verify_recording};
 
 /// The guide for applications; doc tests compile its code.
 #[cfg(all(doctest, feature = "files"))]

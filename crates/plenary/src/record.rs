@@ -4,6 +4,7 @@
 //! gets an error before the first frame arrives. An existing file keeps its contents until there is a frame
 //! to write: a recording without frames destroys nothing, and leaves no empty file.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use futures::executor::block_on;
 
 use plenary_body::{Origin, ReceivedFrame};
 use plenary_media::{RecordError, Recorder};
-use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::{PeerId, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -33,15 +34,16 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Starts a thread that writes the frames to a file.
+    /// Starts a thread that writes the frames to a file, with the evidence of each stream.
     pub(crate) fn start(
         path: &Path,
         frames: mpsc::Receiver<ReceivedFrame>,
+        evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
         threads: &Threads,
     ) -> Result<Recording, Error> {
         let place = OutputFile::take(path)?;
         let (running, ended) = oneshot::channel();
-        let thread = threads.spawn("recording", move || block_on(write(place, frames, ended)))?;
+        let thread = threads.spawn("recording", move || block_on(write(place, frames, &evidence, ended)))?;
         Ok(Recording { running: Some(running), thread: Some(thread) })
     }
 
@@ -104,11 +106,14 @@ impl Drop for OutputFile {
 async fn write(
     place: OutputFile,
     mut frames: mpsc::Receiver<ReceivedFrame>,
+    evidence: &dyn Fn(&StreamId) -> Option<Vec<u8>>,
     mut ended: oneshot::Receiver<()>,
 ) -> Result<bool, RecordError> {
     let mut of = None;
     let mut place = Some(place);
     let mut recorder = None;
+    // streams that the file has evidence of; a program has few
+    let mut evident: BTreeSet<StreamId> = BTreeSet::new();
     loop {
         let received = tokio::select! {
             biased;
@@ -125,6 +130,13 @@ async fn write(
             recorder = Some(place.begin()?);
         }
         if let Some(recorder) = &mut recorder {
+            let stream = received.frame.identity.stream;
+            if !evident.contains(&stream)
+                && let Some(shown) = evidence(&stream)
+            {
+                evident.insert(stream);
+                recorder.note(&shown);
+            }
             if received.catches_up {
                 recorder.catch_up(&received.frame)?;
             } else {
@@ -171,7 +183,6 @@ fn belongs(of: &mut Option<(PeerId, u64)>, received: &ReceivedFrame) -> bool {
 mod tests {
     use bytes::Bytes;
     use plenary_media::Frame;
-    use plenary_proto::StreamId;
     use plenary_proto::identity::FrameIdentity;
 
     use super::*;
@@ -195,7 +206,7 @@ mod tests {
         }
         drop(queue);
         let (_running, ended) = oneshot::channel();
-        block_on(write(OutputFile::take(path).unwrap(), frames, ended)).unwrap()
+        block_on(write(OutputFile::take(path).unwrap(), frames, &|_| None, ended)).unwrap()
     }
 
     #[test]

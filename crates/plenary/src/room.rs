@@ -20,7 +20,7 @@ use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
 use plenary_proto::seal::{Invite, RoomKey};
-use plenary_proto::{Command, DataRefusal, PeerId};
+use plenary_proto::{Command, DataRefusal, PeerId, StreamId};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -368,7 +368,10 @@ impl Room {
     /// # Errors
     /// [`Error::Record`] if the file can't be written.
     pub fn record(&self, path: impl AsRef<Path>) -> Result<Recording, Error> {
-        Recording::start(path.as_ref(), self.frames().0, &self.0.threads)
+        let flow = self.0.flow.clone();
+        let evidence =
+            move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
+        Recording::start(path.as_ref(), self.frames().0, evidence, &self.0.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {

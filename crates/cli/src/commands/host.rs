@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
-use plenary::{Consent, Invite, MixPolicy, PeerId, Room, RoomKeys};
+use plenary::{Consent, Invite, MixPolicy, PeerId, Room, RoomKeys, SignedName, SignedNameError};
 use plenary_proto::DIRECTORY_MAX;
 use tokio::task::JoinSet;
 use tracing::Level;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
     let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
-    options.identity = args.stay.identity()?;
+    args.stay.identify(&mut options, &args.room)?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
     let host = args.room.host_options();
     let listen = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
@@ -65,6 +65,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
             room.publish(args.room.source(0)?).await?.detach();
         }
         publish_invite(&room.invite(), files.invite.as_deref())?;
+        eprintln!("the room's key: {}", HEXLOWER_PERMISSIVE.encode(&room.invite().root().0));
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
@@ -78,7 +79,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     })
 }
 
-/// Reads the public keys of members: 64 hex digits a line, whatever follows them, and comments behind `#`.
+/// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let lines =
@@ -86,6 +87,9 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
         let word = line.split_whitespace().next().unwrap_or("");
         let id = HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok().and_then(|id| id.try_into().ok());
+        if line.parse::<SignedName>() == Err(SignedNameError::Forged) {
+            return Err(usage(format!("{}, line {at}: {}", file.display(), SignedNameError::Forged)));
+        }
         id.map(PeerId)
             .ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
     });

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 mod floor;
 pub(crate) mod govern;
 pub(crate) mod host;
+pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod mixer;
 mod order;
@@ -13,6 +14,7 @@ pub(crate) mod rendezvous;
 pub(crate) mod sim;
 pub(crate) mod stay;
 pub(crate) mod topology;
+pub(crate) mod verify;
 
 use std::io::IsTerminal as _;
 use std::str::FromStr as _;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use plenary::media::Picture;
-use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room};
+use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room, SignedName};
 use tokio::sync::watch;
 
 use super::Signals;
@@ -42,14 +42,20 @@ impl StayArgs {
         room: &RoomArgs,
         invite: &Invite,
     ) -> Result<(), Failure> {
-        options.identity = self.identity()?;
+        self.identify(options, room)?;
         options.password = secrets::password(room.password.as_deref(), invite.flags().password)?;
         Ok(())
     }
 
-    /// Returns the lasting identity, if there is one.
-    pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
-        Ok(self.identity.as_ref().map(Identity::load_or_create).transpose()?)
+    /// Sets the lasting identity, if there is one, and the name that it has signed unless another one is given.
+    pub(crate) fn identify(&self, options: &mut Options, room: &RoomArgs) -> Result<(), Failure> {
+        let Some(file) = &self.identity else { return Ok(()) };
+        let identity = Identity::load_or_create(file)?;
+        if let Some(signed) = SignedName::load(&identity, file)?.filter(|_| room.name.is_none()) {
+            options.name = signed.name().to_owned();
+        }
+        options.identity = Some(identity);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod crowd;
 mod mix;
 mod relay;
 mod relay_process;
+mod seals;
 mod sound;
 mod spread;
 
@@ -28,5 +29,6 @@ pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
         BenchCommand::Relay(args) => relay::run(&args),
         BenchCommand::Crowd(args) => crowd::run(&args),
         BenchCommand::Brain(args) => brain::run(&args),
+        BenchCommand::Seals(args) => seals::run(&args),
     }
 }

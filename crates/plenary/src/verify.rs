@@ -1,0 +1,111 @@
+//! Verification of a recording: whether its frames are what the room's mixers made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plenary_media::source::{KeptFrames, SourceFault};
+use plenary_proto::evidence::{Evidence, EvidenceError, Mandated};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
+use plenary_proto::identity::seal::SealCheck;
+use plenary_proto::{PeerId, RoomId, StreamId};
+
+/// Reason why a recording couldn't be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The file can't be read.
+    #[error(transparent)]
+    File(#[from] SourceFault),
+    /// The file has no evidence of any stream: it isn't a recording of a sealed room.
+    #[error(
+        "the file doesn't say who made its streams: it is no recording of a room, or one of an older version"
+    )]
+    NoEvidence,
+    /// The evidence doesn't belong to that room.
+    #[error("{0}")]
+    Evidence(#[from] EvidenceError),
+}
+
+/// What was found in a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Streams of makers with a mandate of the room, and the number of proven frames of each.
+    pub streams: Vec<(Mandated, u64)>,
+    /// Frames without a seal at the ends of streams, or beside gaps: no sign of forgery.
+    pub unproven: u64,
+    /// Frames with a false signature or hash, or of a stream without a mandate: kind, and number in the file from 1.
+    pub forged: Vec<(MediaKind, u64)>,
+}
+
+impl Verified {
+    /// Returns whether nothing is forged, and something is proven.
+    pub fn is_genuine(&self) -> bool {
+        self.forged.is_empty() && self.streams.iter().any(|(_, proven)| *proven > 0)
+    }
+}
+
+/// Checks a recording of the room with this root key. Cutting frames out of a recording isn't noticed, unless they are
+/// pictures that others refer to.
+///
+/// # Errors
+/// [`VerifyError`] if the file can't be read, or its evidence isn't that room's.
+pub fn verify_recording(path: &Path, root: &PeerId) -> Result<Verified, VerifyError> {
+    let mut kept = KeptFrames::open(path)?;
+    if kept.notes().is_empty() {
+        return Err(VerifyError::NoEvidence);
+    }
+    let mut streams: BTreeMap<StreamId, (Mandated, u64)> = BTreeMap::new();
+    for note in kept.notes() {
+        let mandated = Evidence::from_bytes(note)?.verify(root)?;
+        streams.insert(mandated.stream, (mandated, 0));
+    }
+    let room = RoomId::of_root(root);
+    let mut checks: BTreeMap<(StreamId, bool), Check> = BTreeMap::new();
+    let (mut forged, mut number) = (Vec::new(), [0u64; 2]);
+    kept.each(|frame| {
+        let is_picture = frame.kind == MediaKind::Video;
+        number[usize::from(!is_picture)] += 1;
+        let at = number[usize::from(!is_picture)];
+        let Some(identity) = frame.identity else {
+            if is_picture || frame.data.len() > UNMARKED_LEN_MAX {
+                forged.push((frame.kind, at));
+            }
+            return;
+        };
+        let Some((mandated, _)) = streams.get(&identity.stream) else {
+            forged.push((frame.kind, at));
+            return;
+        };
+        let check = checks.entry((identity.stream, is_picture)).or_insert_with(|| Check {
+            seals: SealCheck::new(mandated.maker, room, frame.kind),
+            proven: 0,
+            waiting: 0,
+        });
+        check.waiting += 1;
+        match check.seals.take(&frame.data, &identity) {
+            Ok(()) if check.seals.unproven_from().is_none() => {
+                check.proven += std::mem::take(&mut check.waiting);
+            }
+            Ok(()) => {}
+            Err(_) => {
+                check.waiting = 0;
+                forged.push((frame.kind, at));
+            }
+        }
+    })?;
+    let unproven = checks.values().map(|check| check.waiting).sum();
+    for ((stream, _), check) in checks {
+        if let Some((_, proven)) = streams.get_mut(&stream) {
+            *proven += check.proven;
+        }
+    }
+    Ok(Verified { streams: streams.into_values().collect(), unproven, forged })
+}
+
+/// Check of one kind of a stream.
+struct Check {
+    seals: SealCheck,
+    proven: u64,
+    /// Frames since the last proven one.
+    waiting: u64,
+}
