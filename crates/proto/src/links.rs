@@ -12,9 +12,10 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use crate::bounded::Bound;
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
-use crate::message::{Answer, Description, LinkKind, Message, Offer, ROSTER_MAX};
+use crate::message::{Answer, Description, LinkKind, Message, Offer, ROSTER_MAX, Ticket};
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
+use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
 /// Maximum number of links of one peer, wanted or not: a mixer's first tier, its backups and a full stage,
@@ -47,7 +48,7 @@ const TRUNKS_MAX: u8 = (ROSTER_MAX / 8) as u8;
 const STRANGERS_MAX: usize = 8;
 /// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
 const OFFERS_WAITING_MAX: usize = 64;
-const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
+pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
 
@@ -126,6 +127,8 @@ pub(crate) struct LinkTable {
     me: PeerId,
     /// There is no rendezvous, so a peer that loses its last link can't find the room again.
     alone: bool,
+    /// This peer's ticket, which it shows with offers and requests for them.
+    ticket: Option<Box<Signed<Ticket>>>,
     links: OrderedMap<(PeerId, LinkKind), Link>,
     waiting: OrderedMap<(PeerId, LinkKind), Waiting>,
     /// When the last offer of each peer and kind was accepted, within [`OFFER_EACH_US`].
@@ -137,6 +140,7 @@ impl LinkTable {
         LinkTable {
             me,
             alone: false,
+            ticket: None,
             links: OrderedMap::new(),
             waiting: OrderedMap::new(),
             accepted: OrderedMap::new(),
@@ -146,6 +150,16 @@ impl LinkTable {
     /// Sets whether a rendezvous is available to make links over.
     pub(crate) fn set_signal_up(&mut self, up: bool) {
         self.alone = !up;
+    }
+
+    /// Shows this ticket from now on to the peers with which this peer wants links.
+    pub(crate) fn set_ticket(&mut self, ticket: Signed<Ticket>) {
+        self.ticket = Some(Box::new(ticket));
+    }
+
+    /// Returns whether this peer wants a link of that kind with `peer`.
+    pub(crate) fn is_wanted(&self, peer: &PeerId, kind: LinkKind) -> bool {
+        self.links.get(&(*peer, kind)).is_some_and(|link| link.wants != 0)
     }
 
     /// Returns whether a link must stay although it isn't wanted. Without a rendezvous the last links are
@@ -289,7 +303,7 @@ impl LinkTable {
             });
         } else {
             link.state = State::Requested { since: now };
-            out.send(key.0, Message::LinkWanted(key.1));
+            out.send(key.0, Message::LinkWanted { kind: key.1, ticket: self.ticket.clone() });
         }
     }
 
@@ -435,7 +449,7 @@ impl LinkTable {
         let State::Making { sent, .. } = &mut link.state else { return };
         *sent = Some((description.ufrag.to_string(), description.fingerprint));
         let message = match &link.taken {
-            None => Message::Offer(Offer { kind, description }),
+            None => Message::Offer(Offer { kind, description, ticket: self.ticket.clone() }),
             Some((offered_ufrag, offered_fingerprint)) => Message::Answer(Answer {
                 kind,
                 offered_ufrag: crate::bounded::Text::truncated(offered_ufrag),
@@ -518,6 +532,11 @@ impl LinkTable {
                 out.note(Note::LinkDown(key.0, key.1));
             }
         }
+    }
+
+    /// Drops the offers of a peer that wait: no link with it is made any more.
+    pub(crate) fn drop_offers(&mut self, peer: &PeerId) {
+        self.waiting.retain(|(other, _), _| other != peer);
     }
 
     /// Closes all links with a peer, whatever they are wanted for.
@@ -663,7 +682,7 @@ mod tests {
             browser: None,
             candidates: crate::bounded::List::new(),
         };
-        Offer { kind: LinkKind::Peer, description }
+        Offer { kind: LinkKind::Peer, description, ticket: None }
     }
 
     /// Returns a table of the peer with the highest id, so that all others offer.

@@ -1,8 +1,9 @@
 //! Membership tickets: which linked peers belong to the room.
 //!
 //! The host, or a peer on stage in its stead, gives each peer that it admits a signed ticket, and renews it. A peer shows
-//! its ticket on each new link and with each request for a place in the tree. A linked peer without one is told nothing and
-//! fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need no ticket: the roster names them. A
+//! its ticket with each offer of a link and each request for one, on each new link, and with each request for a place in
+//! the tree. Without one it gets no link, unless the other end wants it, and so learns no address. A linked peer without
+//! one is told nothing and fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need no ticket: the roster names them. A
 //! peer that the host has removed has no valid ticket any more. A ticket that a peer on stage has signed in the host's stead
 //! is valid only while the room is open to newcomers: not locked, without a lobby, and before its invite expires.
 
@@ -30,6 +31,46 @@ const RENEW_AGAIN_US: u64 = 20 * SECOND;
 /// between continents.
 const PARTING_US: u64 = 250 * MS;
 
+/// What tickets are judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Grounds<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) mandate: &'a Mandate,
+    pub(crate) now: Time,
+    /// The wall clock, seconds since 1970.
+    pub(crate) unix_s: u64,
+}
+
+impl<'a> Grounds<'a> {
+    fn of(view: &'a View<'_>) -> Grounds<'a> {
+        Grounds { stage: view.stage, mandate: view.mandate, now: view.now, unix_s: view.unix_s() }
+    }
+
+    /// Returns whether a ticket that a peer shows is valid, and its own.
+    pub(crate) fn owns(&self, peer: &PeerId, ticket: Option<&Signed<Ticket>>) -> bool {
+        let own = ticket.filter(|ticket| ticket.body.peer == *peer);
+        own.is_some_and(|ticket| self.until(ticket).is_some())
+    }
+
+    /// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
+    fn until(&self, ticket: &Signed<Ticket>) -> Option<Time> {
+        let signer = &ticket.sender;
+        let may_admit = self.stage.has_hosted(signer) || (self.is_open() && self.stage.was_on_stage(signer));
+        let admits = may_admit && !is_removed(self.stage, self.mandate, signer);
+        // a signer with a clock that is ahead can't make its tickets last longer
+        let left_s = ticket.expires_unix_s.checked_sub(self.unix_s)?.min(STATEMENT_LIFE_S);
+        (admits && left_s > 0 && !is_removed(self.stage, self.mandate, &ticket.body.peer))
+            .then(|| self.now + left_s * SECOND)
+    }
+
+    /// Returns whether the room takes newcomers without the host.
+    fn is_open(&self) -> bool {
+        let Some(roster) = self.stage.roster() else { return false };
+        let expired = roster.expires_unix_s.is_some_and(|expires| expires <= self.unix_s);
+        !expired && !roster.access.locked && !roster.access.lobby
+    }
+}
+
 /// Standing of another peer.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
@@ -49,7 +90,7 @@ pub(crate) struct Tickets {
 impl Tickets {
     /// Returns whether this is a valid ticket for this peer; if so, schedules its renewal.
     pub(crate) fn take(&mut self, view: &mut View<'_>, ticket: &Signed<Ticket>) -> bool {
-        let is_valid = ticket.body.peer == view.me && until(view, ticket).is_some();
+        let is_valid = Grounds::of(view).owns(&view.me, Some(ticket));
         if is_valid {
             self.renew_at = Some(view.now + (RENEW_US - view.rng.below(RENEW_SPREAD_US)));
         }
@@ -58,7 +99,9 @@ impl Tickets {
 
     /// Handles another peer's ticket. Returns whether that peer was a stranger and is a member now.
     pub(crate) fn shown(&mut self, view: &View<'_>, from: PeerId, ticket: &Signed<Ticket>) -> bool {
-        let Some(until) = until(view, ticket).filter(|_| ticket.body.peer == from) else { return false };
+        let Some(until) = Grounds::of(view).until(ticket).filter(|_| ticket.body.peer == from) else {
+            return false;
+        };
         let was_member = self.is_member(view, &from);
         match self.others.get_mut(&from) {
             Some(standing) => standing.until = standing.until.max(Some(until)),
@@ -79,8 +122,13 @@ impl Tickets {
 
     /// Returns whether a peer belongs to the room: it is on stage, or has shown a valid ticket, and isn't removed.
     pub(crate) fn is_member(&self, view: &View<'_>, peer: &PeerId) -> bool {
-        let has_ticket = || self.others.get(peer).is_some_and(|standing| standing.until > Some(view.now));
-        !is_removed(view.stage, view.mandate, peer) && (view.stage.contains(peer) || has_ticket())
+        let is_in = view.stage.contains(peer) || self.has_shown(view.now, peer);
+        is_in && !is_removed(view.stage, view.mandate, peer)
+    }
+
+    /// Returns whether a peer has shown a ticket that hasn't ended.
+    pub(crate) fn has_shown(&self, now: Time, peer: &PeerId) -> bool {
+        self.others.get(peer).is_some_and(|standing| standing.until > Some(now))
     }
 
     /// Handles a link that came up.
@@ -172,24 +220,5 @@ pub(crate) fn has_ticket(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool 
 
 /// Returns whether a ticket that a peer shows is valid, and its own.
 pub(crate) fn is_own(view: &View<'_>, peer: &PeerId, ticket: Option<&Signed<Ticket>>) -> bool {
-    let own = ticket.filter(|ticket| ticket.body.peer == *peer);
-    own.is_some_and(|ticket| until(view, ticket).is_some())
-}
-
-/// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
-fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
-    let signer = &ticket.sender;
-    let may_admit = view.stage.has_hosted(signer) || (is_open(view) && view.stage.was_on_stage(signer));
-    let admits = may_admit && !is_removed(view.stage, view.mandate, signer);
-    // a signer with a clock that is ahead can't make its tickets last longer
-    let left_s = ticket.expires_unix_s.checked_sub(view.unix_s())?.min(STATEMENT_LIFE_S);
-    (admits && left_s > 0 && !is_removed(view.stage, view.mandate, &ticket.body.peer))
-        .then(|| view.now + left_s * SECOND)
-}
-
-/// Returns whether the room takes newcomers without the host.
-fn is_open(view: &View<'_>) -> bool {
-    let Some(roster) = view.stage.roster() else { return false };
-    let expired = roster.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
-    !expired && !roster.access.locked && !roster.access.lobby
+    Grounds::of(view).owns(peer, ticket)
 }

@@ -218,13 +218,20 @@ fn a_joiner_by_a_replaced_invite_is_refused_by_the_host_only() {
     assert_eq!(answer(&Viewer::relay().give(asks()), 5), Answer::Nothing);
 }
 
-/// Links a peer that shows no ticket.
+/// Links a peer whose ticket ends before the link is up.
 fn links_as_stranger(relay: &mut Viewer, peer: u8) -> Vec<Output> {
-    let description = crate::samples::description();
+    let kind = LinkKind::Peer;
     relay.unlinked.insert(key(peer).id());
-    relay.hears(peer, Message::LinkWanted(LinkKind::Peer));
-    relay.hears(peer, Message::Offer(Offer { kind: LinkKind::Peer, description }));
-    relay.give(Input::LinkUp(key(peer).id(), LinkKind::Peer))
+    let expires = NOW + relay.now / SECOND + 1;
+    let ends_soon = Signed::new(&key(2), &room(), 7, 15, expires, Ticket { peer: key(peer).id() });
+    let ticket = Some(Box::new(ends_soon));
+    let mut asked = relay.hears(peer, Message::LinkWanted { kind, ticket: ticket.clone() });
+    let description = crate::samples::description();
+    asked.extend(relay.hears(peer, Message::Offer(Offer { kind, description, ticket })));
+    let is_link = |output: &Output| matches!(output, Output::Offer { .. } | Output::Answer { .. });
+    assert!(asked.iter().any(is_link), "{asked:?}");
+    relay.rests_for(SECOND);
+    relay.give(Input::LinkUp(key(peer).id(), kind))
 }
 
 fn is_state(message: &Message) -> bool {
@@ -243,7 +250,7 @@ fn closes(outputs: &[Output], peer: u8) -> bool {
 }
 
 #[test]
-fn a_linked_stranger_is_told_nothing_and_its_link_is_closed_after_10_s() {
+fn a_linked_peer_whose_ticket_has_ended_is_told_nothing_and_parted_from_after_10_s() {
     let mut relay = Viewer::relay();
     let outputs = links_as_stranger(&mut relay, 20);
     assert!(!says(&outputs, 20, is_state), "{outputs:?}");

@@ -27,5 +27,6 @@ mod search;
 mod solos;
 mod sources;
 mod squatting;
+mod strangers;
 mod timeouts;
 mod uplink;

@@ -127,7 +127,7 @@ fn heartbeats_fit_their_bound_and_read_back() {
 }
 
 #[test]
-fn an_offer_without_candidates_stays_below_400_bytes() {
+fn an_offer_without_candidates_stays_below_400_bytes_and_a_ticket_adds_160_at_most() {
     let widest = Description {
         ufrag: Text::truncated(&"u".repeat(99)),
         pwd: Text::truncated(&"p".repeat(99)),
@@ -135,13 +135,19 @@ fn an_offer_without_candidates_stays_below_400_bytes() {
         payload_types: Some(PayloadTypes { h264: 102, opus: 111 }),
         ..description()
     };
-    let offer = Message::Offer(Offer { kind: LinkKind::Peer, description: widest }).to_bytes();
+    let offer = offer_of(widest, None).to_bytes();
     assert!(offer.len() <= 400, "{} bytes", offer.len());
     let mut sealer = Sealer::new(key(2), invite_key(), 0);
     let usual = Description { candidates: List::new(), ..description() };
-    let usual = Message::Offer(Offer { kind: LinkKind::Peer, description: usual }).to_bytes();
-    let sealed = sealer.seal(Some(key(3).id()), &usual, NOW, [1; 24]).unwrap();
-    assert!(sealed.len() <= 400, "{} bytes sealed", sealed.len());
+    for (ticket, len_max) in [(None, 400), (Some(Box::new(ticket(2, 2))), 560)] {
+        let usual = offer_of(usual.clone(), ticket).to_bytes();
+        let sealed = sealer.seal(Some(key(3).id()), &usual, NOW, [1; 24]).unwrap();
+        assert!(sealed.len() <= len_max, "{} bytes sealed", sealed.len());
+    }
+}
+
+fn offer_of(description: Description, ticket: Option<Box<Signed<Ticket>>>) -> Message {
+    Message::Offer(Offer { kind: LinkKind::Peer, description, ticket })
 }
 
 fn invite_key() -> plenary_proto::seal::RoomKey {
@@ -229,6 +235,8 @@ fn a_message_verifies_only_with_every_signature_intact() {
                 | Message::Join(_)
                 | Message::Attach(_)
                 | Message::Position { .. }
+                | Message::LinkWanted { .. }
+                | Message::Offer(_)
                 | Message::Ticket(_)
                 | Message::Confirmed(_)
                 | Message::HandOver(_)

@@ -405,7 +405,7 @@ fn a_leaving_peer_that_does_not_mix_leaves_at_once_and_trunks_go_with_the_mandat
     let trunk = |output: &Output| {
         matches!(output, Output::Offer { peer, kind: LinkKind::Trunk(0), .. } if *peer == key(4).id())
             || says(std::slice::from_ref(output), 4, |message| {
-                *message == Message::LinkWanted(LinkKind::Trunk(0))
+                matches!(message, Message::LinkWanted { kind: LinkKind::Trunk(0), .. })
             })
     };
     assert!(!mixer.runs_for(SECOND).iter().any(|(_, output)| trunk(output)));

@@ -40,7 +40,7 @@ fn accept(at: &[u8], late_ms: u32, ms: [u32; 4]) -> Message {
 fn wants_link(output: &Output, peer: u8) -> bool {
     let id = key(peer).id();
     matches!(output, Output::Offer { peer, .. } if *peer == id)
-        || says(std::slice::from_ref(output), peer, |message| matches!(message, Message::LinkWanted(_)))
+        || says(std::slice::from_ref(output), peer, |message| matches!(message, Message::LinkWanted { .. }))
 }
 
 /// A viewer at path 3, 10, 11, 5 that has measured its landmarks, and gets the program 200 ms late.

@@ -256,7 +256,7 @@ impl Stand {
         self.children.push(child);
         let attach = self.attach(child);
         self.say(child, Message::Attach(attach));
-        self.say(child, Message::LinkWanted(LinkKind::Peer));
+        self.say(child, Message::LinkWanted { kind: LinkKind::Peer, ticket: None });
         self.give(Input::LinkUp(child, LinkKind::Peer));
         self.say(child, Message::Feed { from: None });
         let aggregate = self.aggregate(0);
@@ -348,7 +348,7 @@ impl Stand {
     fn answer(&self, output: Output) -> Option<Input> {
         match output {
             Output::Offer { peer, kind, .. }
-            | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
+            | Output::Signal(Address::Peer(peer), Message::LinkWanted { kind, .. }) => {
                 Some(Input::LinkUp(peer, kind))
             }
             Output::RequestFeed(peer) => Some(Input::Fed(peer)),

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{plan, run, run_on, seeds};
-use plenary_proto::bounded::Text;
-use plenary_proto::message::{Message, Refusal, Ticket};
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{
+    Candidate, Description, LinkKind, Message, Offer, Refusal, Setup, Ticket,
+};
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{Address, Event, Output, PeerId, Time};
+use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
 use plenary_sim::attackers::Attack;
 use plenary_sim::deviation::Deviation;
 use plenary_sim::plan::PagePlan;
@@ -374,5 +376,78 @@ fn squatters_that_have_left_decide_nothing_and_make_nobody_host() {
             assert!(world.snapshot(host).rank.term > term, "seed {seed}: no vote");
             the_host_reigns(&world, &squatters);
         }
+    }
+}
+
+/// A guest that asks all peers for links, in both ways, again and again.
+#[derive(Debug)]
+struct Intruder {
+    all: Vec<PeerId>,
+    said_at: Time,
+}
+
+impl Deviation for Intruder {
+    fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
+        instead.push(output);
+        if now.since(self.said_at) < 200 * MS {
+            return;
+        }
+        self.said_at = now;
+        let kind = LinkKind::Peer;
+        let description = Description {
+            ufrag: Text::truncated(&format!("{:08x}", now.0)),
+            pwd: Text::truncated("simulated-password-0123"),
+            fingerprint: [7; 32],
+            setup: Setup::ActPass,
+            payload_types: None,
+            browser: None,
+            candidates: List::truncated([Candidate::Host("198.51.100.7:4000".parse().unwrap())]),
+        };
+        for peer in &self.all {
+            let offer = Offer { kind, description: description.clone(), ticket: None };
+            for message in [Message::LinkWanted { kind, ticket: None }, Message::Offer(offer)] {
+                instead.push(Output::Signal(Address::Peer(*peer), message));
+            }
+        }
+    }
+}
+
+/// An honest peer; counts the peers to which it tells its addresses.
+#[derive(Clone, Debug, Default)]
+struct Told(Arc<Mutex<BTreeSet<PeerId>>>);
+
+impl Deviation for Told {
+    fn output(&mut self, _: Time, output: Output, instead: &mut Vec<Output>) {
+        if let Output::Offer { peer, .. } | Output::Answer { peer, .. } = &output {
+            self.0.lock().unwrap().insert(*peer);
+        }
+        instead.push(output);
+    }
+}
+
+#[test]
+fn guests_that_the_host_keeps_out_get_a_link_with_nobody() {
+    for (seed, command) in seeds(0..4).zip([Command::Lobby(true), Command::Lock(true)].into_iter().cycle()) {
+        let mut plan = plan(4, 3, 12);
+        plan.media = MediaModel::Packet;
+        let first = plan.peers.len();
+        let knocks = |at: u64| PeerPlan { joins_at: Time(6 * SECOND + at * 100 * MS), ..PeerPlan::VIEWER };
+        plan.peers.extend((0..12).map(knocks));
+        let mut world = World::new(plan, seed);
+        let all: Vec<PeerId> = (0..first).map(|at| world.planned(at)).collect();
+        let guests: Vec<PeerId> = (first..first + 12).map(|at| world.planned(at)).collect();
+        let told = Told::default();
+        (0..first).for_each(|at| world.deviate_from_the_start(at, Box::new(told.clone())));
+        for at in first..first + 12 {
+            let intruder = Intruder { all: all.clone(), said_at: Time(0) };
+            world.deviate_from_the_start(at, Box::new(intruder));
+        }
+        world.run_until(Time(5 * SECOND));
+        world.command(world.planned(0), command);
+        world.run_until(Time(16 * SECOND));
+        let told = told.0.lock().unwrap();
+        assert!(all.iter().all(|peer| told.contains(peer)), "seed {seed}: members link");
+        let linked: Vec<_> = guests.iter().filter(|guest| told.contains(guest)).collect();
+        assert!(linked.is_empty(), "seed {seed}: {} of 12 guests learn addresses", linked.len());
     }
 }

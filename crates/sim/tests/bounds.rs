@@ -138,8 +138,8 @@ fn abuse(sybil: u32) -> Vec<Message> {
     };
     vec![
         Message::Join(join(sybil.is_multiple_of(2), sybil.is_multiple_of(3))),
-        Message::LinkWanted(LinkKind::Trunk(sybil as u8)),
-        Message::Offer(Offer { kind: LinkKind::Peer, description: description() }),
+        Message::LinkWanted { kind: LinkKind::Trunk(sybil as u8), ticket: None },
+        Message::Offer(Offer { kind: LinkKind::Peer, description: description(), ticket: None }),
         Message::Attach(attach(Purpose::Parent)),
         Message::Attach(attach(Purpose::Backup)),
         Message::Feed { from: None },

@@ -133,7 +133,7 @@ fn newcomers_are_let_in_by_the_heir_of_a_dead_host() {
 
 #[test]
 fn the_room_goes_on_without_a_rendezvous() {
-    let mut exhibit = up(2);
+    let mut exhibit = up(3);
     assert_eq!((exhibit.act(Act::KillRendezvous), exhibit.act(Act::KillRendezvous)), (1, 0));
     exhibit.run_for(4 * SECOND);
     let told = words(&mut exhibit);

@@ -16,7 +16,7 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::message::{MixPolicy, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Whereabouts,
+    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Ticket, Whereabouts,
 };
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
@@ -271,9 +271,12 @@ impl Trial {
     /// A peer offers a link, which comes up.
     fn offer(&mut self, other: usize, kind: LinkKind) {
         let description = description(self.links.len() as u8);
-        self.say(other, Via::Signal, Message::Offer(Offer { kind, description }));
+        let shown = Ticket { peer: cast()[other] };
+        let ticket = Some(Box::new(Signed::new(key(HOST), &room(), 1, 1, u64::MAX, shown)));
+        let offer = Offer { kind, description, ticket: ticket.clone() };
+        self.say(other, Via::Signal, Message::Offer(offer));
         // of two peers, the same one always offers; the other end asks for it
-        self.say(other, Via::Signal, Message::LinkWanted(kind));
+        self.say(other, Via::Signal, Message::LinkWanted { kind, ticket });
     }
 
     fn say(&mut self, from: usize, via: Via, message: Message) {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Admit, Attach, Ballot, Failover, Join, Message, Reigns, Resignation, SignedRefusal, SignedRoster,
-    first_epoch,
+    Admit, Attach, Ballot, Failover, Join, Message, Offer, Reigns, Resignation, SignedRefusal, SignedRoster,
+    Ticket, first_epoch,
 };
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
@@ -52,6 +52,10 @@ fn signed_by<T: Statement + Clone>(key: &Keypair, of: &Signed<T>) -> Signed<T> {
 
 fn signed<T: Statement + Clone>(of: &Signed<T>) -> Signed<T> {
     signed_by(key_of(&of.sender), of)
+}
+
+fn shown(ticket: Option<Box<Signed<Ticket>>>) -> Option<Box<Signed<Ticket>>> {
+    ticket.map(|ticket| Box::new(signed(&ticket)))
 }
 
 fn all_signed<T: Statement + Clone, const MAX: usize>(of: &List<Signed<T>, MAX>) -> List<Signed<T>, MAX> {
@@ -101,9 +105,10 @@ pub(crate) fn sign_again(message: Message) -> Message {
         })),
         Message::Ticket(of) => Message::Ticket(signed(&of)),
         Message::Position { name, parent, depth, fed_nothing, ticket } => {
-            let ticket = ticket.as_deref().map(|ticket| Box::new(signed(ticket)));
-            Message::Position { name, parent, depth, fed_nothing, ticket }
+            Message::Position { name, parent, depth, fed_nothing, ticket: shown(ticket) }
         }
+        Message::LinkWanted { kind, ticket } => Message::LinkWanted { kind, ticket: shown(ticket) },
+        Message::Offer(offer) => Message::Offer(Offer { ticket: shown(offer.ticket), ..offer }),
         Message::Join(join) => Message::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }),
         Message::Attach(attach) => {
             Message::Attach(Attach { ticket: attach.ticket.as_ref().map(signed), ..attach })

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Ticket;
 use crate::bounded::{List, Text};
 use crate::id::{PeerId, RoomId};
-use crate::seal::{Keypair, Signature, SignatureError, verify};
+use crate::seal::{Keypair, Signature, SignatureError, Signed, verify};
 
 /// Maximum ICE candidates of a description: three addresses, each as it is and as a NAT shows it.
 pub const CANDIDATES_MAX: usize = 6;
@@ -125,6 +126,8 @@ pub struct Offer {
     pub kind: LinkKind,
     /// Parameters of the offering end.
     pub description: Description,
+    /// The sender's ticket, since the receiver may not know it as a member.
+    pub ticket: Option<Box<Signed<Ticket>>>,
 }
 
 /// Answer to an offer; always sent by the peer with the higher id. The envelope's signature covers both ends'

@@ -80,8 +80,13 @@ pub enum Message {
     Roster(SignedRoster),
     /// The sender leaves the room, and needs nothing more from the receiver.
     Leave,
-    /// Request that the receiver, which has the lower id, offers a link of this kind.
-    LinkWanted(LinkKind),
+    /// Request that the receiver, which has the lower id, offers a link.
+    LinkWanted {
+        /// Kind of the link.
+        kind: LinkKind,
+        /// The sender's ticket, since the receiver may not know it as a member.
+        ticket: Option<Box<Signed<Ticket>>>,
+    },
     /// Offer of a link.
     Offer(Offer),
     /// Answer to an offer.
@@ -504,7 +509,9 @@ impl Message {
             | Message::Attach(Attach { ticket: Some(ticket), .. }) => {
                 verify_shown(ticket, verifier, room, now_unix_s)?
             }
-            Message::Position { ticket: Some(ticket), .. } => {
+            Message::Position { ticket: Some(ticket), .. }
+            | Message::LinkWanted { ticket: Some(ticket), .. }
+            | Message::Offer(Offer { ticket: Some(ticket), .. }) => {
                 verify_shown(ticket, verifier, room, now_unix_s)?
             }
             // votes and pre-votes sign what only the brain has; the maker of frame hashes is known only from

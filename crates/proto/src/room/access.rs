@@ -2,12 +2,24 @@
 
 use super::RoomState;
 use crate::id::PeerId;
-use crate::io::Output;
-use crate::message::{GenerationKey, Message, Ticket};
+use crate::io::{Output, Via};
+use crate::links::OFFER_WAITS_US_MAX;
+use crate::message::{GenerationKey, Message, ROSTER_MAX, Ticket};
 use crate::seal::{Signed, key_hash};
+use crate::time::Time;
 
 /// Maximum number of keys that wait for the roster that names them. A guess: a few liars beside an honest neighbour.
 pub(super) const EARLY_KEYS_MAX: usize = 8;
+/// Maximum number of offers, and requests for them, that wait for this peer's first roster: those of a full stage.
+pub(super) const EARLY_REQUESTS_MAX: usize = ROSTER_MAX;
+
+/// An offer of a link, or a request for one, that came before this peer knew any roster.
+#[derive(Debug)]
+pub(super) struct EarlyRequest {
+    at: Time,
+    from: PeerId,
+    message: Message,
+}
 
 impl RoomState {
     /// Takes a ticket for this peer, and shows it to the linked peers.
@@ -64,11 +76,30 @@ impl RoomState {
         let roster = self.shared.stage.roster();
         let removed = roster.map_or_else(Default::default, |roster| roster.access.removed.clone());
         for peer in removed.iter() {
+            self.shared.links.drop_offers(peer);
             self.close_trunks_of_removed(*peer);
         }
         for (from, key) in std::mem::take(&mut self.early_keys) {
             self.key_told(Some(from), key);
         }
+        for EarlyRequest { at, from, message } in std::mem::take(&mut self.early_requests) {
+            let is_fresh = self.shared.now.since(at) < OFFER_WAITS_US_MAX;
+            if is_fresh && self.may_say(&from, &Via::Signal, &message) {
+                self.message(from, message);
+            }
+        }
+    }
+
+    /// Keeps a request for a link until this peer has a roster, by which it judges the other end. Of many the oldest goes.
+    pub(super) fn keep_early_request(&mut self, from: PeerId, message: Message) {
+        let is_same = |early: &EarlyRequest| {
+            early.from == from && std::mem::discriminant(&early.message) == std::mem::discriminant(&message)
+        };
+        self.early_requests.retain(|early| !is_same(early));
+        if self.early_requests.len() == EARLY_REQUESTS_MAX {
+            self.early_requests.remove(0);
+        }
+        self.early_requests.push(EarlyRequest { at: self.shared.now, from, message });
     }
 
     /// Closes the trunks with a removed peer. The roster goes over the peer link, which stays a moment longer.

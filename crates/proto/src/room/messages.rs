@@ -43,6 +43,9 @@ impl RoomState {
                 self.remind_host(from, admit.roster.epoch);
                 let is_newest = admit.roster.epoch >= self.shared.stage.epoch();
                 let by_host = is_newest && admit.roster.body.host == from;
+                if let Some(ticket) = &admit.ticket {
+                    self.shared.links.set_ticket(ticket.clone()); // for the links that this peer wants by the roster
+                }
                 self.take_roster(from, admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(from, under));
                 self.membership.admitted(&mut self.shared.view(), by_host);
@@ -90,11 +93,22 @@ impl RoomState {
                 self.shared.out.note(Note::Gone(from));
                 self.tree.drop_child(&mut self.shared.view(), from);
             }
-            Message::LinkWanted(kind) => {
+            early @ (Message::LinkWanted { .. } | Message::Offer(_))
+                if self.shared.stage.roster().is_none() =>
+            {
+                self.keep_early_request(from, early);
+            }
+            Message::LinkWanted { kind, ticket } => {
+                if let Some(ticket) = &ticket {
+                    self.ticket_shown(from, ticket);
+                }
                 let is_known = self.may_be_linked(&from, kind);
                 self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind, is_known);
             }
             Message::Offer(offer) => {
+                if let Some(ticket) = &offer.ticket {
+                    self.ticket_shown(from, ticket);
+                }
                 let is_known = self.may_be_linked(&from, offer.kind);
                 self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer, is_known);
             }
@@ -339,7 +353,7 @@ impl RoomState {
 
     /// Returns whether a peer is one that this peer may have links of that kind with: on stage, or for the ordinary
     /// link a child.
-    fn may_be_linked(&self, peer: &PeerId, kind: LinkKind) -> bool {
+    pub(super) fn may_be_linked(&self, peer: &PeerId, kind: LinkKind) -> bool {
         self.shared.stage.contains(peer) || (kind == LinkKind::Peer && self.tree.is_below(peer))
     }
 

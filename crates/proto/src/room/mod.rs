@@ -8,6 +8,7 @@ mod permission;
 
 use crate::ordered::OrderedMap;
 
+use self::access::EarlyRequest;
 use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
 use crate::audience::TreePosition;
@@ -68,6 +69,8 @@ pub struct RoomState {
     tickets: Tickets,
     /// Keys of later invites that no roster names yet, with the peers that sent them.
     early_keys: Vec<(PeerId, GenerationKey)>,
+    /// Requests for links that came before the first roster.
+    early_requests: Vec<EarlyRequest>,
     leaving: Option<Time>,
     /// Until when a leaving host waits for its heir.
     heir_until: Option<Time>,
@@ -219,6 +222,7 @@ impl RoomState {
             violations: OrderedMap::new(),
             tickets: Tickets::default(),
             early_keys: Vec::new(),
+            early_requests: Vec::new(),
             leaving: None,
             heir_until: None,
             left: false,
@@ -662,7 +666,12 @@ impl RoomState {
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = [Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT)];
         let early = Bound::new("keys without a roster", self.early_keys.len(), access::EARLY_KEYS_MAX);
-        let own = own.into_iter().chain(self.tickets.bounds()).chain([early]);
+        let requests = Bound::new(
+            "requests for links before a roster",
+            self.early_requests.len(),
+            access::EARLY_REQUESTS_MAX,
+        );
+        let own = own.into_iter().chain(self.tickets.bounds()).chain([early, requests]);
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());

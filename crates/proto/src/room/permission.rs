@@ -8,8 +8,10 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::Via;
-use crate::message::Message;
-use crate::tickets;
+use crate::message::{LinkKind, Message, Ticket};
+use crate::seal::Signed;
+use crate::tickets::{self, Grounds};
+use crate::time::SECOND;
 
 /// Returns whether this is a message that a removed peer may still send: it asks for what it is refused, or lets go.
 fn is_of_the_removed(message: &Message) -> bool {
@@ -28,6 +30,23 @@ impl RoomState {
     /// Returns whether the host has removed a peer.
     pub(super) fn is_removed(&self, peer: &PeerId) -> bool {
         tickets::is_removed(&self.shared.stage, &self.shared.mandate, peer)
+    }
+
+    /// Returns whether a peer may have a link with this one: this peer wants the link, or the other is on stage, or below,
+    /// or for an ordinary link a member by the ticket that it shows, or has shown. An answer tells addresses, and whoever
+    /// has a link reaches the network stack: neither is for peers that nobody has let in.
+    fn may_link(&self, peer: &PeerId, kind: LinkKind, ticket: Option<&Signed<Ticket>>) -> bool {
+        let Self { shared, tickets, .. } = self;
+        let (now, config) = (shared.now, &shared.config);
+        let unix_s = config.unix_s_at_zero + now.0 / SECOND;
+        let grounds = Grounds { stage: &shared.stage, mandate: &shared.mandate, now, unix_s };
+        let is_member = || tickets.has_shown(now, peer) || grounds.owns(peer, ticket);
+        // a newcomer that waits for its admission judges when it knows the stage
+        let is_early = shared.stage.roster().is_none();
+        is_early
+            || shared.links.is_wanted(peer, kind)
+            || self.may_be_linked(peer, kind)
+            || (kind == LinkKind::Peer && is_member())
     }
 
     /// Returns whether this peer listens to such a message from that peer. The body drops other messages without
@@ -80,6 +99,8 @@ impl RoomState {
             | Message::Key(_)
             | Message::Rates(_)
             | Message::Recalled(_) => is_linked,
+            Message::LinkWanted { kind, ticket } => self.may_link(from, *kind, ticket.as_deref()),
+            Message::Offer(offer) => self.may_link(from, offer.kind, offer.ticket.as_deref()),
             Message::RatesWanted => is_linked && (is_on_stage || self.tree.is_below(from)),
             // the first message on a link, which its ends check
             Message::LinkProof(_) => false,
@@ -87,8 +108,6 @@ impl RoomState {
             | Message::Position { .. }
             | Message::Leave
             | Message::Digest(_) // the sender may be on a newer roster
-            | Message::LinkWanted(_)
-            | Message::Offer(_)
             | Message::Answer(_)
             | Message::Bye(_)
             | Message::ProbeWanted { .. }

@@ -11,7 +11,7 @@ use plenary_proto::{
     Time, Via,
 };
 
-use super::{NEVER, NOW, description, key, outcome, room, roster};
+use super::{NEVER, NOW, key, outcome, room, roster};
 
 pub(crate) const MS: u64 = 1_000;
 pub(crate) const SECOND: u64 = 1_000_000;
@@ -134,8 +134,8 @@ impl Brain {
         let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
         let wanted = |output: &Output| match output {
             Output::Offer { peer, kind, .. } => Some((*peer, *kind, true)),
-            Output::Signal(Address::Peer(peer), Message::LinkWanted(kind))
-            | Output::Relay { to: peer, message: Message::LinkWanted(kind), .. } => {
+            Output::Signal(Address::Peer(peer), Message::LinkWanted { kind, .. })
+            | Output::Relay { to: peer, message: Message::LinkWanted { kind, .. }, .. } => {
                 Some((*peer, *kind, false))
             }
             _ => None,
@@ -145,21 +145,26 @@ impl Brain {
                 continue;
             }
             if !offered {
-                outputs
-                    .extend(self.hears_id(peer, Message::Offer(Offer { kind, description: description() })));
+                outputs.extend(self.hears_id(peer, super::offer(kind)));
             }
             outputs.extend(self.is_linked_with(peer, kind));
         }
         outputs
     }
 
+    /// Hears a message of a member: it shows a ticket wherever one may stand.
     pub(crate) fn hears(&mut self, from: u8, message: Message) -> Vec<Output> {
         self.hears_id(key(from).id(), message)
     }
 
     fn hears_id(&mut self, from: PeerId, mut message: Message) -> Vec<Output> {
-        if let Message::Attach(Attach { ticket: ticket @ None, .. }) = &mut message {
-            *ticket = self.ticket_of(from);
+        match &mut message {
+            Message::Attach(Attach { ticket: ticket @ None, .. }) => *ticket = self.ticket_of(from),
+            Message::Offer(Offer { ticket: ticket @ None, .. })
+            | Message::LinkWanted { ticket: ticket @ None, .. } => {
+                *ticket = self.ticket_of(from).map(Box::new);
+            }
+            _ => {}
         }
         let unix_s = NOW + self.now / SECOND;
         let message = message.verify(&room(), &key(1).id(), unix_s).unwrap();
@@ -186,8 +191,8 @@ impl Brain {
     /// A peer links with this brain by its own wish.
     pub(crate) fn is_linked_by(&mut self, peer: u8) -> Vec<Output> {
         let kind = LinkKind::Peer;
-        let mut outputs = self.hears(peer, Message::Offer(Offer { kind, description: description() }));
-        outputs.extend(self.hears(peer, Message::LinkWanted(kind)));
+        let mut outputs = self.hears(peer, super::offer(kind));
+        outputs.extend(self.hears(peer, Message::LinkWanted { kind, ticket: None }));
         outputs.extend(self.is_linked_with(key(peer).id(), kind));
         outputs
     }

@@ -176,6 +176,10 @@ pub(crate) fn description() -> Description {
     }
 }
 
+pub(crate) fn offer(kind: LinkKind) -> Message {
+    Message::Offer(Offer { kind, description: description(), ticket: None })
+}
+
 pub(crate) fn path() -> Path {
     list(vec![key(3).id().short(), key(8).id().short()])
 }
@@ -217,8 +221,12 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Refuse(Box::new(refusal())),
         Message::Roster(roster()),
         Message::Leave,
-        Message::LinkWanted(LinkKind::Peer),
-        Message::Offer(Offer { kind: LinkKind::Trunk(1), description: description() }),
+        Message::LinkWanted { kind: LinkKind::Peer, ticket: Some(Box::new(ticket(5, 2))) },
+        Message::Offer(Offer {
+            kind: LinkKind::Trunk(1),
+            description: description(),
+            ticket: Some(Box::new(ticket(2, 2))),
+        }),
         Message::Answer(Answer {
             kind: LinkKind::Trunk(1),
             offered_ufrag: Text::truncated("Zq8xPw1n"),

@@ -50,7 +50,10 @@ impl Flooder {
             }
             1 => Message::Attach(Attach::newcomer()),
             2 => Message::Digest(Digest { epoch: 0, rank: Rank::default(), evidence: [0; 32], asks: true }),
-            3 => Message::Offer(Offer { kind: LinkKind::Peer, description: self.description() }),
+            3 => {
+                let description = self.description();
+                Message::Offer(Offer { kind: LinkKind::Peer, description, ticket: None })
+            }
             _ => Message::SoloWanted { speaker: Some(self.keys.id()) },
         }
     }

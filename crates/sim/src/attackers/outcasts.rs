@@ -4,7 +4,7 @@ use plenary_proto::bounded::List;
 use plenary_proto::message::{
     Attach, Digest, Join, LinkKind, Message, Purpose, Relay, SignedRoster, StreamUse, Ticket,
 };
-use plenary_proto::seal::Signed;
+use plenary_proto::seal::{Keypair, Signed};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Input, Output, PeerId, Rank, RoomId, StreamKind, Time, Via};
 
@@ -13,6 +13,8 @@ use crate::world::{UNIX_S_AT_ZERO, World};
 
 /// Interval at which an outcast turns to the next of all peers.
 const NEXT_US: u64 = 200 * MS;
+/// Life of a ticket, in seconds.
+const TICKET_LIFE_S: u64 = 600;
 
 /// Returns whether a message contains a roster that removes a peer.
 fn removes(peer: &PeerId, message: &Message) -> bool {
@@ -35,6 +37,8 @@ pub struct Outcast {
     ticket: Option<Signed<Ticket>>,
     program: Option<StreamUse>,
     is_removed: bool,
+    /// Key of the host, by which its own brain believes that the others are members.
+    host: Keypair,
     /// The peer that is asked next, and when; the peer that its brain is to link with.
     next: usize,
     next_at: Time,
@@ -62,6 +66,11 @@ impl Outcast {
             Message::Attach(attach(Purpose::Backup)),
         ]
     }
+}
+
+/// Returns a request for a link that shows a ticket.
+fn asks_for_link(ticket: Option<Signed<Ticket>>) -> Message {
+    Message::LinkWanted { kind: LinkKind::Peer, ticket: ticket.map(Box::new) }
 }
 
 /// Returns whether an output says goodbye on the link with one of these peers. Without it the other end keeps the link.
@@ -95,7 +104,15 @@ impl Deviation for Outcast {
                 None => Input::Timeout,
                 Some(from) => {
                     let unix_s = UNIX_S_AT_ZERO + now.0 / SECOND;
-                    let asked = Message::LinkWanted(LinkKind::Peer).verify(&self.room, &self.me, unix_s);
+                    let ticket = Signed::new(
+                        &self.host,
+                        &self.room,
+                        0,
+                        now.0,
+                        unix_s + TICKET_LIFE_S,
+                        Ticket { peer: from },
+                    );
+                    let asked = asks_for_link(Some(ticket)).verify(&self.room, &self.me, unix_s);
                     asked.map_or(Input::Timeout, |message| Input::Message { from, via: Via::Signal, message })
                 }
             }),
@@ -114,7 +131,7 @@ impl Deviation for Outcast {
         let digest = Digest { epoch: 0, rank: Rank::default(), evidence: [0; 32], asks: true };
         let mut says = Vec::new();
         // over an old link the request for a new one would replace it
-        let link = Message::LinkWanted(LinkKind::Peer);
+        let link = asks_for_link(self.ticket.clone());
         for message in self.links_with.map(|_| link).into_iter().chain(self.requests()) {
             let sealed = List::truncated(message.to_bytes());
             says.push(Saying::Signal(Address::Peer(to), message));
@@ -172,6 +189,7 @@ pub fn set_on(world: &mut World, planned: usize) {
         ticket: None,
         program: None,
         is_removed: false,
+        host: world.keys_of(0),
         next: 0,
         next_at: Time(0),
         links_with: None,

@@ -3,9 +3,10 @@
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
     BrowserMedia, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes, Setup,
+    Ticket,
 };
 use plenary_proto::sdp::sdp;
-use plenary_proto::seal::{RoomKeys, RoomSecret};
+use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
 
 use crate::wire::{Hosting, Wish};
 
@@ -179,10 +180,12 @@ fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_no
 
 #[test]
 fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_before_the_link_is_up() {
-    let mut page = page();
-    let me = page.0.as_ref().unwrap().me;
+    let (mut page, asks) = hosting(Vec::new());
+    let (keys, invite) = kept(&asks);
+    let host = RoomKeys::from_bytes(&keys).unwrap().host;
+    let (me, room) = (page.0.as_ref().unwrap().me, invite.room());
     let other = (5..).map(|seed| Keypair::from_seed(&[seed; 32])).find(|other| other.id() < me).unwrap();
-    let room = invite().room();
+    let ticket = Signed::new(&host, &room, 1, 1, NOW_US / 1_000_000 + 600, Ticket { peer: other.id() });
     let description = |byte: u8, setup| Description {
         ufrag: Text::truncated("abcd"),
         pwd: Text::truncated("abcdefghijklmnopqrstuv"),
@@ -197,9 +200,10 @@ fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_befo
         }),
         candidates: List::truncated([Candidate::Host("127.0.0.1:7".parse().unwrap())]),
     };
-    let offer = Offer { kind: LinkKind::Peer, description: description(1, Setup::ActPass) };
+    let (kind, ticket) = (LinkKind::Peer, Some(Box::new(ticket)));
+    let offer = Offer { kind, description: description(1, Setup::ActPass), ticket };
     let joined = page.0.as_mut().unwrap();
-    let message = Message::Offer(offer).verify(&room, &invite().root(), 0).unwrap();
+    let message = Message::Offer(offer).verify(&room, &invite.root(), 0).unwrap();
     joined.input(NOW_US, In::Message { from: other.id(), via: Via::Signal, message });
     let asks = joined.take_asks(NOW_US);
     let link = asks.iter().find_map(|ask| match ask {
