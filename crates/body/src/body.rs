@@ -490,10 +490,9 @@ impl Body {
     /// Charges a message to the budgets of its link.
     fn charge(&mut self, now_us: u64, link: LinkId, message: &[u8], outs: &mut Outs) {
         let Some((peer, _)) = self.media.links.of(link) else { return };
-        let (stage, now) = (self.stage(), self.time(now_us));
-        let on = (stage.iter().any(|entry| entry.peer == peer), stage.len());
+        let (is_on_stage, now) = (self.stage().iter().any(|entry| entry.peer == peer), self.time(now_us));
         let Some(budget) = self.media.links.budget(link) else { return };
-        let charged = budget.message(now, Message::budget_of(message), message.len(), on);
+        let charged = budget.message(now, Message::budget_of(message), message.len(), is_on_stage);
         self.hold(now_us, link, charged, outs);
     }
 

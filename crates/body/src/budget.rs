@@ -18,10 +18,9 @@ pub(crate) const CONTROL_ON_STAGE: Rate = Rate { per_s: 128 * 1024, burst: 512 *
 /// Bytes of envelopes that the other end forwards for others; what exceeds them counts as its own. Twice what a peer
 /// forwards to one link, so that an honest one is never blamed for others.
 const CARRIED: Rate = Rate { per_s: 256 * 1024, burst: 1024 * 1024 };
-/// Bytes of application data for each peer on stage: each source has as much. What exceeds them counts as control.
-const DATA_EACH: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
-/// Pieces of data that a new parent sends again, beside what is new.
-const DATA_AGAIN_BYTES: u64 = 1024 * 1024;
+/// Bytes of application data of all sources; what exceeds them counts as control. Twice what all sources say together: a
+/// parent also sends again what was missed. At once as much as a peer keeps, twice: from a new parent all of it comes again.
+const DATA: Rate = Rate { per_s: 192 * 1024, burst: 1024 * 1024 };
 /// Heartbeats of a link; further ones are dropped, and count as control. An honest end sends 10 heads a second, and at
 /// most 8 pings and answers. A guess.
 const BEATS: Rate = Rate { per_s: 50, burst: 100 };
@@ -50,7 +49,6 @@ pub(crate) struct LinkBudget {
     control: Bucket,
     carried: Bucket,
     data: Bucket,
-    sources: u64,
     beats: Bucket,
     over_since: Option<Time>,
 }
@@ -62,31 +60,20 @@ impl LinkBudget {
             is_on_stage: false,
             control: Bucket::new(CONTROL, now),
             carried: Bucket::new(CARRIED, now),
-            data: Bucket::new(data_of(0), now),
-            sources: 0,
+            data: Bucket::new(DATA, now),
             beats: Bucket::new(BEATS, now),
             over_since: None,
         }
     }
 
-    /// Charges a message of the control channel, or one that may be lost. `sources`: number of peers on stage.
-    pub(crate) fn message(
-        &mut self,
-        now: Time,
-        kind: Budgeted,
-        len: usize,
-        (is_on_stage, sources): (bool, usize),
-    ) -> Charged {
+    /// Charges a message of the control channel, or one that may be lost.
+    pub(crate) fn message(&mut self, now: Time, kind: Budgeted, len: usize, is_on_stage: bool) -> Charged {
         if self.is_on_stage != is_on_stage {
             // what was used stays used, or a peer that comes and goes had no limit
             let used = to_i64(control_of(self.is_on_stage).burst) - self.control.level(now);
             self.is_on_stage = is_on_stage;
             self.control = Bucket::new(control_of(is_on_stage), now);
             self.control.owe(now, used.max(0).unsigned_abs());
-        }
-        if self.sources != sources as u64 {
-            self.sources = sources as u64;
-            self.data = Bucket::new(data_of(self.sources), now);
         }
         let bytes = len as u64 + OVERHEAD_BYTES;
         let is_free = match kind {
@@ -124,18 +111,14 @@ fn to_i64(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn data_of(sources: u64) -> Rate {
-    Rate { per_s: DATA_EACH.per_s * sources, burst: DATA_EACH.burst * sources + DATA_AGAIN_BYTES }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STRANGER: (bool, usize) = (false, 2);
+    const STRANGER: bool = false;
 
     /// Returns what a peer that sends as much as it is let gets through until its link ends: bytes and time.
-    fn flood(len: usize, on: (bool, usize)) -> (usize, u64) {
+    fn flood(len: usize, on: bool) -> (usize, u64) {
         let (mut now, mut bytes, mut budget) = (Time(0), 0, LinkBudget::new(Time(0)));
         loop {
             bytes += len;
@@ -177,7 +160,7 @@ mod tests {
         let mut budget = LinkBudget::new(Time(0));
         let ends = (0..200).find(|step: &u64| {
             let now = Time(step * SECOND / 20);
-            let on = (step / 10 % 2 == 1, 3);
+            let on = step / 10 % 2 == 1;
             budget.message(now, Budgeted::Control, 25_000, on) == Charged::Over
         });
         assert!(ends.is_some_and(|step| step < 60), "{ends:?}");
@@ -185,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_opener_that_issues_its_ballots_in_one_second_is_within_its_budget() {
-        let (mut budget, stage) = (LinkBudget::new(Time(0)), (true, 64));
+        let (mut budget, stage) = (LinkBudget::new(Time(0)), true);
         for issue in 0..5 {
             let now = Time(issue * SECOND / 8);
             assert_eq!(budget.message(now, Budgeted::Control, 95_000, stage), Charged::Within);
@@ -224,8 +207,8 @@ mod tests {
     fn data_of_all_sources_and_what_others_send_over_the_link_cost_it_nothing() {
         let mut budget = LinkBudget::new(Time(0));
         for at in 0..1_000 {
-            let now = Time(at * SECOND / 16);
-            assert_eq!(budget.message(now, Budgeted::Data, 7_900, STRANGER), Charged::Within);
+            let now = Time(at * SECOND / 20);
+            assert_eq!(budget.message(now, Budgeted::Data, 9_700, STRANGER), Charged::Within);
             assert_eq!(budget.message(now, Budgeted::Carried, 8_000, STRANGER), Charged::Within);
         }
     }

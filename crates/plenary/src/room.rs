@@ -485,8 +485,13 @@ impl Room {
     /// [`DATA_LEN_MAX`](plenary_proto::message::DATA_LEN_MAX) bytes; loose data at most
     /// [`LOOSE_LEN_MAX`](plenary_proto::message::LOOSE_LEN_MAX).
     ///
+    /// All sources of a room together have 96 KiB a second, in fair shares (docs/PROTOCOL.md, 12.9): a source alone all of
+    /// it, after some 40 KiB at once. A piece costs 256 bytes beside its own. A source that has said nothing for a while may
+    /// always say up to 1 KiB.
+    ///
     /// # Errors
-    /// [`Error::Data`] if this peer is not on stage, or if the data is too long or sent too fast;
+    /// [`Error::Data`] if this peer is not on stage, or is there to mix only and wasn't named by the host while the stage is
+    /// closed, or if the data is too long or sent too fast;
     /// [`Error::Closed`] if the room is closed.
     pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
         let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;

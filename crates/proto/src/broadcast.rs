@@ -12,19 +12,24 @@
 //!
 //! A newcomer is sent the state of all sources when it links, and gets the data published from then on. A
 //! source sends its last pieces again when the mixers change.
+//!
+//! All sources share one rate ([`Shares`]), which a viewer's line carries beside the program. Each peer counts every piece,
+//! and neither delivers nor forwards what is beyond a source's share. A source counts what it hears too, and asks for a
+//! little less than its share, so that nobody drops its pieces.
 
 use crate::ordered::OrderedMap;
 use std::collections::VecDeque;
 
 use crate::bounded::{Bound, List};
-use crate::bucket::{Bucket, Rate};
+use crate::bucket::{Bucket, Buckets, Rate};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{
-    DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX,
+    DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX, Vote,
 };
 use crate::seal::Signed;
-use crate::stage::Mode;
+use crate::shares::{Limits, Shares};
+use crate::stage::{Mode, Stage};
 use crate::time::{MS, SECOND, Time};
 use crate::view::{STATEMENT_LIFE_S, View, signed_unix_s};
 
@@ -49,12 +54,30 @@ const RESEND_US: u64 = 3 * SECOND;
 const NEW_US: u64 = 2 * SECOND;
 /// Minimum interval between answers to one peer that requests missing pieces. A guess.
 const ANSWER_US: u64 = 50 * MS;
-/// Maximum number of peers answered within [`ANSWER_US`]; further peers are answered when they repeat the
-/// request. A guess: twice the children of a relay.
+/// Data rate of the answers to one peer, in bytes, and at once: what all sources say, and all that is kept.
+const ANSWERS: Rate = Rate { per_s: RATE.per_s, burst: KEPT_BYTES_MAX as u64 };
+/// Time within which a peer is sent a missing piece once: links lose nothing, and a new one begins anew. A guess: a peer
+/// that could not take a piece asks a second time before it gives the piece up.
+const SAME_US: u64 = 2 * SECOND;
+/// Maximum number of peers with a record of answers; further peers are answered when others' records have
+/// ended. A guess: twice the children of a relay.
 const ANSWERS_MAX: usize = 256;
-/// Maximum data rate of one source, in bytes, and at once. A guess: a chat and a shared text stay
-/// far below, and a hundred viewers' uplinks carry it.
-const RATE: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
+/// Data rate of all sources together, in bytes, and at once: half of what a line of 3 Mbit/s has left beside a program of
+/// 1.5 Mbit/s. One source alone may say half of it at once.
+const RATE: Rate = Rate { per_s: 96 * 1024, burst: 96 * 1024 };
+/// Number of peers on stage up to which they have the whole rate. The first mixer sends each piece to the whole stage, so on
+/// a larger stage the rate falls as the stage grows. A guess: 12 Mbit/s of a mixer's uplink.
+const SPREAD_MAX: u64 = 16;
+/// Longest piece that a source without debt may say, however much others say. A guess: a few lines of chat.
+const LINE_LEN: usize = 1024;
+/// Part of what a source may say that it leaves unused, and part of a line that counts as no debt elsewhere: others see its
+/// pieces a moment apart. A guess.
+const UNUSED: u64 = 8;
+/// Bytes that may come at once beyond the burst by a peer other than the source: what it has kept.
+const LATE_BYTES: u64 = KEPT_BYTES_MAX as u64;
+/// Data rate of one source that neither speaks nor is named by the host, in bytes, and at once: anybody may consent to mix. A guess:
+/// a chat.
+const UNNAMED: Rate = Rate { per_s: 4 * 1024, burst: 32 * 1024 };
 /// Bytes added to the length of each piece, for headers, signature, and the work of checking it.
 const PIECE_BYTES: u64 = 256;
 
@@ -67,7 +90,11 @@ pub enum DataRefusal {
     /// The data is longer than [`DATA_LEN_MAX`], or than [`LOOSE_LEN_MAX`] if it may be lost.
     #[error("the data is too long: {DATA_LEN_MAX} bytes at most, {LOOSE_LEN_MAX} when it may be lost")]
     TooLong,
-    /// The source exceeds 64 KiB a second after a burst of 256 KiB.
+    /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
+    #[error("on a closed stage only speakers, and peers that the host named, can send data")]
+    NotNamed,
+    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once; on a
+    /// stage of more than 16 peers they have less. A peer that only mixes and isn't named by the host has 4 KiB a second.
     #[error("data is sent faster than the room would carry it")]
     TooFast,
 }
@@ -89,9 +116,74 @@ struct Source {
     ahead: OrderedMap<u64, Signed<Data>>,
     /// Number of the newest loose piece delivered.
     loose: u64,
-    allowance: Bucket,
     /// Gap: since when a piece is missing, when it is requested next, and the interval after that.
     gap: Option<(Time, Time, u64)>,
+}
+
+/// A reliable piece, kept for peers that will lack it.
+#[derive(Debug)]
+struct Kept {
+    /// Number of pieces kept before it.
+    place: u64,
+    at: Time,
+    data: Signed<Data>,
+}
+
+/// A peer that was sent pieces that it lacked.
+#[derive(Debug)]
+struct Answered {
+    at: Time,
+    allowance: Bucket,
+    /// Places of the pieces sent within [`SAME_US`], and when each was sent.
+    sent: OrderedMap<u64, Time>,
+}
+
+impl Answered {
+    /// Whether there is something to remember.
+    fn counts(&self, now: Time) -> bool {
+        now.since(self.at) < SAME_US || !self.allowance.is_full(now)
+    }
+}
+
+/// Buckets of sources that neither speak nor are named by the host.
+#[derive(Debug)]
+struct Unnamed(Buckets<ROSTER_MAX>);
+
+impl Default for Unnamed {
+    fn default() -> Unnamed {
+        Unnamed(Buckets::new(UNNAMED))
+    }
+}
+
+/// Returns the rate of all sources together.
+fn rate(stage: &Stage) -> Rate {
+    let size = (stage.entries().len() as u64).max(SPREAD_MAX);
+    let part = |whole: u64| whole * SPREAD_MAX / size;
+    Rate { per_s: part(RATE.per_s), burst: part(RATE.burst) }
+}
+
+/// What a peer may say to the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Nothing(DataRefusal),
+    Little,
+    ItsShare,
+}
+
+impl Says {
+    fn of(stage: &Stage, source: &PeerId) -> Says {
+        let Some(entry) = stage.entry(source) else { return Says::Nothing(DataRefusal::NotOnStage) };
+        match stage.roster() {
+            _ if entry.speaks || entry.votes == Vote::Named => Says::ItsShare,
+            Some(roster) if roster.stage_open => Says::Little,
+            _ => Says::Nothing(DataRefusal::NotNamed),
+        }
+    }
+}
+
+/// Returns whether a peer may say anything to the room.
+pub(crate) fn may_publish_at_all(stage: &Stage, source: &PeerId) -> bool {
+    !matches!(Says::of(stage, source), Says::Nothing(_))
 }
 
 /// State of this peer for application data.
@@ -100,13 +192,17 @@ pub(crate) struct Broadcast {
     run: Option<u64>,
     /// Numbers of this peer's own last pieces: reliable, loose.
     numbers: (u64, u64),
-    allowance: Option<Bucket>,
+    shares: Shares,
+    /// What sources may say that neither speak nor are named by the host.
+    unnamed: Unnamed,
     /// State per source; sources that left the stage are dropped first.
     sources: OrderedMap<PeerId, Source>,
-    kept: VecDeque<(Time, Signed<Data>)>,
+    kept: VecDeque<Kept>,
     kept_bytes: usize,
-    /// When each peer was last sent the pieces that it lacked.
-    answered: OrderedMap<PeerId, Time>,
+    /// Number of pieces kept so far.
+    kept_count: u64,
+    /// Peers that were sent pieces that they lacked.
+    answered: OrderedMap<PeerId, Answered>,
     mixers: Vec<PeerId>,
     /// Since when data reaches this peer: it is fed by a parent, or is on stage and linked.
     since: Option<Time>,
@@ -118,20 +214,48 @@ impl Broadcast {
     /// Returns whether this peer may send that much data now.
     pub(crate) fn may_publish(
         &self,
-        now: Time,
-        on_stage: bool,
+        (now, stage, me): (Time, &Stage, &PeerId),
         delivery: Delivery,
         len: usize,
     ) -> Result<(), DataRefusal> {
         let most = if delivery == Delivery::Loose { LOOSE_LEN_MAX } else { DATA_LEN_MAX };
-        let allowance = self.allowance.unwrap_or_else(|| Bucket::new(RATE, now));
-        let left = u64::try_from(allowance.level(now)).unwrap_or(0);
-        match () {
-            () if !on_stage => Err(DataRefusal::NotOnStage),
-            () if len > most => Err(DataRefusal::TooLong),
-            () if left < cost(len) => Err(DataRefusal::TooFast),
-            () => Ok(()),
+        if let Says::Nothing(why) = Says::of(stage, me) {
+            return Err(why);
         }
+        if len > most {
+            return Err(DataRefusal::TooLong);
+        }
+        let Rate { per_s, burst } = rate(stage);
+        let rate = Rate { per_s, burst: burst - burst / UNUSED };
+        let limits = Limits { rate, line: cost(LINE_LEN), slack: 0 };
+        if self.has_room((now, stage), limits, me, len) { Ok(()) } else { Err(DataRefusal::TooFast) }
+    }
+
+    /// Returns whether a source may say that much more now.
+    fn has_room(&self, (now, stage): (Time, &Stage), limits: Limits, source: &PeerId, len: usize) -> bool {
+        let lets = match Says::of(stage, source) {
+            Says::Nothing(_) => false,
+            Says::Little => self.unnamed.0.holds(now, source, cost(len)),
+            Says::ItsShare => true,
+        };
+        lets && self.shares.may_take(now, limits, source, cost(len))
+    }
+
+    fn spend(&mut self, (now, stage): (Time, &Stage), source: PeerId, len: usize) {
+        if Says::of(stage, &source) == Says::Little {
+            self.unnamed.0.take(now, source, cost(len));
+        }
+        self.shares.take(now, rate(stage).per_s, (&source, cost(len)), |peer| stage.contains(peer));
+    }
+
+    /// Returns whether this peer takes a new piece from a peer: its source may publish, and is within its share.
+    fn takes(&self, (now, stage): (Time, &Stage), from: &PeerId, data: &Signed<Data>) -> bool {
+        let Rate { per_s, burst } = rate(stage);
+        // after an outage all that was kept comes at once, but not from the source
+        let burst = if *from == data.sender { burst } else { burst + LATE_BYTES };
+        let line = cost(LINE_LEN);
+        let limits = Limits { rate: Rate { per_s, burst }, line, slack: line / UNUSED };
+        self.has_room((now, stage), limits, &data.sender, data.body.bytes.len())
     }
 
     /// Sends data to the room; does nothing where [`may_publish`](Self::may_publish) refuses.
@@ -142,10 +266,10 @@ impl Broadcast {
         delivery: Delivery,
         bytes: List<u8, DATA_LEN_MAX>,
     ) {
-        if self.may_publish(view.now, view.on_stage(), delivery, bytes.len()).is_err() {
+        if self.may_publish((view.now, view.stage, &view.me), delivery, bytes.len()).is_err() {
             return;
         }
-        self.allowance.get_or_insert_with(|| Bucket::new(RATE, view.now)).take(view.now, cost(bytes.len()));
+        self.spend((view.now, view.stage), view.me, bytes.len());
         let run = *self.run.get_or_insert_with(|| view.unix_s());
         let number = match delivery {
             Delivery::Reliable => &mut self.numbers.0,
@@ -158,7 +282,7 @@ impl Broadcast {
         self.keep(view.now, data);
     }
 
-    /// Handles a piece of data: delivers and forwards it if it is new and within its source's rate.
+    /// Handles a piece of data: delivers and forwards it if it is new and within its source's share.
     pub(crate) fn data(
         &mut self,
         view: &mut View<'_>,
@@ -166,13 +290,13 @@ impl Broadcast {
         from: PeerId,
         data: Signed<Data>,
     ) {
-        if data.sender == view.me || !view.stage.contains(&data.sender) {
+        if data.sender == view.me || !self.takes((view.now, view.stage), &from, &data) {
             return;
         }
         let (run, number) = (data.body.run, data.body.number);
         self.make_room(view, &data.sender);
         let next = if self.since.is_some() { 1 } else { number };
-        let source = self.sources.entry(data.sender).or_insert_with(|| Source::new(view.now, run, next));
+        let source = self.sources.entry(data.sender).or_insert_with(|| Source::new(run, next));
         let now_unix_s = view.unix_s();
         let came_unix_s = self.since.map(|since| now_unix_s.saturating_sub(view.now.since(since) / SECOND));
         // a clock may be wrong by as much as statements are valid
@@ -183,14 +307,10 @@ impl Broadcast {
         let is_overtold = source.told && !source.begun && (run, number) < (source.run, source.next);
         if is_overtold && is_later && data.body.delivery == Delivery::Reliable {
             // the source signed this piece after this peer came, so it isn't as far as another peer said
-            *source = Source {
-                allowance: source.allowance,
-                loose: source.loose,
-                ..Source::new(view.now, run, number)
-            };
+            *source = Source { loose: source.loose, ..Source::new(run, number) };
         } else if run > source.run {
             // the source has restarted; a peer that knew it before wants the whole new run
-            *source = Source { allowance: source.allowance, ..Source::new(view.now, run, 1) };
+            *source = Source::new(run, 1);
         }
         let known = match data.body.delivery {
             _ if run < source.run => true,
@@ -201,7 +321,7 @@ impl Broadcast {
                     || (number != source.next && source.ahead.len() >= AHEAD_MAX)
             }
         };
-        if known || !source.allowance.take(view.now, cost(data.body.bytes.len())) {
+        if known {
             return;
         }
         match data.body.delivery {
@@ -214,6 +334,7 @@ impl Broadcast {
                 source.tell_what_is_next(view);
             }
         }
+        self.spend((view.now, view.stage), data.sender, data.body.bytes.len());
         self.forward(view, children, &data, Some(from));
         self.keep(view.now, data);
     }
@@ -244,11 +365,12 @@ impl Broadcast {
     fn keep(&mut self, now: Time, data: Signed<Data>) {
         if data.body.delivery == Delivery::Reliable {
             self.kept_bytes += data.body.bytes.len();
-            self.kept.push_back((now, data));
+            self.kept.push_back(Kept { place: self.kept_count, at: now, data });
+            self.kept_count += 1;
         }
         while self.kept.len() > KEPT_MAX || self.kept_bytes > KEPT_BYTES_MAX {
-            let Some((_, oldest)) = self.kept.pop_front() else { break };
-            self.kept_bytes -= oldest.body.bytes.len();
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.kept_bytes -= oldest.data.body.bytes.len();
         }
     }
 
@@ -298,7 +420,7 @@ impl Broadcast {
         let me = view.me;
         for stand in stands.iter().filter(|stand| stand.source != me) {
             self.make_room(view, &stand.source);
-            let anew = || Source { told: true, ..Source::new(view.now, stand.run, stand.next) };
+            let anew = || Source { told: true, ..Source::new(stand.run, stand.next) };
             let source = self.sources.entry(stand.source).or_insert_with(anew);
             if source.run == stand.run && source.next < stand.next && !source.begun {
                 (source.next, source.told) = (stand.next, true);
@@ -324,36 +446,59 @@ impl Broadcast {
             return;
         }
         self.mixers.clone_from(&view.mandate.mixers);
-        let recent =
-            self.kept.iter().filter(|(at, data)| data.sender == view.me && view.now.since(*at) < RESEND_US);
-        let recent: Vec<_> = recent.map(|(_, data)| data.clone()).collect();
+        let is_recent = |kept: &&Kept| kept.data.sender == view.me && view.now.since(kept.at) < RESEND_US;
+        let recent: Vec<_> = self.kept.iter().filter(is_recent).map(|kept| kept.data.clone()).collect();
         for data in recent {
             self.forward(view, &[], &data, None);
         }
     }
 
     /// Handles a peer's `DataHeld`: sends it the later pieces of the sources that it names, as far as they
-    /// are kept, and of other sources the pieces of the last [`GIVE_UP_US`].
+    /// are kept, and of other sources the pieces of the last [`GIVE_UP_US`]. A peer that has had more than [`ANSWERS`] is
+    /// answered when that is repaid.
     pub(crate) fn held_by(&mut self, view: &mut View<'_>, from: PeerId, held: &[DataHeld], is_child: bool) {
-        let may_ask = is_child || view.stage.contains(&from);
-        let too_soon = self.answered.get(&from).is_some_and(|at| view.now.since(*at) < ANSWER_US);
-        if !may_ask || too_soon {
+        let now = view.now;
+        if !is_child && !view.stage.contains(&from) {
             return;
         }
-        self.answered.retain(|_, at| view.now.since(*at) < ANSWER_US);
-        if self.answered.len() >= ANSWERS_MAX {
+        if !self.answered.contains_key(&from) && self.answered.len() >= ANSWERS_MAX {
+            self.answered.retain(|_, answered| answered.counts(now));
+            if self.answered.len() >= ANSWERS_MAX {
+                return;
+            }
+        }
+        let anew = || Answered {
+            at: Time(now.0.saturating_sub(ANSWER_US)),
+            allowance: Bucket::new(ANSWERS, now),
+            sent: OrderedMap::new(),
+        };
+        let answered = self.answered.entry(from).or_insert_with(anew);
+        if now.since(answered.at) < ANSWER_US || answered.allowance.level(now) <= 0 {
             return;
         }
-        self.answered.insert(from, view.now);
-        for (at, data) in &self.kept {
+        answered.at = now;
+        let first = self.kept.front().map_or(self.kept_count, |kept| kept.place);
+        answered.sent.retain(|place, at| *place >= first && now.since(*at) < SAME_US);
+        for Kept { place, at, data } in &self.kept {
             let theirs = held.iter().find(|held| held.source == data.sender);
             let lacks = match theirs {
                 Some(held) => (data.body.run, data.body.number) >= (held.run, held.next),
-                None => view.now.since(*at) < GIVE_UP_US,
+                None => now.since(*at) < GIVE_UP_US,
             };
-            if lacks && data.sender != from {
+            // a mixer drops what is beyond a source's share, and asks the source for it until it has room
+            let is_own = data.sender == view.me;
+            if lacks && data.sender != from && (is_own || !answered.sent.contains_key(place)) {
+                answered.sent.insert(*place, now);
+                answered.allowance.owe(now, cost(data.body.bytes.len()));
                 view.out.send(from, Message::Data(data.clone()));
             }
+        }
+    }
+
+    /// Handles a link that came up: what was sent to its other end before may be lost.
+    pub(crate) fn link_up(&mut self, peer: &PeerId) {
+        if let Some(answered) = self.answered.get_mut(peer) {
+            answered.sent.clear();
         }
     }
 
@@ -382,30 +527,25 @@ impl Broadcast {
         gaps.map(|(since, ask_at, _)| ask_at.min(since + GIVE_UP_US)).min()
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 4] {
+    pub(crate) fn bounds(&self) -> [Bound; 7] {
         let ahead = self.sources.values().map(|source| source.ahead.len()).max().unwrap_or(0);
+        let sent = self.answered.values().map(|answered| answered.sent.len()).max().unwrap_or(0);
         [
             Bound::new("sources of data", self.sources.len(), ROSTER_MAX),
             Bound::new("out-of-order data pieces of a source", ahead, AHEAD_MAX),
             Bound::new("data pieces kept for retransmission", self.kept.len(), KEPT_MAX),
             Bound::new("peers that were sent missing data", self.answered.len(), ANSWERS_MAX),
+            Bound::new("pieces of missing data sent to a peer", sent, KEPT_MAX),
+            Bound::new("sources of data that the host did not name", self.unnamed.0.len(), ROSTER_MAX),
+            self.shares.bound(),
         ]
     }
 }
 
 impl Source {
-    fn new(now: Time, run: u64, next: u64) -> Source {
+    fn new(run: u64, next: u64) -> Source {
         let ahead = OrderedMap::new();
-        Source {
-            run,
-            next,
-            begun: false,
-            told: false,
-            ahead,
-            loose: 0,
-            allowance: Bucket::new(RATE, now),
-            gap: None,
-        }
+        Source { run, next, begun: false, told: false, ahead, loose: 0, gap: None }
     }
 
     /// Delivers to the application all pieces up to the next gap.

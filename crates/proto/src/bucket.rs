@@ -103,6 +103,12 @@ impl<const MAX: usize> Buckets<MAX> {
         self.held.entry(peer).or_insert_with(|| Bucket::new(self.rate, now)).take(now, tokens)
     }
 
+    /// Returns whether the peer's bucket holds as many tokens.
+    pub fn holds(&self, now: Time, peer: &PeerId, tokens: u64) -> bool {
+        let level = self.held.get(peer).map_or(to_i64(self.rate.burst), |bucket| bucket.level(now));
+        level >= to_i64(tokens)
+    }
+
     /// Returns the number of peers with a bucket.
     pub fn len(&self) -> usize {
         self.held.len()

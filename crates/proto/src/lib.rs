@@ -54,6 +54,7 @@ mod samples;
 mod score;
 pub mod sdp;
 pub mod seal;
+mod shares;
 mod solo;
 mod spread;
 mod stage;

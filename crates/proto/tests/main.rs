@@ -4,6 +4,7 @@ mod access;
 mod balance;
 mod children;
 mod corpus;
+mod data;
 mod election;
 mod failover;
 mod identity;

@@ -7,6 +7,7 @@ pub mod loopers;
 pub mod outcasts;
 pub mod replayers;
 pub mod squatters;
+pub mod talkers;
 pub mod usurpers;
 
 use std::collections::BTreeSet;

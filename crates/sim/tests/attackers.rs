@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::{plan, run, run_on, seeds};
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{
-    Candidate, Description, LinkKind, Message, Offer, Refusal, Setup, Ticket,
-};
+use plenary_proto::message::{Candidate, Description, LinkKind, Message, Offer, Refusal, Setup, Ticket};
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Output, PeerId, Time};

@@ -427,10 +427,10 @@ impl RoomState {
     /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`](crate::Command::Publish) checks the same.
     ///
     /// # Errors
-    /// The reason against it: not on stage, too long, or too fast.
+    /// The reason against it: not on stage, not named by the host, too long, or too fast.
     pub fn may_publish(&self, now: Time, delivery: Delivery, len: usize) -> Result<(), DataRefusal> {
-        let on_stage = self.shared.stage.contains(&self.shared.me);
-        self.broadcast.may_publish(self.shared.now.max(now), on_stage, delivery, len)
+        let Shared { stage, me, now: known, .. } = &self.shared;
+        self.broadcast.may_publish((now.max(*known), stage, me), delivery, len)
     }
 
     /// Returns the rank of the mandate in force, without the cost of a [`snapshot`](Self::snapshot).

@@ -116,6 +116,7 @@ impl RoomState {
             }
             Note::LinkUp(peer, LinkKind::Peer) => {
                 self.tickets.link_up(&self.shared.view(), peer);
+                self.broadcast.link_up(&peer);
                 if let Some(ticket) = &self.shared.ticket {
                     self.shared.out.send(peer, Message::Ticket(ticket.clone()));
                 }

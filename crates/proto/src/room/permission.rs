@@ -6,6 +6,7 @@
 //! on, by their sender alone.
 
 use super::RoomState;
+use crate::broadcast::may_publish_at_all;
 use crate::id::PeerId;
 use crate::io::Via;
 use crate::message::{LinkKind, Message, Ticket};
@@ -66,7 +67,7 @@ impl RoomState {
             // a joiner that follows a denied failover shows it to the peer on stage that admits it
             Message::Failover(_) => is_linked || is_on_stage || stage.contains(&self.shared.me),
             Message::Alive(_) | Message::Decided(_) | Message::Confirmed(_) => is_linked || is_on_stage,
-            Message::Data(data) => (is_linked || is_on_stage) && stage.contains(&data.sender),
+            Message::Data(data) => (is_linked || is_on_stage) && may_publish_at_all(stage, &data.sender),
             Message::DataStands(_) => is_on_stage || (is_linked && self.tree.is_above(from)),
             Message::Ballot(ballot) => {
                 is_on_stage && ballot.sender == *from && self.election.awaits_ballot(ballot)
