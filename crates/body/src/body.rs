@@ -379,6 +379,7 @@ impl Body {
         frame: (Bytes, Option<u8>, &[u32]),
         outs: &mut Outs,
     ) -> bool {
+        self.know_program_format();
         self.media.frame(at, frame, now_us, outs)
     }
 

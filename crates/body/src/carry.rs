@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::layout;
 use crate::mix::Tile;
 use crate::outs::{BodyEvent, CaptureCommand, Envelope, Out, Outs, Route};
+use crate::oversize::PixelsMax;
 use crate::traffic::Throughput;
 
 impl Body {
@@ -92,7 +93,10 @@ impl Body {
                 self.heartbeats.unpromise(&peer);
                 self.media.unserve(&peer);
             }
-            Output::Follow { peer, stream, id } => self.media.follow(peer, stream, id, now_us, outs),
+            Output::Follow { peer, stream, id } => {
+                self.know_program_format();
+                self.media.follow(peer, stream, id, now_us, outs);
+            }
             Output::Senders(sources) => self.media.set_sources(sources),
             Output::Mandate(in_force) => self.media.program.set_in_force(in_force),
             Output::SendOwn(to) => self.send_own(to, now_us, outs),
@@ -200,6 +204,13 @@ impl Body {
             self.called.iter().filter(is_stale).map(|(speaker, (rank, _))| (*speaker, *rank)).collect();
         for (speaker, rank) in stale {
             self.call_home(speaker, rank, outs);
+        }
+    }
+
+    /// Takes the program's format from the roster, which limits the size of pictures.
+    pub(crate) fn know_program_format(&mut self) {
+        if let Some(roster) = self.brain.roster() {
+            self.media.pixels_max = PixelsMax::of(roster.program);
         }
     }
 

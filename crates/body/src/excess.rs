@@ -10,9 +10,9 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::VideoRequest;
 
 /// Multiple of the requested pixels from which pictures are dropped. An encoder rounds up to macroblocks.
-const PIXELS_MAX: u64 = 2;
+pub(crate) const PIXELS_MAX: u64 = 2;
 /// Pixels that are always allowed: a tile may be smaller than any picture that a camera makes. 320×192.
-const PIXELS_MIN: u64 = 320 * 192;
+pub(crate) const PIXELS_MIN: u64 = 320 * 192;
 /// Multiple of the requested pictures per second, in halves.
 const RATE_HALVES_MAX: u64 = 3;
 /// Multiple of the requested bitrate: a third of a picture's bits is a wide margin for keyframes.
@@ -120,6 +120,11 @@ impl Excess {
         };
         self.limit = Some((limit, asked, since_us));
         limit
+    }
+
+    /// Returns the coded pixels of the newest picture that stated its size.
+    pub(crate) fn pixels(&self) -> u64 {
+        self.pixels
     }
 
     /// Returns whether pictures were dropped lately.

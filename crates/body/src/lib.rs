@@ -44,6 +44,7 @@ mod maker;
 mod media;
 mod mix;
 mod outs;
+mod oversize;
 mod own;
 mod page_uplink;
 mod past;

@@ -34,6 +34,7 @@ use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::mix::Mix;
 use crate::outs::{Notice, Outs};
+use crate::oversize::{PictureSize, PixelsMax};
 use crate::own::{OWN_SLOTS, Own};
 use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
 use crate::rebuild::Rebuild;
@@ -86,6 +87,14 @@ struct Followed {
     is_own: bool,
 }
 
+/// Pictures that arrive in one slot of a link, at a page.
+#[derive(Debug, Default)]
+struct PageLeg {
+    left_out: LeftOut,
+    /// Size of the pictures that the browser's decoder was given.
+    size: PictureSize,
+}
+
 /// Fixed properties of a peer's media.
 #[derive(Clone, Debug)]
 pub(crate) struct MediaConfig {
@@ -131,8 +140,10 @@ pub(crate) struct Media {
     pub(crate) lag: Lag,
     arrivals: Arrivals,
     rebuild: Rebuild,
-    /// At a page: what the legs of pictures leave out.
-    left_out: OrderedMap<(LinkId, u8), LeftOut>,
+    /// At a page: the legs of pictures.
+    page_legs: OrderedMap<(LinkId, u8), PageLeg>,
+    /// Limits of the pictures that the application shows.
+    pub(crate) pixels_max: PixelsMax,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -193,7 +204,8 @@ impl Media {
             lag: Lag::default(),
             arrivals: Arrivals::default(),
             rebuild: Rebuild::default(),
-            left_out: OrderedMap::new(),
+            page_legs: OrderedMap::new(),
+            pixels_max: PixelsMax::default(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -256,7 +268,7 @@ impl Media {
     /// Handles the end of a link. Returns peer and kind, unless this peer closed the link or a newer one replaced it.
     pub(crate) fn link_down(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
         self.rebuild.forget(link);
-        self.left_out.retain(|(of, _), _| *of != link);
+        self.page_legs.retain(|(of, _), _| *of != link);
         let (peer, kind, up) = self.links.remove(link)?;
         self.forget_link(peer, kind, up, outs);
         Some((peer, kind))
@@ -266,7 +278,7 @@ impl Media {
     pub(crate) fn link_closed(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> Option<LinkId> {
         let (link, up) = self.links.forget(&peer, kind)?;
         self.rebuild.forget(link);
-        self.left_out.retain(|(of, _), _| *of != link);
+        self.page_legs.retain(|(of, _), _| *of != link);
         self.forget_link(peer, kind, up, outs);
         Some(link)
     }
@@ -718,7 +730,7 @@ impl Media {
             ),
             of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
             of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
-            of("legs with pictures left out", self.left_out.len(), self.links.all().count() * PEER_SLOTS),
+            of("legs with pictures at a page", self.page_legs.len(), self.links.all().count() * PEER_SLOTS),
             of("peers with media", self.arrivals.peers(), peers),
             of("peers that something arrived from", self.watches.peers(), peers),
         ]
@@ -776,7 +788,7 @@ impl Media {
         for (link, slot, packet) in self.rebuild.on_time(now_us) {
             self.packet(link, slot, packet, now_us, outs);
         }
-        let due = self.left_out.iter_mut().map(|(leg, left_out)| (*leg, left_out.due(now_us)));
+        let due = self.page_legs.iter_mut().map(|(at, leg)| (*at, leg.left_out.due(now_us)));
         for ((link, slot), in_place) in due.filter(|(_, in_place)| !in_place.is_empty()).collect::<Vec<_>>() {
             in_place.into_iter().for_each(|packet| self.packet(link, slot, packet, now_us, outs));
         }

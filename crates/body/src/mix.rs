@@ -25,6 +25,7 @@ use plenary_proto::{MixRole, PeerId, Rank, RoomId, StreamId, StreamKind, StreamS
 use crate::excess::Excess;
 use crate::inflow::Inbound;
 use crate::maker::Maker;
+use crate::oversize::PixelsMax;
 
 mod tenures;
 
@@ -578,6 +579,9 @@ impl Mix {
         }
         let key = frame.kind == MediaKind::Video && frame.identity.key;
         self.key_seen |= key;
+        // a speaker that has not had its request yet may send more than a viewer takes
+        let pixels = self.excess.get(&maker).map_or(0, Excess::pixels);
+        let fits = frame.kind == MediaKind::Sound || pixels <= PixelsMax::of(self.format).program;
         let offset_us = self.offsets_us.get(&maker).copied().unwrap_or(0);
         let captured_us = frame.identity.captured_us.saturating_add_signed(offset_us);
         let on_desk = self.on_desk.entry(maker).or_default();
@@ -589,13 +593,14 @@ impl Mix {
         if matches!(self.role, MixRole::Mix { pass_through: true, .. })
             && self.passing_through.is_none()
             && key
+            && fits
         {
             self.passing_through = Some(maker);
             self.end_mixer(commands);
         }
         // sound waits for the first picture, so that both begin together
         let begun = || self.program.as_ref().is_some_and(|program| program.frames(MediaKind::Video) > 0);
-        let passes = self.passing_through == Some(maker) && (key || begun());
+        let passes = self.passing_through == Some(maker) && (key || begun()) && fits;
         let made = passes.then(|| {
             let encoded = Encoded {
                 kind: frame.kind,

@@ -388,6 +388,15 @@ impl Program {
         current.is_some_and(|stream| stream.key_wish.may_ask(now_us))
     }
 
+    /// Handles a picture of the current stream that is too large to be shown. Returns whether to request a keyframe now.
+    pub(crate) fn picture_refused(&mut self, now_us: u64) -> bool {
+        let Some(stream) = self.current.and_then(|id| self.streams.get_mut(&id)) else { return false };
+        if stream.key_wish.wish() {
+            self.suffering.key_wanted();
+        }
+        stream.key_wish.take_due(now_us)
+    }
+
     /// Returns how often the program degraded here since the last call, given the frame rate that the room requests.
     pub(crate) fn take_suffered(&mut self, now_us: u64, fps_wanted: Option<u8>) -> u16 {
         self.suffering.take(Time(now_us), fps_wanted)

@@ -15,6 +15,7 @@ use crate::cache::PacketCache;
 use crate::key_wish::KeyWish;
 use crate::lead::{Lead, Place};
 use crate::maker::{lane, piece};
+use crate::oversize::PictureSize;
 
 /// Wait of a mixer for a missing packet of a speaker's picture, in round-trip times: a third retransmission may have
 /// arrived after 3.5.
@@ -79,6 +80,8 @@ pub(crate) struct Stream {
     /// Link and first slot that the newest packet arrived in; `None` for a stream that this peer makes.
     pub(crate) via: Option<(LinkId, u8)>,
     pub(crate) key_wish: KeyWish,
+    /// Size of the pictures that the application was handed.
+    pub(crate) size: PictureSize,
     /// Capture time of the newest frame, in microseconds by the maker's clock.
     pub(crate) captured_us: u64,
     /// The next frame's capture time counts whatever the newest one's was.
@@ -106,6 +109,7 @@ impl Stream {
             waiting: Default::default(),
             via: None,
             key_wish: KeyWish::default(),
+            size: PictureSize::default(),
             captured_us: 0,
             captures_anew: false,
             used_us: now_us,

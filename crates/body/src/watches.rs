@@ -68,6 +68,13 @@ impl Watches {
         }
     }
 
+    /// Records whether the newest picture that the parent brought could be shown.
+    pub(crate) fn judged(&mut self, is_shown: bool) {
+        if let Some((_, watch, _)) = &mut self.feed {
+            watch.judged(is_shown);
+        }
+    }
+
     /// Takes a peer's head; only the backup's head is used.
     pub(crate) fn head(&mut self, from: &PeerId, now: Time, captured_us: u64) {
         if self.backup.as_ref().is_some_and(|(backup, ..)| backup == from)

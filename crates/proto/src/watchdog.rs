@@ -255,6 +255,8 @@ pub struct FeedWatch {
     /// Whether no frame has arrived since this parent began: its first one counts whatever the capture time
     /// of the frames before was.
     begins: bool,
+    /// Whether the newest picture that the parent brought could not be shown.
+    is_false: bool,
     /// Lateness of this machine, by which any two arrivals may differ.
     slack_us: u64,
 }
@@ -273,6 +275,7 @@ impl FeedWatch {
             behind: false,
             asked_at: None,
             begins: true,
+            is_false: false,
             slack_us: 0,
         }
     }
@@ -309,6 +312,12 @@ impl FeedWatch {
             }
             self.compare(now);
         }
+    }
+
+    /// Records whether the newest picture that the parent brought could be shown. One that no honest peer makes puts the
+    /// parent at fault until the next one that can.
+    pub fn judged(&mut self, is_shown: bool) {
+        self.is_false = !is_shown;
     }
 
     /// Starts comparing with another backup. Not to be called when the backup goes without a replacement: it
@@ -357,7 +366,7 @@ impl FeedWatch {
         self.behind = self.ahead_since.is_some_and(given_up);
         if self.parent.verdict(now) == Verdict::Silent {
             Verdict::Silent
-        } else if self.behind {
+        } else if self.behind || self.is_false {
             Verdict::Behind
         } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US + self.slack_us {
             Verdict::Stalled

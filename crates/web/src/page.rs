@@ -204,12 +204,10 @@ impl Joined {
             Call::Received { link, channel, bytes } => self.received(now_us, LinkId(link), channel, bytes),
             Call::Frame { link, slot, level, csrcs, data } => {
                 let link = LinkId(link);
-                let mut may_be_decoded = false;
-                if self.links.get_mut(link).is_some_and(|known| known.is_proven) {
-                    self.step(now_us, |body, outs| {
-                        may_be_decoded = body.frame(now_us, (link, slot), (data, level, &csrcs), outs);
+                let may_be_decoded = self.links.get_mut(link).is_some_and(|known| known.is_proven)
+                    && self.step(now_us, |body, outs| {
+                        body.frame(now_us, (link, slot), (data, level, &csrcs), outs)
                     });
-                }
                 if may_be_decoded {
                     self.asks.push(Ask::Decode);
                 }

@@ -16,6 +16,7 @@ use plenary_proto::{PeerId, StreamKind};
 
 use super::{Followed, Media};
 use crate::outs::{Out, Outs};
+use crate::oversize::PixelsMax;
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
 use crate::rebuild::{identified, originals};
@@ -53,8 +54,8 @@ impl Media {
     }
 
     /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame is
-    /// packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it: whether
-    /// its seal is the maker's. The browser decodes at once, so a picture that others refer to is judged before it.
+    /// packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it: its seal is
+    /// the maker's, and its size an honest one. The browser decodes at once, so a picture that others refer to is judged before.
     pub(crate) fn frame(
         &mut self,
         (link, slot): (LinkId, u8),
@@ -89,17 +90,21 @@ impl Media {
         let contributor = |csrc: &u32| Contributor { csrc: *csrc, level: VOICE_LEVEL };
         let contributors: Contributors = csrcs.iter().take(CONTRIBUTORS_MAX).map(contributor).collect();
         let made = originals(&frame);
-        let left_out = match kind {
+        let (left_out, fits) = match kind {
             MediaKind::Video => {
-                self.left_out.entry((link, slot)).or_default().before_at_page(&frame, &made, now_us)
+                let PixelsMax { program, speaker } = self.pixels_max;
+                let pixels_max = if slot == PROGRAM_SLOTS[0] { program } else { speaker };
+                let leg = self.page_legs.entry((link, slot)).or_default();
+                let fits = leg.size.fits(&frame, pixels_max);
+                (leg.left_out.before_at_page(&frame, &made, now_us), fits)
             }
-            MediaKind::Sound => Vec::new(),
+            MediaKind::Sound => (Vec::new(), true),
         };
         for packet in left_out.into_iter().chain(made) {
             let packet = MediaPacket { contributors: contributors.clone(), ..packet };
             self.packet(link, slot, packet, now_us, outs);
         }
-        is_announced.is_some() && self.program.doubts.takes(link) && self.inflow.doubts.takes(link)
+        fits && is_announced.is_some() && self.program.doubts.takes(link) && self.inflow.doubts.takes(link)
     }
 
     /// Returns the bytes of a frame that this page's browser has encoded for the other end of a link, with its identity;

@@ -4,12 +4,14 @@ use super::Media;
 use crate::in_step::HeldFrame;
 use crate::inflow::Inbound;
 use crate::outs::Outs;
+use crate::oversize::PictureSize;
 use crate::program::Arrived;
 use crate::received::{Origin, ReceivedFrame};
 use plenary_media::Frame;
-use plenary_proto::StreamKind;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::ordered::OrderedMap;
 use plenary_proto::packet::LinkId;
+use plenary_proto::{PeerId, StreamKind};
 
 impl Media {
     /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home
@@ -24,9 +26,41 @@ impl Media {
         }
         self.reception.left_out(arrived.left_out);
         for frame in arrived.frames {
+            if !self.shows_picture_of_program(&frame, now_us, outs) {
+                continue;
+            }
             self.watches.progressed(self.watch_time(now_us), frame.identity.captured_us);
             self.show(&frame, now_us, outs);
         }
+    }
+
+    /// Returns whether a frame of the program is to be shown: a picture that is far too large is none. The parent that
+    /// brought it is at fault until it brings one that fits, and a keyframe is requested.
+    fn shows_picture_of_program(&mut self, frame: &Frame, now_us: u64, outs: &mut Outs) -> bool {
+        if frame.kind != MediaKind::Video {
+            return true;
+        }
+        let feeder = self.feeder_link();
+        let Some(stream) = self.program.streams.get_mut(&frame.identity.stream) else { return true };
+        let fits = stream.size.fits(frame, self.pixels_max.program);
+        if stream.via.map(|(link, _)| link) == feeder {
+            self.watches.judged(fits);
+        }
+        if !fits && self.program.picture_refused(now_us) {
+            self.want_key_upstream(outs);
+        }
+        fits
+    }
+
+    /// Returns whether a frame of a speaker's own stream may be shown. A picture that is far too large is none, and a
+    /// keyframe is requested.
+    fn shows_picture_of(&mut self, maker: &PeerId, frame: &Frame) -> bool {
+        let Some(stream) = self.inflow.streams.get_mut(&frame.identity.stream) else { return true };
+        let fits = stream.size.fits(frame, self.pixels_max.speaker);
+        if !fits {
+            self.inflow.wish_key_of(maker);
+        }
+        fits
     }
 
     /// Hands frames for this peer's own use to the mixer, or in a mesh to the application.
@@ -41,12 +75,17 @@ impl Media {
                 }
                 continue;
             }
+            let fits = maker == self.me || self.shows_picture_of(&maker, &one.frame);
             if kind.is_speakers() && self.mesh && maker != self.me {
+                if !fits {
+                    continue;
+                }
                 self.reception.frame(&one.frame, arrived_us);
                 outs.frames.push(ReceivedFrame::new(Origin::Speaker(maker), one.frame, arrived_us));
                 continue;
             }
             if maker != self.me
+                && fits
                 && let Some(solo) = self.solo.takes(&maker, &one.frame)
             {
                 // a speaker hears that voice in its mix-minus, too
@@ -63,7 +102,12 @@ impl Media {
     /// Hands the other speakers' pictures since their newest keyframes to the application: the stage has become a mesh,
     /// and the pictures that follow refer to these. They may be up to a GOP old, and only bring the decoder up to date.
     pub(crate) fn show_speakers(&self, now_us: u64, outs: &mut Outs) {
-        for (maker, frame) in self.inflow.pictures(now_us).filter(|(maker, _)| *maker != self.me) {
+        let mut sizes: OrderedMap<PeerId, PictureSize> = OrderedMap::new();
+        let others = self.inflow.pictures(now_us).filter(|(maker, _)| *maker != self.me);
+        for (maker, frame) in others {
+            if !sizes.entry(maker).or_default().fits(&frame, self.pixels_max.speaker) {
+                continue;
+            }
             let received = ReceivedFrame::new(Origin::Speaker(maker), frame, now_us);
             outs.frames.push(ReceivedFrame { catches_up: true, ..received });
         }

@@ -24,7 +24,7 @@ impl Bits {
 }
 
 /// Returns a keyframe that states this size, in macroblocks, of so many bytes.
-fn keyframe((columns, rows): (u32, u32), len: usize) -> Bytes {
+pub(super) fn keyframe((columns, rows): (u32, u32), len: usize) -> Bytes {
     let mut bits = Bits::default();
     [0, 0, 2, 1].into_iter().for_each(|number| bits.number(number));
     bits.0.push(false);

@@ -12,7 +12,8 @@ use crate::inflow::Inbound;
 use crate::mix::{Made, Mix, MixCommand, MixFigures, Mixed, RoleChange, Tile};
 use crate::stats::Spread;
 
-const PROGRAM: ProgramFormat = ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
+pub(super) const PROGRAM: ProgramFormat =
+    ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
 const WARM: MixRole = MixRole::Warm { pass_through: false };
 /// The mixer's output begins three quarters of a frame after the last frame that was passed through.
 const MARGIN_US: u64 = 1_000_000 / 30 * 3 / 4;

@@ -11,6 +11,7 @@ mod inflow;
 mod letters;
 mod mix_roles;
 mod mixer;
+mod oversize;
 mod own;
 mod pass_through;
 mod rate;
@@ -37,6 +38,7 @@ use crate::lag::TICK_US;
 use crate::maker::Maker;
 use crate::media::{Media, MediaConfig};
 use crate::outs::{Out, Outs};
+use crate::oversize::PixelsMax;
 use crate::received::Origin;
 
 const MS: u64 = 1_000;
@@ -174,6 +176,7 @@ impl Stand {
         let mut stand =
             Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
         stand.media.set_sources(trusting());
+        stand.media.pixels_max = PixelsMax::of(mix_roles::PROGRAM);
         stand
     }
 
