@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::bounded::{Bound, List};
+use crate::bucket::{Buckets, Rate};
 use crate::hashed_draw::{DrawKey, drawn};
 use crate::id::PeerId;
 use crate::io::{CodecClaim, Event, Output};
@@ -56,7 +57,10 @@ const TRAIN_US_MAX: u64 = 1_200 * MS;
 /// ends.
 const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
 pub(crate) const BUSY_RETRY_US: u64 = 60 * MS;
-/// Minimum interval between trains to peers that are not on stage. A guess.
+/// Trains to one measurer of an open election: a measurement at once, and one a second for failed trains and the next
+/// election.
+const TRAINS: Rate = Rate { per_s: 1, burst: TRAINS_MAX as u64 };
+/// Minimum interval between trains to peers that are not measurers of an open election, all of them together. A guess.
 const STRANGER_US: u64 = 500 * MS;
 /// Maximum bandwidth that counts: 10 Tbit/s, above any real line. Sums and squares of such figures don't
 /// overflow 128 bits.
@@ -141,6 +145,16 @@ struct CodecTimes {
     at: Time,
 }
 
+/// Trains sent to measurers, per peer.
+#[derive(Debug)]
+struct Granted(Buckets<ROSTER_MAX>);
+
+impl Default for Granted {
+    fn default() -> Granted {
+        Granted(Buckets::new(TRAINS))
+    }
+}
+
 /// State of this peer as a measurer and as a measured candidate.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
@@ -151,8 +165,12 @@ pub(crate) struct Probe {
     trains: u32,
     /// This peer is busy sending a train until then.
     busy_until: Time,
-    /// Earliest time of the next train to a peer that isn't on stage.
+    /// Trains to measurers.
+    granted: Granted,
+    /// Earliest time of the next train to a peer that is no measurer.
     stranger_at: Time,
+    /// Earliest time of the next claim for a peer that isn't on stage.
+    claim_at: Time,
     /// Whether an election is open. `taken_on`: candidates that this peer measures in it.
     open: bool,
     taken_on: OrderedSet<PeerId>,
@@ -328,24 +346,37 @@ impl Probe {
         if view.config.consent == Consent::Never && !asked {
             return false;
         }
-        // a peer that isn't on stage gets one train per `STRANGER_US`, and none from a mixer
-        let stranger = !view.stage.contains(&peer) && !asked;
-        let too_soon = stranger && view.now < self.stranger_at;
-        if stranger && !too_soon {
-            self.stranger_at = view.now + STRANGER_US;
+        let now = view.now;
+        // a peer on stage has the claim
+        if !asked && !view.stage.contains(&peer) && now >= self.claim_at {
+            self.claim_at = now + STRANGER_US;
             if let Some(claim) = self.sign_claim(view) {
-                view.out.send(peer, Message::Claim(claim)); // peers on stage have it
+                view.out.send(peer, Message::Claim(claim));
             }
         }
-        let too_soon = too_soon || (stranger && view.mixes());
-        if view.now < self.busy_until || too_soon || bytes > TRAIN_BYTES {
+        if now < self.busy_until || bytes > TRAIN_BYTES || !(asked || self.grants(view, peer)) {
             view.out.send(peer, Message::ProbeBusy { train });
             return false;
         }
+        let rate_bps = if asked { rate_bps } else { paced(view, rate_bps) };
         let paced_us = (u64::from(bytes) * 8 * SECOND).checked_div(rate_bps).unwrap_or(0);
-        self.busy_until = view.now + paced_us.clamp(50 * MS, TRAIN_US_MAX);
+        self.busy_until = now + paced_us.clamp(50 * MS, TRAIN_US_MAX);
         view.out.act(Output::Train { peer, train, bytes, rate_bps });
         true
+    }
+
+    /// Returns whether a peer is granted a train now, and if so counts it. A measurer drawn for an open election has a
+    /// measurement's trains. All others have few together, since ids are free to create, and from a mixer in force none.
+    fn grants(&mut self, view: &View<'_>, peer: PeerId) -> bool {
+        let roster = view.stage.roster().filter(|_| self.open);
+        if roster.is_some_and(|roster| measurers(roster, &view.draw(), &view.me).contains(&peer)) {
+            return self.granted.0.take(view.now, peer, 1);
+        }
+        let grants = !view.mixes() && view.now >= self.stranger_at;
+        if grants {
+            self.stranger_at = view.now + STRANGER_US;
+        }
+        grants
     }
 
     /// Returns whether this peer waits for a candidate's train.
@@ -484,12 +515,7 @@ impl Probe {
             None => (FIRST_TRAIN_BYTES, 0),
             Some(guess) => (train_bytes(*guess, TRAIN_LINE_US), 2 * guess),
         };
-        // once media flows, no train is faster than the bandwidth that counts, or it would delay the media
-        let paced = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
-        let rate_bps = match paced {
-            Some(most) if rate_bps == 0 || rate_bps > most => most,
-            _ => rate_bps,
-        };
+        let rate_bps = paced(view, rate_bps);
         self.trains += 1;
         let (train, candidate) = (self.trains, front.candidate);
         self.awaited = Some(Awaited { train, candidate, give_up_at: view.now + ANSWER_US_MAX });
@@ -497,8 +523,9 @@ impl Probe {
         None
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 3] {
+    pub(crate) fn bounds(&self) -> [Bound; 4] {
         [
+            Bound::new("measurers that were sent trains", self.granted.0.len(), ROSTER_MAX),
             Bound::new("queued measurements", self.queue.len(), MEASUREMENTS_MAX),
             Bound::new("candidates to be measured in an election", self.taken_on.len(), MEASUREMENTS_MAX),
             Bound::new("peers that have this peer's claim", self.claimed_to.len(), ROSTER_MAX),
@@ -511,6 +538,16 @@ impl Probe {
             None => self.next_at,
         };
         self.ask_at.into_iter().chain(train_at).min()
+    }
+}
+
+/// Returns the rate of a train for a requested one. Once media flows, no train is faster than the bandwidth that counts, or it
+/// would delay the media.
+fn paced(view: &View<'_>, rate_bps: u64) -> u64 {
+    let most = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
+    match most {
+        Some(most) if rate_bps == 0 || rate_bps > most => most,
+        _ => rate_bps,
     }
 }
 

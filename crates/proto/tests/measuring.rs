@@ -7,9 +7,9 @@ use crate::samples::brain::{
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, key, room};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Attach, Claim, CodecSource, Message, Purpose};
+use plenary_proto::message::{Attach, Claim, CodecSource, ElectionReason, Message, Need, Opening, Purpose};
 use plenary_proto::seal::Signed;
-use plenary_proto::{CodecClaim, Command, Event, Input, Output};
+use plenary_proto::{CodecClaim, Command, Event, Input, Output, Rank};
 
 const FIRST_TRAIN: u32 = 1 << 31;
 
@@ -336,4 +336,58 @@ fn a_viewer_s_own_measurement_of_a_mixer_that_grants_no_train_ends_with_the_mixe
     }
     let codec = CodecClaim { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Frames, age_s: 7 };
     assert_eq!(measured, [(vec![], Some(codec))]);
+}
+
+/// These peers ask for trains as large and fast as can be, 20 times a second for 10 s. Returns the trains sent: bits a second.
+fn trains_for_all(candidate: &mut Brain, askers: std::ops::Range<u8>) -> Vec<u64> {
+    let mut sent = Vec::new();
+    for train in 0..200 {
+        candidate.now += 50 * MS;
+        for asker in askers.clone() {
+            let asks = Message::ProbeWanted { train, bytes: 200_000, rate_bps: 0 };
+            sent.extend(candidate.hears(asker, asks).iter().filter_map(|output| match output {
+                Output::Train { rate_bps, .. } => Some(*rate_bps),
+                _ => None,
+            }));
+        }
+    }
+    sent
+}
+
+/// A candidate on a stage with ten guests.
+fn candidate_among_guests() -> Brain {
+    let entries = [speaker(2), brain::candidate(3), brain::candidate(4)].into_iter();
+    let entries: Vec<_> = entries.chain((50..60).map(speaker)).collect();
+    let mut candidate = Brain::new(3, consenting());
+    candidate.adopts(&entries, |_| ());
+    candidate
+}
+
+#[test]
+fn guests_on_stage_get_a_train_each_500_ms_in_all_and_from_a_mixer_none() {
+    let mut candidate = candidate_among_guests();
+    let sent = trains_for_all(&mut candidate, 50..60).len();
+    assert!((15..=20).contains(&sent), "{sent}");
+    candidate.elects(1, &[4], &[]);
+    let sent = trains_for_all(&mut candidate, 50..60);
+    let paced = |rate_bps: &u64| (1..=100_000_000).contains(rate_bps);
+    assert!(sent.len() <= 20 && sent.iter().all(paced), "media flows: {sent:?}");
+    candidate.elects(2, &[3], &[]);
+    assert_eq!(trains_for_all(&mut candidate, 50..60), []);
+}
+
+#[test]
+fn each_measurer_of_an_open_election_gets_a_measurement_s_trains_and_one_a_second() {
+    let mut candidate = candidate_among_guests();
+    let need = Need { term: 1, under: Rank::default(), reason: ElectionReason::Opening, opener: key(2).id() };
+    let sign = |seed: u8| (key(seed).id(), Opening::countersign(&key(seed), &room(), 7, &need));
+    let signatures = crate::samples::list([2, 4].into_iter().chain(50..60).map(sign).collect());
+    let opening = Opening { epoch: candidate.epoch(), body: need, signatures };
+    let outputs = candidate.hears(2, Message::Opening(Box::new(opening)));
+    let opened = |event: &&Event| matches!(event, Event::ElectionOpened { .. });
+    assert!(brain::events(&outputs).iter().any(opened));
+    let measurers = 3;
+    let sent = trains_for_all(&mut candidate, 50..60).len();
+    let most = measurers * (6 + 10) + 20;
+    assert!((30..=most).contains(&sent), "{sent} of at most {most}");
 }
