@@ -75,8 +75,8 @@ const LINE_LEN: usize = 1024;
 const UNUSED: u64 = 8;
 /// Bytes that may come at once beyond the burst by a peer other than the source: what it has kept.
 const LATE_BYTES: u64 = KEPT_BYTES_MAX as u64;
-/// Data rate of one source that neither speaks nor is named by the host, in bytes, and at once: anybody may consent to mix. A guess:
-/// a chat.
+/// Data rate of one source that neither speaks nor is named by the host, in bytes, and at once: anybody may consent to
+/// mix. A guess: a chat.
 const UNNAMED: Rate = Rate { per_s: 4 * 1024, burst: 32 * 1024 };
 /// Bytes added to the length of each piece, for headers, signature, and the work of checking it.
 const PIECE_BYTES: u64 = 256;
@@ -93,8 +93,8 @@ pub enum DataRefusal {
     /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
     #[error("on a closed stage only speakers, and peers that the host named, can send data")]
     NotNamed,
-    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once; on a
-    /// stage of more than 16 peers they have less. A peer that only mixes and isn't named by the host has 4 KiB a second.
+    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once. Stages of
+    /// more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a second.
     #[error("data is sent faster than the room would carry it")]
     TooFast,
 }
@@ -129,7 +129,7 @@ struct Kept {
     data: Signed<Data>,
 }
 
-/// A peer that was sent pieces that it lacked.
+/// Record of the answers to one peer.
 #[derive(Debug)]
 struct Answered {
     at: Time,
@@ -139,7 +139,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// Whether there is something to remember.
+    /// Whether the record still limits answers.
     fn counts(&self, now: Time) -> bool {
         now.since(self.at) < SAME_US || !self.allowance.is_full(now)
     }
@@ -201,7 +201,7 @@ pub(crate) struct Broadcast {
     kept_bytes: usize,
     /// Number of pieces kept so far.
     kept_count: u64,
-    /// Peers that were sent pieces that they lacked.
+    /// Answers by peer.
     answered: OrderedMap<PeerId, Answered>,
     mixers: Vec<PeerId>,
     /// Since when data reaches this peer: it is fed by a parent, or is on stage and linked.
@@ -231,7 +231,7 @@ impl Broadcast {
         if self.has_room((now, stage), limits, me, len) { Ok(()) } else { Err(DataRefusal::TooFast) }
     }
 
-    /// Returns whether a source may say that much more now.
+    /// Returns whether a source's share has room for a piece of this length.
     fn has_room(&self, (now, stage): (Time, &Stage), limits: Limits, source: &PeerId, len: usize) -> bool {
         let lets = match Says::of(stage, source) {
             Says::Nothing(_) => false,
@@ -454,8 +454,8 @@ impl Broadcast {
     }
 
     /// Handles a peer's `DataHeld`: sends it the later pieces of the sources that it names, as far as they
-    /// are kept, and of other sources the pieces of the last [`GIVE_UP_US`]. A peer that has had more than [`ANSWERS`] is
-    /// answered when that is repaid.
+    /// are kept, and of other sources the pieces of the last [`GIVE_UP_US`]. A peer beyond [`ANSWERS`] waits
+    /// until its debt is repaid.
     pub(crate) fn held_by(&mut self, view: &mut View<'_>, from: PeerId, held: &[DataHeld], is_child: bool) {
         let now = view.now;
         if !is_child && !view.stage.contains(&from) {
@@ -495,7 +495,7 @@ impl Broadcast {
         }
     }
 
-    /// Handles a link that came up: what was sent to its other end before may be lost.
+    /// Handles a link that came up: pieces sent on the former link may be lost.
     pub(crate) fn link_up(&mut self, peer: &PeerId) {
         if let Some(answered) = self.answered.get_mut(peer) {
             answered.sent.clear();

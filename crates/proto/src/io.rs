@@ -33,8 +33,8 @@ pub enum Verdict {
     Ok,
     /// The peer has been silent on every channel for the timeout of its watch.
     Silent,
-    /// The parent's feed lags behind the backup's head, for a while or beside a silent parent. Or the parent's newest picture is
-    /// one that no honest peer makes. Of a watched mixer: silent for half of the timeout.
+    /// The parent's feed lags behind the backup's head, for some time or while the parent is silent too. Or the parent's
+    /// newest picture breaks the size bound. Of a watched mixer: silent for half of the timeout.
     Behind,
     /// The parent is alive, but has sent no newer frame for 600 ms.
     Stalled,

@@ -534,7 +534,7 @@ impl LinkTable {
         }
     }
 
-    /// Drops the offers of a peer that wait: no link with it is made any more.
+    /// Drops a peer's waiting offers, so that no further link begins.
     pub(crate) fn drop_offers(&mut self, peer: &PeerId) {
         self.waiting.retain(|(other, _), _| other != peer);
     }

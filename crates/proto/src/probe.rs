@@ -541,8 +541,8 @@ impl Probe {
     }
 }
 
-/// Returns the rate of a train for a requested one. Once media flows, no train is faster than the bandwidth that counts, or it
-/// would delay the media.
+/// Returns the rate of a train for a requested one. Once media flows, no train is faster than the bandwidth that counts,
+/// or it would delay the media.
 fn paced(view: &View<'_>, rate_bps: u64) -> u64 {
     let most = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
     match most {

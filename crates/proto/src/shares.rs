@@ -3,8 +3,8 @@
 //! What a source takes is its debt. Time repays all debts together at the rate, each of them by the same amount (processor
 //! sharing). A source may take what leaves its debt within the free part of the burst (a dynamic threshold: Choudhury and
 //! Hahne, 1998). So of n sources that take all they can, each gets an nth of the rate, and an (n + 1)th of the burst stays
-//! free for whoever takes less. Where that is less than a line, a source without debt may take a line all the same. Peers
-//! that see the same pieces draw the same conclusions.
+//! free for sources that take less. On large stages this free part is shorter than a line; a source without debt may then
+//! take one line. Peers that see the same pieces draw the same conclusions.
 
 use crate::bounded::Bound;
 use crate::bucket::Rate;
@@ -30,7 +30,7 @@ const PARTS: u64 = 1 << 10;
 /// Debts of the sources. The caller passes the time and the limits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shares {
-    /// In parts, each above 0. `None`: those of sources that have gone, together.
+    /// In parts, each above 0. `None`: the sum of departed sources' debts.
     debts: OrderedMap<Option<PeerId>, u64>,
     /// Parts repaid so far, but less than one for each debt.
     rest: u64,

@@ -45,8 +45,8 @@ struct Heard {
     delivered: Vec<usize>,
 }
 
-/// `talkers` say 64 kB a second each for some seconds, in so many pieces each, which `by` hands over, and key 2 says 100 bytes each
-/// second. A source says a piece that was dropped once more: as far as it is heard.
+/// `talkers` say 64 kB a second each for some seconds, in so many pieces each, which `by` hands over, and key 2 says 100
+/// bytes each second. A source says a piece that was dropped once more: as far as it is heard.
 fn crowd(
     brain: &mut Brain,
     talkers: std::ops::Range<u8>,

@@ -338,7 +338,8 @@ fn a_viewer_s_own_measurement_of_a_mixer_that_grants_no_train_ends_with_the_mixe
     assert_eq!(measured, [(vec![], Some(codec))]);
 }
 
-/// These peers ask for trains as large and fast as can be, 20 times a second for 10 s. Returns the trains sent: bits a second.
+/// These peers ask for trains as large and fast as can be, 20 times a second for 10 s. Returns the bits a second of each
+/// train sent.
 fn trains_for_all(candidate: &mut Brain, askers: std::ops::Range<u8>) -> Vec<u64> {
     let mut sent = Vec::new();
     for train in 0..200 {

@@ -200,7 +200,8 @@ fn everyone_has_all(world: &World, source: PeerId, seed: u64) {
 const TALKERS: usize = 62;
 const TALK_FROM: Time = Time(20 * SECOND);
 
-/// A full stage: the host, a speaker; a candidate with a wide uplink; and talkers that speak. The viewers have lines of 3 Mbit/s, beside a program of 1.5 Mbit/s.
+/// A full stage: the host, a speaker; a candidate with a wide uplink; and talkers that speak. The viewers have lines of
+/// 3 Mbit/s, beside a program of 1.5 Mbit/s.
 fn full_stage(viewers: u64) -> WorldPlan {
     let talker = |at: u64| {
         let access = Access { up_bps: 2_500_000, ..Access::WIRE };

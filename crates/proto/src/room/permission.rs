@@ -33,9 +33,9 @@ impl RoomState {
         tickets::is_removed(&self.shared.stage, &self.shared.mandate, peer)
     }
 
-    /// Returns whether a peer may have a link with this one: this peer wants the link, or the other is on stage, or below,
-    /// or for an ordinary link a member by the ticket that it shows, or has shown. An answer tells addresses, and whoever
-    /// has a link reaches the network stack: neither is for peers that nobody has let in.
+    /// Returns whether the link with a peer is allowed. Each of these suffices: this peer wants the link, the stage or
+    /// the subtree contains the other end, or, for an ordinary link, a ticket proves its membership. An answer tells
+    /// addresses, and a link gives access to the network stack: a peer that waits outside gets neither.
     fn may_link(&self, peer: &PeerId, kind: LinkKind, ticket: Option<&Signed<Ticket>>) -> bool {
         let Self { shared, tickets, .. } = self;
         let (now, config) = (shared.now, &shared.config);
