@@ -20,6 +20,7 @@ mod y4m;
 
 #[cfg(feature = "files")]
 pub use file::open_source;
+#[cfg(feature = "files")]
 pub use mp4::{KeptFrame, KeptFrames};
 pub use pattern::TestSource;
 
