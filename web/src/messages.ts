@@ -44,7 +44,7 @@ export interface Leg {
 
 export type RoomState = "joining" | "live" | "reconnecting" | "ended";
 
-/** Events of a room. */
+/** Events of a room. A `label` is a peer's name as it is shown, told apart from names that look alike. */
 export type RoomEvent =
   | { what: "state"; state: RoomState }
   | { what: "admitted" }
@@ -62,37 +62,54 @@ export type RoomEvent =
   | { what: "no-place" }
   | { what: "speaking"; dominant: string | null; speaking: string[] }
   | { what: "invite"; invite: string }
-  | { what: "knock"; peer: string; name: string }
-  | { what: "floor-wanted"; peer: string; name: string }
+  /** At most one a second; so many others have come before it since the last one. */
+  | { what: "knock"; peer: string; name: string; label: string; mixes: boolean; others: number }
+  | { what: "floor-wanted"; peer: string; name: string; label: string; others: number }
+  /** At a host that takes its room back: another one had removed a peer meanwhile, which may come back. */
+  | { what: "removed-by-another"; peer: string; name: string; label: string; by: string; by_label: string }
   | { what: "floor"; speaks: boolean }
   | { what: "floor-offered" }
   | { what: "floor-denied" }
   | { what: "muted-by-host"; picture: boolean; sound: boolean }
-  | { what: "told"; from: string; text: string }
+  | { what: "told"; from: string; label: string; host: boolean; named: boolean; text: string }
   | { what: "solo"; speaker: string; comes: boolean }
   | { what: "solo-refused"; speaker: string }
   | { what: "host"; peer: string | null }
   | { what: "mode"; mode: Mode }
-  | { what: "not-forwarding"; peer: string; name: string };
+  | { what: "not-forwarding"; peer: string; name: string; label: string }
+  /** Which peers mix, and the same as text; null while nobody does. */
+  | { what: "mixed-by"; mixers: string[]; text: string | null };
 
 export type Mode = "Mesh" | "PassThrough" | "Mixer";
 
 /** A peer on stage. */
-export interface Member {
-  peer: string;
-  name: string;
+export interface Member extends Named {
   speaks: boolean;
   away: boolean;
   /** Picture, sound. */
   muted: [boolean, boolean];
   shares: boolean;
+  /** Whether it consents to mix. */
+  mixes: boolean;
+  /** Whether it is the host, or the host named it: such peers vote. */
+  named: boolean;
 }
 
-/** A peer that waits for the host. */
+/** A peer with its name, and that name as it is shown: told apart from names that look alike by the first digits of the id. */
 export interface Named {
   peer: string;
   name: string;
+  label: string;
 }
+
+/** A newcomer in the lobby. */
+export interface Waiting extends Named {
+  /** Whether it comes for nothing but to mix: letting it in names it. */
+  mixes: boolean;
+}
+
+/** Which of the peers that consent may mix: all of them, or the host and those that it named. */
+export type MixPolicy = "anyone" | "named";
 
 /** A peer in the host's directory: parent null for none and on stage. */
 export interface Listed extends Named {
@@ -131,10 +148,11 @@ export interface PeerSnapshot {
   locked: boolean;
   lobby: boolean;
   stage_open: boolean;
+  mix_policy: MixPolicy;
   layout: "grid" | "active" | "share" | "side-by-side" | "custom";
   stage: Member[];
   /** At the host: newcomers in the lobby. */
-  waiting: Named[];
+  waiting: Waiting[];
   /** At the host: peers that want to speak. */
   wanting: Named[];
   /** At the host: its directory. */
@@ -142,6 +160,8 @@ export interface PeerSnapshot {
   /** At the host: number of viewers. */
   viewers: number | null;
   mixers: string[];
+  /** The mixers as text; null while nobody mixes. */
+  mixed_by: string | null;
   speaks: boolean;
   /** What this peer sends of its own. */
   sends: { picture: boolean; sound: boolean };

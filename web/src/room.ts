@@ -5,13 +5,13 @@ import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
 import { InStep } from "./in-step.js";
 import { isOwn, Link } from "./link.js";
-import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import type { MixPolicy, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
-import { limited } from "./texts.js";
+import { limited, mixedBy } from "./texts.js";
 import { type Entered, type Layout, LAYOUTS, type PictureFormat, type Place, type Shown, type Wish } from "./wire.js";
 
-export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot } from "./messages.js";
+export type { Listed, Member, MixPolicy, Named, RoomEvent, RoomState, Snapshot, Waiting } from "./messages.js";
 export type { Layout } from "./wire.js";
 
 /** Interval at which the encoder of the own pictures is judged, in milliseconds. */
@@ -50,6 +50,8 @@ export interface HostOptions extends PeerOptions {
   lobby?: boolean;
   /** Whether every peer that asks may speak, as by default. */
   stageOpen?: boolean;
+  /** Which of the peers that consent may mix; by default anyone on an open stage, and on a closed one those that the host names. */
+  mixing?: MixPolicy;
   /** {@link Room.keys} of a room that was opened before, to go on with it. */
   keys?: Uint8Array;
 }
@@ -69,8 +71,9 @@ export function join(options: JoinOptions): Promise<Room> {
  * @throws {Error} whose message tells the user why not.
  */
 export function host(options: HostOptions = {}): Promise<Room> {
-  const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, keys = new Uint8Array() } = options;
-  return enter(options, { hosting: { rendezvous, page, title, lobby, stageOpen, keys } });
+  const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, mixing, keys = new Uint8Array() } = options;
+  const mixByNamed = mixing ? mixing === "named" : null;
+  return enter(options, { hosting: { rendezvous, page, title, lobby, stageOpen, mixByNamed, keys } });
 }
 
 /** Starts a worker. Browsers refuse one whose script is of another origin than the page: there the page's own script imports it. */
@@ -284,6 +287,16 @@ export class Room extends EventTarget {
   /** Opens the stage to every peer that asks, or closes it: then each that asks is an event "floor-wanted". */
   openStage(on: boolean): void {
     this.#wish({ wish: "open-stage", on });
+  }
+
+  /** Sets which of the peers that consent may mix. The host names peers by letting them speak, or letting in one that offers to mix. */
+  setMixing(policy: MixPolicy): void {
+    this.#wish({ wish: "mix-by-named", on: policy === "named" });
+  }
+
+  /** Removes the peers that are on stage only because they consent to mix, and that the host didn't name. */
+  removeUnnamed(): void {
+    this.#wish({ wish: "remove-unnamed" });
   }
 
   /** Lets a peer speak. */
@@ -503,11 +516,12 @@ export class Room extends EventTarget {
   async #nameTiles(): Promise<void> {
     const { stage } = await this.snapshot();
     this.#screen.keep(new Set(stage.filter(({ speaks }) => speaks).map(({ peer }) => peer)));
-    this.#screen.name(new Map(stage.map(({ peer, name }) => [peer, name])));
+    this.#screen.name(new Map(stage.map(({ peer, label }) => [peer, label])));
   }
 
   #event(event: RoomEvent): void {
     if (event.what === "stage" && this.#showsSpeakers) void this.#nameTiles();
+    if (event.what === "mixed-by") this.#screen.mixedBy(event.text ? `${mixedBy} ${event.text}` : "");
     if (event.what === "admitted") {
       this.#settle?.resolve();
       // it may have changed while the worker loaded the module, and heard nothing

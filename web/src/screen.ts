@@ -19,10 +19,31 @@ export class Screen {
   #isMuted = true;
   #loudspeaker = "";
   #pinned: string | null = null;
+  /** Says under the program who mixes it, where mixers have no pixels. */
+  readonly #mixedBy = document.createElement("p");
 
   constructor() {
     this.element.style.cssText =
-      "position:relative;display:flex;flex-wrap:wrap;width:100%;height:100%;background:#000;overflow:hidden";
+      "position:relative;display:flex;flex-wrap:wrap;box-sizing:border-box;width:100%;height:100%;background:#000;overflow:hidden";
+    this.#mixedBy.dataset["part"] = "mixed-by";
+    this.#mixedBy.dir = "ltr";
+    // the end of a long text may say that a guest mixes: it wraps upwards, and nothing of it is cut
+    this.#mixedBy.style.cssText =
+      "position:absolute;left:0;bottom:0;z-index:1;box-sizing:border-box;max-width:70%;margin:0;padding:2px 8px;" +
+      "overflow-wrap:anywhere;font:600 12px/20px system-ui,sans-serif;color:#c9d1d9;background:#000";
+  }
+
+  /** Says who mixes the program, while it is shown; "" says nothing. */
+  mixedBy(text: string): void {
+    this.#mixedBy.textContent = text;
+    this.#label();
+  }
+
+  #label(): void {
+    const isProgram = this.#tiles.some(({ speaker }) => speaker === null) && this.#mixedBy.textContent !== "";
+    this.element.style.paddingBottom = isProgram ? "24px" : "";
+    if (!isProgram) this.#mixedBy.remove();
+    else if (this.#mixedBy.parentElement !== this.element) this.element.append(this.#mixedBy);
   }
 
   /** Shows these pictures, each as soon as it is there. */
@@ -57,6 +78,7 @@ export class Screen {
       style.height = `${100 / rows}%`;
       style.display = seen.includes(view) ? "" : "none";
     }
+    this.#label();
   }
 
   /** Removes the tiles that are shown no more. */

@@ -11,6 +11,9 @@ export const limited = {
   bandwidth: "Your line carries less than the room asks for. The others see your picture smaller, or less smooth.",
 };
 
+/** Before the names of those who mix, at the picture's edge. */
+export const mixedBy = "Mixed by";
+
 export const texts = {
   title: "plenary",
   tagline: "A video room without a server in the middle.",
@@ -124,8 +127,11 @@ export const texts = {
   hostIs: (name: string) => `${name} is the host now.`,
   soloRefused: (name: string) => `${name} can't be pinned: you see the whole room.`,
   soloAway: (name: string) => `The picture of ${name} is away. You see the whole room until it comes back.`,
-  knocks: (name: string) => `${name} waits to be let in.`,
-  wantsFloor: (name: string) => `${name} asks for the floor.`,
+  knocks: (name: string, mixes: boolean, others: number) =>
+    `${name} ${mixes ? "offers to mix, and waits" : "waits"} to be let in.${andMore(others)}`,
+  wantsFloor: (name: string, others: number) => `${name} asks for the floor.${andMore(others)}`,
+  removedByAnother: (name: string, by: string) =>
+    `While you were away ${by} removed ${name}, who may come back unless you keep them out.`,
   cameOnStage: (names: string) => `${names}: now on stage.`,
   leftStage: (names: string) => `${names}: no longer on stage.`,
   said: (name: string, text: string) => `${name}: ${text}`,
@@ -137,13 +143,19 @@ export const texts = {
   watchers: (count: number) => (count === 1 ? "1 person watches" : `${count} people watch`),
   you: "you",
   isHost: "host",
+  isNamed: "named",
+  isNamedHint: "The host has named this peer: it votes, and may mix",
+  offersToMix: "offers to mix",
+  removedTitle: "Removed while you were away",
+  removedBy: (name: string) => `by ${name}`,
+  keepOut: (name: string) => `Keep ${name} out`,
+  letBack: (name: string) => `${name} may come back`,
   speaking: "speaking",
   onlyMixes: "helps, doesn't speak",
   soundMuted: "muted",
   pictureMuted: "no picture",
   sharing: "shares a screen",
   away: "connection lost",
-  nameless: "Without a name",
   pin: (name: string) => `Show only ${name}`,
   pinned: (name: string) => `You see ${name} alone.`,
   pinnedLeft: (name: string) => `${name} is no longer on stage. You see the whole room.`,
@@ -176,6 +188,10 @@ export const texts = {
   lobbyHint: "You let newcomers in one by one",
   stageOpen: "Open stage",
   stageHint: "Everybody may speak without asking",
+  mixByNamed: "Only named people mix",
+  mixByNamedHint: "Whoever mixes sees and hears all speakers: you, and those you have given the floor or let in for it",
+  removeUnnamed: "Remove all guests that only mix",
+  removeUnnamedSure: "Remove everybody who is on stage only to mix, and whom you have not named? Replace the link as well if they must not come back.",
   layout: "Layout",
   layouts: { grid: "All the same size", active: "Speaker large", share: "Shared screen large", "side-by-side": "Side by side", custom: "Own layout" },
   mixers: "Mixers",
@@ -212,7 +228,7 @@ export const texts = {
   whyLoss: (percent: number) => `${percent} % of the pictures went missing in the last seconds.`,
   whyLate: (lateMs: number) => `Pictures come ${(lateMs / 1000).toFixed(1)} s late.`,
   yourWay: "Your way to the room",
-  mixedBy: "Mixed by",
+  mixedBy,
   fedBy: "Fed by",
   backup: "In reserve",
   feeds: "You feed",
@@ -316,5 +332,8 @@ export const texts = {
   openElsewhere: "This room is open in another tab, which is its host. Go on there, or join here as a guest.",
   elsewhere: "This room is open in another tab with the same identity. Go on there, or come in again here.",
 };
+
+/** That others have done the same, who are listed. */
+const andMore = (others: number) => (others === 0 ? "" : ` ${others} more since the last one.`);
 
 export const megabits = (bps: number) => `${(bps / 1e6).toFixed(1)} Mbit/s`;

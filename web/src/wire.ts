@@ -17,6 +17,8 @@ export interface Hosting {
   lobby: boolean;
   /** Whether every peer that asks may speak. */
   stageOpen: boolean;
+  /** Whether only the host and peers that it named may mix, or any that consents; null: the former on a closed stage. */
+  mixByNamed: boolean | null;
 }
 
 export interface Opening {
@@ -77,8 +79,8 @@ export const LAYOUTS = ["grid", "active", "share"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
 export type Wish =
-  | { wish: "leave" | "take-back" | "renew" | "end" | "ask-rates" }
-  | { wish: "speak" | "mute-picture" | "mute-sound" | "lobby" | "lock" | "open-stage"; on: boolean }
+  | { wish: "leave" | "take-back" | "renew" | "end" | "ask-rates" | "remove-unnamed" }
+  | { wish: "speak" | "mute-picture" | "mute-sound" | "lobby" | "lock" | "open-stage" | "mix-by-named"; on: boolean }
   | { wish: "tell"; text: string }
   | { wish: "pin"; peer: string | null }
   | { wish: "admit" | "deny" | "promote" | "demote" | "remove" | "hand-over"; peer: string }
@@ -136,7 +138,7 @@ const CALLS: readonly Call["call"][] = [
 const WISHES: readonly Wish["wish"][] = [
   "leave", "speak", "mute-picture", "mute-sound", "tell", "pin", "take-back", "admit", "deny", "lobby", "lock", "open-stage",
   "promote", "demote", "remove", "ask-to-mute", "layout", "mixers", "hand-over", "renew", "end",
-  "children-max", "ask-rates",
+  "children-max", "ask-rates", "mix-by-named", "remove-unnamed",
 ];
 
 class Writer {
@@ -212,8 +214,9 @@ export function encode(call: Call): Uint8Array {
       if ("invite" in room) {
         to.varint(0).text(room.invite);
       } else {
-        const { rendezvous, page, keys, title, lobby, stageOpen } = room.hosting;
+        const { rendezvous, page, keys, title, lobby, stageOpen, mixByNamed } = room.hosting;
         to.varint(1).text(rendezvous).option(page, (page) => to.text(page)).bytes(keys).text(title).bool(lobby).bool(stageOpen);
+        to.option(mixByNamed, (byNamed) => to.bool(byNamed));
       }
       to.option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
       to.u8(childrenMax).fixed(identity).fixed(entropy);

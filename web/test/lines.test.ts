@@ -68,7 +68,7 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
 });
 
 test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {
-  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, parent, depth: 0 });
+  const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, label: peer, parent, depth: 0 });
   const audience = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
   assert.deepEqual(
     rowsOf({ mixers: ["mixer"], audience }).map(({ peer, depth }) => `${depth}${peer}`),
@@ -80,10 +80,10 @@ test("the tree shows each viewer once below its parent, even if they name each o
 
 test("the chat keeps the newest 200 messages, cut to their longest length, and counts unread ones", () => {
   const chat = new Chat();
-  for (let at = 0; at < 250; at++) chat.add({ peer: "a", name: "Ada", text: `${at}` }, false);
+  for (let at = 0; at < 250; at++) chat.add({ peer: "a", label: "Ada", host: false, named: false, text: `${at}` }, false);
   assert.deepEqual([chat.messages.length, chat.messages[0]?.text, chat.unread], [200, "50", 200]);
   chat.read();
-  chat.add({ peer: "a", name: "Ada", text: "x".repeat(9000) }, true);
+  chat.add({ peer: "a", label: "Ada", host: false, named: false, text: "x".repeat(9000) }, true);
   assert.deepEqual([chat.messages.at(-1)?.text.length, chat.unread], [TEXT_LEN_MAX, 0]);
 });
 
@@ -110,7 +110,7 @@ async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now:
 }
 
 const settled = () => new Promise((resolve) => setTimeout(resolve));
-const speaker = (peer: string, name = peer) => ({ peer, name, speaks: true, away: false, muted: [false, false], shares: false }) as Snapshot["stage"][number];
+const speaker = (peer: string, name = peer) => ({ peer, name, label: name, speaks: true, away: false, muted: [false, false], shares: false }) as Snapshot["stage"][number];
 
 test("a pinned speaker that leaves the stage is unpinned, and one that is away isn't", async () => {
   await inRoom({ mode: "Mesh", stage: [speaker("me"), speaker("a", "Ada")] }, async (session, see) => {
@@ -175,5 +175,48 @@ test("a speaker hears that the host has taken the floor, whatever comes first, a
     assert.equal(session.notice?.says, texts.mutedByHost);
     session.giveFloor();
     assert.equal(session.notice, null);
+  });
+});
+
+test("of a newcomer it is said that it offers to mix, and how many others have come before it", async () => {
+  await inRoom({}, async (session) => {
+    const knock = { what: "knock" as const, peer: "9", name: "Ada", label: "Ada (99999999)" };
+    hear(session, { ...knock, mixes: true, others: 0 });
+    assert.equal(session.notice?.says, "Ada (99999999) offers to mix, and waits to be let in.");
+    hear(session, { ...knock, mixes: false, others: 38 });
+    assert.equal(session.notice?.says, "Ada (99999999) waits to be let in. 38 more since the last one.");
+  });
+});
+
+test("a removal by another host stays listed until this one has judged it", async () => {
+  await inRoom({}, async (session, see) => {
+    const removed: string[] = [];
+    Object.assign(session.room ?? {}, { remove: (peer: string) => removed.push(peer) });
+    const removal = (peer: string) => ({ what: "removed-by-another" as const, peer, name: peer, label: peer, by: "b", by_label: "Ben" });
+    for (const peer of ["1", "2"]) hear(session, removal(peer));
+    assert.equal(session.notice?.says, texts.removedByAnother("2", "Ben"));
+    await see({});
+    assert.notEqual(session.notice, null, "nobody waits, and yet there is something to judge");
+    const [first, second] = session.removedByAnother;
+    assert.ok(first && second);
+    session.judge(first, true);
+    session.judge(second, false);
+    assert.deepEqual([removed, session.removedByAnother], [["1"], []]);
+    await see({});
+    assert.equal(session.notice, null);
+    for (let at = 0; at < 1000; at++) hear(session, removal(`${at}`));
+    assert.equal(session.removedByAnother.length, 64);
+  });
+});
+
+test("a message keeps the mark that its sender had when it was sent", async () => {
+  await inRoom({ peer: "me" }, async (session, see) => {
+    hear(session, { what: "told", from: "1", label: "Ada (11111111)", host: false, named: false, text: "trust me" });
+    hear(session, { what: "told", from: "2", label: "Ada (22222222)", host: true, named: true, text: "hello" });
+    await see({ host: "1" });
+    assert.deepEqual(
+      session.chat.messages.map(({ label, host, named }) => [label, host, named]),
+      [["Ada (11111111)", false, false], ["Ada (22222222)", true, true]],
+    );
   });
 });

@@ -37,6 +37,8 @@ const wishes: { [Name in Wish["wish"]]: Wish & { wish: Name } } = {
   end: { wish: "end" },
   "children-max": { wish: "children-max", children: 3 },
   "ask-rates": { wish: "ask-rates" },
+  "mix-by-named": { wish: "mix-by-named", on: true },
+  "remove-unnamed": { wish: "remove-unnamed" },
 };
 
 const calls: Record<string, Call> = {
@@ -64,6 +66,7 @@ const calls: Record<string, Call> = {
           title: "Talk",
           lobby: true,
           stageOpen: false,
+          mixByNamed: true,
         },
       },
       password: null,

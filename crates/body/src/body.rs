@@ -17,7 +17,7 @@ use plenary_proto::message::{
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
-    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, PeerId, Rank, RoomState, StreamId,
+    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState, StreamId,
     Time, Via,
 };
 
@@ -416,10 +416,9 @@ impl Body {
         listed.map(|(peer, entry)| (*peer, entry.clone(), now.since(entry.since))).collect()
     }
 
-    /// Returns the peers in the host's lobby with their names; none at any other peer.
-    pub fn lobby(&self) -> Vec<(PeerId, String)> {
-        let waiting = self.brain.lobby().into_iter().flatten();
-        waiting.map(|(peer, name)| (*peer, name.to_owned())).collect()
+    /// Returns the peers in the host's lobby; none at any other peer.
+    pub fn lobby(&self) -> Vec<Newcomer> {
+        self.brain.lobby().into_iter().flatten().collect()
     }
 
     /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at other peers.

@@ -48,6 +48,7 @@ mod oversize;
 mod own;
 mod page_uplink;
 mod past;
+pub mod people;
 mod program;
 mod rate;
 mod rebuild;
@@ -62,6 +63,7 @@ mod tick;
 mod traffic;
 mod voices;
 mod watches;
+mod wishes;
 
 pub use between::Between;
 pub use body::{Body, BodyConfig, In, Sources, TICK};
@@ -75,6 +77,7 @@ pub use received::{Origin, ReceivedFrame};
 pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 pub use traffic::Traffic;
+pub use wishes::Wishes;
 
 /// Time for which packets are kept that overtook the announcement of their stream, in microseconds.
 const EARLY_US: u64 = 1_000_000;

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plenary::{Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
+use plenary_body::{Wishes, people};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
 
-use crate::commands::people::{People, quoted};
+use crate::commands::people::{all, quoted, waits};
 
 /// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
 /// guess.
 const VERSIONS_EACH: Duration = Duration::from_secs(60);
-/// Minimum interval of lines about peers that knock or ask for the floor: any guest can cause hundreds a second.
+/// Wait for the last wish of a burst: the interval in which one is told.
 const WISHES_EACH: Duration = Duration::from_secs(1);
 /// Minimum interval of lines about an offered floor: longer than the ten seconds in which the host repeats an offer.
 const OFFERS_EACH: Duration = Duration::from_secs(15);
@@ -35,8 +36,9 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
 }
 
 /// Prints messages to stderr, one line each.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Teller {
+    begun: Begun,
     leaving: AtomicBool,
     /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
     trouble_told: AtomicBool,
@@ -44,63 +46,37 @@ pub(crate) struct Teller {
     clock_told: AtomicBool,
     version_told: Mutex<Option<Instant>>,
     offer_told: Mutex<Option<Instant>>,
-    knocks: Mutex<Wishes>,
-    hands: Mutex<Wishes>,
-    /// Whether a task waits to tell of the wishes that came too soon after a line.
+    /// Newcomers with their names, and whether they come to mix.
+    knocks: Mutex<Wishes<(PeerId, String, bool)>>,
+    /// Peers that ask for the floor, with their names.
+    hands: Mutex<Wishes<(PeerId, String)>>,
+    /// Whether a task waits to tell of the last wish of a burst.
     tells_later: AtomicBool,
     /// The room, once this peer is in it.
     room: OnceLock<Room>,
 }
 
-/// Wishes of one kind, of which one is told each [`WISHES_EACH`].
+/// When telling began.
 #[derive(Debug)]
-struct Wishes {
-    /// Command that lists them.
-    list: &'static str,
-    told_at: Option<Instant>,
-    /// The newest one since the last line, and their number.
-    untold: Option<(String, usize)>,
-}
+struct Begun(Instant);
 
-impl Wishes {
-    fn new(list: &'static str) -> Wishes {
-        Wishes { list, told_at: None, untold: None }
-    }
-
-    /// Takes the line of a wish. Returns a line if one is due.
-    fn line(&mut self, now: Instant, line: String) -> Option<String> {
-        let before = self.untold.take().map_or(0, |(_, count)| count);
-        self.untold = Some((line, before + 1));
-        self.due(now)
-    }
-
-    /// Returns the newest line that was not told, with the number of the others; `None` within [`WISHES_EACH`] of the last one.
-    fn due(&mut self, now: Instant) -> Option<String> {
-        if self.told_at.is_some_and(|at| now.duration_since(at) < WISHES_EACH) {
-            return None;
-        }
-        let (line, count) = self.untold.take()?;
-        self.told_at = Some(now);
-        Some(match count - 1 {
-            0 => line,
-            more => format!("{line}; {more} more since the last line: {} lists them", self.list),
-        })
+impl Default for Begun {
+    fn default() -> Begun {
+        Begun(Instant::now())
     }
 }
 
-impl Default for Teller {
-    fn default() -> Teller {
-        Teller {
-            leaving: AtomicBool::default(),
-            trouble_told: AtomicBool::default(),
-            clock_told: AtomicBool::default(),
-            version_told: Mutex::default(),
-            offer_told: Mutex::default(),
-            knocks: Mutex::new(Wishes::new("/who")),
-            hands: Mutex::new(Wishes::new("/hands")),
-            tells_later: AtomicBool::default(),
-            room: OnceLock::new(),
-        }
+impl Begun {
+    fn elapsed_us(&self) -> u64 {
+        self.0.elapsed().as_micros() as u64
+    }
+}
+
+/// Returns the line of a wish, with the number of `others` that were not told since the last one.
+fn with_others(line: String, others: usize, list: &str) -> String {
+    match others {
+        0 => line,
+        others => format!("{line}; {others} more since the last line: {list} lists them"),
     }
 }
 
@@ -123,33 +99,30 @@ impl Teller {
     pub(crate) fn on_event(self: &Arc<Teller>) -> OnEvent {
         let teller = self.clone();
         Arc::new(move |event| {
-            if let Some(line) = teller.line(event) {
+            let lines = [teller.line(event), teller.due_knock(), teller.due_hand()];
+            for line in lines.into_iter().flatten() {
                 eprintln!("{}", plain(&line));
             }
             teller.tell_later();
         })
     }
 
-    /// Tells of wishes that came too soon after a line as soon as one is due, without waiting for another wish.
+    /// Tells of the last wish of a burst a second later, though no other event may come then.
     fn tell_later(self: &Arc<Teller>) {
-        let owes = |teller: &Teller| teller.wishes().any(|wishes| wishes.lock().untold.is_some());
+        let owes = self.knocks.lock().waits() || self.hands.lock().waits();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !owes(self) || self.tells_later.swap(true, Ordering::Relaxed) {
+        if !owes || self.tells_later.swap(true, Ordering::Relaxed) {
             return;
         }
         let teller = self.clone();
         runtime.spawn(async move {
             tokio::time::sleep(WISHES_EACH).await;
-            for line in teller.wishes().filter_map(|wishes| wishes.lock().due(Instant::now())) {
+            for line in [teller.due_knock(), teller.due_hand()].into_iter().flatten() {
                 eprintln!("{}", plain(&line));
             }
             teller.tells_later.store(false, Ordering::Relaxed);
             teller.tell_later();
         });
-    }
-
-    fn wishes(&self) -> impl Iterator<Item = &Mutex<Wishes>> {
-        [&self.knocks, &self.hands].into_iter()
     }
 
     /// Sets the room: from now on ids are as long as its peers need, and its host is reported.
@@ -159,20 +132,44 @@ impl Teller {
 
     /// Returns a peer as a command names it: its name, and its id.
     fn named(&self, peer: &PeerId, name: &str) -> (String, String) {
-        let people = self.room.get().map(People::all).unwrap_or_default();
+        let people = self.room.get().map(all).unwrap_or_default();
         (quoted(name), people.id(peer))
     }
 
-    /// Returns a mixer with its name, its id, and whether the host named it: it sees and hears all speakers, and makes what
-    /// the audience sees.
+    /// Returns a mixer with its name, its id, and whether the host named it.
     fn mixer(&self, mixer: &PeerId) -> String {
         let stage = self.room.get().map(|room| room.snapshot().stage).unwrap_or_default();
         let Some(member) = stage.iter().find(|member| member.peer == *mixer) else {
             return format!("{mixer:?}");
         };
         let (name, id) = self.named(mixer, &member.name);
-        let guest = if member.named { "" } else { ", a guest" };
-        format!("{name} ({id}){guest}")
+        people::mixer(&format!("{name} ({id})"), member.named)
+    }
+
+    /// Returns the line of a newcomer that came too soon after another one to be told, once it is due.
+    fn due_knock(&self) -> Option<String> {
+        let due = self.knocks.lock().due(self.begun.elapsed_us());
+        due.map(|knock| self.knock(knock))
+    }
+
+    fn knock(&self, ((peer, name, mixes), others): ((PeerId, String, bool), usize)) -> String {
+        let ((name, id), waits) = (self.named(&peer, &name), waits(mixes));
+        with_others(format!("{name} ({id}) {waits}: /admit {id} or /deny {id}"), others, "/who")
+    }
+
+    /// Returns the line of a peer that asked for the floor too soon after another one to be told, once it is due.
+    fn due_hand(&self) -> Option<String> {
+        let due = self.hands.lock().due(self.begun.elapsed_us());
+        due.map(|hand| self.hand(hand))
+    }
+
+    fn hand(&self, ((peer, name), others): ((PeerId, String), usize)) -> String {
+        let (name, id) = self.named(&peer, &name);
+        with_others(
+            format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}"),
+            others,
+            "/hands",
+        )
     }
 
     /// Stops the reports of a missing parent, since this peer leaves.
@@ -228,10 +225,8 @@ impl Teller {
             }
             RoomEvent::InLobby => "waiting in the lobby until the host lets you in".to_owned(),
             RoomEvent::Knock { peer, name, mixes } => {
-                let (name, id) = self.named(peer, name);
-                let waits = if *mixes { "offers to mix, and waits" } else { "waits in the lobby" };
-                let line = format!("{name} ({id}) {waits}: /admit {id} or /deny {id}");
-                return self.knocks.lock().line(Instant::now(), line);
+                let told = self.knocks.lock().come(self.begun.elapsed_us(), (*peer, name.clone(), *mixes));
+                return told.map(|knock| self.knock(knock));
             }
             RoomEvent::RemovedByAnother { peer, name, by } => {
                 let (name, id) = self.named(peer, name);
@@ -242,9 +237,8 @@ impl Teller {
                 format!("{name} ({id}) promises to feed others and sends them nothing: /remove {id} removes it")
             }
             RoomEvent::FloorWanted { peer, name } => {
-                let (name, id) = self.named(peer, name);
-                let line = format!("{name} ({id}) asks for the floor: /promote {id} or /demote {id}");
-                return self.hands.lock().line(Instant::now(), line);
+                let told = self.hands.lock().come(self.begun.elapsed_us(), (*peer, name.clone()));
+                return told.map(|hand| self.hand(hand));
             }
             RoomEvent::FloorOffered if is_due(&self.offer_told, OFFERS_EACH) => {
                 "the host offers you the floor: /speak takes it".to_owned()
@@ -306,23 +300,13 @@ mod tests {
         let knock = |id| RoomEvent::Knock { peer: peer(id), name: "Mallory".to_owned(), mixes: false };
         assert_eq!((0..600).filter_map(|id| teller.line(&hand(id))).count(), 1);
         assert_eq!((0..600).filter_map(|id| teller.line(&knock(id))).count(), 1);
-        let (mut wishes, now) = (Wishes::new("/hands"), Instant::now());
-        let at = |ms: u64| now + Duration::from_millis(ms);
-        let told = (0..1000).filter_map(|ms| wishes.line(at(ms), "one".to_owned()));
-        assert_eq!(told.collect::<Vec<_>>(), ["one"]);
-        assert_eq!(
-            wishes.line(at(1000), "two".to_owned()).unwrap(),
-            "two; 999 more since the last line: /hands lists them"
+        let first = teller.knock(((peer(1), "Mallory".to_owned(), true), 0));
+        assert!(first.contains("offers to mix") && !first.contains("more"), "{first}");
+        let last = teller.hand(((peer(2), "Mallory".to_owned()), 599));
+        assert!(
+            last.ends_with("/demote 02020202; 599 more since the last line: /hands lists them"),
+            "{last}"
         );
-    }
-
-    #[test]
-    fn a_wish_soon_after_another_is_told_a_second_later_though_no_third_comes() {
-        let (mut wishes, now) = (Wishes::new("/who"), Instant::now());
-        assert_eq!(wishes.line(now, "Zoe waits".to_owned()).unwrap(), "Zoe waits");
-        assert_eq!(wishes.line(now + WISHES_EACH / 2, "Yan waits".to_owned()), None);
-        assert_eq!(wishes.due(now + WISHES_EACH).unwrap(), "Yan waits");
-        assert_eq!(wishes.due(now + 2 * WISHES_EACH), None);
     }
 
     #[test]

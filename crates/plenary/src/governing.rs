@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plenary_proto::message::{Entry, Muted, Roster, Vote};
 use plenary_proto::seal::{Invite, RoomSecret};
-use plenary_proto::{Command, PeerId};
+use plenary_proto::{Command, HostBound, Newcomer, PeerId};
 
 use crate::error::Error;
 use crate::hosting::{Host, HostRefusal, NotHost};
@@ -43,8 +43,8 @@ impl Host<'_> {
         })
     }
 
-    /// Returns the peers in the lobby, with their names.
-    pub fn lobby(self) -> Vec<(PeerId, String)> {
+    /// Returns the peers in the lobby.
+    pub fn lobby(self) -> Vec<Newcomer> {
         self.inner().flow.read(|body| body.lobby())
     }
 
@@ -117,8 +117,8 @@ impl Host<'_> {
 
     /// Refuses what a host may not do yet that the stage chose a moment ago.
     fn check_settled(self) -> Result<(), Error> {
-        let is_bound = self.inner().flow.read(|body| body.brain().is_host_bound());
-        if is_bound { Err(HostRefusal::TooSoon.into()) } else { Ok(()) }
+        let is_settled = self.inner().flow.read(|body| body.brain().check_settled());
+        Ok(is_settled.map_err(|HostBound| HostRefusal::TooSoon)?)
     }
 
     /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).

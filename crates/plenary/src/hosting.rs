@@ -5,7 +5,7 @@ use std::time::Duration;
 use plenary_body::layout;
 use plenary_media::compose::Layout;
 use plenary_proto::message::{MIXERS_MAX, MixPolicy, Roster};
-use plenary_proto::{Command, PeerId};
+use plenary_proto::{Command, HostBound, PeerId};
 use tokio::sync::oneshot;
 
 use crate::driver::Request;
@@ -34,7 +34,7 @@ pub enum HostRefusal {
     OffStage,
     /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for some
     /// seconds it removes nobody, replaces no invite, and doesn't end the room.
-    #[error("the host before may come back: try again in ten seconds")]
+    #[error("{}", HostBound)]
     TooSoon,
     /// The number of mixers is too large.
     #[error("a room has at most {MIXERS_MAX} mixers")]

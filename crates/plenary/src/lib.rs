@@ -135,7 +135,9 @@ pub use plenary_proto::message::{
     PeerRates, ProgramFormat, Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
-pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, ShortId, Sources, StreamId, Tally};
+pub use plenary_proto::{
+    CodecClaim, DataRefusal, Mode, Newcomer, PeerId, Rank, ShortId, Sources, StreamId, Tally,
+};
 pub use plenary_rtc::LinkError;
 #[doc(hidden)]
 pub use plenary_rtc::{Shape, Shaper};

@@ -20,7 +20,7 @@ use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
 use crate::floor::Floor;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::lobby::Lobby;
+use crate::lobby::{Lobby, Newcomer};
 use crate::message::{
     Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramFormat,
     ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster,
@@ -360,8 +360,8 @@ impl Host {
         self.directory.iter()
     }
 
-    /// Returns the peers in the lobby with their names.
-    pub(crate) fn lobby(&self, now: Time) -> impl Iterator<Item = (&PeerId, &str)> {
+    /// Returns the peers in the lobby.
+    pub(crate) fn lobby(&self, now: Time) -> impl Iterator<Item = Newcomer> {
         self.lobby.waiting(now)
     }
 

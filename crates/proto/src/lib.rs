@@ -74,10 +74,11 @@ pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use id::{InForce, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via};
+pub use lobby::Newcomer;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use mutation::Mutation;
-pub use room::{BrainSnapshot, RoomState};
+pub use room::{BrainSnapshot, HostBound, RoomState};
 pub use score::{Sources, Tally};
 pub use stage::{MESH_SPEAKERS_MAX, Mode};
 pub use time::Time;

@@ -14,6 +14,17 @@ const LET_IN_MAX: usize = 64;
 /// Time after its last request at which a peer no longer waits: joiners repeat their request every 5 s at the latest.
 const GONE_US: u64 = 15 * SECOND;
 
+/// A peer that waits in the lobby, for the host's application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its id.
+    pub peer: PeerId,
+    /// Its name.
+    pub name: String,
+    /// It comes for nothing but to mix: letting it in names it.
+    pub mixes: bool,
+}
+
 /// A waiting peer.
 #[derive(Debug)]
 struct Waiting {
@@ -71,10 +82,14 @@ impl Lobby {
         self.waiting.remove(peer).is_some()
     }
 
-    /// Returns the waiting peers with their names, less those that have gone.
-    pub(crate) fn waiting(&self, now: Time) -> impl Iterator<Item = (&PeerId, &str)> {
+    /// Returns the waiting peers, less those that have gone.
+    pub(crate) fn waiting(&self, now: Time) -> impl Iterator<Item = Newcomer> {
         let here = self.waiting.iter().filter(move |(_, waiting)| now.since(waiting.seen) < GONE_US);
-        here.map(|(peer, waiting)| (peer, &*waiting.join.name))
+        here.map(|(peer, Waiting { join, .. })| Newcomer {
+            peer: *peer,
+            name: join.name.to_string(),
+            mixes: only_mixes(join),
+        })
     }
 
     /// Empties the lobby, and returns the peers that waited.
@@ -89,4 +104,9 @@ impl Lobby {
             Bound::new("peers let in from the lobby", self.let_in.len(), LET_IN_MAX),
         ]
     }
+}
+
+/// Whether a joiner comes for nothing but to mix.
+pub(crate) fn only_mixes(join: &Join) -> bool {
+    join.mixes && !join.speaks && !join.views
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use plenary_proto::HostConfig;
 use plenary_proto::bounded::{Text, plain};
-use plenary_proto::message::{Roster, TITLE_LEN_MAX};
+use plenary_proto::message::{MixPolicy, Roster, TITLE_LEN_MAX};
 use plenary_proto::rendezvous::Doors;
 use plenary_proto::seal::{Invite, InviteError, Keypair, RoomKey, RoomKeys, RoomSecret};
 use rand_chacha::ChaCha20Rng;
@@ -63,6 +63,7 @@ impl Hosted {
         let title: String = plain(&hosting.title).chars().take(TITLE_LEN_MAX / 4).collect();
         HostConfig {
             stage_open: hosting.stage_open,
+            mixing: hosting.mix_by_named.map(mix_policy),
             lobby: hosting.lobby,
             title: Text::truncated(&title),
             invite_expires_us: Some(INVITE_LIFE_S * 1_000_000),
@@ -89,6 +90,11 @@ impl Hosted {
         self.told = bytes.to_vec();
         Some(Bytes::from(self.told.clone()))
     }
+}
+
+/// Returns which of the peers that consent may mix.
+pub(crate) fn mix_policy(by_named: bool) -> MixPolicy {
+    if by_named { MixPolicy::Named } else { MixPolicy::Anyone }
 }
 
 pub(crate) fn random<const LEN: usize>(rng: &mut ChaCha20Rng) -> [u8; LEN] {

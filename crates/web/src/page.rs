@@ -4,9 +4,10 @@
 mod tests;
 
 use bytes::Bytes;
+use plenary_body::people::People;
 use plenary_body::{
     Body, BodyConfig, BodyEvent, CaptureCommand, Contact, Envelope, In, Letter, Letters, MixFigures, Out,
-    Outs, Sources,
+    Outs, Sources, Wishes,
 };
 use plenary_media::Encoded;
 use plenary_proto::bounded::Text;
@@ -21,7 +22,7 @@ use plenary_proto::rendezvous::{
 };
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, Sealer};
-use plenary_proto::{Address, Event, PeerId, RoomConfig, RoomState, Time, Via};
+use plenary_proto::{Address, Event, Newcomer, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -37,6 +38,8 @@ const BULK: u8 = 2;
 /// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as a peer
 /// on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
+/// Interval at which a change of the mixers' labels is looked for: somebody with the same name may have come. A guess.
+const LABELS_EACH_US: u64 = 1_000_000;
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
 #[derive(Default)]
@@ -72,6 +75,15 @@ impl Page {
     }
 }
 
+/// Which peers mix, as the application was told last.
+#[derive(Default)]
+struct MixedBy {
+    mixers: Vec<PeerId>,
+    epoch: u32,
+    looked_us: u64,
+    told: Option<Ask>,
+}
+
 /// The page's peer in its room.
 pub(crate) struct Joined {
     pub(crate) me: PeerId,
@@ -97,6 +109,9 @@ pub(crate) struct Joined {
     reached: bool,
     /// Version that a notice named while the host had not answered.
     noticed: Option<u8>,
+    knocks: Wishes<Newcomer>,
+    hands: Wishes<(PeerId, String)>,
+    mixed_by: MixedBy,
     shown: Vec<plenary_body::Shown>,
     /// Links that the page's own stream is sent on.
     sends_own: Vec<LinkId>,
@@ -176,6 +191,9 @@ impl Joined {
             told_admitted: false,
             reached: false,
             noticed: None,
+            knocks: Wishes::default(),
+            hands: Wishes::default(),
+            mixed_by: MixedBy::default(),
             shown: Vec::new(),
             sends_own: Vec::new(),
             asks: Vec::new(),
@@ -293,6 +311,8 @@ impl Joined {
         self.body.hand_over_due(now_us, &mut outs);
         self.body.tick(now_us, |link| self.links.stats(link), &mut outs);
         self.carry_out(now_us, outs);
+        self.tell_wishes(now_us);
+        self.tell_mixers(now_us);
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(now_us, link, channel, bytes);
         }
@@ -331,7 +351,7 @@ impl Joined {
         sends.into_iter().for_each(|out| self.send(now_us, out));
         keys.iter().for_each(|key| self.letters.set_key(key, now_us));
         envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
-        events.iter().for_each(|event| self.event(event));
+        events.iter().for_each(|event| self.event(now_us, event));
         self.asks.extend(capture.into_iter().filter_map(captured));
         if figures_wanted {
             self.step(now_us, |body, outs| body.set_figures(MixFigures::default(), outs));
@@ -341,11 +361,60 @@ impl Joined {
         }
     }
 
-    fn event(&mut self, happened: &BodyEvent) {
+    fn event(&mut self, now_us: u64, happened: &BodyEvent) {
         self.admitted |= matches!(happened, BodyEvent::Brain(Event::Admitted));
         self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
-        if let Some(told) = PageEvent::of(happened) {
-            self.tell(&told);
+        match happened {
+            BodyEvent::Brain(Event::Knock { peer, name, mixes }) => {
+                let newcomer = Newcomer { peer: *peer, name: name.clone(), mixes: *mixes };
+                let told = self.knocks.come(now_us, newcomer);
+                self.tell_knock(now_us, told);
+            }
+            BodyEvent::Brain(Event::FloorWanted { peer, name }) => {
+                let told = self.hands.come(now_us, (*peer, name.clone()));
+                self.tell_hand(now_us, told);
+            }
+            _ => {
+                if let Some(told) = PageEvent::of(happened, &self.body, now_us) {
+                    self.tell(&told);
+                }
+            }
+        }
+    }
+
+    fn tell_knock(&mut self, now_us: u64, told: Option<(Newcomer, usize)>) {
+        if let Some((newcomer, others)) = told {
+            self.tell(&PageEvent::of_knock(newcomer, others, &People::of(&self.body, now_us)));
+        }
+    }
+
+    fn tell_hand(&mut self, now_us: u64, told: Option<((PeerId, String), usize)>) {
+        if let Some((hand, others)) = told {
+            self.tell(&PageEvent::of_hand(hand, others, &People::of(&self.body, now_us)));
+        }
+    }
+
+    /// Tells the application of wishes that came too soon after others.
+    fn tell_wishes(&mut self, now_us: u64) {
+        let knock = self.knocks.due(now_us);
+        self.tell_knock(now_us, knock);
+        let hand = self.hands.due(now_us);
+        self.tell_hand(now_us, hand);
+    }
+
+    /// Tells the application which peers mix, if that has changed.
+    fn tell_mixers(&mut self, now_us: u64) {
+        let (mixers, epoch) = (self.body.brain().mixers(), self.body.brain().epoch());
+        let last = &mut self.mixed_by;
+        let is_same = last.mixers == mixers && last.epoch == epoch;
+        if is_same && (mixers.is_empty() || now_us.saturating_sub(last.looked_us) < LABELS_EACH_US) {
+            return;
+        }
+        (last.mixers, last.epoch, last.looked_us) = (mixers.to_vec(), epoch, now_us);
+        let told = event(&PageEvent::of_mixers(&self.body, &People::of(&self.body, now_us)));
+        if last.told.as_ref() != Some(&told) {
+            last.told = Some(told.clone());
+            self.asks.push(told);
         }
     }
 

@@ -1,10 +1,11 @@
 //! What the application sees, as JSON: events, and a snapshot.
 
+use plenary_body::people::{self, People};
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
 use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Vote};
 use plenary_proto::rendezvous::Outage;
-use plenary_proto::{Event, Mode, PeerId, ShortId};
+use plenary_proto::{Event, Mode, Newcomer, PeerId, ShortId};
 use serde::Serialize;
 
 use crate::link::PageLinks;
@@ -36,7 +37,7 @@ impl Standing {
     }
 }
 
-/// Events for the application.
+/// Events for the application. A `label` is a peer's name as it is shown: [`People::label`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub(crate) enum PageEvent {
@@ -72,12 +73,13 @@ pub(crate) enum PageEvent {
     Speaking { dominant: Option<String>, speaking: Vec<String> },
     /// The invite of a room that this page has opened: the first, and each later one.
     Invite { invite: String },
-    /// At the host: a newcomer waits in the lobby.
-    Knock { peer: String, name: String, mixes: bool },
+    /// At the host: a newcomer waits in the lobby, at most one a second; `others` have come before it since the last one that
+    /// was told.
+    Knock { peer: String, name: String, label: String, mixes: bool, others: usize },
     /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer, which may come back.
-    RemovedByAnother { peer: String, name: String, by: String },
-    /// At the host: a peer wants to speak.
-    FloorWanted { peer: String, name: String },
+    RemovedByAnother { peer: String, name: String, label: String, by: String, by_label: String },
+    /// At the host: a peer wants to speak, at most one a second, as newcomers.
+    FloorWanted { peer: String, name: String, label: String, others: usize },
     /// This peer has got the floor, or has lost it.
     Floor { speaks: bool },
     /// The host offers the floor.
@@ -87,7 +89,7 @@ pub(crate) enum PageEvent {
     /// The host has muted this peer, which may unmute itself.
     MutedByHost { picture: bool, sound: bool },
     /// A peer on stage has told the room a text.
-    Told { from: String, text: String },
+    Told { from: String, label: String, host: bool, named: bool, text: String },
     /// The pinned speaker's own picture comes, or is unavailable.
     Solo { speaker: String, comes: bool },
     /// The pinned speaker doesn't allow that it is shown alone.
@@ -97,23 +99,26 @@ pub(crate) enum PageEvent {
     /// The mode of the stage has changed.
     Mode { mode: Mode },
     /// At the host: members complain that a viewer forwards nothing.
-    NotForwarding { peer: String, name: String },
+    NotForwarding { peer: String, name: String, label: String },
+    /// The peers that mix have changed, or how they are named: [`people::mixers`], or `None` while nobody does.
+    MixedBy { mixers: Vec<String>, text: Option<String> },
 }
 
 impl PageEvent {
     /// Returns an event of the body as the application gets it, if it does.
-    pub(crate) fn of(event: &BodyEvent) -> Option<PageEvent> {
+    pub(crate) fn of(event: &BodyEvent, body: &Body, now_us: u64) -> Option<PageEvent> {
         match event {
             BodyEvent::Speaking { dominant, speaking } => Some(PageEvent::Speaking {
                 dominant: dominant.as_ref().map(hex),
                 speaking: speaking.iter().map(hex).collect(),
             }),
-            BodyEvent::Brain(event) => PageEvent::of_brain(event),
+            BodyEvent::Brain(event) => PageEvent::of_brain(event, body, now_us),
             _ => None,
         }
     }
 
-    fn of_brain(event: &Event) -> Option<PageEvent> {
+    fn of_brain(event: &Event, body: &Body, now_us: u64) -> Option<PageEvent> {
+        let label = |peer: &PeerId, name: &str| People::of(body, now_us).label(peer, name);
         Some(match event {
             Event::Refused(refusal) => PageEvent::Refused { why: refusal.to_string() },
             Event::Removed => PageEvent::Removed,
@@ -125,14 +130,15 @@ impl PageEvent {
             Event::Backup(peer) => PageEvent::Backup { peer: peer.as_ref().map(hex) },
             Event::NoMixer => PageEvent::NoMixer,
             Event::NoPlace => PageEvent::NoPlace,
-            Event::Knock { peer, name, mixes } => {
-                PageEvent::Knock { peer: hex(peer), name: name.clone(), mixes: *mixes }
-            }
             Event::RemovedByAnother { peer, name, by } => {
-                PageEvent::RemovedByAnother { peer: hex(peer), name: name.clone(), by: hex(by) }
-            }
-            Event::FloorWanted { peer, name } => {
-                PageEvent::FloorWanted { peer: hex(peer), name: name.clone() }
+                let people = People::of(body, now_us);
+                PageEvent::RemovedByAnother {
+                    peer: hex(peer),
+                    name: name.clone(),
+                    label: people.label(peer, name),
+                    by: hex(by),
+                    by_label: people.label(by, people.name(by).unwrap_or_default()),
+                }
             }
             Event::Floor(speaks) => PageEvent::Floor { speaks: *speaks },
             Event::FloorOffered => PageEvent::FloorOffered,
@@ -140,17 +146,42 @@ impl PageEvent {
             Event::MuteWanted(muted) => PageEvent::MutedByHost { picture: muted.picture, sound: muted.sound },
             // other applications may tell bytes that are no text
             Event::Data { from, bytes, .. } => {
-                PageEvent::Told { from: hex(from), text: String::from_utf8(bytes.clone()).ok()? }
+                let text = String::from_utf8(bytes.clone()).ok()?;
+                let entry = body.stage().iter().find(|entry| entry.peer == *from);
+                PageEvent::Told {
+                    from: hex(from),
+                    label: label(from, entry.map_or("", |entry| &*entry.name)),
+                    host: body.roster().is_some_and(|roster| roster.host == *from),
+                    named: entry.is_some_and(|entry| entry.votes == Vote::Named),
+                    text,
+                }
             }
             Event::Solo { speaker, comes } => PageEvent::Solo { speaker: hex(speaker), comes: *comes },
             Event::SoloRefused { speaker } => PageEvent::SoloRefused { speaker: hex(speaker) },
             Event::Host(peer) => PageEvent::Host { peer: peer.as_ref().map(hex) },
             Event::Mode(mode) => PageEvent::Mode { mode: *mode },
             Event::NotForwarding { peer, name } => {
-                PageEvent::NotForwarding { peer: hex(peer), name: name.clone() }
+                PageEvent::NotForwarding { peer: hex(peer), name: name.clone(), label: label(peer, name) }
             }
             _ => return None,
         })
+    }
+
+    /// Returns a newcomer, told as one of several.
+    pub(crate) fn of_knock(newcomer: Newcomer, others: usize, people: &People) -> PageEvent {
+        let Newcomer { peer, name, mixes } = newcomer;
+        PageEvent::Knock { peer: hex(&peer), label: people.label(&peer, &name), name, mixes, others }
+    }
+
+    /// Returns a peer that asks for the floor, told as one of several.
+    pub(crate) fn of_hand((peer, name): (PeerId, String), others: usize, people: &People) -> PageEvent {
+        PageEvent::FloorWanted { peer: hex(&peer), label: people.label(&peer, &name), name, others }
+    }
+
+    /// Returns which peers mix.
+    pub(crate) fn of_mixers(body: &Body, people: &People) -> PageEvent {
+        let mixers = body.brain().mixers();
+        PageEvent::MixedBy { mixers: mixers.iter().map(hex).collect(), text: mixed_by(body, people) }
     }
 
     pub(crate) fn of_outage(why: &Outage) -> PageEvent {
@@ -168,6 +199,8 @@ impl PageEvent {
 struct Member {
     peer: String,
     name: String,
+    /// The name as it is shown: [`People::label`].
+    label: String,
     speaks: bool,
     away: bool,
     muted: [bool; 2],
@@ -183,6 +216,17 @@ struct Member {
 struct Named {
     peer: String,
     name: String,
+    label: String,
+}
+
+/// A peer in the lobby.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    peer: String,
+    name: String,
+    label: String,
+    /// It comes for nothing but to mix: letting it in names it.
+    mixes: bool,
 }
 
 /// A peer in the host's directory.
@@ -190,6 +234,7 @@ struct Named {
 struct Listed {
     peer: String,
     name: String,
+    label: String,
     parent: Option<String>,
     depth: u8,
 }
@@ -245,7 +290,7 @@ pub(crate) struct Snapshot {
     layout: &'static str,
     stage: Vec<Member>,
     /// At the host: newcomers in the lobby.
-    waiting: Vec<Named>,
+    waiting: Vec<Waiting>,
     /// At the host: peers that want to speak.
     wanting: Vec<Named>,
     /// At the host: its directory.
@@ -253,6 +298,8 @@ pub(crate) struct Snapshot {
     /// At the host: number of viewers.
     viewers: Option<u32>,
     mixers: Vec<String>,
+    /// The mixers as they are named to those who see their program.
+    mixed_by: Option<String>,
     speaks: bool,
     sends: Sends,
     parent: Option<String>,
@@ -294,9 +341,11 @@ impl Snapshot {
     pub(crate) fn new(body: &Body, about: About<'_>, now_us: u64) -> Snapshot {
         let brain = body.snapshot();
         let reception = body.reception(now_us);
+        let people = People::of(body, now_us);
         let of_entry = |entry: &plenary_proto::message::Entry| Member {
             peer: hex(&entry.peer),
             name: entry.name.to_string(),
+            label: people.label(&entry.peer, &entry.name),
             speaks: entry.speaks,
             away: entry.away,
             muted: [entry.muted.picture, entry.muted.sound],
@@ -304,9 +353,20 @@ impl Snapshot {
             mixes: entry.mixes,
             named: entry.votes == Vote::Named,
         };
-        let named = |(peer, name): &(PeerId, String)| Named { peer: hex(peer), name: name.clone() };
+        let named = |(peer, name): (PeerId, String)| Named {
+            peer: hex(&peer),
+            label: people.label(&peer, &name),
+            name,
+        };
+        let waits = |Newcomer { peer, name, mixes }: Newcomer| Waiting {
+            peer: hex(&peer),
+            label: people.label(&peer, &name),
+            name,
+            mixes,
+        };
         let listed = |(peer, entry, _): (PeerId, plenary_proto::DirectoryEntry, u64)| Listed {
             peer: hex(&peer),
+            label: people.label(&peer, &entry.name),
             name: entry.name.to_string(),
             parent: entry.parent.as_ref().map(hex),
             depth: entry.depth,
@@ -348,11 +408,12 @@ impl Snapshot {
                 _ => "custom",
             }),
             stage: body.stage().iter().map(of_entry).collect(),
-            waiting: body.lobby().iter().map(named).collect(),
-            wanting: body.hands().iter().map(named).collect(),
+            waiting: body.lobby().into_iter().map(waits).collect(),
+            wanting: body.hands().into_iter().map(named).collect(),
             audience: body.directory(now_us).into_iter().map(listed).collect(),
             viewers: brain.viewers,
             mixers: brain.mixers.iter().map(hex).collect(),
+            mixed_by: mixed_by(body, &people),
             speaks: brain.speaks,
             sends: Sends { picture, sound },
             parent: brain.parent.as_ref().map(hex),
@@ -378,6 +439,19 @@ impl Snapshot {
             av_skew_ms: reception.av_skew.map(quantiles),
         }
     }
+}
+
+/// Returns the mixers in force as they are named to those who see their program. The mandate proves them, so that no relay can
+/// claim others; each of them sees and hears all speakers.
+fn mixed_by(body: &Body, people: &People) -> Option<String> {
+    let stage = body.stage();
+    let mixer = |peer: &PeerId| {
+        let entry = stage.iter().find(|entry| entry.peer == *peer);
+        let label = people.label(peer, entry.map_or("", |entry| &*entry.name));
+        (label, entry.is_some_and(|entry| entry.votes == Vote::Named))
+    };
+    let mixers: Vec<_> = body.brain().mixers().iter().map(mixer).collect();
+    (!mixers.is_empty()).then(|| people::mixers(&mixers))
 }
 
 fn hex(peer: &PeerId) -> String {

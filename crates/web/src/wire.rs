@@ -174,6 +174,8 @@ pub struct Hosting {
     pub lobby: bool,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
+    /// Whether only the host and peers that it named may mix, or any that consents; `None`: the former on a closed stage.
+    pub mix_by_named: Option<bool>,
 }
 
 /// Layouts of the program that a page can choose.

@@ -4,17 +4,22 @@ use plenary_body::{In, Solo, layout};
 use plenary_media::compose::Layout;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Delivery, MIXERS_MAX, MixPolicy, Muted};
+use plenary_proto::message::{Delivery, MIXERS_MAX, Muted};
 use plenary_proto::seal::RoomSecret;
 use plenary_proto::{Command, PeerId};
 
-use crate::hosting::random;
+use crate::hosting::{mix_policy, random};
 use crate::page::Joined;
 use crate::report::PageEvent;
 use crate::wire::{PageLayout, Wish};
 
 impl Joined {
     pub(crate) fn wish(&mut self, now_us: u64, wish: Wish) {
+        if matches!(wish, Wish::Remove(_) | Wish::RemoveUnnamed | Wish::Renew | Wish::End)
+            && let Err(why) = self.body.brain().check_settled()
+        {
+            return self.tell(&PageEvent::Trouble { why: why.to_string() });
+        }
         let command = match wish {
             Wish::Leave => Command::Leave,
             Wish::Speak(speaks) => Command::Speak(speaks),
@@ -59,8 +64,7 @@ impl Joined {
             Wish::End => Command::End,
             Wish::ChildrenMax(children_max) => Command::SetChildrenMax(children_max),
             Wish::AskRates => Command::AskRates,
-            Wish::MixByNamed(true) => Command::SetMixing(MixPolicy::Named),
-            Wish::MixByNamed(false) => Command::SetMixing(MixPolicy::Anyone),
+            Wish::MixByNamed(by_named) => Command::SetMixing(mix_policy(by_named)),
             Wish::RemoveUnnamed => Command::RemoveUnnamed,
         };
         // the brain refuses what this peer may not do

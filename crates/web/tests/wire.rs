@@ -45,6 +45,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         title: "Talk".to_owned(),
         lobby: true,
         stage_open: false,
+        mix_by_named: Some(true),
     };
     let hosts = Opening {
         room: Entered::Opened(hosting),

@@ -8,7 +8,11 @@ export interface Message {
   id: number;
   at: Date;
   peer: string;
-  name: string;
+  /** The sender's name as it was shown then. */
+  label: string;
+  /** Whether the sender was the host then, or named by the host. */
+  host: boolean;
+  named: boolean;
   text: string;
 }
 
@@ -17,7 +21,7 @@ export class Chat {
   unread = 0;
   #count = 0;
 
-  add(said: Pick<Message, "peer" | "name" | "text">, isSeen: boolean): void {
+  add(said: Pick<Message, "peer" | "label" | "host" | "named" | "text">, isSeen: boolean): void {
     const message = { ...said, text: said.text.slice(0, TEXT_LEN_MAX), id: this.#count++, at: new Date() };
     this.messages = [...this.messages, message].slice(-LEN_MAX);
     if (!isSeen) this.unread = Math.min(LEN_MAX, this.unread + 1);

@@ -7,7 +7,7 @@ import { repeat } from "lit/directives/repeat.js";
 import { texts } from "../texts.js";
 import { type Message, TEXT_LEN_MAX } from "./chat-log.js";
 import { icon } from "./icons.js";
-import type { Part } from "./parts.js";
+import { type Part, rank } from "./parts.js";
 import type { Session } from "./session.js";
 
 const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -25,9 +25,9 @@ export function chatPanel(session: Session): Part {
   `;
 }
 
-function messageView({ name, text, at }: Message, isMine: boolean): Part {
+function messageView({ label, host, named, text, at }: Message, isMine: boolean): Part {
   return html`<div class="message ${isMine ? "mine" : ""}">
-    <p class="by"><b>${name}</b> <time datetime=${at.toISOString()}>${time.format(at)}</time></p>
+    <p class="by"><b>${label}</b> ${rank(host, named)} <time datetime=${at.toISOString()}>${time.format(at)}</time></p>
     <p class="text">${guard([text], () => linked(text))}</p>
   </div>`;
 }

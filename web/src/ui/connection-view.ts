@@ -26,7 +26,7 @@ export function connectionPanel(session: Session): Part {
       <h3>${texts.yourWay}</h3>
       ${list([
         [texts.mode, texts.modes[modeOf(snapshot)] ?? snapshot.mode],
-        [texts.mixedBy, mixers || texts.nobody],
+        [texts.mixedBy, snapshot.mixed_by ?? texts.nobody],
         [texts.fedBy, isOnStage ? mixers : name(snapshot.parent)],
         [texts.backup, name(snapshot.backup)],
         [texts.path, [...snapshot.path.slice(0, -1).map(name), texts.you].join(" › ")],

@@ -36,7 +36,7 @@ export function whyLost(now: Snapshot): string {
   if (lacksMixer(now)) return texts.noMixer;
   const others = now.stage.filter(({ peer, away }) => peer !== now.peer && !away);
   const host = others.find(({ peer }) => peer === now.host);
-  return host && others.length === 1 ? texts.hostSilent(host.name || texts.nameless) : texts.reconnecting;
+  return host && others.length === 1 ? texts.hostSilent(host.label) : texts.reconnecting;
 }
 
 export function healthOf(history: readonly Snapshot[]): Health {

@@ -8,6 +8,9 @@ import { keepLink, keepOwnRoom } from "./page-link.js";
 import { refusalOf, rejectionOf, sentence } from "./refusals.js";
 import type { Session } from "./session.js";
 
+/** Removals by another host that are listed: as many as a roster holds. */
+const REMOVED_MAX = 64;
+
 export function hear(session: Session, event: RoomEvent): void {
   const { room } = session;
   switch (event.what) {
@@ -47,10 +50,14 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.changed();
       break;
     case "knock":
-      wanted(session, texts.knocks(event.name || texts.nameless));
+      wanted(session, texts.knocks(event.label, event.mixes, event.others));
       break;
     case "floor-wanted":
-      wanted(session, texts.wantsFloor(event.name || texts.nameless));
+      wanted(session, texts.wantsFloor(event.label, event.others));
+      break;
+    case "removed-by-another":
+      session.removedByAnother = [...session.removedByAnother, event].slice(-REMOVED_MAX);
+      wanted(session, texts.removedByAnother(event.label, event.by_label));
       break;
     case "floor":
       floor(session, event.speaks);
@@ -66,9 +73,9 @@ function inRoom(session: Session, event: RoomEvent): void {
       break;
     case "told": {
       if (event.from === session.snapshot?.peer) break;
-      const name = session.nameOf(event.from);
-      chat.add({ peer: event.from, name, text: event.text }, session.panel === "chat");
-      session.announce(texts.said(name, event.text));
+      const { from: peer, label, host, named, text } = event;
+      chat.add({ peer, label, host, named, text }, session.panel === "chat");
+      session.announce(texts.said(label, text));
       break;
     }
     case "solo":

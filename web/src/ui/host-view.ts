@@ -36,6 +36,18 @@ export function hostPanel(session: Session): Part {
       ${switchPart(texts.stageOpen, snapshot.stage_open, (isOn) => soon(() => room.openStage(isOn)), texts.stageHint, "stage")}
     </section>
     <section>
+      ${switchPart(
+        texts.mixByNamed,
+        snapshot.mix_policy === "named",
+        (isOn) => soon(() => room.setMixing(isOn ? "named" : "anyone")),
+        texts.mixByNamedHint,
+        "mix-by-named",
+      )}
+      <button type="button" class="small plain" data-act="remove-unnamed" @click=${() => session.setDialog(removeDialog(session))}>
+        ${icon("remove")}${texts.removeUnnamed}
+      </button>
+    </section>
+    <section>
       <label class="field">
         <span>${texts.layout}</span>
         <select data-act="layout" @change=${setLayout}>
@@ -56,6 +68,11 @@ export function hostPanel(session: Session): Part {
       </button>
     </section>
   </div>`;
+}
+
+function removeDialog(session: Session) {
+  const act = () => session.room?.removeUnnamed();
+  return { is: "confirm" as const, says: texts.removeUnnamedSure, label: texts.removeNow, act };
 }
 
 export function endDialog(session: Session) {

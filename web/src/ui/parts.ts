@@ -32,6 +32,12 @@ export function iconButton(name: Icon, label: string, act: string, click: () => 
   </button>`;
 }
 
+/** The mark of the host, or of a peer that the host has named: what no name can look like. */
+export function rank(host: boolean, named: boolean): Part {
+  if (host) return html`<i class="rank host">${icon("host")}${texts.isHost}</i>`;
+  return named ? html`<i class="rank" title=${texts.isNamedHint}>${icon("check")}${texts.isNamed}</i>` : nothing;
+}
+
 export function passwordField(session: Session, label: string): Part {
   const set = (event: Event) => (session.password = (event.target as HTMLInputElement).value);
   return html`<label class="field">

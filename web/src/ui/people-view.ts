@@ -3,17 +3,17 @@
 import { html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 
-import type { Member } from "../room.js";
+import type { Member, Named } from "../room.js";
 import { texts } from "../texts.js";
 import { icon } from "./icons.js";
-import { iconButton, type Part } from "./parts.js";
+import { iconButton, type Part, rank } from "./parts.js";
 import type { Session } from "./session.js";
 
 /** People of the audience that are listed; a room may have thousands. */
 const LISTED_MAX = 200;
 
-type Person = { peer: string; name: string };
-const nameOf = ({ name }: Person) => name || texts.nameless;
+type Person = Pick<Named, "peer" | "label">;
+const nameOf = ({ label }: Person) => label;
 
 export function peoplePanel(session: Session): Part {
   const { snapshot, isHost } = session;
@@ -22,7 +22,7 @@ export function peoplePanel(session: Session): Part {
   // the host's directory has all peers
   const audience = snapshot.audience.filter(({ peer }) => !stage.some((one) => one.peer === peer));
   return html`<div class="scroll" tabindex="0">
-    ${isHost ? waiting(session) : nothing} ${isHost ? hands(session) : nothing}
+    ${isHost ? html`${waiting(session)} ${hands(session)} ${removals(session)}` : nothing}
     <section>
       <h3>${texts.onStage}</h3>
       <ul class="people">
@@ -48,9 +48,9 @@ function waiting({ snapshot, room }: Session): Part {
     <h3>${texts.waiting}</h3>
     <ul class="people">
       ${repeat(list, ({ peer }) => peer, (person) => {
-        const { peer } = person;
+        const { peer, mixes } = person;
         return html`<li>
-          <span class="who">${nameOf(person)}</span>
+          <span class="who">${nameOf(person)} ${mixes ? html`<small>${texts.offersToMix}</small>` : nothing}</span>
           ${iconButton("check", texts.admit(nameOf(person)), "admit", () => room.admit(peer))}
           ${iconButton("close", texts.deny(nameOf(person)), "deny", () => room.deny(peer))}
         </li>`;
@@ -83,6 +83,25 @@ function hands({ snapshot, room }: Session): Part {
   </section>`;
 }
 
+/** Those that another host had removed while this one was away. */
+function removals(session: Session): Part {
+  const list = session.removedByAnother;
+  if (list.length === 0) return nothing;
+  return html`<section class="wanted">
+    <h3>${texts.removedTitle}</h3>
+    <ul class="people">
+      ${repeat(list, ({ peer }) => peer, (removed) => {
+        const { label, by_label } = removed;
+        return html`<li>
+          <span class="who">${label} <small>${texts.removedBy(by_label)}</small></span>
+          ${iconButton("remove", texts.keepOut(label), "keep-out", () => session.judge(removed, true))}
+          ${iconButton("check", texts.letBack(label), "let-back", () => session.judge(removed, false))}
+        </li>`;
+      })}
+    </ul>
+  </section>`;
+}
+
 function memberRow(session: Session, member: Member): Part {
   const { snapshot, speaking, pinned, isHost, room } = session;
   const { peer, speaks, away, shares, muted: [picture, sound] } = member;
@@ -90,7 +109,6 @@ function memberRow(session: Session, member: Member): Part {
   const isMe = peer === snapshot?.peer;
   const says = [
     isMe ? texts.you : "",
-    peer === snapshot?.host ? texts.isHost : "",
     speaking.includes(peer) ? texts.speaking : "",
     !speaks ? texts.onlyMixes : "",
     speaks && shares ? texts.sharing : "",
@@ -101,7 +119,7 @@ function memberRow(session: Session, member: Member): Part {
   const isPinned = pinned === peer;
   return html`<li class=${speaking.includes(peer) ? "speaking" : ""}>
     ${speaks ? icon(sound ? "microphoneOff" : "microphone") : icon("connection")}
-    <span class="who">${name} <small>${says.filter((one) => one).join(", ")}</small></span>
+    <span class="who">${name} ${rank(peer === snapshot?.host, member.named)} <small>${says.filter((one) => one).join(", ")}</small></span>
     ${speaks && !isMe
       ? iconButton(
           isPinned ? "unpin" : "pin",
@@ -123,12 +141,12 @@ function pin(session: Session, peer: string | null): void {
 
 function hostActions(session: Session, { peer, speaks, muted, ...member }: Member): Part {
   const { room } = session;
-  const name = nameOf({ peer, ...member });
+  const { label: name } = member;
   if (!room) return nothing;
   return html`${speaks && !muted[1]
     ? iconButton("microphoneOff", texts.askToMute(name), "ask-mute", () => room.askToMute(peer, { sound: true }))
     : nothing}
-  ${removeButton(session, { peer, name })}
+  ${removeButton(session, { peer, label: name })}
   <details class="row-more">
     <summary class="bare" aria-label=${texts.moreAbout(name)}>${icon("more")}</summary>
     <div class="ways">
@@ -137,7 +155,7 @@ function hostActions(session: Session, { peer, speaks, muted, ...member }: Membe
             ${texts.demote}
           </button>`
         : nothing}
-      <button type="button" class="small plain" data-act="hand-over" @click=${() => handOver(session, { peer, name })}>
+      <button type="button" class="small plain" data-act="hand-over" @click=${() => handOver(session, { peer, label: name })}>
         ${texts.handOver}
       </button>
     </div>

@@ -66,7 +66,7 @@ export function roomView(session: Session): Part {
 }
 
 function speakers({ speaking, snapshot }: Session): string {
-  const names = speaking.map((peer) => snapshot?.stage.find((one) => one.peer === peer)?.name || texts.nameless);
+  const names = speaking.map((peer) => snapshot?.stage.find((one) => one.peer === peer)?.label ?? peer.slice(0, 8));
   return `${names.slice(0, 3).join(", ")} ${texts.speaking}`;
 }
 
@@ -155,7 +155,7 @@ function control({ act, name, label, key, click, state, count = 0, expanded }: C
 
 function bar(session: Session): Part {
   const { isHost, panel, snapshot, chat } = session;
-  const isWanted = (snapshot?.waiting.length ?? 0) + (snapshot?.wanting.length ?? 0);
+  const isWanted = (snapshot?.waiting.length ?? 0) + (snapshot?.wanting.length ?? 0) + session.removedByAnother.length;
   const toggle = (of: Panel) => ({ click: () => session.togglePanel(of), expanded: panel === of });
   // the space bar talks again after a click
   const release = (event: MouseEvent) =>

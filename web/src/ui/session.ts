@@ -9,7 +9,7 @@ import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
 import { keepLink, keepOwnRoom, type OwnRoom } from "./page-link.js";
 import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
-import { type At, type Dialog, type Panel, State } from "./state.js";
+import { type At, type Dialog, type Panel, type RemovedByAnother, State } from "./state.js";
 import { closeSmallWindow } from "./windows.js";
 
 /** Interval of the snapshots, in milliseconds: with the panel of the connection, and without. */
@@ -84,8 +84,9 @@ export class Session extends State {
     this.#last = () => void this.openRoom();
     if (!joinsRooms()) return this.go("open", refusalOf(texts.noBrowser));
     const { ownRoom, assets, rendezvous } = this;
-    const { title, password, lobby, stageOpen } = ownRoom ?? this.opening;
+    const { title, password, lobby, stageOpen, mixing } = ownRoom ?? this.opening;
     const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
+    if (mixing) options.mixing = mixing;
     Object.assign(options, optional({ password, assets, rendezvous }));
     if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
     const id = ownRoom?.id ?? base64(crypto.getRandomValues(new Uint8Array(16)));
@@ -94,8 +95,8 @@ export class Session extends State {
     if (!room) return;
     const keep = () => {
       if (!room.keys) return;
-      const { lobby, stageOpen } = this.ownRoom ?? this.opening;
-      this.#keepOwn({ id, title, password, lobby, stageOpen, keys: base64(room.keys) });
+      const { lobby, stageOpen, mixing } = this.ownRoom ?? this.opening;
+      this.#keepOwn({ id, title, password, lobby, stageOpen, ...(mixing ? { mixing } : {}), keys: base64(room.keys) });
     };
     room.addEventListener("keys", keep);
     keep();
@@ -330,8 +331,17 @@ export class Session extends State {
     const { room, snapshot } = this;
     if (!room || !snapshot || !text.trim()) return;
     room.tell(text.trim());
-    this.chat.add({ peer: snapshot.peer, name: this.nameOf(snapshot.peer), text: text.trim() }, true);
+    const { peer } = snapshot;
+    const named = snapshot.stage.some((one) => one.peer === peer && one.named);
+    this.chat.add({ peer, label: this.nameOf(peer), host: this.isHost, named, text: text.trim() }, true);
     this.changed();
+  }
+
+  /** Judges a removal by another host: the peer stays out, or may come back. */
+  judge(removed: RemovedByAnother, staysOut: boolean): void {
+    if (staysOut) this.room?.remove(removed.peer);
+    this.removedByAnother = this.removedByAnother.filter((one) => one !== removed);
+    void this.renew();
   }
 
   /** Reads the snapshot anew. */
@@ -345,12 +355,13 @@ export class Session extends State {
     this.#unpinAbsent(snapshot);
     this.snapshot = snapshot;
     if (!this.isHost && performance.now() < this.#reignUntil) room.takeBack();
-    if (snapshot.waiting.length + snapshot.wanting.length === 0) this.#seen();
+    if (snapshot.waiting.length + snapshot.wanting.length + this.removedByAnother.length === 0) this.#seen();
     this.history = [...this.history, snapshot].slice(-HISTORY_LEN_MAX);
     // after a reload the room's door is as it was
-    const { lobby, stage_open: stageOpen } = snapshot;
-    const isChanged = this.ownRoom && (this.ownRoom.lobby !== lobby || this.ownRoom.stageOpen !== stageOpen);
-    if (this.isHost && this.ownRoom && isChanged) this.#keepOwn({ ...this.ownRoom, lobby, stageOpen });
+    const { lobby, stage_open: stageOpen, mix_policy: mixing } = snapshot;
+    const { ownRoom } = this;
+    const isChanged = ownRoom && (ownRoom.lobby !== lobby || ownRoom.stageOpen !== stageOpen || ownRoom.mixing !== mixing);
+    if (this.isHost && ownRoom && isChanged) this.#keepOwn({ ...ownRoom, lobby, stageOpen, mixing });
     this.#poll();
     this.changed();
   }
@@ -374,7 +385,7 @@ export class Session extends State {
     const of = ({ stage }: Snapshot) => stage.filter(({ speaks }) => speaks);
     const missing = (from: Snapshot, other: Snapshot) =>
       of(other).filter(({ peer }) => peer !== now.peer && !of(from).some((one) => one.peer === peer));
-    const names = (list: { name: string }[]) => list.map(({ name }) => name || texts.nameless).join(", ");
+    const names = (list: { label: string }[]) => list.map(({ label }) => label).join(", ");
     const [came, left] = [missing(before, now), missing(now, before)];
     if (came.length > 0) this.announce(texts.cameOnStage(names(came)));
     else if (left.length > 0) this.announce(texts.leftStage(names(left)));
@@ -427,6 +438,7 @@ export class Session extends State {
     this.history = [];
     this.speaking = [];
     this.isInLobby = this.isHandUp = this.isSoundOn = false;
+    this.removedByAnother = [];
     this.isRendezvousUp = true;
     this.rejected = null;
     this.#reignUntil = 0;

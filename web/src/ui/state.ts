@@ -1,6 +1,6 @@
 // What <plenary-room> shows: the fields that views read, and the simplest changes of them.
 
-import type { Room, RoomEvent, Snapshot } from "../room.js";
+import type { MixPolicy, Room, RoomEvent, Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { Capture } from "./capture.js";
 import { Chat } from "./chat-log.js";
@@ -16,12 +16,16 @@ export type Dialog =
   | { is: "settings" | "stage" | "shortcuts" | "invite" | "leave" | "more" }
   | { is: "confirm"; says: string; label: string; act: () => void };
 
+export type RemovedByAnother = RoomEvent & { what: "removed-by-another" };
+
 /** Fields of the form for a new room. */
 export interface Opening {
   title: string;
   password: string;
   lobby: boolean;
   stageOpen: boolean;
+  /** By default what goes with an open or closed stage. */
+  mixing?: MixPolicy;
 }
 
 /** What shows a state: an element. */
@@ -65,6 +69,8 @@ export class State {
   rejected: string | null = null;
   /** Whether the application wants speakers alone: watching is not offered. */
   speaksOnly = false;
+  /** At a host that takes its room back: those that another one had removed meanwhile, until this one has judged each. */
+  removedByAnother: readonly RemovedByAnother[] = [];
   /** What screen readers are told. */
   announced = "";
   readonly capture: Capture;
@@ -125,10 +131,10 @@ export class State {
     this.changed();
   }
 
-  /** The name of a peer, by its id or the first digits of it; without a name the first eight. */
+  /** The name of a peer as it is shown, by its id or the first digits of it; of an unknown peer the first eight digits. */
   nameOf(peer: string): string {
     const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
     const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer.startsWith(peer));
-    return known ? known.name || texts.nameless : peer.slice(0, 8);
+    return known?.label ?? peer.slice(0, 8);
   }
 }

@@ -92,6 +92,28 @@ export const panels = css`
   .who small {
     display: block;
   }
+  /* beside a name, and unlike any: names have no frame */
+  .rank {
+    display: inline-flex;
+    gap: 0.1875rem;
+    align-items: center;
+    padding: 0.0625rem 0.375rem;
+    border: 1px solid currentcolor;
+    border-radius: 1rem;
+    color: var(--dim);
+    font-size: 0.6875rem;
+    font-style: normal;
+    font-weight: 600;
+    line-height: 1.2;
+    vertical-align: 0.0625rem;
+  }
+  .rank.host {
+    color: var(--good);
+  }
+  .rank .icon {
+    inline-size: 0.75rem;
+    block-size: 0.75rem;
+  }
   .row-more > summary {
     list-style: none;
   }

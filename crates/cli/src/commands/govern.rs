@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::host::publish_invite;
 use super::order::{HELP, Order, parse};
-use super::people::{People, hands, who};
+use super::people::{all, hands, here, waiting, who};
 use crate::{one_line, units};
 
 /// Longest line that is read; of a longer one the rest counts as another line.
@@ -123,7 +123,7 @@ impl Console {
     /// Carries out a command; returns the answer. `tell` takes what is to be said before.
     async fn carry_out(&self, order: Order, tell: &impl Fn(&str)) -> Result<String, String> {
         let room = &self.room;
-        let here = |name: &str| People::here(room).find(name);
+        let here = |name: &str| here(room).find(name);
         match order {
             Order::Help => return Ok(HELP.to_owned()),
             Order::Who => return Ok(who(room)),
@@ -135,12 +135,12 @@ impl Console {
         let host = room.as_host().map_err(|error| error.to_string())?;
         Ok(match order {
             Order::Admit(name) => {
-                let peer = People::waiting(room).find(&name)?;
+                let peer = waiting(room).find(&name)?;
                 host.admit(peer).await.map_err(said)?;
                 format!("{name} is let in")
             }
             Order::Deny(name) => {
-                let peer = People::waiting(room).find(&name)?;
+                let peer = waiting(room).find(&name)?;
                 host.deny(peer).await.map_err(said)?;
                 format!("{name} is turned away")
             }
@@ -156,7 +156,7 @@ impl Console {
                 format!("{name} is asked to be silent")
             }
             Order::Remove(name) => {
-                let peer = People::all(room).find(&name)?;
+                let peer = all(room).find(&name)?;
                 host.remove(peer).await.map_err(said)?;
                 self.files.save_keys(room).map_err(said)?;
                 format!("{name} is removed")
@@ -169,7 +169,7 @@ impl Console {
                 )
             }
             Order::Ban(name) => {
-                let peer = People::all(room).find(&name)?;
+                let peer = all(room).find(&name)?;
                 host.ban(peer).await.map_err(said)?;
                 self.files.renew(room)?;
                 format!("{name} is removed, and the old invite admits nobody any more")
@@ -247,7 +247,7 @@ impl Console {
     /// Hands the room over, or takes it back if the peer is this one.
     async fn hand_over(&self, name: &str) -> Result<String, String> {
         let (room, host) = (&self.room, self.room.as_host());
-        let peer = People::here(room).find(name)?;
+        let peer = here(room).find(name)?;
         match host {
             Ok(_) if peer == room.me() => Ok("you are the host".to_owned()),
             Ok(host) => {

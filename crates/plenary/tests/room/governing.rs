@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plenary::{
-    Consent, End, Error, HostOptions, HostRefusal, Invite, InviteError, MediaKind, Muted, Options, Password,
-    PeerId, Refusal, Room, RoomEvent, Shape,
+    Consent, End, Error, HostOptions, HostRefusal, Invite, InviteError, MediaKind, Muted, Newcomer, Options,
+    Password, PeerId, Refusal, Room, RoomEvent, Shape,
 };
 
 use crate::support::*;
@@ -117,7 +117,7 @@ async fn a_newcomer_waits_in_the_lobby_and_a_locked_room_admits_nobody() {
     };
     let (zoe, name) = event(&mut events, "a knock", knock).await;
     assert_eq!(name, "Zoë");
-    assert_eq!(ada.as_host().unwrap().lobby(), [(zoe, name)]);
+    assert_eq!(ada.as_host().unwrap().lobby(), [Newcomer { peer: zoe, name, mixes: false }]);
     ada.as_host().unwrap().admit(zoe).await.unwrap();
     let zoe = within("joining", waits).await.unwrap().unwrap();
     frame(&mut zoe.frames(), "a frame", |_| true).await;

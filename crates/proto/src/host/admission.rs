@@ -5,7 +5,7 @@ use crate::bounded::List;
 use crate::floor::Answer;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::lobby;
+use crate::lobby::{self, only_mixes};
 use crate::message::{
     Access, Join, Message, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal, Vote,
 };
@@ -285,9 +285,4 @@ impl Host {
         view.out.send(from, Message::Floor(false));
         Err(Refusal::StageClosed)
     }
-}
-
-/// Whether a joiner comes for nothing but to mix.
-fn only_mixes(join: &Join) -> bool {
-    join.mixes && !join.speaks && !join.views
 }

@@ -120,6 +120,11 @@ impl Shared {
     }
 }
 
+/// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host before may come back: try again in ten seconds")]
+pub struct HostBound;
+
 /// Snapshot of the brain's state, for display and tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrainSnapshot {
@@ -456,10 +461,14 @@ impl RoomState {
         self.shared.config.uplink_bps_max.into_iter().chain(self.uplink.measured_bps()).min()
     }
 
-    /// Returns whether this peer is a host that the stage chose so lately that it may not end the room, remove peers or replace
-    /// the invite: such commands have no effect yet.
-    pub fn is_host_bound(&self) -> bool {
-        self.membership.host_ref().is_some_and(|host| host.is_bound(self.shared.now))
+    /// Returns whether this peer's commands to end the room, to remove peers and to replace the invite have an effect, if it is
+    /// the host.
+    ///
+    /// # Errors
+    /// The stage chose it too lately.
+    pub fn check_settled(&self) -> Result<(), HostBound> {
+        let is_bound = self.membership.host_ref().is_some_and(|host| host.is_bound(self.shared.now));
+        if is_bound { Err(HostBound) } else { Ok(()) }
     }
 
     /// Returns the present peers that may be elected, in the order of their ids.
@@ -492,8 +501,8 @@ impl RoomState {
         self.membership.host_ref().map(|host| host.directory())
     }
 
-    /// Returns the peers in the lobby with their names, if this peer is the host.
-    pub fn lobby(&self) -> Option<impl Iterator<Item = (&PeerId, &str)>> {
+    /// Returns the peers in the lobby, if this peer is the host.
+    pub fn lobby(&self) -> Option<impl Iterator<Item = crate::lobby::Newcomer>> {
         self.membership.host_ref().map(|host| host.lobby(self.shared.now))
     }
 

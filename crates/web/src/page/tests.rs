@@ -2,8 +2,7 @@
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    BrowserMedia, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes, Setup,
-    Ticket,
+    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes, Setup, Ticket,
 };
 use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
@@ -87,6 +86,7 @@ fn hosting_for(page: Option<&str>, keys: Vec<u8>) -> (Page, Vec<Ask>) {
         title: "Talk".to_owned(),
         lobby: false,
         stage_open: true,
+        mix_by_named: None,
     };
     let opening = Opening {
         room: Entered::Opened(hosting),
@@ -172,7 +172,7 @@ fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_no
     for answer in [Event::InLobby, Event::Admitted] {
         let mut answered = page();
         notice(&mut answered);
-        answered.0.as_mut().unwrap().event(&BodyEvent::Brain(answer));
+        answered.0.as_mut().unwrap().event(NOW_US, &BodyEvent::Brain(answer));
         notice(&mut answered);
         assert!(!is_refused(&mut answered, 2 * ANSWER_MAX_US));
     }
@@ -229,4 +229,135 @@ fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_befo
     let up = page.handle(NOW_US, Call::LinkUp(link));
     assert!(!sent(&up).iter().any(|message| matches!(message, Message::LinkProof(_))), "once: {up:?}");
     assert!(![asks, up].concat().iter().any(|ask| matches!(ask, Ask::Close(_))));
+}
+
+/// A host's page, with its name "Ada".
+fn host() -> Page {
+    let (mut page, _) = hosting(Vec::new());
+    page.0.as_mut().unwrap().reached = true;
+    page
+}
+
+/// A guest asks to come in. Returns its id, and the events that the page tells.
+fn comes(page: &mut Page, seed: u8, at_us: u64, join: Join) -> (PeerId, Vec<serde_json::Value>) {
+    let joined = page.0.as_mut().unwrap();
+    let (from, room, root) =
+        (Keypair::from_seed(&[seed; 32]).id(), joined.invite.0.room(), joined.invite.0.root());
+    let message = Message::Join(join).verify(&room, &root, 0).unwrap();
+    joined.input(at_us, In::Message { from, via: Via::Signal, message });
+    (from, events(&joined.take_asks(at_us)))
+}
+
+fn events(asks: &[Ask]) -> Vec<serde_json::Value> {
+    let event = |ask: &Ask| match ask {
+        Ask::Event(json) => serde_json::from_str(json).ok(),
+        _ => None,
+    };
+    asks.iter().filter_map(event).collect()
+}
+
+fn snapshot(page: &mut Page, at_us: u64) -> serde_json::Value {
+    let asks = page.handle(at_us, Call::Snapshot);
+    let json = asks.iter().find_map(|ask| match ask {
+        Ask::Snapshot(json) => Some(json.clone()),
+        _ => None,
+    });
+    serde_json::from_str(&json.unwrap()).unwrap()
+}
+
+fn mixer(name: &str) -> Join {
+    Join { views: false, mixes: true, ..Join::viewer(name) }
+}
+
+#[test]
+fn a_guest_with_the_hosts_name_is_told_apart_and_its_offer_to_mix_is_said() {
+    let mut page = host();
+    page.handle(NOW_US + 1, Call::Wish(Wish::Lobby(true)));
+    let (guest, told) = comes(&mut page, 9, NOW_US + 2, mixer("ada"));
+    let digits = &guest.to_string()[..8];
+    let label = format!("ada ({digits})");
+    let knock = told.iter().find(|event| event["what"] == "knock").unwrap();
+    assert_eq!((knock["label"].as_str(), knock["mixes"].as_bool()), (Some(&*label), Some(true)));
+    let now = snapshot(&mut page, NOW_US + 3);
+    let (waiting, me) = (&now["waiting"][0], &now["stage"][0]);
+    assert_eq!((waiting["label"].as_str(), waiting["mixes"].as_bool()), (Some(&*label), Some(true)));
+    let me_digits = &page.0.as_ref().unwrap().me.to_string()[..8];
+    assert_eq!(me["label"], format!("Ada ({me_digits})"));
+    assert_eq!((&me["named"], &now["mix_policy"]), (&true.into(), &"anyone".into()));
+}
+
+#[test]
+fn a_flood_of_newcomers_is_told_once_a_second_and_the_last_of_a_burst_later() {
+    let mut page = host();
+    page.handle(NOW_US + 1, Call::Wish(Wish::Lobby(true)));
+    let knocks = |events: &[serde_json::Value]| -> Vec<u64> {
+        let knocks = events.iter().filter(|event| event["what"] == "knock");
+        knocks.map(|knock| knock["others"].as_u64().unwrap()).collect()
+    };
+    let flood: Vec<_> =
+        (10..50).flat_map(|seed| comes(&mut page, seed, NOW_US + 2, Join::viewer("x")).1).collect();
+    assert_eq!(knocks(&flood), [0]);
+    assert_eq!(snapshot(&mut page, NOW_US + 3)["waiting"].as_array().unwrap().len(), 40);
+    let later = |page: &mut Page, us: u64| knocks(&events(&page.handle(NOW_US + us, Call::Tick)));
+    assert!(later(&mut page, 900_000).is_empty());
+    assert_eq!(later(&mut page, 1_100_000), [38]);
+    assert!(later(&mut page, 2_500_000).is_empty());
+}
+
+#[test]
+fn who_may_mix_is_the_hosts_wish_and_is_kept_when_the_page_is_loaded_anew() {
+    let mut page = host();
+    for (by_named, policy) in [(true, "named"), (false, "anyone")] {
+        page.handle(NOW_US + 1, Call::Wish(Wish::MixByNamed(by_named)));
+        // the roster follows within a second
+        for us in (0..2_000_000).step_by(25_000) {
+            page.handle(NOW_US + us, Call::Tick);
+        }
+        assert_eq!(snapshot(&mut page, NOW_US + 2_000_000)["mix_policy"], policy);
+    }
+    let hosting = |mix_by_named, stage_open| Hosting {
+        rendezvous: "https://example.org/".to_owned(),
+        page: None,
+        keys: Vec::new(),
+        title: String::new(),
+        lobby: false,
+        stage_open,
+        mix_by_named,
+    };
+    for (mix_by_named, stage_open, policy) in
+        [(Some(true), true, "named"), (Some(false), false, "anyone"), (None, false, "named")]
+    {
+        let opening = Opening {
+            room: Entered::Opened(hosting(mix_by_named, stage_open)),
+            password: None,
+            name: "Ada".to_owned(),
+            speaks: true,
+            views: true,
+            children_max: 0,
+            identity: [3; 32],
+            entropy: [4; 32],
+        };
+        let mut page = Page::default();
+        page.handle(NOW_US, Call::Open(Box::new(opening)));
+        assert_eq!(snapshot(&mut page, NOW_US + 1)["mix_policy"], policy);
+    }
+}
+
+#[test]
+fn unnamed_candidates_are_removed_at_the_hosts_wish_and_a_guest_that_mixes_is_called_one() {
+    let mut page = host();
+    let (guest, _) = comes(&mut page, 9, NOW_US + 2, mixer("ada"));
+    let mut told = Vec::new();
+    for us in (0..1_000_000).step_by(25_000) {
+        told.extend(events(&page.handle(NOW_US + us, Call::Tick)));
+    }
+    let digits = &guest.to_string()[..8];
+    let mixed_by = told.iter().rfind(|event| event["what"] == "mixed-by");
+    let text = format!("ada ({digits}), a guest");
+    assert_eq!(mixed_by.map(|event| event["text"].clone()), Some(text.clone().into()), "{told:?}");
+    let at_us = NOW_US + 1_000_000;
+    let now = snapshot(&mut page, at_us);
+    assert_eq!((&now["mixed_by"], &now["stage"][1]["named"]), (&text.into(), &false.into()));
+    page.handle(at_us, Call::Wish(Wish::RemoveUnnamed));
+    assert_eq!(snapshot(&mut page, at_us + 1)["stage"].as_array().unwrap().len(), 1);
 }
