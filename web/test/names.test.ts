@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, closeDialog, fill, live, there } from "./element.js";
+import { act, click, closeDialog, fill, live, there } from "./element.js";
 import { Room, within } from "./room.js";
 
 /** A name with markup, which stays text. */
@@ -56,17 +56,22 @@ test("a guest with the host's name is told apart, and the picture's edge says th
     room.start("join", invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
   }
   // the edge of the picture
+  const viewer = await room.screen({ invite, query: "?auto=watch&name=Zoe" });
+  await live(viewer);
+  await viewer.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 30_000 });
   const mixedBy = async (page: Page, is: (text: string) => boolean) => is((await edge(page))?.text ?? "");
-  await within("the edge says who mixes", () => mixedBy(host, (text) => text.startsWith("Mixed by ")));
-  const said = await edge(host);
+  await within("the edge says who mixes", () => mixedBy(viewer, (text) => text.startsWith("Mixed by ")));
+  const said = await edge(viewer);
   assert.ok(said);
   assert.match(said.text, new RegExp(`^Mixed by Grace <b>H</b>${DIGITS.source}, a guest$`));
   assert.deepEqual([said.isSeen, said.elements], [true, 0]);
+  await draw(viewer, "edge");
   // members
   const guest = await room.screen({ invite });
   await fill(guest, "name", ` ${NAME.toLowerCase()}`);
   await act(guest, "join");
-  await act(guest, "join");
+  await there(guest, ".preview video");
+  await click(guest, '.wide [data-act="join"]');
   await live(guest);
   await act(host, "people");
   const stage = () => textsOf(host, ".people .who");
@@ -92,10 +97,10 @@ test("a guest with the host's name is told apart, and the picture's edge says th
   assert.match(mine ?? "", new RegExp(`^Grace <b>H</b>${DIGITS.source} host `));
   await draw(host, "chat");
   await draw(guest, "chat-guest");
-  await guest.setViewport({ width: 390, height: 844 });
-  await act(guest, "chat");
-  await draw(guest, "phone");
-  assert.ok((await edge(guest))?.isSeen);
+  await room.closePage(guest);
+  await viewer.setViewport({ width: 390, height: 844 });
+  await draw(viewer, "phone");
+  assert.ok((await edge(viewer))?.isSeen);
   // the host's tools
   await act(host, "host");
   await draw(host, "tools");
@@ -112,6 +117,6 @@ test("a guest with the host's name is told apart, and the picture's edge says th
   assert.equal(waits, "Mallory offers to mix");
   await draw(host, "lobby");
   await act(host, "admit");
-  await within("the named mixer is no guest", () => mixedBy(host, (text) => text === "Mixed by Mallory"));
-  await draw(host, "named");
+  await within("the named mixer is no guest", () => mixedBy(viewer, (text) => text === "Mixed by Mallory"));
+  await draw(viewer, "named");
 });
