@@ -157,6 +157,11 @@ impl People {
         }
     }
 
+    /// Returns a peer of which others speak as a person sees it: by its id if it isn't among these.
+    pub fn label_of(&self, peer: &PeerId) -> String {
+        self.name(peer).map_or_else(|| self.id(peer), |name| self.label(peer, name))
+    }
+
     /// Finds the peer that is meant by 8 or more digits of its id, or by its name. An id goes before a name; in quotes,
     /// only a name is meant. A whole id may be that of a peer that isn't listed.
     ///
@@ -283,6 +288,10 @@ mod tests {
         assert_eq!(people.label(&host, "Ada"), "Ada");
         assert_eq!(people.label(&guest, "Ada"), "Ada (01010101)", "a peer that isn't listed yet");
         assert_eq!(people.label(&ben, "Ada"), "Ada (02020202)", "a listed peer under another name");
+        assert_eq!(
+            (people.label_of(&ben), people.label_of(&guest)),
+            ("Ben".to_owned(), "01010101".to_owned())
+        );
     }
 
     #[test]

@@ -135,9 +135,9 @@ impl PageEvent {
                 PageEvent::RemovedByAnother {
                     peer: hex(peer),
                     name: name.clone(),
-                    label: people.label(peer, name),
+                    label: if name.is_empty() { people.id(peer) } else { people.label(peer, name) },
                     by: hex(by),
-                    by_label: people.label(by, people.name(by).unwrap_or_default()),
+                    by_label: people.label_of(by),
                 }
             }
             Event::Floor(speaks) => PageEvent::Floor { speaks: *speaks },
@@ -150,7 +150,7 @@ impl PageEvent {
                 let entry = body.stage().iter().find(|entry| entry.peer == *from);
                 PageEvent::Told {
                     from: hex(from),
-                    label: label(from, entry.map_or("", |entry| &*entry.name)),
+                    label: People::of(body, now_us).label_of(from),
                     host: body.roster().is_some_and(|roster| roster.host == *from),
                     named: entry.is_some_and(|entry| entry.votes == Vote::Named),
                     text,
@@ -447,8 +447,7 @@ fn mixed_by(body: &Body, people: &People) -> Option<String> {
     let stage = body.stage();
     let mixer = |peer: &PeerId| {
         let entry = stage.iter().find(|entry| entry.peer == *peer);
-        let label = people.label(peer, entry.map_or("", |entry| &*entry.name));
-        (label, entry.is_some_and(|entry| entry.votes == Vote::Named))
+        (people.label_of(peer), entry.is_some_and(|entry| entry.votes == Vote::Named))
     };
     let mixers: Vec<_> = body.brain().mixers().iter().map(mixer).collect();
     (!mixers.is_empty()).then(|| people::mixers(&mixers))

@@ -16,6 +16,7 @@ export const room = css`
   }
   .stage {
     position: relative;
+    grid-area: 1 / 1;
     display: grid;
     min-block-size: 0;
     overflow: hidden;
