@@ -35,10 +35,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// All dependencies allowed for the brain: nothing that needs an operating system, a clock or a thread.
 const PROTO_DEPENDENCIES: &[&str] = &[
     "argon2",
+    "base64ct",
     "blake3",
     "bytes",
     "chacha20poly1305",
-    "data-encoding",
     "ed25519-dalek",
     "hkdf",
     "postcard",

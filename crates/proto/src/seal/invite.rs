@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use data_encoding::BASE64URL_NOPAD;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -346,7 +346,7 @@ impl fmt::Display for Invite {
         let mut bytes = Zeroizing::new(bytes.map_err(|_| fmt::Error)?);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        let body = Zeroizing::new(BASE64URL_NOPAD.encode(&bytes));
+        let body = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
         match &self.place {
             Some(place) if origin_of(place) == place => write!(f, "{place}/#{}", *body),
             Some(place) => write!(f, "{place}#{}", *body),
@@ -368,7 +368,7 @@ impl FromStr for Invite {
         if body.len() > INVITE_LEN_MAX {
             return Err(InviteError::Malformed("it is too long"));
         }
-        let bytes = BASE64URL_NOPAD.decode(body.as_bytes());
+        let bytes = Base64UrlUnpadded::decode_vec(body);
         let bytes =
             Zeroizing::new(bytes.map_err(|_| InviteError::Malformed("a character is wrong or missing"))?);
         match bytes.first() {
