@@ -72,8 +72,7 @@ fn has_digits_of_id(name: &str) -> bool {
     name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= DIGITS_MIN)
 }
 
-/// Returns a mixer as it is named to those who see its program: it sees and hears all speakers, and makes what the audience
-/// sees. `label`: its name as it is shown; `named`: it is the host, or the host named it.
+/// Returns a mixer as it is shown beside the program: it sees and hears all speakers, and makes what the audience sees. `label`: its name as it is shown; `named`: it is the host, or the host named it.
 pub fn mixer(label: &str, named: bool) -> String {
     let guest = if named { "" } else { ", a guest" };
     format!("{label}{guest}")

@@ -291,7 +291,7 @@ pub(crate) struct HostArgs {
     /// Whether anyone may speak, or the host lets speakers and mixers on stage one by one [default: open]
     #[arg(long, value_enum, default_value = "open", hide_default_value = true)]
     pub(crate) stage: Stage,
-    /// Who may be elected to mix: any peer, or this host and the peers it names [default: anyone; on a closed stage named]
+    /// Peers that may be elected mixer: anyone, or only the host and the peers that it has named [default: anyone; on a closed stage named]
     #[arg(long, value_enum)]
     pub(crate) mixing: Option<Mixing>,
 }

@@ -21,7 +21,7 @@ pub struct Newcomer {
     pub peer: PeerId,
     /// Its name.
     pub name: String,
-    /// It comes for nothing but to mix: letting it in names it.
+    /// The newcomer only mixes, and letting it in names it.
     pub mixes: bool,
 }
 

@@ -225,7 +225,7 @@ struct Waiting {
     peer: String,
     name: String,
     label: String,
-    /// It comes for nothing but to mix: letting it in names it.
+    /// The newcomer only mixes, and letting it in names it.
     mixes: bool,
 }
 
@@ -298,7 +298,7 @@ pub(crate) struct Snapshot {
     /// At the host: number of viewers.
     viewers: Option<u32>,
     mixers: Vec<String>,
-    /// The mixers as they are named to those who see their program.
+    /// The mixers as they are shown beside the program.
     mixed_by: Option<String>,
     speaks: bool,
     sends: Sends,
@@ -441,7 +441,7 @@ impl Snapshot {
     }
 }
 
-/// Returns the mixers in force as they are named to those who see their program. The mandate proves them, so that no relay can
+/// Returns the mixers in force as they are shown beside the program. The mandate proves them, so that no relay can
 /// claim others; each of them sees and hears all speakers.
 fn mixed_by(body: &Body, people: &People) -> Option<String> {
     let stage = body.stage();
