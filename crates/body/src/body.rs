@@ -17,8 +17,8 @@ use plenary_proto::message::{
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
-    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState, StreamId,
-    Time, Via,
+    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState,
+    StreamId, Time, Via,
 };
 
 use crate::between::Between;

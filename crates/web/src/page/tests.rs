@@ -2,7 +2,8 @@
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes, Setup, Ticket,
+    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes,
+    Setup, Ticket,
 };
 use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
