@@ -25,6 +25,7 @@ use tracing::Span;
 use crate::desk::Desk;
 use crate::notices::Notices;
 use crate::outlets::Outlets;
+use crate::testing::Forge;
 
 /// State under the lock.
 struct State {
@@ -38,6 +39,8 @@ pub(crate) struct Flow {
     links: OnceLock<Arc<dyn LinkDriver>>,
     pub(crate) notices: Notices,
     pub(crate) desk: Desk,
+    /// In tests, what this peer makes of the packets that it sends.
+    forge: Option<Forge>,
     /// Signals that a held frame is due earlier than the driver knows.
     frame_waits: Notify,
     /// Span of the room, for calls on threads outside it. Packets don't enter it, which costs more than to forward one:
@@ -53,6 +56,7 @@ impl Flow {
         config: BodyConfig,
         clock: Clock,
         codecs: Option<Arc<dyn Codecs>>,
+        forge: Option<Forge>,
         span: Span,
     ) -> Arc<Flow> {
         let body = Body::new(brain, config, clock.now_us());
@@ -60,6 +64,7 @@ impl Flow {
             clock,
             links: OnceLock::new(),
             notices: Notices::default(),
+            forge,
             desk: Desk::new(flow.clone(), clock, codecs, span.clone()),
             frame_waits: Notify::new(),
             span,
@@ -143,7 +148,12 @@ impl Flow {
     /// Sends an output on its links.
     pub(crate) fn send(&self, out: Out) {
         match out {
-            Out::Forward { to, packet } => self.submit(Command::Forward { to, packet }),
+            Out::Forward { to, mut packet } => {
+                if let Some(forge) = &self.forge {
+                    packet.payload = forge(packet.payload);
+                }
+                self.submit(Command::Forward { to, packet });
+            }
             Out::Frame { .. } => {} // of pages alone
             Out::KeyframeWanted { link, slot } => self.submit(Command::KeyframeWanted { link, slot }),
             // what others sent over this peer must not get in the way of what it says itself

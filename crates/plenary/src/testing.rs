@@ -1,5 +1,8 @@
 //! Knobs and figures for tests, demos and measurements of this project. They may change in any version.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use plenary_body::{Body, FrameSeen, OnDesk};
 use plenary_proto::PeerId;
 use plenary_rtc::Shaper;
@@ -19,7 +22,12 @@ pub struct Testing {
     /// Keeps a log of every picture received or made, for reports. The log of received pictures stops at
     /// 65,536 entries (half an hour, 2 MB); the log of made pictures has no limit.
     pub keep_frame_log: bool,
+    /// Changes each packet of media before it is sent, as a forging relay does.
+    pub forge: Option<Forge>,
 }
+
+/// A change of a packet's payload.
+pub type Forge = Arc<dyn Fn(Bytes) -> Bytes + Send + Sync>;
 
 /// Figures of one peer, from [`Room::testing`].
 #[derive(Clone, Copy, Debug)]

@@ -151,7 +151,7 @@ impl Setting {
             .udp_ports(args.room.network.udp_ports.clone())
             .patience(PATIENCE_MIN.max(PATIENCE_PER_JOINING * u32::from(args.joining)))
             .clock(clock.drifting(drift_ppm))
-            .testing(Testing { bench: Some(*bench), shaper, seed, keep_frame_log: true })
+            .testing(Testing { bench: Some(*bench), shaper, seed, keep_frame_log: true, forge: None })
     }
 }
 

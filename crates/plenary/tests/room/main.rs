@@ -5,6 +5,7 @@ mod degradation;
 mod encoded;
 mod errors;
 mod floor;
+mod forgers;
 mod governing;
 mod layouts;
 mod leaving;
