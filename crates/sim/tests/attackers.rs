@@ -222,8 +222,9 @@ fn below_forgers_no_base_picture_is_forged_and_all_are_whole_again_soon() {
             }
         }
     }
-    // one that had no backup beside its forger searches for longer
-    assert!(50 * waited.len() <= all, "{} of {all} waited for more than a second: {waited:?}", waited.len());
+    // every fifth viewer forges, so for some the backup does, too
+    assert!(20 * waited.len() <= all, "{} of {all} waited for more than a second: {waited:?}", waited.len());
+    assert!(waited.iter().all(|(_, _, gap)| *gap < 2 * SECOND), "{waited:?}");
 }
 
 #[test]

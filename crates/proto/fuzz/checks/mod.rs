@@ -5,10 +5,12 @@ mod draw;
 mod rooms;
 mod sign;
 
-use plenary_proto::StreamId;
-use plenary_proto::identity::{FrameIdentity, PacketIdentity, h264, opus};
+use plenary_proto::evidence::Evidence;
+use plenary_proto::identity::seal::SealCheck;
+use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::message::{Heartbeat, MESSAGE_LEN_MAX, Message, PIECE_LEN_MAX, Pieces, Reassembly};
 use plenary_proto::seal::{Invite, Opener, RoomSecret, SealError, Sealer};
+use plenary_proto::{PeerId, RoomId, StreamId};
 
 #[allow(unused_imports, reason = "a fuzz target draws bytes, a property test ops")]
 pub(crate) use rooms::{Op, ops, play};
@@ -112,6 +114,24 @@ pub(crate) fn identity(bytes: &[u8]) {
         assert_eq!(opus::read(&marked), Some(identity));
         assert_eq!(opus::mark(&marked, &identity), Some(marked));
     }
+    // the bytes as the tail of a frame's identity, and as a frame whose seal is checked
+    let (slice, packet) = ([0, 0, 1, 0x65, 0x80], [0x78, 1, 2]);
+    let tail = &bytes[..bytes.len().min(200)];
+    let marked = h264::mark_with(&slice, &identity, tail);
+    assert_eq!(marked.as_deref().and_then(h264::tail).as_deref(), Some(tail));
+    let padded = opus::mark_with(&packet, &identity, tail);
+    assert_eq!(padded.as_deref().and_then(opus::tail).as_deref(), Some(tail));
+    for (kind, frames) in [
+        (MediaKind::Video, [marked.as_deref(), Some(bytes)]),
+        (MediaKind::Sound, [padded.as_deref(), Some(bytes)]),
+    ] {
+        let mut check = SealCheck::new(PeerId([7; 32]), RoomId([7; 16]), kind);
+        for frame in frames.into_iter().flatten() {
+            let _ = (check.may_be_decoded(frame, &identity), check.take(frame, &identity));
+        }
+    }
+    let _ = h264::without_sei(bytes);
+    let _ = Evidence::from_bytes(bytes).map(|evidence| evidence.verify(&PeerId([7; 32])));
     let _ = (h264::read(bytes), h264::read_nal(bytes), opus::read(bytes));
     let _ = (FrameIdentity::from_bytes(bytes), PacketIdentity::from_bytes(bytes));
 }
