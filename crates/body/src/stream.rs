@@ -351,6 +351,7 @@ impl Stream {
         let [video, sound] = &known.caches;
         let group = video.group_start().unwrap_or(0);
         self.via = known.via;
+        self.is_forwarded |= known.is_forwarded;
         for packet in video.come_since(group, since_us) {
             self.push_own(MediaKind::Video, packet, now_us);
         }

@@ -58,6 +58,7 @@ fn a_huge_picture_of_the_program_is_not_shown_and_the_parent_is_at_fault() {
 fn a_page_s_browser_gets_no_picture_that_is_huge_or_says_not_what_it_is() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     let mut speaker = Source::new(ADA, StreamKind::Speaker);
+    stand.follow(ADA, 2, &speaker);
     stand.media.program.is_page = true;
     let decodes = |stand: &mut Stand, slot: u8, data: Bytes| {
         stand.media.frame((ada, slot), (data, None, &[]), stand.now_us, &mut stand.outs)

@@ -4,6 +4,7 @@ use plenary_proto::seal::Keypair;
 
 use super::*;
 use crate::outs::Notice;
+use crate::stream::{HOLE_US_MIN, Polled, Stream};
 
 /// Time within which a peer may recall what it sent.
 const RECALL_US: u64 = 150 * MS;
@@ -35,6 +36,7 @@ impl Below {
         let mut stand =
             Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
         stand.media.set_sources(trusting());
+        stand.media.pixels_max = PixelsMax::of(mix_roles::PROGRAM);
         stand.media.set_mesh(false);
         stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![mixer.id()] });
         let mut program = Source::new(mixer.id(), StreamKind::Program);
@@ -148,6 +150,23 @@ fn a_forged_picture_that_none_refers_to_is_noticed_at_the_next_base_picture() {
     below.come(1, spare);
     below.come(1, base);
     assert_eq!(below.shown().len(), 2);
+}
+
+#[test]
+fn packets_of_a_relay_are_checked_also_when_their_stream_is_taken_over() {
+    let mut below = Below::new(false);
+    let key = below.next(true);
+    let forged = changed(key);
+    let new = || {
+        let Maker { id, spec, .. } = below.program.maker;
+        Stream::new(id, spec, [HOLE_US_MIN; 2], BEGIN_US).checked(Some(ROOM))
+    };
+    let (mut known, mut taken) = (new(), new());
+    for packet in &forged.1 {
+        known.push(MediaKind::Video, packet, (LinkId(1), false), BEGIN_US);
+    }
+    taken.take_since(&known, 0, BEGIN_US);
+    assert_eq!(taken.poll(MediaKind::Video, BEGIN_US), Some(Polled::Forged));
 }
 
 #[test]
