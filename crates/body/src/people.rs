@@ -78,7 +78,7 @@ pub fn mixer(label: &str, named: bool) -> String {
     format!("{label}{guest}")
 }
 
-/// Returns all mixers of a room, each as a label and whether the host named it; of more than [`MIXERS_TOLD`] the number.
+/// Returns all mixers of a room, each as a label and whether the host named it; of more than three the number.
 pub fn mixers(mixers: &[(String, bool)]) -> String {
     let (told, others) = mixers.split_at(mixers.len().min(MIXERS_TOLD));
     let mut told: Vec<String> = told.iter().map(|(label, named)| mixer(label, *named)).collect();
