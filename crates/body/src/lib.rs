@@ -77,7 +77,7 @@ pub use received::{Origin, ReceivedFrame};
 pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 pub use traffic::Traffic;
-pub use wishes::Wishes;
+pub use wishes::{WISHES_EACH_US, Wishes};
 
 /// Time for which packets are kept that overtook the announcement of their stream, in microseconds.
 const EARLY_US: u64 = 1_000_000;

@@ -179,9 +179,7 @@ impl People {
         }
         match found[..] {
             // of a large audience the host lists a sample only
-            [] => {
-                whole(&digits).ok_or_else(|| format!("nobody here is called {typed}; /who lists everybody"))
-            }
+            [] => digits.parse().map_err(|_| format!("nobody here is called {typed}; /who lists everybody")),
             [(peer, _)] => Ok(*peer),
             _ => {
                 let ids = found.iter().map(|(peer, name)| format!("{} {}", self.id(peer), quoted(name)));
@@ -190,18 +188,6 @@ impl People {
             }
         }
     }
-}
-
-/// Returns the peer of a whole id.
-fn whole(digits: &str) -> Option<PeerId> {
-    let mut id = [0; 32];
-    if digits.len() != DIGITS_MAX || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(PeerId(id))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Wishes of others that a person is told of: any guest can make hundreds a second, under as many ids.
 
 /// Minimum interval of what is told, in microseconds. A guess.
-const EACH_US: u64 = 1_000_000;
+pub const WISHES_EACH_US: u64 = 1_000_000;
 
 /// Wishes of one kind, of which one is told each second, with the number of the others.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl<T> Wishes<T> {
 
     /// Returns the last wish that wasn't told, once a second has passed since the last that was, with the number of others.
     pub fn due(&mut self, now_us: u64) -> Option<(T, usize)> {
-        if self.told_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < EACH_US) {
+        if self.told_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < WISHES_EACH_US) {
             return None;
         }
         let due = self.untold.take()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plenary::{Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
-use plenary_body::{Wishes, people};
+use plenary_body::{WISHES_EACH_US, Wishes, people};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
 
@@ -15,8 +15,6 @@ use crate::commands::people::{all, quoted, waits};
 /// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
 /// guess.
 const VERSIONS_EACH: Duration = Duration::from_secs(60);
-/// Wait for the last wish of a burst: the interval in which one is told.
-const WISHES_EACH: Duration = Duration::from_secs(1);
 /// Minimum interval of lines about an offered floor: longer than the ten seconds in which the host repeats an offer.
 const OFFERS_EACH: Duration = Duration::from_secs(15);
 
@@ -116,7 +114,7 @@ impl Teller {
         }
         let teller = self.clone();
         runtime.spawn(async move {
-            tokio::time::sleep(WISHES_EACH).await;
+            tokio::time::sleep(Duration::from_micros(WISHES_EACH_US)).await;
             for line in [teller.due_knock(), teller.due_hand()].into_iter().flatten() {
                 eprintln!("{}", plain(&line));
             }

@@ -107,7 +107,7 @@ fn checked(name: &str) -> Result<String, SignedNameError> {
 
 impl fmt::Display for SignedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", HEXLOWER.encode(&self.peer.0), HEXLOWER.encode(&self.signature.0), self.name)
+        write!(f, "{} {} {}", self.peer, HEXLOWER.encode(&self.signature.0), self.name)
     }
 }
 
@@ -116,9 +116,9 @@ impl FromStr for SignedName {
 
     fn from_str(text: &str) -> Result<SignedName, SignedNameError> {
         let mut words = text.splitn(3, ' ');
-        let mut bytes = || HEXLOWER_PERMISSIVE.decode(words.next()?.as_bytes()).ok();
-        let peer = bytes().and_then(|bytes| bytes.try_into().ok()).map(PeerId);
-        let signature = bytes().and_then(|bytes| bytes.try_into().ok()).map(Signature);
+        let peer = words.next().and_then(|word| word.parse().ok());
+        let signature = words.next().and_then(|word| HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok());
+        let signature = signature.and_then(|bytes| bytes.try_into().ok()).map(Signature);
         let (Some(peer), Some(signature), Some(name)) = (peer, signature, words.next()) else {
             return Err(SignedNameError::Malformed);
         };
@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(text.replacen(from, to, 1).parse::<SignedName>(), Err(error), "{to}");
         }
         let ben = Identity::from_seed([2; 32]);
-        let of_ben = text.replacen(&text[..64], &HEXLOWER.encode(&ben.peer().0), 1);
+        let of_ben = text.replacen(&text[..64], &ben.peer().to_string(), 1);
         assert_eq!(of_ben.parse::<SignedName>(), Err(SignedNameError::Forged));
         assert_eq!(SignedName::new(&ada, &"a".repeat(NAME_LEN_MAX + 1)), Err(SignedNameError::Name));
     }

@@ -1,6 +1,7 @@
 //! Identifiers of peers, rooms and streams, and the rank that orders mandates.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,27 @@ impl PeerId {
     pub fn csrc(&self) -> u32 {
         let [first, second, third, fourth, ..] = self.0;
         u32::from_be_bytes([first, second, third, fourth])
+    }
+}
+
+/// A text that is no whole id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id has 64 hex digits")]
+pub struct NoPeerId;
+
+/// Reads 64 hex digits, in either case.
+impl FromStr for PeerId {
+    type Err = NoPeerId;
+
+    fn from_str(text: &str) -> Result<PeerId, NoPeerId> {
+        let mut id = [0; 32];
+        if text.len() != 2 * id.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NoPeerId);
+        }
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| NoPeerId)?;
+        }
+        Ok(PeerId(id))
     }
 }
 
@@ -175,6 +197,16 @@ shown_in_hex! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_s_id_is_read_as_it_is_shown_in_either_case_and_only_whole() {
+        let id = PeerId(std::array::from_fn(|at| at as u8 * 7));
+        let text = id.to_string();
+        assert_eq!((text.parse(), text.to_uppercase().parse()), (Ok(id), Ok(id)));
+        for wrong in [&text[1..], &format!("{text}0"), &format!("+{}", &text[1..]), "", &"é".repeat(32)] {
+            assert_eq!(wrong.parse::<PeerId>(), Err(NoPeerId), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_program_of_a_mixer_in_force_goes_before_any_other_and_of_two_such_the_one_that_feeds() {

@@ -31,6 +31,7 @@ use plenary_media::{Encoded, Frame, Picture};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, MediaPacket};
+use plenary_proto::seal::Keypair;
 use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamId, StreamKind, StreamSpec};
 use plenary_testkit::fake::FakeCodecs;
 
@@ -162,6 +163,11 @@ struct Stand {
 
 impl Stand {
     fn new(speaks: bool) -> Stand {
+        Stand::of(speaks, false, None)
+    }
+
+    /// A peer that is a page or none, and whose room is sealed if it has keys.
+    fn of(speaks: bool, is_page: bool, keys: Option<Keypair>) -> Stand {
         let config = MediaConfig {
             me: ME,
             room: ROOM,
@@ -169,9 +175,9 @@ impl Stand {
             keeps_log: false,
             views: true,
             speaks,
-            is_page: false,
+            is_page,
             seed: 1,
-            keys: None,
+            keys,
         };
         let mut stand =
             Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };

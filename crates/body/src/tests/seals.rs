@@ -1,7 +1,5 @@
 //! Seals: what a receiver does when its feeder has changed what it forwards.
 
-use plenary_proto::seal::Keypair;
-
 use super::*;
 use crate::outs::Notice;
 use crate::stream::{HOLE_US_MIN, Polled, Stream};
@@ -22,21 +20,7 @@ struct Below {
 impl Below {
     fn new(is_page: bool) -> Below {
         let mixer = Keypair::from_seed(&[1; 32]);
-        let config = MediaConfig {
-            me: ME,
-            room: ROOM,
-            zero_us: 0,
-            keeps_log: false,
-            views: true,
-            speaks: false,
-            is_page,
-            seed: 1,
-            keys: Some(Keypair::from_seed(&[2; 32])),
-        };
-        let mut stand =
-            Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
-        stand.media.set_sources(trusting());
-        stand.media.pixels_max = PixelsMax::of(mix_roles::PROGRAM);
+        let mut stand = Stand::of(false, is_page, Some(Keypair::from_seed(&[2; 32])));
         stand.media.set_mesh(false);
         stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![mixer.id()] });
         let mut program = Source::new(mixer.id(), StreamKind::Program);

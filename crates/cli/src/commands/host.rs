@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
-use data_encoding::HEXLOWER_PERMISSIVE;
 use plenary::{Consent, Invite, MixPolicy, PeerId, Room, RoomKeys, SignedName, SignedNameError};
 use plenary_proto::DIRECTORY_MAX;
 use tokio::task::JoinSet;
@@ -65,7 +64,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
             room.publish(args.room.source(0)?).await?.detach();
         }
         publish_invite(&room.invite(), files.invite.as_deref())?;
-        eprintln!("the room's key: {}", HEXLOWER_PERMISSIVE.encode(&room.invite().root().0));
+        eprintln!("the room's key: {}", room.invite().root());
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
@@ -86,12 +85,10 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
         text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
         let word = line.split_whitespace().next().unwrap_or("");
-        let id = HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok().and_then(|id| id.try_into().ok());
         if line.parse::<SignedName>() == Err(SignedNameError::Forged) {
             return Err(usage(format!("{}, line {at}: {}", file.display(), SignedNameError::Forged)));
         }
-        id.map(PeerId)
-            .ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
+        word.parse().map_err(|_| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
     });
     let ids: Vec<_> = ids.collect::<Result<_, Failure>>()?;
     if ids.len() > DIRECTORY_MAX {

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &IdentityArgs) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match name {
         Some(signed) => writeln!(stdout, "{signed}")?,
-        None => writeln!(stdout, "{}", data_encoding::HEXLOWER.encode(&identity.peer().0))?,
+        None => writeln!(stdout, "{}", identity.peer())?,
     }
     stdout.flush()?;
     Ok(())

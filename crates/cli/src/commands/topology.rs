@@ -10,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::get;
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::BASE64URL_NOPAD;
 use plenary::{PeerId, Room};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -148,11 +148,11 @@ fn drawing(room: &Room) -> String {
         false => "on stage",
     };
     let node = |peer: &PeerId, parent: Option<PeerId>, name: &str, does: String| {
-        let id = HEXLOWER.encode(&peer.0);
+        let id = peer.to_string();
         let tidy = tidy(name);
         let label = if tidy.is_empty() { id.clone() } else { tidy };
         let about = format!("{}, {}…: {does}", quoted(name), &id[..8]);
-        TreePeer { parent: parent.map(|parent| HEXLOWER.encode(&parent.0)), label, about, id }
+        TreePeer { parent: parent.map(|parent| parent.to_string()), label, about, id }
     };
     let on_stage = snapshot
         .stage

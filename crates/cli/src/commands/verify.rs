@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use anyhow::anyhow;
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use plenary::{Invite, PeerId, Verified, verify_recording};
 use plenary_proto::identity::MediaKind;
 
@@ -18,7 +17,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let found = verify_recording(&args.file, &root)?;
     let mut stdout = std::io::stdout().lock();
     for (mandated, proven) in &found.streams {
-        let (maker, name) = (HEXLOWER.encode(&mandated.maker.0), &mandated.name);
+        let (maker, name) = (mandated.maker, &mandated.name);
         writeln!(stdout, "{proven} frames of \"{name}\" ({maker}), whom the room let make this stream")?;
     }
     stdout.flush()?;
@@ -27,14 +26,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
 
 /// Returns the root key of a room: 64 hex digits, or those in an invite.
 fn root_of(text: &str) -> Result<PeerId, Failure> {
-    let key = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    match key {
-        Some(key) => Ok(PeerId(key)),
-        None => text
-            .parse::<Invite>()
-            .map(|invite| invite.root())
-            .map_err(|_| usage("--room: neither 64 hex digits nor an invite")),
-    }
+    text.parse()
+        .or_else(|_| text.parse().map(|invite: Invite| invite.root()))
+        .map_err(|_| usage("--room: neither 64 hex digits nor an invite"))
 }
 
 fn told(found: &Verified) -> anyhow::Result<()> {

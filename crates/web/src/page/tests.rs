@@ -32,18 +32,24 @@ fn dialling() -> Page {
     joining(&invite()).0
 }
 
-/// A page that has just been told to join, and what it asks for.
-fn joining(invite: &Invite) -> (Page, Vec<Ask>) {
-    let opening = Opening {
-        room: Entered::Invited(invite.to_string()),
-        password: invite.flags().password.then(|| "tulip".to_owned()),
+/// What a page is told to enter as a viewer that relays nothing.
+fn opening(room: Entered) -> Opening {
+    Opening {
+        room,
+        password: None,
         name: "Zoe".to_owned(),
         speaks: false,
         views: true,
         children_max: 0,
         identity: [3; 32],
         entropy: [4; 32],
-    };
+    }
+}
+
+/// A page that has just been told to join, and what it asks for.
+fn joining(invite: &Invite) -> (Page, Vec<Ask>) {
+    let password = invite.flags().password.then(|| "tulip".to_owned());
+    let opening = Opening { password, ..opening(Entered::Invited(invite.to_string())) };
     let mut page = Page::default();
     let asks = page.handle(NOW_US, Call::Open(Box::new(opening)));
     (page, asks)
@@ -89,16 +95,8 @@ fn hosting_for(page: Option<&str>, keys: Vec<u8>) -> (Page, Vec<Ask>) {
         stage_open: true,
         mix_by_named: None,
     };
-    let opening = Opening {
-        room: Entered::Opened(hosting),
-        password: Some("tulip".to_owned()),
-        name: "Ada".to_owned(),
-        speaks: true,
-        views: true,
-        children_max: 0,
-        identity: [3; 32],
-        entropy: [4; 32],
-    };
+    let (name, password) = ("Ada".to_owned(), Some("tulip".to_owned()));
+    let opening = Opening { name, password, speaks: true, ..opening(Entered::Opened(hosting)) };
     let mut page = Page::default();
     let asks = page.handle(NOW_US, Call::Open(Box::new(opening)));
     (page, asks)
@@ -328,16 +326,8 @@ fn who_may_mix_is_the_hosts_wish_and_is_kept_when_the_page_is_loaded_anew() {
     for (mix_by_named, stage_open, policy) in
         [(Some(true), true, "named"), (Some(false), false, "anyone"), (None, false, "named")]
     {
-        let opening = Opening {
-            room: Entered::Opened(hosting(mix_by_named, stage_open)),
-            password: None,
-            name: "Ada".to_owned(),
-            speaks: true,
-            views: true,
-            children_max: 0,
-            identity: [3; 32],
-            entropy: [4; 32],
-        };
+        let room = Entered::Opened(hosting(mix_by_named, stage_open));
+        let opening = Opening { name: "Ada".to_owned(), speaks: true, ..opening(room) };
         let mut page = Page::default();
         page.handle(NOW_US, Call::Open(Box::new(opening)));
         assert_eq!(snapshot(&mut page, NOW_US + 1)["mix_policy"], policy);

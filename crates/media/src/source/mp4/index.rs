@@ -1,6 +1,7 @@
 //! MP4 index: offsets and times of the packets in a file's first video and first sound track.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 
 use shiguredo_mp4::aux::SampleTableAccessor;
 use shiguredo_mp4::boxes::{HdlrBox, MoofBox, MoovBox, SampleEntry, TrakBox};
@@ -71,8 +72,46 @@ pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> 
 
 /// Reads the header (moov), which may come last, and the headers of the fragments (moof) with their offsets.
 fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofBox)>), SourceFault> {
+    let (mut moov, mut moofs) = (None, Vec::new());
+    each_box(file, |file, header, at, len| {
+        if header.box_type == MoovBox::TYPE {
+            moov = Some(read_box::<MoovBox>(file, at, len)?);
+        } else if header.box_type == MoofBox::TYPE {
+            match read_box(file, at, len) {
+                Ok(moof) => moofs.push((at, moof)),
+                // truncated at the end of the file
+                Err(_) => return Ok(ControlFlow::Break(())),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let moov = moov.ok_or_else(|| damaged("no header (moov): cut off, or never finished"))?;
+    Ok((moov, moofs))
+}
+
+/// Returns the notes of a recording, up to a limit of 256 MiB in all. Longer single notes than a recorder writes are skipped.
+pub(super) fn notes(file: &mut (impl Read + Seek)) -> Result<Vec<Vec<u8>>, SourceFault> {
+    let (mut notes, mut bytes) = (Vec::new(), 0);
+    each_box(file, |file, header, at, len| {
+        if header.box_type == BoxType::Uuid(NOTE_UUID) && len <= NOTE_LEN_MAX as u64 {
+            bytes += len;
+            if bytes > HEADER_LEN_MAX {
+                return Ok(ControlFlow::Break(()));
+            }
+            notes.push(read_at(file, at, len)?.split_off(NOTE_HEADER_LEN));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(notes)
+}
+
+/// Calls a function for each box at the top level, with header, offset and length, until it breaks or the file ends.
+fn each_box<F: Read + Seek>(
+    file: &mut F,
+    mut each: impl FnMut(&mut F, &BoxHeader, u64, u64) -> Result<ControlFlow<()>, SourceFault>,
+) -> Result<(), SourceFault> {
     let file_len = file.seek(SeekFrom::End(0))?;
-    let (mut at, mut moov, mut moofs) = (0, None, Vec::new());
+    let mut at = 0;
     for _ in 0..BOXES_MAX {
         let Ok((header, header_len)) = BoxHeader::decode(&read_at(file, at, BoxHeader::MAX_SIZE as u64)?)
         else {
@@ -83,48 +122,15 @@ fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofB
             len if len < header_len as u64 => break,
             len => len,
         };
-        if header.box_type == MoovBox::TYPE {
-            moov = Some(read_box::<MoovBox>(file, at, len)?);
-        } else if header.box_type == MoofBox::TYPE {
-            match read_box(file, at, len) {
-                Ok(moof) => moofs.push((at, moof)),
-                // truncated at the end of the file
-                Err(_) => break,
-            }
+        if each(file, &header, at, len)?.is_break() {
+            break;
         }
         at = at.saturating_add(len);
         if at >= file_len {
             break;
         }
     }
-    let moov = moov.ok_or_else(|| damaged("no header (moov): cut off, or never finished"))?;
-    Ok((moov, moofs))
-}
-
-/// Returns the notes of a recording. A file with too many boxes, or too much in them, has some left out.
-pub(super) fn notes(file: &mut (impl Read + Seek)) -> Result<Vec<Vec<u8>>, SourceFault> {
-    let file_len = file.seek(SeekFrom::End(0))?;
-    let (mut at, mut notes, mut bytes) = (0, Vec::new(), 0);
-    for _ in 0..BOXES_MAX {
-        let header = read_at(file, at, NOTE_HEADER_LEN as u64)?;
-        let Ok((decoded, header_len)) = BoxHeader::decode(&header) else { break };
-        let len = decoded.box_size.get();
-        if len < header_len as u64 {
-            break; // also a box that lasts until the end
-        }
-        if header.get(4..8) == Some(b"uuid") && header.ends_with(&NOTE_UUID) && len <= NOTE_LEN_MAX as u64 {
-            bytes += len;
-            if bytes > HEADER_LEN_MAX {
-                break;
-            }
-            notes.push(read_at(file, at, len)?.split_off(NOTE_HEADER_LEN));
-        }
-        at = at.saturating_add(len);
-        if at >= file_len {
-            break;
-        }
-    }
-    Ok(notes)
+    Ok(())
 }
 
 fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<B, SourceFault> {
