@@ -158,7 +158,8 @@ pub struct BodyConfig {
 /// Interval at which [`Body::tick`] is to be called.
 pub const TICK: Duration = Duration::from_micros(TICK_US);
 
-/// Maximum number of notices that a tick gives again. A guess: a peer asks few others to feed it, and starts few streams.
+/// Maximum number of notices that a tick gives again. A guess: a peer asks few others to feed it, and starts few
+/// streams.
 const REPEATED_MAX: usize = 64;
 
 /// One peer of one room. Each call states the time of the peer's clock, in microseconds.
@@ -370,8 +371,8 @@ impl Body {
         self.media.browser_packet(link, slot, packet, now_us, outs);
     }
 
-    /// Handles a whole frame that arrived in a slot of a link, at a page: its data, RFC 6464 level and contributing sources.
-    /// Returns whether the browser may decode it.
+    /// Handles a whole frame that arrived in a slot of a link, at a page: its data, RFC 6464 level and contributing
+    /// sources. Returns whether the browser may decode it.
     pub fn frame(
         &mut self,
         now_us: u64,
@@ -388,8 +389,8 @@ impl Body {
         self.brain.evidence(self.media.spec_of(stream)?)
     }
 
-    /// Returns the bytes of a frame that a page's browser has encoded for the other end of a link, with its identity; `None`
-    /// for a frame that isn't to be sent.
+    /// Returns the bytes of a frame that a page's browser has encoded for the other end of a link, with its identity;
+    /// `None` for a frame that isn't to be sent.
     pub fn own_frame(&mut self, now_us: u64, link: LinkId, encoded: &Encoded) -> Option<Bytes> {
         self.media.own_frame(link, encoded, now_us)
     }
@@ -421,13 +422,14 @@ impl Body {
         self.brain.lobby().into_iter().flatten().collect()
     }
 
-    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at other peers.
+    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at
+    /// other peers.
     pub fn hands(&self) -> Vec<(PeerId, String)> {
         self.brain.hands().into_iter().map(|(peer, name)| (peer, name.to_owned())).collect()
     }
 
-    /// Mutes this peer's own pictures or sound, at once; the room hears of it with the next [`tick`](Body::tick). Unmuted
-    /// pictures begin with a keyframe.
+    /// Mutes this peer's own pictures or sound, at once; the room hears of it with the next [`tick`](Body::tick).
+    /// Unmuted pictures begin with a keyframe.
     pub fn mute(&mut self, kind: MediaKind, muted: bool) {
         self.media.mute(kind, muted);
     }

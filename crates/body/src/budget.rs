@@ -18,8 +18,9 @@ pub(crate) const CONTROL_ON_STAGE: Rate = Rate { per_s: 128 * 1024, burst: 512 *
 /// Bytes of envelopes that the other end forwards for others; what exceeds them counts as its own. Twice what a peer
 /// forwards to one link, so that an honest one is never blamed for others.
 const CARRIED: Rate = Rate { per_s: 256 * 1024, burst: 1024 * 1024 };
-/// Bytes of application data of all sources; what exceeds them counts as control. Twice what all sources say together: a
-/// parent also sends again what was missed. At once as much as a peer keeps, twice: from a new parent all of it comes again.
+/// Bytes of application data of all sources; what exceeds them counts as control. Twice what all sources say together:
+/// a parent also sends again what was missed. At once as much as a peer keeps, twice: from a new parent all of it comes
+/// again.
 const DATA: Rate = Rate { per_s: 192 * 1024, burst: 1024 * 1024 };
 /// Heartbeats of a link; further ones are dropped, and count as control. An honest end sends 10 heads a second, and at
 /// most 8 pings and answers. A guess.

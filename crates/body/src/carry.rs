@@ -227,8 +227,8 @@ impl Body {
         outs.figures_wanted = true;
     }
 
-    /// Sets the picture that this peer sends in a mesh. A mesh of two keeps the application's own format, unless a mixer or a
-    /// larger mesh has changed it before.
+    /// Sets the picture that this peer sends in a mesh. A mesh of two keeps the application's own format, unless a
+    /// mixer or a larger mesh has changed it before.
     fn format_for_mesh(&mut self, outs: &mut Outs) {
         let others = self.brain.meshed();
         if others == 0 || (others == 1 && self.requested.is_none()) {

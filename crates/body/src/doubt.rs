@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use plenary_proto::packet::LinkId;
 
-/// Time for which a peer may recall what it sent, in microseconds. Control messages wait behind nothing but the network;
-/// the rest is a guess.
+/// Time for which a peer may recall what it sent, in microseconds. Control messages wait behind nothing but the
+/// network; the rest is a guess.
 const RECALL_US: u64 = 150_000;
 /// Number of recalls that count within [`WITHIN_US`]: more show that the peer forges, or keeps a feeder that does.
 const RECALLS_MAX: usize = 3;

@@ -109,8 +109,8 @@ pub enum Out {
         /// The link.
         link: LinkId,
     },
-    /// Sends a sender report (RFC 3550, 6.4.1) in a slot of a browser's link, if anything was sent in it: the browser plays
-    /// pictures and sound in step by it. Native peers have the capture time in each frame.
+    /// Sends a sender report (RFC 3550, 6.4.1) in a slot of a browser's link, if anything was sent in it: the browser
+    /// plays pictures and sound in step by it. Native peers have the capture time in each frame.
     SenderReport {
         /// The link.
         link: LinkId,
@@ -233,7 +233,8 @@ pub struct Outs {
     pub keys: Vec<GenerationKey>,
     /// Events that a packet or frame causes for the brain: to be handed in soon as [`In::Notice`](crate::In::Notice).
     pub notices: SmallVec<[Notice; 1]>,
-    /// Set when a held frame is due earlier than before, or at all: see [`Body::next_due_us`](crate::Body::next_due_us).
+    /// Set when a held frame is due earlier than before, or at all: see
+    /// [`Body::next_due_us`](crate::Body::next_due_us).
     pub frame_waits: bool,
     /// Set when the mixer's figures are needed: [`Body::set_figures`](crate::Body::set_figures) is to be called after
     /// the commands in `mix` were carried out, before any other input.

@@ -1,8 +1,8 @@
 //! Pictures far larger than the program: no peer needs any, and they are dropped before they are decoded.
 //!
-//! A decoder makes room for the size that a picture states: some hundred MiB for the largest one of H.264. A mixer judges
-//! what it decodes of its speakers by its requests ([`crate::excess`]). This is for what the application shows: the program,
-//! and speakers' own streams.
+//! A decoder makes room for the size that a picture states: some hundred MiB for the largest one of H.264. A mixer
+//! judges what it decodes of its speakers by its requests ([`crate::excess`]). This is for what the application shows:
+//! the program, and speakers' own streams.
 
 use plenary_media::Frame;
 use plenary_media::sps::coded_pixels;

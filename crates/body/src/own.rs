@@ -1,8 +1,8 @@
 //! Sends this peer's own pictures and sound to the peers that the brain names: its home mixer, or the other
 //! speakers of a mesh.
 //!
-//! A page's browser encodes for each of these peers by itself. So each of them gets a stream of its own from a page, and
-//! the browser sends its frames once they have their identities.
+//! A page's browser encodes for each of these peers by itself. So each of them gets a stream of its own from a page,
+//! and the browser sends its frames once they have their identities.
 
 use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
@@ -95,8 +95,8 @@ impl Own {
         if self.targets.contains_key(&self.me) { packets } else { Vec::new() }
     }
 
-    /// Returns the bytes of a frame that a page's browser has encoded for one target, with its identity; `None` for a frame
-    /// that isn't to be sent, which includes pictures before a keyframe.
+    /// Returns the bytes of a frame that a page's browser has encoded for one target, with its identity; `None` for a
+    /// frame that isn't to be sent, which includes pictures before a keyframe.
     pub(crate) fn frame(&mut self, peer: &PeerId, encoded: &Encoded) -> Option<Bytes> {
         let each = self.each.as_mut().filter(|_| self.targets.get(peer) == Some(&true))?;
         if encoded.kind == MediaKind::Video {
@@ -204,7 +204,8 @@ impl Own {
 }
 
 impl Each {
-    /// Returns the stream of a target, which begins with its first link. Pictures on each new link begin with a keyframe.
+    /// Returns the stream of a target, which begins with its first link. Pictures on each new link begin with a
+    /// keyframe.
     fn spec(&mut self, model: &Maker, peer: PeerId) -> StreamSpec {
         self.key_due.insert(peer);
         let maker = self.makers.entry(peer).or_insert_with(|| {

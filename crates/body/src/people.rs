@@ -45,8 +45,8 @@ fn look(name: &str) -> String {
     tidy(name).chars().filter(|c| !shows_nothing(*c)).map(small).collect()
 }
 
-/// Returns the same character for both cases of a letter, in the alphabets of most names. The whole table of Unicode would be a
-/// hundredth of the page.
+/// Returns the same character for both cases of a letter, in the alphabets of most names. The whole table of Unicode
+/// would be a hundredth of the page.
 fn small(c: char) -> char {
     let code = u32::from(c);
     let same = match c {
@@ -72,7 +72,8 @@ fn has_digits_of_id(name: &str) -> bool {
     name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= DIGITS_MIN)
 }
 
-/// Returns a mixer as it is shown beside the program: it sees and hears all speakers, and makes what the audience sees. `label`: its name as it is shown; `named`: it is the host, or the host named it.
+/// Returns a mixer as it is shown beside the program: it sees and hears all speakers, and makes what the audience sees.
+/// `label`: its name as it is shown; `named`: it is the host, or the host named it.
 pub fn mixer(label: &str, named: bool) -> String {
     let guest = if named { "" } else { ", a guest" };
     format!("{label}{guest}")
@@ -140,8 +141,8 @@ impl People {
         id[..digits.clamp(DIGITS_MIN, DIGITS_MAX)].to_owned()
     }
 
-    /// Returns a peer as a person sees it: its name, followed by its [`id`](Self::id) if the name alone doesn't tell it from the
-    /// others here, since it looks like another one's, has nothing to see, or contains what looks like an id.
+    /// Returns a peer as a person sees it: its name, followed by its [`id`](Self::id) if the name alone doesn't tell it
+    /// from the others here, since it looks like another one's, has nothing to see, or contains what looks like an id.
     pub fn label(&self, peer: &PeerId, name: &str) -> String {
         let own = look(name);
         let alike = {

@@ -1,8 +1,8 @@
 //! Legs of browsers: whole frames out of a browser's packets, and out of them the packets of their originator.
 //!
-//! A browser packetizes and numbers anew what it sends. The identity inside each frame says its stream and the number of
-//! its first packet, and packetization is deterministic (PROTOCOL 1.4), so the originator's packets are made again, and
-//! everything behind treats them like those of other peers.
+//! A browser packetizes and numbers anew what it sends. The identity inside each frame says its stream and the number
+//! of its first packet, and packetization is deterministic (PROTOCOL 1.4), so the originator's packets are made again,
+//! and everything behind treats them like those of other peers.
 
 use plenary_proto::ordered::OrderedMap;
 

@@ -180,8 +180,8 @@ impl Stream {
         fresh
     }
 
-    /// Forgets the packets from this number on, as far as they arrived before. Frames up to packet `output` were output, and
-    /// aren't output again.
+    /// Forgets the packets from this number on, as far as they arrived before. Frames up to packet `output` were
+    /// output, and aren't output again.
     fn go_back(&mut self, kind: MediaKind, number: u64, output: Option<u64>, now_us: u64) {
         let at = lane(kind);
         if let Some(checks) = &mut self.checks {

@@ -18,8 +18,8 @@ impl<T> Default for Wishes<T> {
 }
 
 impl<T> Wishes<T> {
-    /// Takes a wish that has come. Returns it if it is to be told now, with the number of others that weren't told since the
-    /// last one; otherwise it is [`due`](Self::due) later, unless another one comes.
+    /// Takes a wish that has come. Returns it if it is to be told now, with the number of others that weren't told
+    /// since the last one; otherwise it is [`due`](Self::due) later, unless another one comes.
     pub fn come(&mut self, now_us: u64, wish: T) -> Option<(T, usize)> {
         let others = self.untold.take().map_or(0, |(_, others)| others.saturating_add(1));
         self.untold = Some((wish, others));
@@ -31,7 +31,8 @@ impl<T> Wishes<T> {
         self.untold.is_some()
     }
 
-    /// Returns the last wish that wasn't told, once a second has passed since the last that was, with the number of others.
+    /// Returns the last wish that wasn't told, once a second has passed since the last that was, with the number of
+    /// others.
     pub fn due(&mut self, now_us: u64) -> Option<(T, usize)> {
         if self.told_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < WISHES_EACH_US) {
             return None;

@@ -51,7 +51,8 @@ pub(crate) enum Command {
     /// Check whether a recording is what the room's mixers made
     #[command(after_help = "Example:\n  plenary verify room.mp4 --room \"$INVITE\"")]
     Verify(VerifyArgs),
-    /// Make a lasting key, or read it, and print the line that lists of members want: the id, and the name that it has signed
+    /// Make a lasting key, or read it, and print the line that lists of members want: the id, and the name that it has
+    /// signed
     #[command(after_help = "Example:\n  plenary identity ada.key --name Ada >> members.txt\n  \
                             plenary host --only-members members.txt --duration 1m")]
     Identity(IdentityArgs),
@@ -282,7 +283,8 @@ pub(crate) struct HostArgs {
     /// Newcomers wait until the host types /admit
     #[arg(long)]
     pub(crate) lobby: bool,
-    /// File with the ids of peers that need not wait, a line each (`plenary identity` prints them); they vote, and may mix
+    /// File with the ids of peers that need not wait, a line each (`plenary identity` prints them); they vote, and may
+    /// mix
     #[arg(long, value_name = "FILE")]
     pub(crate) members: Option<PathBuf>,
     /// File like that of --members: only these peers come in without the host's /admit, vote and mix
@@ -291,7 +293,8 @@ pub(crate) struct HostArgs {
     /// Whether anyone may speak, or the host lets speakers and mixers on stage one by one [default: open]
     #[arg(long, value_enum, default_value = "open", hide_default_value = true)]
     pub(crate) stage: Stage,
-    /// Peers that may be elected mixer: anyone, or only the host and the peers that it has named [default: anyone; on a closed stage named]
+    /// Peers that may be elected mixer: anyone, or only the host and the peers that it has named [default: anyone; on a
+    /// closed stage named]
     #[arg(long, value_enum)]
     pub(crate) mixing: Option<Mixing>,
 }

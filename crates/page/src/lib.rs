@@ -43,8 +43,8 @@ struct Asset {
     compressed: Vec<(&'static str, Bytes)>,
 }
 
-/// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera and
-/// microphone without a click, for tests. `embed`: origins of pages that may show this one in a frame, as a content
+/// Returns the routes of the page; `None` in a build without it. `auto_speak`: a link with `?auto=speak` opens camera
+/// and microphone without a click, for tests. `embed`: origins of pages that may show this one in a frame, as a content
 /// security policy writes them.
 pub fn routes(auto_speak: bool, embed: &[String]) -> Option<Router> {
     let has_page = FILES.iter().any(|(name, ..)| *name == INDEX);

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use plenary_signal::Authority;
 use url::Host;
 
-/// Host, and optionally port, that an invite names in place of the listening address: `example.org`, `192.0.2.1:7420` or
-/// `[2001:db8::1]:7420`.
+/// Host, and optionally port, that an invite names in place of the listening address: `example.org`, `192.0.2.1:7420`
+/// or `[2001:db8::1]:7420`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertise {
     host: Host,

@@ -41,8 +41,8 @@ pub enum RoomEvent {
         /// names it.
         mixes: bool,
     },
-    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out only if
-    /// [`Host::remove`](crate::Host::remove) removes it again.
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out
+    /// only if [`Host::remove`](crate::Host::remove) removes it again.
     RemovedByAnother {
         /// The removed peer.
         peer: PeerId,
@@ -75,8 +75,8 @@ pub enum RoomEvent {
         /// The version that it speaks.
         version: u8,
     },
-    /// The clock of another peer differs from this machine's by more than five minutes, so its messages are refused: one
-    /// of the two is wrong. At most one event a second.
+    /// The clock of another peer differs from this machine's by more than five minutes, so its messages are refused:
+    /// one of the two is wrong. At most one event a second.
     OtherClock,
     /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),
@@ -132,8 +132,8 @@ pub enum RoomEvent {
     },
     /// The load that this peer sheds has changed, because its machine is short of processor time, or is no longer.
     Shedding(Shedding),
-    /// The room needs a mixer, and no peer consents to mix: its first four speakers send to each other, and the audience and
-    /// further speakers get nothing.
+    /// The room needs a mixer, and no peer consents to mix: its first four speakers send to each other, and the
+    /// audience and further speakers get nothing.
     NoMixer,
     /// This viewer gets no program: the room's relays feed as many viewers as they can. The search for a place goes on.
     NoPlace,
@@ -225,7 +225,8 @@ pub enum RoomEvent {
         comes: bool,
     },
     /// The speaker requested by [`Room::set_solo`](crate::Room::set_solo) doesn't allow that it is shown alone
-    /// ([`Member::no_solo`]). The program is handed over instead. The request stays, in case the speaker allows it later.
+    /// ([`Member::no_solo`]). The program is handed over instead. The request stays, in case the speaker allows it
+    /// later.
     SoloRefused {
         /// The requested speaker.
         speaker: PeerId,

@@ -27,8 +27,8 @@ pub struct Listed {
 }
 
 impl Host<'_> {
-    /// Returns the peers in the room, the audience included: every peer of a room of up to 1000 peers, an even sample in larger rooms.
-    /// [`RoomSnapshot::viewers`](crate::RoomSnapshot::viewers) is the exact number of viewers.
+    /// Returns the peers in the room, the audience included: every peer of a room of up to 1000 peers, an even sample
+    /// in larger rooms. [`RoomSnapshot::viewers`](crate::RoomSnapshot::viewers) is the exact number of viewers.
     pub fn directory(self) -> Vec<Listed> {
         let inner = self.inner();
         inner.flow.with(|body, now_us, _| {
@@ -98,8 +98,9 @@ impl Host<'_> {
         self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await
     }
 
-    /// Removes the peers that are on stage only because they consent to mix, and that this host didn't name. Returns how
-    /// many. They may come back under other identities, up to eight: [`renew_invite`](Self::renew_invite) keeps them out.
+    /// Removes the peers that are on stage only because they consent to mix, and that this host didn't name. Returns
+    /// how many. They may come back under other identities, up to eight: [`renew_invite`](Self::renew_invite) keeps
+    /// them out.
     ///
     /// # Errors
     /// See [`Host`].

@@ -32,8 +32,8 @@ pub enum HostRefusal {
     /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
     #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
-    /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for some
-    /// seconds it removes nobody, replaces no invite, and doesn't end the room.
+    /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for
+    /// some seconds it removes nobody, replaces no invite, and doesn't end the room.
     #[error("{}", HostBound)]
     TooSoon,
     /// The number of mixers is too large.
@@ -54,7 +54,8 @@ impl HostRefusal {
 ///
 /// # Errors
 /// Of every call: [`Error::NotHost`] if another peer has become host, [`Error::Host`] if the call can't apply,
-/// [`Error::NotShown`] if the roster doesn't show the effect within ten seconds, [`Error::Closed`] if the room is closed.
+/// [`Error::NotShown`] if the roster doesn't show the effect within ten seconds, [`Error::Closed`] if the room is
+/// closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
     room: &'a Room,

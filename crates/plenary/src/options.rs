@@ -59,7 +59,8 @@ pub struct Options {
     /// are always sent (no DTX).
     pub shares: bool,
     /// Whether other peers may see this speaker's own stream alone, by [`Room::set_solo`](crate::Room::set_solo); on by
-    /// default. The program shows the speaker in any case. [`Room::allow_solo`](crate::Room::allow_solo) changes it later.
+    /// default. The program shows the speaker in any case. [`Room::allow_solo`](crate::Room::allow_solo) changes it
+    /// later.
     pub solo_allowed: bool,
     /// Password of the room.
     pub password: Option<Password>,
@@ -107,17 +108,17 @@ pub struct HostOptions {
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
-    /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page to the
-    /// rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets pages of
-    /// that origin in; another one must list it.
+    /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page
+    /// to the rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets
+    /// pages of that origin in; another one must list it.
     pub page_at: Option<String>,
     /// Origins of further pages elsewhere that may connect to the host's own rendezvous. None by default: a browser is
     /// let in with the page that this rendezvous serves, and with the one of `page_at`. Native peers are always let in.
     pub embed: Vec<PageOrigin>,
     /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
-    /// Which of the peers that consent may mix: they see and hear all speakers, and make the program. `None`, the default: anyone
-    /// if the stage is open at first, otherwise this host and peers that it named.
+    /// Which of the peers that consent may mix: they see and hear all speakers, and make the program. `None`, the
+    /// default: anyone if the stage is open at first, otherwise this host and peers that it named.
     pub mixing: Option<MixPolicy>,
     /// Lifetime of the invite; one day by default.
     pub invite_life: Duration,
@@ -127,8 +128,8 @@ pub struct HostOptions {
     pub k: u8,
     /// Maximum number of viewers that one mixer feeds; 10 by default.
     pub k1: u8,
-    /// Number of mixers, at most 8, from the start and however few peers watch. 0, the default, adapts it to the need: none for
-    /// two speakers without an audience, and more than one only if the load exceeds the uplink of one mixer.
+    /// Number of mixers, at most 8, from the start and however few peers watch. 0, the default, adapts it to the need:
+    /// none for two speakers without an audience, and more than one only if the load exceeds the uplink of one mixer.
     pub mixers: u8,
     /// Layout of the program; a grid by default.
     pub layout: Layout,

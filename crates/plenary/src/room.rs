@@ -312,7 +312,8 @@ impl Room {
     /// The mixer forwards the stream as it receives it, without transcoding (SFU forwarding): at the size of
     /// the speaker's tile or larger, and without the silence that DTX leaves out. Its frames have
     /// [`Origin::Speaker`]. [`RoomEvent::Solo`] says when the stream arrives or is unavailable; the request
-    /// is retried until another call replaces it. [`RoomEvent::SoloRefused`] says that the speaker allows no such stream.
+    /// is retried until another call replaces it. [`RoomEvent::SoloRefused`] says that the speaker allows no such
+    /// stream.
     ///
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
@@ -322,9 +323,9 @@ impl Room {
     }
 
     /// Allows that others see this speaker's own stream alone ([`set_solo`](Self::set_solo)), or refuses it; allowed by
-    /// default ([`Options::solo_allowed`]). After a refusal running streams end as soon as the mixers have the host's next
-    /// roster, within a second; the program shows this speaker as before. In a mesh, where there is no mixer, the other
-    /// speaker sees it in any case.
+    /// default ([`Options::solo_allowed`]). After a refusal running streams end as soon as the mixers have the host's
+    /// next roster, within a second; the program shows this speaker as before. In a mesh, where there is no mixer, the
+    /// other speaker sees it in any case.
     ///
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
@@ -468,8 +469,8 @@ impl Room {
     }
 
     /// Requests the bit rates of the peers on the program's way to this one, for display. The answer is in
-    /// [`RoomSnapshot::rates_above`](crate::RoomSnapshot::rates_above) for 10 s. The first answer names the peer above, and
-    /// each further request one peer more, up to the mixer.
+    /// [`RoomSnapshot::rates_above`](crate::RoomSnapshot::rates_above) for 10 s. The first answer names the peer above,
+    /// and each further request one peer more, up to the mixer.
     ///
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
@@ -485,13 +486,13 @@ impl Room {
     /// [`DATA_LEN_MAX`](plenary_proto::message::DATA_LEN_MAX) bytes; loose data at most
     /// [`LOOSE_LEN_MAX`](plenary_proto::message::LOOSE_LEN_MAX).
     ///
-    /// All sources of a room together have 96 KiB a second, in fair shares (docs/PROTOCOL.md, 12.9): a source alone all of
-    /// it, after some 40 KiB at once. A piece costs 256 bytes beside its own. A source that has said nothing for a while may
-    /// always say up to 1 KiB.
+    /// All sources of a room together have 96 KiB a second, in fair shares (docs/PROTOCOL.md, 12.9): a source alone all
+    /// of it, after some 40 KiB at once. A piece costs 256 bytes beside its own. A source that has said nothing for a
+    /// while may always say up to 1 KiB.
     ///
     /// # Errors
-    /// [`Error::Data`] if this peer is not on stage, or is there to mix only and wasn't named by the host while the stage is
-    /// closed, or if the data is too long or sent too fast;
+    /// [`Error::Data`] if this peer is not on stage, or is there to mix only and wasn't named by the host while the
+    /// stage is closed, or if the data is too long or sent too fast;
     /// [`Error::Closed`] if the room is closed.
     pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
         let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;

@@ -141,8 +141,8 @@ pub struct RoomSnapshot {
     pub mixing: bool,
     /// Whether this peer is on stage as a speaker.
     pub speaks: bool,
-    /// Lateness of this machine's own timers, at most, within the last one to two seconds, in milliseconds, rounded down
-    /// to tens. Above 100 ms the machine is short of CPU.
+    /// Lateness of this machine's own timers, at most, within the last one to two seconds, in milliseconds, rounded
+    /// down to tens. Above 100 ms the machine is short of CPU.
     pub late_ms: u32,
     /// Load that this peer sheds because its machine is short of CPU.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_word"))]

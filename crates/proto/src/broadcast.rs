@@ -13,9 +13,9 @@
 //! A newcomer is sent the state of all sources when it links, and gets the data published from then on. A
 //! source sends its last pieces again when the mixers change.
 //!
-//! All sources share one rate ([`Shares`]), which a viewer's line carries beside the program. Each peer counts every piece,
-//! and neither delivers nor forwards what is beyond a source's share. A source counts what it hears too, and asks for a
-//! little less than its share, so that nobody drops its pieces.
+//! All sources share one rate ([`Shares`]), which a viewer's line carries beside the program. Each peer counts every
+//! piece, and neither delivers nor forwards what is beyond a source's share. A source counts what it hears too, and
+//! asks for a little less than its share, so that nobody drops its pieces.
 
 use crate::ordered::OrderedMap;
 use std::collections::VecDeque;
@@ -56,22 +56,22 @@ const NEW_US: u64 = 2 * SECOND;
 const ANSWER_US: u64 = 50 * MS;
 /// Data rate of the answers to one peer, in bytes, and at once: what all sources say, and all that is kept.
 const ANSWERS: Rate = Rate { per_s: RATE.per_s, burst: KEPT_BYTES_MAX as u64 };
-/// Time within which a peer is sent a missing piece once: links lose nothing, and a new one begins anew. A guess: a peer
-/// that could not take a piece asks a second time before it gives the piece up.
+/// Time within which a peer is sent a missing piece once: links lose nothing, and a new one begins anew. A guess: a
+/// peer that could not take a piece asks a second time before it gives the piece up.
 const SAME_US: u64 = 2 * SECOND;
 /// Maximum number of peers with a record of answers; further peers are answered when others' records have
 /// ended. A guess: twice the children of a relay.
 const ANSWERS_MAX: usize = 256;
-/// Data rate of all sources together, in bytes, and at once: half of what a line of 3 Mbit/s has left beside a program of
-/// 1.5 Mbit/s. One source alone may say half of it at once.
+/// Data rate of all sources together, in bytes, and at once: half of what a line of 3 Mbit/s has left beside a program
+/// of 1.5 Mbit/s. One source alone may say half of it at once.
 const RATE: Rate = Rate { per_s: 96 * 1024, burst: 96 * 1024 };
-/// Number of peers on stage up to which they have the whole rate. The first mixer sends each piece to the whole stage, so on
-/// a larger stage the rate falls as the stage grows. A guess: 12 Mbit/s of a mixer's uplink.
+/// Number of peers on stage up to which they have the whole rate. The first mixer sends each piece to the whole stage,
+/// so on a larger stage the rate falls as the stage grows. A guess: 12 Mbit/s of a mixer's uplink.
 const SPREAD_MAX: u64 = 16;
 /// Longest piece that a source without debt may say, however much others say. A guess: a few lines of chat.
 const LINE_LEN: usize = 1024;
-/// Part of what a source may say that it leaves unused, and part of a line that counts as no debt elsewhere: others see its
-/// pieces a moment apart. A guess.
+/// Part of what a source may say that it leaves unused, and part of a line that counts as no debt elsewhere: others see
+/// its pieces a moment apart. A guess.
 const UNUSED: u64 = 8;
 /// Bytes that may come at once beyond the burst by a peer other than the source: what it has kept.
 const LATE_BYTES: u64 = KEPT_BYTES_MAX as u64;
@@ -93,8 +93,9 @@ pub enum DataRefusal {
     /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
     #[error("on a closed stage only speakers, and peers that the host named, can send data")]
     NotNamed,
-    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once. Stages of
-    /// more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a second.
+    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once.
+    /// Stages of more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a
+    /// second.
     #[error("data is sent faster than the room would carry it")]
     TooFast,
 }

@@ -1,8 +1,8 @@
 //! Complaints: what members report to the host of peers that promised to feed them and sent nothing, or forged media.
 //!
-//! The host tells its application of a peer when several members name it. Nothing else follows: a person judges, and may
-//! remove it. One liar convinces nobody, since each member counts once, and peers that the accused one feeds speak for
-//! it. Only the host holds complaints; a later host begins with none.
+//! The host tells its application of a peer when several members name it. Nothing else follows: a person judges, and
+//! may remove it. One liar convinces nobody, since each member counts once, and peers that the accused one feeds speak
+//! for it. Only the host holds complaints; a later host begins with none.
 
 use crate::ordered::OrderedMap;
 

@@ -51,8 +51,8 @@ pub struct HostConfig {
     pub root: Keypair,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
-    /// Which of the peers that consent may mix; `None`: anyone if the room opens with an open stage, otherwise peers that the
-    /// host named.
+    /// Which of the peers that consent may mix; `None`: anyone if the room opens with an open stage, otherwise peers
+    /// that the host named.
     pub mixing: Option<MixPolicy>,
     /// Video format of the program.
     pub program: ProgramFormat,
@@ -76,8 +76,8 @@ pub struct HostConfig {
     pub removed: Vec<PeerId>,
     /// Whether the room was locked before the host restarted.
     pub locked: bool,
-    /// Number of the reign under which the room opens; 0 for a new room. A number above all of earlier sessions takes the
-    /// force from everything that was signed then.
+    /// Number of the reign under which the room opens; 0 for a new room. A number above all of earlier sessions takes
+    /// the force from everything that was signed then.
     pub reign: u32,
 }
 

@@ -1,5 +1,5 @@
-//! Evidence that the maker of a stream had a mandate: recordings keep it beside the frames, for a verification after the
-//! end of the room.
+//! Evidence that the maker of a stream had a mandate: recordings keep it beside the frames, for a verification after
+//! the end of the room.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,8 @@ use crate::id::{PeerId, RoomId, StreamId, StreamKind, StreamSpec};
 use crate::message::{Decided, SignedRoster};
 use crate::seal::{SealError, Verifier};
 
-/// Maximum bytes of a piece of evidence: a full roster with a long chain of reigns, and an outcome that all have signed.
+/// Maximum bytes of a piece of evidence: a full roster with a long chain of reigns, and an outcome that all have
+/// signed.
 pub const EVIDENCE_LEN_MAX: usize = 256 << 10;
 
 /// A stream's properties, the roster under which its maker began it, and the outcome that elected it.
@@ -65,8 +66,8 @@ impl Evidence {
         read.and_then(|bytes| postcard::from_bytes(bytes).ok()).ok_or(EvidenceError::Malformed)
     }
 
-    /// Checks the chain from the room's root key to the stream's maker. A mixer was elected by a majority of the voters or
-    /// with the host's signature, or is the acting mixer before the first election; a speaker is on the roster.
+    /// Checks the chain from the room's root key to the stream's maker. A mixer was elected by a majority of the voters
+    /// or with the host's signature, or is the acting mixer before the first election; a speaker is on the roster.
     ///
     /// # Errors
     /// [`EvidenceError`].

@@ -52,14 +52,15 @@ const MEMBERS_MAX: usize = DIRECTORY_MAX;
 /// Time on stage after which a peer votes that the host didn't name: ids cost nothing, and without it two peers that
 /// come right after the host outvote it. A guess.
 const VOTES_AFTER_US: u64 = 300 * SECOND;
-/// Maximum peers on an open stage that consent to mix and that the host didn't name: ids cost nothing, and each candidate
-/// is measured, linked with all others, and takes a place on stage. A guess: an election has hardly more that differ.
+/// Maximum peers on an open stage that consent to mix and that the host didn't name: ids cost nothing, and each
+/// candidate is measured, linked with all others, and takes a place on stage. A guess: an election has hardly more that
+/// differ.
 const UNNAMED_CANDIDATES_MAX: usize = 8;
 /// Maximum peers that the host has named.
 const NAMED_MAX: usize = ROSTER_MAX;
-/// Time for which a host that opens its room again waits for the rosters of members that have stayed, and admits nobody:
-/// newcomers would follow a replayed roster of an earlier session. A guess: members contact a host that may have restarted
-/// within a second.
+/// Time for which a host that opens its room again waits for the rosters of members that have stayed, and admits
+/// nobody: newcomers would follow a replayed roster of an earlier session. A guess: members contact a host that may
+/// have restarted within a second.
 const REOPEN_US: u64 = 3 * SECOND;
 /// Interval at which the host takes its room back: numbers of reigns are limited. A guess.
 const RECLAIM_EACH_US: u64 = 30 * SECOND;
@@ -69,15 +70,15 @@ const CUT_OFF_US: u64 = 30 * SECOND;
 /// Time after which a new host repeats its word on the outcome in force: superseded rosters have ceased to count by
 /// then, so that peers which followed another outcome under one of them drop it. A guess.
 const CONFIRM_AGAIN_US: u64 = 35 * SECOND;
-/// Time beyond [`BOUND_US`](crate::stage::BOUND_US) for which a chosen host waits: other peers may have heard the host before
-/// it a little later. A guess.
+/// Time beyond [`BOUND_US`](crate::stage::BOUND_US) for which a chosen host waits: other peers may have heard the host
+/// before it a little later. A guess.
 const BOUND_SLACK_US: u64 = 2 * SECOND;
 /// `Join`s of one peer that are answered. Each may cost an answer of kilobytes, a signature, or a question to the
 /// application. The burst is a guess: a repetition, and a change of mind.
 const JOINS_EACH: Rate = Rate { per_s: 1, burst: 3 };
-/// `Join`s of all newcomers that are answered, and those of all peers off stage that show a ticket. An answer takes about
-/// 150 µs, and has a kilobyte or more. The burst is a flash crowd: with 512 at once and 32 per second, half of 5,000 viewers
-/// that came together waited for more than 20 s (flash-5k).
+/// `Join`s of all newcomers that are answered, and those of all peers off stage that show a ticket. An answer takes
+/// about 150 µs, and has a kilobyte or more. The burst is a flash crowd: with 512 at once and 32 per second, half of
+/// 5,000 viewers that came together waited for more than 20 s (flash-5k).
 const JOINS: Rate = Rate { per_s: 256, burst: 8192 };
 const RENEWALS: Rate = Rate { per_s: 256, burst: 1024 };
 /// Maximum number of joiners that are counted one by one; beyond it those that asked least often are forgotten.
@@ -551,8 +552,8 @@ impl Host {
         }
     }
 
-    /// Puts a peer on stage or updates its entry; returns false if the stage is full. On a full one speakers and peers that the
-    /// host named take the place of an idle candidate that it didn't name.
+    /// Puts a peer on stage or updates its entry; returns false if the stage is full. On a full one speakers and peers
+    /// that the host named take the place of an idle candidate that it didn't name.
     pub(crate) fn enter(&mut self, view: &View<'_>, peer: PeerId, join: &Join) -> bool {
         let now = view.now;
         let is_new = self.entries.iter().all(|entry| entry.peer != peer);

@@ -33,8 +33,8 @@ pub enum Verdict {
     Ok,
     /// The peer has been silent on every channel for the timeout of its watch.
     Silent,
-    /// The parent's feed lags behind the backup's head, for some time or while the parent is silent too. Or the parent's
-    /// newest picture breaks the size bound. Of a watched mixer: silent for half of the timeout.
+    /// The parent's feed lags behind the backup's head, for some time or while the parent is silent too. Or the
+    /// parent's newest picture breaks the size bound. Of a watched mixer: silent for half of the timeout.
     Behind,
     /// The parent is alive, but has sent no newer frame for 600 ms.
     Stalled,
@@ -108,8 +108,8 @@ pub enum Command {
     /// [`BrainSnapshot::rates_above`](crate::BrainSnapshot::rates_above) for 10 s; a request each two seconds or so
     /// keeps it fresh, and completes it peer by peer.
     AskRates,
-    /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they have
-    /// found another parent, for 3 s at most.
+    /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they
+    /// have found another parent, for 3 s at most.
     SetChildrenMax(u8),
 }
 
@@ -211,8 +211,8 @@ pub enum Input {
     /// Whether this machine is short of processor time: its own timers have fired late for a while. To be sent
     /// on changes. Meanwhile this peer takes no further children, and moves none.
     Busy(bool),
-    /// At a page, whose uplink no other peer measures: the number of children that its line carries, as far as it has been
-    /// seen; `None` without a limit. To be sent on changes.
+    /// At a page, whose uplink no other peer measures: the number of children that its line carries, as far as it has
+    /// been seen; `None` without a limit. To be sent on changes.
     UplinkCarries(Option<u8>),
     /// The warm-up before mixing is complete: every speaker has a picture, or won't have one soon.
     Warm,
@@ -221,7 +221,8 @@ pub enum Input {
     /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
     /// signature.
     Misbehaved(PeerId),
-    /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end sends.
+    /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end
+    /// sends.
     LinkAbused(PeerId),
     /// A peer sent forged media, and didn't recall them.
     Forged(PeerId),
@@ -495,8 +496,8 @@ pub enum Event {
         /// It comes for nothing but to mix: letting it in names it.
         mixes: bool,
     },
-    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out only
-    /// if [`Command::Remove`] removes it again.
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out
+    /// only if [`Command::Remove`] removes it again.
     RemovedByAnother {
         /// The peer.
         peer: PeerId,
@@ -521,10 +522,11 @@ pub enum Event {
     Ended,
     /// The mode of the stage changed.
     Mode(Mode),
-    /// The room needs a mixer, and no peer consents to mix: an audience, or speakers beyond those of a mesh, get nothing.
+    /// The room needs a mixer, and no peer consents to mix: an audience, or speakers beyond those of a mesh, get
+    /// nothing.
     NoMixer,
-    /// This viewer has had no parent for 10 s, and peers that it asked had no place: the room's relays feed as many viewers
-    /// as they can. Its search goes on. Sent once, until [`Event::Parent`] says that it has a parent.
+    /// This viewer has had no parent for 10 s, and peers that it asked had no place: the room's relays feed as many
+    /// viewers as they can. Its search goes on. Sent once, until [`Event::Parent`] says that it has a parent.
     NoPlace,
     /// An election opened.
     ElectionOpened {

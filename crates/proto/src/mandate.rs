@@ -299,8 +299,9 @@ impl Mandate {
         self.confirmed.as_ref().is_some_and(|word| word.body == Confirmed::of(&decided.body))
     }
 
-    /// Returns whether an outcome that its signers decide counts here without the host's word: the host signed it, or is gone.
-    /// It is recent and not far ahead. A peer without an outcome can't tell what is recent, so the host must have signed.
+    /// Returns whether an outcome that its signers decide counts here without the host's word: the host signed it, or
+    /// is gone. It is recent and not far ahead. A peer without an outcome can't tell what is recent, so the host must
+    /// have signed.
     fn counts(&self, stage: &Stage, judge: Judge, decided: &Decided) -> bool {
         let mut signers = decided.signatures.iter().map(|(signer, _)| signer);
         let by_host = judge.hosts || signers.clone().any(|signer| stage.is_host_of(decided.epoch, signer));
@@ -320,9 +321,9 @@ impl Mandate {
         stage.is_fresh(judge.now, epoch) || stage.decides(stage.epoch(), signers, judge.absent) == Some(true)
     }
 
-    /// Takes the host's word on which outcome is in force, if it is newer than the last word. An outcome that waited for
-    /// it follows. An outcome in force under a superseded roster is dropped when the host confirms another: host and
-    /// peer were cut off from each other.
+    /// Takes the host's word on which outcome is in force, if it is newer than the last word. An outcome that waited
+    /// for it follows. An outcome in force under a superseded roster is dropped when the host confirms another: host
+    /// and peer were cut off from each other.
     pub(crate) fn confirm(
         &mut self,
         out: &mut Outbox,

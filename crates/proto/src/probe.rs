@@ -366,7 +366,8 @@ impl Probe {
     }
 
     /// Returns whether a peer is granted a train now, and if so counts it. A measurer drawn for an open election has a
-    /// measurement's trains. All others have few together, since ids are free to create, and from a mixer in force none.
+    /// measurement's trains. All others have few together, since ids are free to create, and from a mixer in force
+    /// none.
     fn grants(&mut self, view: &View<'_>, peer: PeerId) -> bool {
         let roster = view.stage.roster().filter(|_| self.open);
         if roster.is_some_and(|roster| measurers(roster, &view.draw(), &view.me).contains(&peer)) {
@@ -541,8 +542,8 @@ impl Probe {
     }
 }
 
-/// Returns the rate of a train for a requested one. Once media flows, no train is faster than the bandwidth that counts,
-/// or it would delay the media.
+/// Returns the rate of a train for a requested one. Once media flows, no train is faster than the bandwidth that
+/// counts, or it would delay the media.
 fn paced(view: &View<'_>, rate_bps: u64) -> u64 {
     let most = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
     match most {

@@ -1,10 +1,10 @@
 //! Fair shares of one rate among many sources.
 //!
-//! What a source takes is its debt. Time repays all debts together at the rate, each of them by the same amount (processor
-//! sharing). A source may take what leaves its debt within the free part of the burst (a dynamic threshold: Choudhury and
-//! Hahne, 1998). So of n sources that take all they can, each gets an nth of the rate, and an (n + 1)th of the burst stays
-//! free for sources that take less. On large stages this free part is shorter than a line; a source without debt may then
-//! take one line. Peers that see the same pieces draw the same conclusions.
+//! What a source takes is its debt. Time repays all debts together at the rate, each of them by the same amount
+//! (processor sharing). A source may take what leaves its debt within the free part of the burst (a dynamic threshold:
+//! Choudhury and Hahne, 1998). So of n sources that take all they can, each gets an nth of the rate, and an (n + 1)th
+//! of the burst stays free for sources that take less. On large stages this free part is shorter than a line; a source
+//! without debt may then take one line. Peers that see the same pieces draw the same conclusions.
 
 use crate::bounded::Bound;
 use crate::bucket::Rate;
@@ -115,8 +115,8 @@ mod tests {
     const RATE: Rate = Rate { per_s: 1_000, burst: 1_000 };
     const LIMITS: Limits = Limits { rate: RATE, line: 15, slack: 0 };
 
-    /// Sources that want tokens of that size all the time, and those that want some at times: (each, tokens). Returns what
-    /// each gets in ten seconds, the first second left out, and how often it is refused.
+    /// Sources that want tokens of that size all the time, and those that want some at times: (each, tokens). Returns
+    /// what each gets in ten seconds, the first second left out, and how often it is refused.
     fn run(greedy: u16, modest: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let mut shares = Shares::default();
         let mut got = vec![(0, 0); usize::from(greedy) + modest.len()];

@@ -29,8 +29,8 @@ pub(crate) const BOUND_US: u64 = 10 * SECOND;
 /// Silence of the host after which a peer itself goes on without it: then the others believe it. A guess.
 const LOST_US: u64 = MISSED_US + SECOND;
 
-/// Maximum number of speakers that send to each other while nobody consents to mix. Each uploads its stream to all others:
-/// three streams, as many as a page feeds children.
+/// Maximum number of speakers that send to each other while nobody consents to mix. Each uploads its stream to all
+/// others: three streams, as many as a page feeds children.
 pub const MESH_SPEAKERS_MAX: usize = 4;
 
 /// How the stage is served.
@@ -147,8 +147,8 @@ impl Stage {
         self.misses_host_for(now, me, MISSED_US)
     }
 
-    /// Whether a roster by a host that the stage chose ends the room, removes peers or replaces the invite although this peer
-    /// has not missed its predecessor for [`BOUND_US`], which may return. Such a roster waits.
+    /// Whether a roster by a host that the stage chose ends the room, removes peers or replaces the invite although
+    /// this peer has not missed its predecessor for [`BOUND_US`], which may return. Such a roster waits.
     pub(crate) fn defers(&mut self, now: Time, me: &PeerId, roster: &SignedRoster) -> bool {
         let Some(known) = &self.signed else { return false };
         let before = &known.body.access;
@@ -194,7 +194,8 @@ impl Stage {
         self.host_heard
     }
 
-    /// Returns when this peer will have heard nothing from the host for [`MISSED_US`]; `None` without a host, and for the host.
+    /// Returns when this peer will have heard nothing from the host for [`MISSED_US`]; `None` without a host, and for
+    /// the host.
     pub(crate) fn misses_host_at(&self, me: PeerId) -> Option<Time> {
         self.host_heard.filter(|_| self.host() != Some(me)).map(|at| at + MISSED_US)
     }
@@ -203,8 +204,8 @@ impl Stage {
         self.host_heard.is_none_or(|at| now.since(at) >= us) && self.host() != Some(me)
     }
 
-    /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later reign
-    /// that the root key or the host known here began, or a majority of a roster that still counts.
+    /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later
+    /// reign that the root key or the host known here began, or a majority of a roster that still counts.
     pub(crate) fn accepts(&self, now: Time, roster: &SignedRoster, root: &PeerId, silence: Silence) -> bool {
         let Some(known) = &self.signed else { return true };
         let (reign, its) = (reign_of(known.epoch), reign_of(roster.epoch));
@@ -309,8 +310,8 @@ impl Stage {
         self.speakers().into_iter().take(MESH_SPEAKERS_MAX).map(|entry| entry.peer)
     }
 
-    /// Returns whether peers of the room get nothing because nobody consents to mix: an audience, or speakers beyond those of
-    /// a mesh.
+    /// Returns whether peers of the room get nothing because nobody consents to mix: an audience, or speakers beyond
+    /// those of a mesh.
     pub(crate) fn misses_mixer(&self) -> bool {
         let has_audience = self.roster().is_some_and(|roster| roster.audience);
         self.candidates.is_empty() && (has_audience || self.speakers().len() > MESH_SPEAKERS_MAX)

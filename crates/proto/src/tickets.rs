@@ -1,12 +1,12 @@
 //! Membership tickets: which linked peers belong to the room.
 //!
-//! The host, or a peer on stage in its stead, gives each peer that it admits a signed ticket, and renews it. A peer shows
-//! its ticket with each offer of a link and each request for one, on each new link, and with each request for a place in
-//! the tree. Without a ticket it learns no address, and gets only links that the other end wants. A linked peer without
-//! a ticket is told and fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need no ticket: the
-//! roster names them. A peer that the host has removed has no valid ticket any more. A ticket that a peer on stage has
-//! signed in the host's stead is valid only while the room is open to newcomers: not locked, without a lobby, and before
-//! its invite expires.
+//! The host, or a peer on stage in its stead, gives each peer that it admits a signed ticket, and renews it. A peer
+//! shows its ticket with each offer of a link and each request for one, on each new link, and with each request for a
+//! place in the tree. Without a ticket it learns no address, and gets only links that the other end wants. A linked
+//! peer without a ticket is told and fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need
+//! no ticket: the roster names them. A peer that the host has removed has no valid ticket any more. A ticket that a
+//! peer on stage has signed in the host's stead is valid only while the room is open to newcomers: not locked, without
+//! a lobby, and before its invite expires.
 
 use crate::ordered::OrderedMap;
 
@@ -173,7 +173,8 @@ impl Tickets {
         removed
     }
 
-    /// Returns whether this peer's ticket needs renewal now, and the strangers among the linked peers, to be disconnected.
+    /// Returns whether this peer's ticket needs renewal now, and the strangers among the linked peers, to be
+    /// disconnected.
     pub(crate) fn on_time(&mut self, view: &View<'_>) -> (bool, Vec<PeerId>) {
         let renews = self.renew_at.is_some_and(|at| at <= view.now);
         if renews {

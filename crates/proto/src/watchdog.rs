@@ -314,8 +314,8 @@ impl FeedWatch {
         }
     }
 
-    /// Records whether the newest picture that the parent brought could be shown. One that no honest peer makes puts the
-    /// parent at fault until the next one that can.
+    /// Records whether the newest picture that the parent brought could be shown. One that no honest peer makes puts
+    /// the parent at fault until the next one that can.
     pub fn judged(&mut self, is_shown: bool) {
         self.is_false = !is_shown;
     }

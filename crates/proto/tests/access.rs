@@ -250,7 +250,7 @@ fn closes(outputs: &[Output], peer: u8) -> bool {
 }
 
 #[test]
-fn a_linked_peer_whose_ticket_has_ended_is_told_nothing_and_parted_from_after_10_s() {
+fn a_linked_peer_whose_ticket_has_ended_is_parted_from_after_10_s() {
     let mut relay = Viewer::relay();
     let outputs = links_as_stranger(&mut relay, 20);
     assert!(!says(&outputs, 20, is_state), "{outputs:?}");

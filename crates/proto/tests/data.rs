@@ -1,4 +1,5 @@
-//! Application data: what all sources may say together, who may say anything, and what a request for missing pieces brings.
+//! Application data: what all sources may say together, who may say anything, and what a request for missing pieces
+//! brings.
 
 use plenary_proto::message::*;
 use plenary_proto::seal::Signed;
@@ -45,8 +46,8 @@ struct Heard {
     delivered: Vec<usize>,
 }
 
-/// `talkers` say 64 kB a second each for some seconds, in so many pieces each, which `by` hands over, and key 2 says 100
-/// bytes each second. A source says a piece that was dropped once more: as far as it is heard.
+/// `talkers` say 64 kB a second each for some seconds, in so many pieces each, which `by` hands over, and key 2 says
+/// 100 bytes each second. A source says a piece that was dropped once more: as far as it is heard.
 fn crowd(
     brain: &mut Brain,
     talkers: std::ops::Range<u8>,
@@ -76,7 +77,7 @@ fn crowd(
 }
 
 #[test]
-fn all_sources_together_get_one_rate_each_of_them_as_much_and_who_says_little_all_it_wants() {
+fn all_sources_together_get_one_rate_in_fair_shares() {
     for talkers in [1, 4, 14] {
         let entries: Vec<_> =
             [speaker(2), candidate(3)].into_iter().chain((100..100 + talkers).map(speaker)).collect();
@@ -109,7 +110,7 @@ fn all_sources_together_get_one_rate_each_of_them_as_much_and_who_says_little_al
 }
 
 #[test]
-fn sixty_two_talkers_on_a_full_stage_get_a_quarter_of_the_rate_and_a_line_of_chat_gets_through() {
+fn sixty_two_talkers_on_a_full_stage_let_a_line_of_chat_through() {
     let talkers: Vec<_> = (100..162).map(speaker).collect();
     let entries = [vec![speaker(2), candidate(3)], talkers].concat();
     let mut viewer = Viewer::among(&entries, &[3], &[], viewing());
@@ -144,7 +145,7 @@ fn the_first_mixer_sends_a_full_stage_no_more_than_sixteen_times_the_rate() {
 }
 
 #[test]
-fn a_peer_that_only_mixes_and_was_not_named_says_4_kib_a_second_and_on_a_closed_stage_nothing() {
+fn a_peer_that_only_mixes_says_4_kib_a_second_unless_it_was_named() {
     let entries = [speaker(2), candidate(3), candidate(60), unnamed(candidate(50)), unnamed(speaker(51))];
     for (open, source, expected) in [
         (true, 50, 4 * 1024 * 30 + 32 * 1024),
@@ -234,7 +235,7 @@ fn asks_from(next: u64) -> Message {
 }
 
 #[test]
-fn a_peer_that_asks_20_times_a_second_for_what_it_lacks_is_sent_each_piece_once() {
+fn a_peer_that_asks_20_times_a_second_is_sent_each_piece_once() {
     for asks in [Message::DataHeld(list(vec![])), asks_from(0)] {
         let mut mixer = mixer_with_data(40);
         let (mut asked, mut answered) = (0, 0);
@@ -254,7 +255,7 @@ fn a_peer_that_goes_on_asking_is_sent_no_more_than_all_sources_say() {
     for at in 0..seconds * 20 {
         mixer.now += 50 * MS;
         if at % 20 == 0 {
-            // a new link: what was sent on the old one may be lost
+            // pieces in flight on the former link may be lost
             mixer.loses_link(100);
             mixer.rests_for(SECOND);
             mixer.unlinked.insert(key(100).id());
@@ -267,7 +268,7 @@ fn a_peer_that_goes_on_asking_is_sent_no_more_than_all_sources_say() {
 }
 
 #[test]
-fn who_lost_its_link_is_sent_again_at_once_what_was_on_it_and_others_after_2_s() {
+fn a_peer_with_a_new_link_is_sent_pieces_again_at_once() {
     let mut mixer = mixer_with_data(10);
     let answer = |mixer: &mut Brain| answer_len(&mixer.hears(100, asks_from(5)), 100);
     let whole = answer(&mut mixer);

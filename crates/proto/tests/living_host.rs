@@ -1,5 +1,5 @@
-//! A living host rules: what other peers decide without it, what a host may do that the stage chose, and how many unnamed
-//! candidates come on stage.
+//! A living host rules: what other peers decide without it, what a host may do that the stage chose, and how many
+//! unnamed candidates come on stage.
 
 use crate::samples::brain::{
     Brain, SECOND, candidate, consenting, decided_by, events, hosting, outcome_of, roster_of, said, speaker,
@@ -87,7 +87,7 @@ fn hears_if_proven(peer: &mut Brain, roster: Message) {
 }
 
 #[test]
-fn two_ids_that_waited_five_minutes_decide_nothing_while_the_host_is_heard() {
+fn two_ids_that_waited_five_minutes_decide_nothing_beside_a_heard_host() {
     for stage in [stage(), with_named()] {
         let mut peer = member(&stage);
         for (second, by) in (0..20_u8).zip([[3, 4].as_slice(), &[3, 4, 7], &[3, 4, 6, 7]].into_iter().cycle())
@@ -124,7 +124,7 @@ fn the_host_follows_no_outcome_of_peers_that_it_did_not_name() {
 }
 
 #[test]
-fn an_outcome_of_named_peers_waits_for_the_host_s_word_or_until_it_is_missed() {
+fn an_outcome_waits_for_the_host_s_word_or_until_it_is_missed() {
     let named = || vec![speaker(2), candidate(3), candidate(4), newcomer(6)];
     let mut peer = member(&named());
     peer.hears(3, decided(7, 2, &[3, 4]));
@@ -141,7 +141,7 @@ fn an_outcome_of_named_peers_waits_for_the_host_s_word_or_until_it_is_missed() {
 }
 
 #[test]
-fn votes_by_time_count_once_the_host_is_missed_and_only_without_a_named_peer() {
+fn votes_by_time_count_for_a_missed_host_and_without_named_peers() {
     for (stage, by, counts) in [
         (stage(), &[3, 4][..], true),
         (stage(), &[3, 7], false),
@@ -159,8 +159,8 @@ fn votes_by_time_count_once_the_host_is_missed_and_only_without_a_named_peer() {
     }
 }
 
-/// What two strangers do with a hiccup of nine seconds: their reign's first or next roster ends the room, removes everybody,
-/// or locks its members out with a new invite.
+/// What two strangers do with a hiccup of nine seconds: their reign's first or next roster ends the room, removes
+/// everybody, or locks its members out with a new invite.
 #[test]
 fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
     type Act = fn(&mut Roster);
@@ -286,7 +286,7 @@ fn an_open_stage_takes_eight_unnamed_candidates_and_speakers_still_come() {
 }
 
 #[test]
-fn on_a_full_stage_speakers_and_named_peers_take_the_place_of_an_unnamed_candidate() {
+fn on_a_full_stage_speakers_and_named_peers_displace_unnamed_candidates() {
     let mut host = host_with(|host| host.members = vec![key(110).id()]);
     for seed in 20..28 {
         joins(&mut host, seed, only_mixing());
@@ -307,7 +307,7 @@ fn on_a_full_stage_speakers_and_named_peers_take_the_place_of_an_unnamed_candida
 }
 
 #[test]
-fn on_a_closed_stage_candidates_ask_once_and_come_when_the_host_lets_them_in() {
+fn on_a_closed_stage_candidates_ask_once_and_wait_for_the_host() {
     let mut host = host_with(|host| host.stage_open = false);
     let mut asked = 0;
     for seed in 20..40 {
@@ -326,7 +326,7 @@ fn on_a_closed_stage_candidates_ask_once_and_come_when_the_host_lets_them_in() {
 }
 
 #[test]
-fn a_speaker_that_the_host_promotes_comes_on_a_stage_that_strangers_besiege() {
+fn a_promoted_speaker_comes_on_a_stage_that_strangers_besiege() {
     for stage_open in [false, true] {
         let mut host = host_with(|host| host.stage_open = stage_open);
         for seed in 20..83 {

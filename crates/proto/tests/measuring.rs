@@ -338,8 +338,8 @@ fn a_viewer_s_own_measurement_of_a_mixer_that_grants_no_train_ends_with_the_mixe
     assert_eq!(measured, [(vec![], Some(codec))]);
 }
 
-/// These peers ask for trains as large and fast as can be, 20 times a second for 10 s. Returns the bits a second of each
-/// train sent.
+/// These peers ask for trains as large and fast as can be, 20 times a second for 10 s. Returns the bits a second of
+/// each train sent.
 fn trains_for_all(candidate: &mut Brain, askers: std::ops::Range<u8>) -> Vec<u64> {
     let mut sent = Vec::new();
     for train in 0..200 {
@@ -378,7 +378,7 @@ fn guests_on_stage_get_a_train_each_500_ms_in_all_and_from_a_mixer_none() {
 }
 
 #[test]
-fn each_measurer_of_an_open_election_gets_a_measurement_s_trains_and_one_a_second() {
+fn a_measurer_gets_a_measurement_s_trains_and_one_a_second() {
     let mut candidate = candidate_among_guests();
     let need = Need { term: 1, under: Rank::default(), reason: ElectionReason::Opening, opener: key(2).id() };
     let sign = |seed: u8| (key(seed).id(), Opening::countersign(&key(seed), &room(), 7, &need));

@@ -127,7 +127,7 @@ fn heartbeats_fit_their_bound_and_read_back() {
 }
 
 #[test]
-fn an_offer_without_candidates_stays_below_400_bytes_and_a_ticket_adds_160_at_most() {
+fn an_offer_stays_below_400_bytes_and_a_ticket_adds_160_at_most() {
     let widest = Description {
         ufrag: Text::truncated(&"u".repeat(99)),
         pwd: Text::truncated(&"p".repeat(99)),

@@ -1,5 +1,5 @@
-//! Guests that try to get past the host's rules: by replaced invites, by tickets of their own, by many ids, and by what the
-//! host signed in an earlier session.
+//! Guests that try to get past the host's rules: by replaced invites, by tickets of their own, by many ids, and by what
+//! the host signed in an earlier session.
 
 use plenary_proto::bounded::Text;
 use plenary_proto::message::*;
@@ -153,7 +153,7 @@ fn roster_by_heir(host: &Brain, change: impl FnOnce(&mut Roster)) -> Message {
 }
 
 #[test]
-fn a_host_that_takes_its_room_back_keeps_its_own_removals_and_is_told_of_others() {
+fn a_host_that_takes_its_room_back_is_told_of_others_removals() {
     let mut host = host_with(|host| host.removed = vec![key(6).id()]);
     host.rests_for(SECOND);
     let message = roster_by_heir(&host, |roster| {
@@ -173,8 +173,8 @@ fn a_host_that_takes_its_room_back_keeps_its_own_removals_and_is_told_of_others(
     assert_eq!(refusal(&host.hears(9, join(None)), 9), Some(Refusal::Removed));
 }
 
-/// What a guest has kept of earlier sessions of the room: the roster that ended it, one from before a removal, and its own
-/// appointment as host, by which it signs a roster now.
+/// What a guest has kept of earlier sessions of the room: the roster that ended it, one from before a removal, and its
+/// own appointment as host, by which it signs a roster now.
 fn of_earlier_sessions() -> [Message; 3] {
     let stage = [speaker(2), candidate(3)];
     let named = Signed::new(&key(1), &room(), 40, 77, NEVER, Successor { number: 1, host: key(6).id() });

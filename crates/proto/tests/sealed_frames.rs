@@ -82,7 +82,7 @@ fn the_maker_s_frames_pass_whole_and_with_gaps_that_honest_relays_leave() {
 }
 
 #[test]
-fn pictures_that_others_refer_to_have_seals_and_every_fourth_packet_of_sound() {
+fn reference_pictures_have_seals_and_every_fourth_packet_of_sound() {
     for (data, _) in group() {
         assert_eq!(h264::tail(&data).unwrap().is_empty(), h264::is_spare(&data));
     }
@@ -95,7 +95,7 @@ fn pictures_that_others_refer_to_have_seals_and_every_fourth_packet_of_sound() {
 }
 
 #[test]
-fn a_changed_base_picture_is_noticed_at_once_and_another_one_at_the_next_seal() {
+fn a_changed_base_picture_is_noticed_at_once_a_spare_one_at_the_next() {
     for at in 0..group().len() {
         let mut frames = group();
         let (data, identity) = &mut frames[at];

@@ -1,5 +1,5 @@
-//! Links of peers that nobody has let in: the host and members neither offer nor answer, whatever such a peer shows. Members
-//! show their tickets, and are linked at once.
+//! Links of peers that nobody has let in: the host and members neither offer nor answer, whatever such a peer shows.
+//! Members show their tickets, and are linked at once.
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
@@ -64,7 +64,7 @@ fn forgeries(peer: u8) -> Vec<(&'static str, Shown)> {
 }
 
 #[test]
-fn nobody_whom_the_host_keeps_out_gets_a_link_with_it_or_learns_its_address() {
+fn nobody_whom_the_host_keeps_out_gets_a_link_or_an_address() {
     type Closes = fn(&mut Brain, u8);
     let ways: [(&str, Closes); 5] = [
         ("has not asked", |_, _| ()),
@@ -102,7 +102,7 @@ fn nobody_whom_the_host_keeps_out_gets_a_link_with_it_or_learns_its_address() {
 }
 
 #[test]
-fn members_make_no_link_with_strangers_either_also_not_when_a_guest_on_stage_vouches() {
+fn members_make_no_link_with_strangers_also_when_a_guest_vouches() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
     let guests = [speaker(2), candidate(3), Entry { votes: Vote::No, ..candidate(50) }];
@@ -120,7 +120,7 @@ fn members_make_no_link_with_strangers_either_also_not_when_a_guest_on_stage_vou
 }
 
 #[test]
-fn an_invalid_ticket_costs_no_signature_and_a_removed_peer_s_offer_that_waits_is_dropped() {
+fn an_invalid_ticket_costs_no_signature_and_a_removed_peer_s_offer_goes() {
     let mut relay = Viewer::relay();
     let asks = |ticket| Message::LinkWanted { kind: LinkKind::Peer, ticket };
     for peer in 30..34 {
@@ -186,7 +186,7 @@ fn a_member_shows_its_ticket_with_each_request_for_a_link() {
 }
 
 #[test]
-fn a_peer_that_showed_its_ticket_with_its_offer_is_told_the_state_as_soon_as_it_is_linked() {
+fn a_peer_that_showed_its_ticket_is_told_the_state_once_linked() {
     let mut relay = Viewer::relay();
     relay.unlinked.insert(key(6).id());
     let ticket = ticket(2, 6, NOW + 600);
@@ -199,7 +199,7 @@ fn a_peer_that_showed_its_ticket_with_its_offer_is_told_the_state_as_soon_as_it_
 }
 
 #[test]
-fn an_offer_that_overtakes_the_admission_is_answered_once_the_newcomer_knows_the_stage() {
+fn an_offer_that_overtakes_the_admission_is_answered_after_it() {
     let kind = LinkKind::Peer;
     let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
     let answered = |newcomer: u8, after_us: u64| {

@@ -4,8 +4,8 @@
 //! envelopes (`plenary_proto::seal`) addressed to the host or to a peer, and receives the envelopes addressed
 //! to itself. The carrier sees ids and sizes, never contents.
 //!
-//! - [`Rendezvous`] is the server: websockets over HTTP or https, standalone or inside the host's process. Browsers without
-//!   websockets send and fetch the same frames by requests.
+//! - [`Rendezvous`] is the server: websockets over HTTP or https, standalone or inside the host's process. Browsers
+//!   without websockets send and fetch the same frames by requests.
 //! - [`WebsocketSignal`] is the client of a peer; it reconnects by itself.
 //! - [`LocalSignal`] is the client of a peer in the rendezvous's own process. On a [`Switchboard`] without a
 //!   rendezvous it forms a network in memory.

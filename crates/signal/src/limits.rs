@@ -28,8 +28,9 @@ pub struct Limits {
     /// Grace time of a room without members that only its host has ever entered. A host that reconnects later opens the
     /// room again. A guess: several connection attempts.
     pub unjoined_room_grace: Duration,
-    /// Maximum number of TCP connections, and of connections that requests carry (`/signal/fetch`), together. At the limit
-    /// new ones get HTTP status 503, or are closed if they use TLS. Below the 20 000 open files that servers often allow.
+    /// Maximum number of TCP connections, and of connections that requests carry (`/signal/fetch`), together. At the
+    /// limit new ones get HTTP status 503, or are closed if they use TLS. Below the 20 000 open files that servers
+    /// often allow.
     pub connections_max: usize,
     /// Maximum number of TCP connections from one address (IPv6: one /64). At the limit new ones get HTTP
     /// status 503. A guess.
@@ -57,11 +58,12 @@ pub struct Limits {
     /// Maximum number of bytes waiting for all peers together. At the limit further envelopes are
     /// undeliverable.
     pub queues_bytes_max: usize,
-    /// Timeout for the TLS handshake, again for the head of a request, and again from the opening of the websocket to a valid
-    /// `Hello`. After it the connection is closed.
+    /// Timeout for the TLS handshake, again for the head of a request, and again from the opening of the websocket to a
+    /// valid `Hello`. After it the connection is closed.
     pub hello_timeout: Duration,
-    /// Maximum time for which a connection may stay HTTP without a websocket. After it the connection is closed, so that slow
-    /// readers do not hold connections forever; an answer in progress has four ping intervals more. Allows a page of 2 MB at 150 kbit/s.
+    /// Maximum time for which a connection may stay HTTP without a websocket. After it the connection is closed, so
+    /// that slow readers do not hold connections forever; an answer in progress has four ping intervals more. Allows a
+    /// page of 2 MB at 150 kbit/s.
     pub http_max: Duration,
     /// Maximum number of bytes per second that are sent to all strangers together: pages, and envelopes in rooms that
     /// nobody of this process has opened. Above the rate, senders take turns. The default is a quarter of a line of 1

@@ -348,8 +348,8 @@ pub enum MediaModel {
     /// Brains alone, and each frame of the program as one packet, however long. For up to 10,000 viewers.
     #[default]
     Frame,
-    /// Brains alone, and rates: which parent feeds which child, how much of the program each uplink and downlink carries,
-    /// and the latency. For up to 100,000 viewers.
+    /// Brains alone, and rates: which parent feeds which child, how much of the program each uplink and downlink
+    /// carries, and the latency. For up to 100,000 viewers.
     Fluid,
 }
 

@@ -276,7 +276,8 @@ pub struct World {
     forges: bool,
     /// Forged pictures that were shown, and that others refer to.
     base_forged: u64,
-    /// Latencies from capture to picture shown in a room with pages: of pages and native peers, by depth and pages above.
+    /// Latencies from capture to picture shown in a room with pages: of pages and native peers, by depth and pages
+    /// above.
     pub(crate) shown_by_place: BTreeMap<(bool, (u8, u8)), Latencies>,
     /// Bytes of envelopes on each link, by sender and receiver, in rooms where any peer deviates.
     carried: BTreeMap<(usize, usize), u64>,

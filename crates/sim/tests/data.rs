@@ -222,7 +222,7 @@ fn full_stage(viewers: u64) -> WorldPlan {
 }
 
 #[test]
-fn sixty_two_that_talk_without_end_cost_no_viewer_the_program_and_silence_nobody() {
+fn sixty_two_that_talk_without_end_cost_no_viewer_the_program() {
     for seed in seeds(0..1) {
         let mut world = World::new(full_stage(8), seed);
         talkers::set_on(&mut world, 2..2 + TALKERS, TALK_FROM);

@@ -38,8 +38,8 @@ fn remove(world: &mut World) -> (PeerId, Vec<PeerId>) {
     (relay, children)
 }
 
-/// What is wrong with how a room deals with an outcast that was removed at `since`: peers that keep a link with it longer
-/// than they may, feed it, or are fed by it.
+/// What is wrong with how a room deals with an outcast that was removed at `since`: peers that keep a link with it
+/// longer than they may, feed it, or are fed by it.
 fn wrongs(world: &World, outcast: PeerId, since: Time, friends: &[PeerId]) -> Vec<String> {
     let mut wrongs = Vec::new();
     if world.now().since(since) < OUT_US_MAX {

@@ -35,10 +35,10 @@ use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 const CONTROL: u8 = 0;
 const HEARTBEAT: u8 = 1;
 const BULK: u8 = 2;
-/// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as a peer
-/// on tokio waits. A guess.
+/// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as
+/// a peer on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
-/// Interval at which a change of the mixers' labels is looked for: somebody with the same name may have come. A guess.
+/// Interval at which a change of the mixers' labels is looked for: a newcomer may have the same name. A guess.
 const LABELS_EACH_US: u64 = 1_000_000;
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
@@ -529,8 +529,8 @@ impl Joined {
             })
         });
         if known.is_proven {
-            // the other end's proof may come before the browser says that the link is up, and must be the first message of
-            // both ends
+            // the other end's proof may come before the browser says that the link is up, and must be the first message
+            // of both ends
             self.prove(now_us, link);
             self.input(now_us, In::LinkUp(link));
         } else {
@@ -605,8 +605,8 @@ impl Joined {
         }
     }
 
-    /// Handles a message of another version: the peer is told, unless it knows. A notice refuses nothing by itself, since
-    /// any guest can send one: it is the reason if the host answers nothing.
+    /// Handles a message of another version: the peer is told, unless it knows. A notice refuses nothing by itself,
+    /// since any guest can send one: it is the reason if the host answers nothing.
     fn other_version(&mut self, now_us: u64, peer: PeerId, version: u8, is_notice: bool) {
         if is_notice {
             self.noticed = Some(version);
@@ -731,8 +731,8 @@ fn stats(counts: Counts) -> LinkStats {
     }
 }
 
-/// Returns what the browser's encoder does with a command. It adapts to losses by itself, sends no frames while nobody gets
-/// them, and leaves silence out as its Opus encoder was negotiated to.
+/// Returns what the browser's encoder does with a command. It adapts to losses by itself, sends no frames while nobody
+/// gets them, and leaves silence out as its Opus encoder was negotiated to.
 fn captured(command: CaptureCommand) -> Option<Ask> {
     match command {
         CaptureCommand::Video(VideoRequest { width, height, fps, bitrate_bps }) => {

@@ -73,10 +73,11 @@ pub(crate) enum PageEvent {
     Speaking { dominant: Option<String>, speaking: Vec<String> },
     /// The invite of a room that this page has opened: the first, and each later one.
     Invite { invite: String },
-    /// At the host: a newcomer waits in the lobby, at most one a second; `others` have come before it since the last one that
-    /// was told.
+    /// At the host: a newcomer waits in the lobby, at most one a second; `others` have come before it since the last
+    /// one that was told.
     Knock { peer: String, name: String, label: String, mixes: bool, others: usize },
-    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer, which may come back.
+    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer, which may come
+    /// back.
     RemovedByAnother { peer: String, name: String, label: String, by: String, by_label: String },
     /// At the host: a peer wants to speak, at most one a second, as newcomers.
     FloorWanted { peer: String, name: String, label: String, others: usize },

@@ -69,8 +69,8 @@ pub enum Call {
         /// Its counters.
         counts: Counts,
     },
-    /// The browser has encoded a frame of this peer's own stream for a link. The answer is [`Ask::OwnFrame`], unless the
-    /// frame isn't to be sent.
+    /// The browser has encoded a frame of this peer's own stream for a link. The answer is [`Ask::OwnFrame`], unless
+    /// the frame isn't to be sent.
     OwnFrame {
         /// The link.
         link: u64,
@@ -174,7 +174,8 @@ pub struct Hosting {
     pub lobby: bool,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
-    /// Whether only the host and peers that it named may mix, or any that consents; `None`: the former on a closed stage.
+    /// Whether only the host and peers that it named may mix, or any that consents; `None`: the former on a closed
+    /// stage.
     pub mix_by_named: Option<bool>,
 }
 

@@ -53,9 +53,10 @@ impl Media {
         }
     }
 
-    /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame is
-    /// packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it: its seal is
-    /// the maker's, and its size an honest one. The browser decodes at once, so a picture that others refer to is judged before.
+    /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame
+    /// is packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it:
+    /// its seal is the maker's, and its size an honest one. The browser decodes at once, so a picture that others refer
+    /// to is judged before.
     pub(crate) fn frame(
         &mut self,
         (link, slot): (LinkId, u8),
@@ -107,8 +108,8 @@ impl Media {
         fits && is_announced.is_some() && self.program.doubts.takes(link) && self.inflow.doubts.takes(link)
     }
 
-    /// Returns the bytes of a frame that this page's browser has encoded for the other end of a link, with its identity;
-    /// `None` for a frame that isn't to be sent.
+    /// Returns the bytes of a frame that this page's browser has encoded for the other end of a link, with its
+    /// identity; `None` for a frame that isn't to be sent.
     pub(crate) fn own_frame(&mut self, link: LinkId, encoded: &Encoded, now_us: u64) -> Option<Bytes> {
         let (peer, LinkKind::Peer) = self.links.of(link)? else { return None };
         if !self.is_sent(encoded.kind) {
@@ -138,8 +139,8 @@ impl Media {
         }
     }
 
-    /// Returns what this page shows and plays: the program, at a speaker with its mix-minus; in a mesh the streams of the
-    /// other speakers.
+    /// Returns what this page shows and plays: the program, at a speaker with its mix-minus; in a mesh the streams of
+    /// the other speakers.
     pub(crate) fn shown(&self, speakers: &[PeerId]) -> Vec<Shown> {
         if self.mesh && self.speaks {
             let sends = |peer: &&PeerId| {

@@ -90,7 +90,7 @@ fn a_page_s_browser_gets_no_picture_that_is_huge_or_says_not_what_it_is() {
 }
 
 #[test]
-fn a_huge_picture_of_a_speaker_in_a_mesh_is_not_shown_and_a_keyframe_is_wanted() {
+fn a_huge_picture_of_a_speaker_in_a_mesh_is_not_shown() {
     let mut stand = Stand::new(true);
     let (ben, mut speaker) = (stand.link(BEN, LinkKind::Peer), Source::new(BEN, StreamKind::Speaker));
     stand.follow(BEN, 2, &speaker);

@@ -93,7 +93,7 @@ fn the_maker_s_program_is_shown_whole_behind_a_relay() {
 }
 
 #[test]
-fn a_forged_base_picture_is_not_shown_and_its_sender_at_fault_unless_it_recalls_it() {
+fn a_forged_base_picture_is_not_shown_and_its_sender_has_to_recall_it() {
     for recalls in [false, true] {
         let mut below = Below::new(false);
         let [spare, base] = [below.next(false), below.next(false)];
@@ -122,7 +122,7 @@ fn a_forged_base_picture_is_not_shown_and_its_sender_at_fault_unless_it_recalls_
 }
 
 #[test]
-fn a_forged_picture_that_none_refers_to_is_noticed_at_the_next_base_picture() {
+fn a_forged_spare_picture_is_noticed_at_the_next_base_picture() {
     let mut below = Below::new(false);
     let [spare, base] = [below.next(false), below.next(false)];
     below.come(0, changed(spare.clone()));

@@ -64,8 +64,8 @@ pub(super) struct World {
     pub(super) peers: Vec<Peer>,
     coming: OrderedMap<(u64, u64), (usize, Coming)>,
     count: u64,
-    /// Envelopes that the rendezvous delivered to named peers, each with its author. Envelopes to the host are left out:
-    /// every member can open them, and answers for an absent host.
+    /// Envelopes that the rendezvous delivered to named peers, each with its author. Envelopes to the host are left
+    /// out: every member can open them, and answers for an absent host.
     delivered: Vec<(PeerId, Vec<u8>)>,
 }
 
@@ -253,8 +253,8 @@ impl World {
         }
     }
 
-    /// Delivers each envelope to a named peer so far to a peer once more, through the rendezvous and by a linked peer. Returns the number
-    /// of those, and how many of them the peer reads.
+    /// Delivers each envelope to a named peer so far to a peer once more, through the rendezvous and by a linked peer.
+    /// Returns the number of those, and how many of them the peer reads.
     pub(super) fn replay(&mut self, peer: usize, by: usize) -> [usize; 2] {
         let (now_us, by, to) = (self.now_us, self.peers[by].id, self.peers[peer].id);
         let Peer { letters, body, .. } = &mut self.peers[peer];

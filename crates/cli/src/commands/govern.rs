@@ -1,7 +1,7 @@
 //! The console of host, join and mixer: lines of standard input, answered on stderr.
 //!
-//! Lines don't wait for each other's answers: a command takes effect at once, and its answer follows when the roster shows
-//! it. Only settings of the room, and invites, are changed one after the other.
+//! Lines don't wait for each other's answers: a command takes effect at once, and its answer follows when the roster
+//! shows it. Only settings of the room, and invites, are changed one after the other.
 
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use crate::{one_line, units};
 const LINE_LEN_MAX: u64 = 1024;
 /// Maximum lines that wait. Further ones wait in the pipe.
 const LINES_MAX: usize = 16;
-/// Maximum commands whose answers are awaited at a time; a further line waits, at most for the ten seconds that a call of
-/// the host takes. A guess: more than a person types in that time.
+/// Maximum commands whose answers are awaited at a time; a further line waits, at most for the ten seconds that a call
+/// of the host takes. A guess: more than a person types in that time.
 const AT_ONCE_MAX: usize = 64;
 
 /// Files that a host's commands change.
@@ -61,7 +61,8 @@ pub(crate) async fn govern(room: Room, files: Files) {
     carry_out_all(&Console { room, files, settings: Mutex::new(()) }, lines, tell).await;
 }
 
-/// Lets a process in the background of a terminal find no line there, where it would be stopped otherwise (POSIX: SIGTTIN).
+/// Lets a process in the background of a terminal find no line there, where it would be stopped otherwise (POSIX:
+/// SIGTTIN).
 fn stay_in_the_background() {
     // SAFETY: ignoring a signal runs no code of this program
     unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };

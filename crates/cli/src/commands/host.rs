@@ -78,7 +78,8 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     })
 }
 
-/// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind `#`.
+/// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind
+/// `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let lines =

@@ -47,7 +47,7 @@ impl StayArgs {
         Ok(())
     }
 
-    /// Sets the lasting identity, if there is one, and the name that it has signed unless another one is given.
+    /// Sets the lasting identity of the key file, and its signed name as the default of `--name`.
     pub(crate) fn identify(&self, options: &mut Options, room: &RoomArgs) -> Result<(), Failure> {
         let Some(file) = &self.identity else { return Ok(()) };
         let identity = Identity::load_or_create(file)?;

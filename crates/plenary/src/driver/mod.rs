@@ -68,7 +68,8 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
-    /// Fingerprints of open links without the other end's proof of identity; `None` until the end of a link with a false proof.
+    /// Fingerprints of open links without the other end's proof of identity; `None` until the end of a link with a
+    /// false proof.
     pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
     /// What this peer publishes, with the ids of the tracks: at most two tracks, one with a picture and one with sound.
     pub(crate) publishers: Vec<(u64, Publisher)>,

@@ -158,8 +158,8 @@ impl Host {
         }
     }
 
-    /// Removes a peer from the room, on the application's command. The roster that says so goes out at once: to the stage
-    /// and down the tree, and to the peer and its parent directly.
+    /// Removes a peer from the room, on the application's command. The roster that says so goes out at once: to the
+    /// stage and down the tree, and to the peer and its parent directly.
     pub(crate) fn remove_from_room(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.put_out(view, peer) {
             self.flush(view);
@@ -195,8 +195,8 @@ impl Host {
         true
     }
 
-    /// Ends the room, on the application's command. Peers that the last roster doesn't reach by links are told directly: those
-    /// in the lobby, and viewers without a parent.
+    /// Ends the room, on the application's command. Peers that the last roster doesn't reach by links are told
+    /// directly: those in the lobby, and viewers without a parent.
     pub(crate) fn end(&mut self, view: &mut View<'_>) {
         self.rules.access.ended = true;
         let is_on_stage = |peer: &PeerId| self.entries.iter().any(|entry| entry.peer == *peer);
@@ -211,7 +211,8 @@ impl Host {
         }
     }
 
-    /// Grants a joiner the roles it may have among those it wants. Returns false while it waits for the application's decision.
+    /// Grants a joiner the roles it may have among those it wants. Returns false while it waits for the application's
+    /// decision.
     fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
         let now = view.now;
         if only_mixes(join) && self.asks_to_mix(&from) {

@@ -1,5 +1,5 @@
-//! Other hosts of the room, which the stage chose while this host was cut off or restarted: the holder of the root key takes
-//! the room back from them.
+//! Other hosts of the room, which the stage chose while this host was cut off or restarted: the holder of the root key
+//! takes the room back from them.
 
 use super::{CONFIRM_AGAIN_US, CUT_OFF_US, Host, RECLAIM_EACH_US, Rules, successor};
 use crate::bounded::List;

@@ -105,7 +105,8 @@ pub fn mark_with(access_unit: &[u8], identity: &FrameIdentity, tail: &[u8]) -> O
     has_slice.then_some(marked)
 }
 
-/// Returns what follows the identity in the last NAL unit of an access unit: a seal or nothing. `None` without an identity.
+/// Returns what follows the identity in the last NAL unit of an access unit: a seal or nothing. `None` without an
+/// identity.
 pub fn tail(access_unit: &[u8]) -> Option<Vec<u8>> {
     let mut body = body(last_nal(access_unit)?)?;
     (body.len() >= FRAME_IDENTITY_LEN).then(|| body.split_off(FRAME_IDENTITY_LEN))
@@ -155,8 +156,8 @@ pub fn with_sei(access_unit: &[u8]) -> Vec<u8> {
     moved
 }
 
-/// Returns an access unit of a file with its identity behind the last slice again: the inverse of [`with_sei`]. Unchanged
-/// without such an SEI message.
+/// Returns an access unit of a file with its identity behind the last slice again: the inverse of [`with_sei`].
+/// Unchanged without such an SEI message.
 pub fn without_sei(access_unit: &[u8]) -> Vec<u8> {
     let (mut marked, mut identity) = (Vec::with_capacity(access_unit.len()), None);
     for nal in nals(access_unit) {

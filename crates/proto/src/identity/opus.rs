@@ -65,8 +65,8 @@ pub fn mark(packet: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     mark_with(packet, identity, &[])
 }
 
-/// Writes `identity` with a tail, a seal or nothing; as [`mark`]. `None` also for a tail of more than 224 bytes, which one
-/// extension can't hold.
+/// Writes `identity` with a tail, a seal or nothing; as [`mark`]. `None` also for a tail of more than 224 bytes, which
+/// one extension can't hold.
 pub fn mark_with(packet: &[u8], identity: &FrameIdentity, tail: &[u8]) -> Option<Vec<u8>> {
     if packet.len() <= UNMARKED_LEN_MAX {
         return None;

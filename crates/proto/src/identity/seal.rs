@@ -1,9 +1,9 @@
-//! Seals: signatures of a stream's maker inside its frames, by which a receiver notices that a relay has changed, exchanged
-//! or left out frames.
+//! Seals: signatures of a stream's maker inside its frames, by which a receiver notices that a relay has changed,
+//! exchanged or left out frames.
 //!
-//! A seal is the tail of a frame's identity. It signs that frame, and has the hashes of earlier frames without a seal. Each
-//! reference picture carries a seal, since decoders carry changes in it on to later pictures. Other pictures, and most
-//! packets of sound, are played at once, and the next seal proves them. `docs/PROTOCOL.md` (1.3) has the byte
+//! A seal is the tail of a frame's identity. It signs that frame, and has the hashes of earlier frames without a seal.
+//! Each reference picture carries a seal, since decoders carry changes in it on to later pictures. Other pictures, and
+//! most packets of sound, are played at once, and the next seal proves them. `docs/PROTOCOL.md` (1.3) has the byte
 //! table. The levels and voices of sound packets stand in RTP headers, and aren't sealed.
 
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use super::{FrameIdentity, MediaKind, h264, opus};
 use crate::id::{PeerId, RoomId};
 use crate::seal::{Keypair, Signature, verify};
 
-/// Bytes of a frame's hash in later seals: a prefix of BLAKE3. 80 bits can't be met by another frame in the lifetime of a
-/// recording (guess).
+/// Bytes of a frame's hash in later seals: a prefix of BLAKE3. 80 bits can't be met by another frame in the lifetime of
+/// a recording (guess).
 pub const HASH_LEN: usize = 10;
 /// Maximum number of hashes in a seal: an Opus extension has up to 255 bytes.
 pub const HASHES_MAX: usize = 15;
@@ -34,8 +34,8 @@ type FullHash = [u8; 32];
 /// Its first bytes.
 type ShortHash = [u8; HASH_LEN];
 
-/// Hashes a picture: length (u32, big endian) and bytes of each NAL unit but the identity's, then the identity without its
-/// tail. Start codes are left out, since transport doesn't keep their lengths.
+/// Hashes a picture: length (u32, big endian) and bytes of each NAL unit but the identity's, then the identity without
+/// its tail. Start codes are left out, since transport doesn't keep their lengths.
 fn picture_hash(access_unit: &[u8], identity: &FrameIdentity) -> FullHash {
     let mut hash = blake3::Hasher::new();
     for nal in h264::nals(access_unit).filter(|nal| !h264::is_identity(nal.bytes)) {
@@ -186,8 +186,8 @@ impl SealCheck {
         SealCheck { maker, room, kind, sealed: 0, unproven: VecDeque::new(), proven: VecDeque::new() }
     }
 
-    /// Returns whether a frame may be decoded by what stands in it: a picture that others refer to has a valid seal, and
-    /// another one has a valid seal or none. For whole frames that come out of their order, in a browser.
+    /// Returns whether a frame may be decoded by what stands in it: a picture that others refer to has a valid seal,
+    /// and another one has a valid seal or none. For whole frames that come out of their order, in a browser.
     pub fn may_be_decoded(&mut self, data: &[u8], identity: &FrameIdentity) -> bool {
         let Some(hash) = frame_hash(self.kind, data, identity) else { return true };
         match self.tail(data).as_deref() {
@@ -199,7 +199,8 @@ impl SealCheck {
     /// Takes the next frame, in the order of the numbers; frames may be missing.
     ///
     /// # Errors
-    /// [`Forged`] if this frame, or one that was taken before, isn't the maker's, or if a frame with a seal was left out.
+    /// [`Forged`] if this frame, or one that was taken before, isn't the maker's, or if a frame with a seal was left
+    /// out.
     pub fn take(&mut self, data: &[u8], identity: &FrameIdentity) -> Result<(), Forged> {
         // a silent packet says nothing, and has no room for a seal
         let Some(hash) = frame_hash(self.kind, data, identity) else { return Ok(()) };

@@ -50,8 +50,8 @@ pub const PEER_SLOTS: usize = 6;
 /// Number of slots of an ordinary link that carry pictures.
 pub const PICTURE_SLOTS: usize = PEER_SLOTS / 2;
 
-/// Streams in which a browser sends lost packets of pictures again (RFC 4588). Two browsers use them if both descriptions
-/// have them.
+/// Streams in which a browser sends lost packets of pictures again (RFC 4588). Two browsers use them if both
+/// descriptions have them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retransmission {
     /// Payload type.

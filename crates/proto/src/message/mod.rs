@@ -379,8 +379,8 @@ pub enum MessageError {
     TooLong,
 }
 
-/// Verifies a ticket that its holder shows beside something else: one that has expired admits nobody, but is no reason to
-/// drop the message.
+/// Verifies a ticket that its holder shows beside something else: one that has expired admits nobody, but is no reason
+/// to drop the message.
 fn verify_shown(
     ticket: &Signed<Ticket>,
     verifier: &mut Verifier,

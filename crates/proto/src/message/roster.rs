@@ -72,7 +72,8 @@ pub enum Vote {
     /// It has no vote: it is new, and the host didn't name it.
     #[default]
     No,
-    /// It has been on stage for long. Its vote counts only if the host is gone, and no peer with a better vote is there.
+    /// It has been on stage for long. Its vote counts only if the host is gone, and no peer with a better vote is
+    /// there.
     ByTime,
     /// It is the host, or the host named it.
     Named,
@@ -157,8 +158,8 @@ const BY_TIME_MIN: usize = 2;
 
 impl Roster {
     /// Returns the number of named voters, away ones included. If only present peers counted, a host that is itself
-    /// cut off could shrink the electorate to its own side of a partition. Peers that the host didn't name have no vote while
-    /// it lives: ids cost nothing, and neither does waiting.
+    /// cut off could shrink the electorate to its own side of a partition. Peers that the host didn't name have no vote
+    /// while it lives: ids cost nothing, and neither does waiting.
     pub fn voters(&self) -> usize {
         self.entries.iter().filter(|entry| entry.votes == Vote::Named).count()
     }
@@ -185,8 +186,8 @@ impl Roster {
         }
     }
 
-    /// Whether the signers decide if the host is gone: a majority of the other named voters if one of them is present, else of
-    /// those that have been on stage for long, else of all peers.
+    /// Whether the signers decide if the host is gone: a majority of the other named voters if one of them is present,
+    /// else of those that have been on stage for long, else of all peers.
     fn decide_without_host(&self, signed: &OrderedSet<&PeerId>) -> bool {
         let others = || self.entries.iter().filter(|entry| entry.peer != self.host);
         let is_named = |entry: &Entry| entry.votes == Vote::Named && entry.peer != self.host;

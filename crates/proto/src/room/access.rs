@@ -90,7 +90,8 @@ impl RoomState {
         }
     }
 
-    /// Keeps a request for a link until this peer has a roster, by which it judges the other end. Of many the oldest goes.
+    /// Keeps a request for a link until this peer has a roster, by which it judges the other end. Of many the oldest
+    /// goes.
     pub(super) fn keep_early_request(&mut self, from: PeerId, message: Message) {
         let is_same = |early: &EarlyRequest| {
             early.from == from && std::mem::discriminant(&early.message) == std::mem::discriminant(&message)

@@ -327,8 +327,8 @@ impl RoomState {
         }
     }
 
-    /// Whether a peer may still act as host beside this host: this host has replaced that peer by a vote of the stage, or
-    /// has taken the room back from that peer.
+    /// Whether a peer may still act as host beside this host: this host has replaced that peer by a vote of the stage,
+    /// or has taken the room back from that peer.
     pub(super) fn is_rival(&mut self, peer: &PeerId) -> bool {
         let is_deposed = self.membership.host().is_some_and(|host| host.has_deposed(peer));
         is_deposed || self.shared.stage.replaced_hosts(&self.shared.me).contains(peer)

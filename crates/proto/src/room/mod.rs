@@ -429,7 +429,8 @@ impl RoomState {
         self.router.mutated = self.shared.mandate.mutated;
     }
 
-    /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`](crate::Command::Publish) checks the same.
+    /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`](crate::Command::Publish)
+    /// checks the same.
     ///
     /// # Errors
     /// The reason against it: not on stage, not named by the host, too long, or too fast.
@@ -461,8 +462,8 @@ impl RoomState {
         self.shared.config.uplink_bps_max.into_iter().chain(self.uplink.measured_bps()).min()
     }
 
-    /// Returns whether this peer's commands to end the room, to remove peers and to replace the invite have an effect, if it is
-    /// the host.
+    /// Returns whether this peer's commands to end the room, to remove peers and to replace the invite have an effect,
+    /// if it is the host.
     ///
     /// # Errors
     /// The stage chose it too lately.
@@ -506,7 +507,8 @@ impl RoomState {
         self.membership.host_ref().map(|host| host.lobby(self.shared.now))
     }
 
-    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at other peers.
+    /// At the host: returns the peers that wait for the floor with their names, the oldest request first. Empty at
+    /// other peers.
     pub fn hands(&self) -> Vec<(PeerId, &str)> {
         self.membership.host_ref().map(|host| host.hands()).unwrap_or_default()
     }

@@ -5,8 +5,8 @@
 //! the processing time of a picture, and the time that the uplink needs to send a frame to the first tier.
 //! Points are a candidate's share of all candidates' total in quickness: the reciprocal of that latency, less
 //! for stalls and for media that did not arrive. An uplink counts up to [`SATURATED`] times the need. Its
-//! bandwidth is what trains show, or what its live media shows if that is more. The speed of a codec is known from its owner's claim only: it decides whether the
-//! candidate is feasible, and overstating it gains little ([`QUICK`]).
+//! bandwidth is what trains show, or what its live media shows if that is more. The speed of a codec is known from its
+//! owner's claim only: it decides whether the candidate is feasible, and overstating it gains little ([`QUICK`]).
 //!
 //! All arithmetic is in integers, in the order of ids, so that every peer that recomputes a ballot gets
 //! exactly the same result.

@@ -79,8 +79,8 @@ pub struct InviteFlags {
 /// Invite: all that a peer needs to find a room and be admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// Where the link leads, `http(s)://HOST[:PORT]` or `http(s)://HOST[:PORT]/PATH`: to the rendezvous, or to a page elsewhere;
-    /// `None` for `plenary:`.
+    /// Where the link leads, `http(s)://HOST[:PORT]` or `http(s)://HOST[:PORT]/PATH`: to the rendezvous, or to a page
+    /// elsewhere; `None` for `plenary:`.
     pub place: Option<String>,
     signed: Body,
     signature: Signature,
@@ -164,8 +164,8 @@ impl Invite {
         Invite { place, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, with its page at
-    /// `page`; `None` where the rendezvous serves it.
+    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, with its page
+    /// at `page`; `None` where the rendezvous serves it.
     ///
     /// # Errors
     /// [`InviteError::NotAPage`], [`InviteError::LongRendezvous`].
@@ -176,8 +176,9 @@ impl Invite {
         if hint.len() > HINT_LEN_MAX { Err(InviteError::LongRendezvous) } else { Ok((page, Some(hint))) }
     }
 
-    /// Returns the room's invite of a later generation, under the same signature, door, password and expiry, and its key.
-    /// `before` is this invite's own key: it holds what the password contributes, so that a host needs the password once.
+    /// Returns the room's invite of a later generation, under the same signature, door, password and expiry, and its
+    /// key. `before` is this invite's own key: it holds what the password contributes, so that a host needs the
+    /// password once.
     pub fn renewed(&self, (generation, secret): (u16, RoomSecret), before: &RoomKey) -> (Invite, RoomKey) {
         let door = before.door_seed();
         let password_hash = before.password_hash();
@@ -224,8 +225,8 @@ impl Invite {
         self.signed.flags
     }
 
-    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT]`: that of the first hint at one, otherwise that of the
-    /// link.
+    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT]`: that of the first hint at one, otherwise
+    /// that of the link.
     pub fn rendezvous(&self) -> Option<String> {
         let hinted = self.hints().find_map(|hint| {
             let url = hint.strip_prefix("ws").map_or(hint.to_owned(), |rest| format!("http{rest}"));
@@ -321,7 +322,8 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     sum
 }
 
-/// Returns where a URL leads, as [`Invite::place`] has it: without the slash of an empty path. `None` for a URL of another form.
+/// Returns where a URL leads, as [`Invite::place`] has it: without the slash of an empty path. `None` for a URL of
+/// another form.
 fn place_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

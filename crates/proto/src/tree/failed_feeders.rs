@@ -34,8 +34,8 @@ impl FailedFeeders {
         self.push(peer, Failed::ToFeed);
     }
 
-    /// Records that a peer said it feeds this peer, and then sent no packet at all, or media that their maker never made. An
-    /// honest peer that says so sends at least what its cache holds.
+    /// Records that a peer said it feeds this peer, and then sent no packet at all, or media that their maker never
+    /// made. An honest peer that says so sends at least what its cache holds.
     pub(super) fn broke_its_word(&mut self, now: Time, peer: PeerId) {
         self.broke_its_word = Some((peer, now));
     }

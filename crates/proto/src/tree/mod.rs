@@ -250,8 +250,8 @@ impl Tree {
         self.settle(view);
     }
 
-    /// A new estimate of this peer's uplink has arrived, or its user has set another limit: there may be room for more or
-    /// fewer children, and a frame reaches them sooner or later than before.
+    /// A new estimate of this peer's uplink has arrived, or its user has set another limit: there may be room for more
+    /// or fewer children, and a frame reaches them sooner or later than before.
     pub(crate) fn limits_changed(&mut self, view: &mut View<'_>) {
         self.serve_waiting(view);
         self.shed_over(view);

@@ -45,8 +45,8 @@ const LANDMARKS_MIN: usize = 2;
 const UNKNOWN_US: u64 = 60 * MS;
 /// Assumed sending time of one frame per child while the uplink is unknown: an uplink of some 20 Mbit/s.
 const UNKNOWN_SENDING_US: u64 = 3 * MS;
-/// Time by which a page, which sends whole frames through its browser, holds a frame longer than a relay holds its packets.
-/// Measured in Chromium, for a frame of six packets.
+/// Time by which a page, which sends whole frames through its browser, holds a frame longer than a relay holds its
+/// packets. Measured in Chromium, for a frame of six packets.
 const PAGE_HOP_US: u64 = 17 * MS;
 /// Cost of one level of depth when places are compared, besides the hop itself, in microseconds of delay:
 /// repairs of lost packets, and one more peer that may fail.

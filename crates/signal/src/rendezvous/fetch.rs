@@ -1,8 +1,8 @@
 //! HTTP requests that carry a peer's frames, for browsers that refuse a websocket to a self-signed certificate.
 //!
-//! A websocket over a pipe in memory serves such a connection, so all limits, refusals and silences are the same. The gate
-//! counts the pipe as one TCP connection, in addition to those of the requests. A key of 128 random bits authorises each
-//! request.
+//! A websocket over a pipe in memory serves such a connection, so all limits, refusals and silences are the same. The
+//! gate counts the pipe as one TCP connection, in addition to those of the requests. A key of 128 random bits
+//! authorises each request.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,9 +1,10 @@
 //! The rendezvous: a small web server through which peers of a room find each other.
 //!
-//! With a certificate it serves https and wss, without one http and ws. `GET /` answers with a short text, `/signal` opens a websocket that speaks [frames](plenary_proto::rendezvous), requests
-//! below `/signal/fetch` carry the same frames where a browser opens no websocket, and all other requests go to a page that the embedding program may add. The UDP port of the same number answers STUN requests.
-//! All state is in memory, in a [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox
-//! and is stored nowhere else.
+//! With a certificate it serves https and wss, without one http and ws. `GET /` answers with a short text, `/signal`
+//! opens a websocket that speaks [frames](plenary_proto::rendezvous), requests below `/signal/fetch` carry the same
+//! frames where a browser opens no websocket, and all other requests go to a page that the embedding program may add.
+//! The UDP port of the same number answers STUN requests. All state is in memory, in a [`Switchboard`]: an envelope
+//! moves from the incoming connection to the recipient's mailbox and is stored nowhere else.
 //!
 //! One task accepts connections. Each connection has a task of its own: first plain HTTP, then, after an
 //! upgrade, a second task for the websocket. A connection that violates the protocol is refused with a reason
@@ -71,8 +72,8 @@ pub struct RendezvousConfig {
     /// addresses, and `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was
     /// served.
     pub advertised: Option<Authority>,
-    /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to https
-    /// on the same port.
+    /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to
+    /// https on the same port.
     #[cfg(feature = "tls")]
     pub tls: Option<ServerTls>,
 }
@@ -201,8 +202,8 @@ impl Rendezvous {
         self.switchboard().attach_host(room, me, doors)
     }
 
-    /// Returns the routes at [`SIGNAL_PATH`] and below, and the default page at `/`, to be served by another web server as
-    /// well.
+    /// Returns the routes at [`SIGNAL_PATH`] and below, and the default page at `/`, to be served by another web server
+    /// as well.
     ///
     /// The routes lead to the same rooms. The other web server must limit the number of connections and the
     /// time of their requests. To have the addresses of peers in the log, it must add axum's [`ConnectInfo`].

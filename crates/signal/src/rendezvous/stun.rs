@@ -1,4 +1,5 @@
-//! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others see it.
+//! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others
+//! see it.
 //!
 //! A response has 32 or 44 bytes, a request at least 20. Responses per second are limited per address, per network, and
 //! in total: a flood from one address doesn't use up the responses of others, and forged sender addresses reflect

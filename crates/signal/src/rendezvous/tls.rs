@@ -44,7 +44,8 @@ pub enum TlsError {
 }
 
 impl ServerTls {
-    /// Reads a chain of certificates, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1), all in PEM.
+    /// Reads a chain of certificates, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1), all in
+    /// PEM.
     ///
     /// # Errors
     /// [`TlsError`].

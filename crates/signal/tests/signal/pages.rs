@@ -1,4 +1,4 @@
-//! Pages that connect: those served here and those that are listed, and none from elsewhere.
+//! Pages that connect: served pages and listed origins do, other origins don't.
 
 use plenary_proto::rendezvous::FromRendezvous;
 use plenary_signal::{Authority, Limits, Refusal, Rendezvous, RendezvousConfig};

@@ -1,5 +1,5 @@
-//! Talkers: ids of one owner that each say to the room as much as one source alone could, whatever their shares are. What
-//! they say may be lost, so that nothing that is dropped holds up what follows.
+//! Talkers: ids of one owner that each say to the room as much as one source alone could, whatever their shares are.
+//! What they say may be lost, so that nothing that is dropped holds up what follows.
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Data, Delivery, LOOSE_LEN_MAX, Message};

@@ -18,9 +18,9 @@ use crate::shell::{Receiver, brain_time, clock_us, packets_of};
 const LOOK_US: u64 = SECOND / 2;
 /// Time for which a hidden tab still feeds its children: `HIDDEN_MS` in `web/src/relay-limit.ts`.
 const HIDDEN_US: u64 = 10 * SECOND;
-/// Time from a whole frame at a page to the first packet to a child: the wait for a dummy frame, its encoding, and the wait of
-/// the browser's pacer. Between two packets of a frame the pacer waits as well. Both measured together in Chromium: 17 ms for
-/// a frame of six packets; their parts are a guess.
+/// Time from a whole frame at a page to the first packet to a child: the wait for a dummy frame, its encoding, and the
+/// wait of the browser's pacer. Between two packets of a frame the pacer waits as well. Both measured together in
+/// Chromium: 17 ms for a frame of six packets; their parts are a guess.
 const SEND_US: u64 = 8 * MS;
 const PACE_US: u64 = 3 * MS / 2;
 /// Name of the draw of a tab's turns.
@@ -65,13 +65,15 @@ pub(crate) struct PlaceNoted {
     pub(crate) is_told: bool,
     /// From when on its pictures count: it had a place, and a first picture.
     counts_from: Option<Time>,
-    /// Time for which it has had a place since then, up to the last second, of which pictures may still be shown in time. A time
-    /// without a parent counts, unless the viewer is told in the end that there is no place for it: until then it stands apart.
+    /// Time for which it has had a place since then, up to the last second, of which pictures may still be shown in
+    /// time. A time without a parent counts, unless the viewer is told in the end that there is no place for it: until
+    /// then it stands apart.
     placed_us: u64,
     unfed_us: u64,
     /// What was noted in the last second, the oldest first.
     lately: [Option<Noted>; LOOKS_OF_LAST_SECOND],
-    /// Pictures of the time up to the last second that were shown within a second of their capture, and those of that second.
+    /// Pictures of the time up to the last second that were shown within a second of their capture, and those of that
+    /// second.
     pub(crate) in_time: u64,
     in_last_second: VecDeque<Time>,
     /// Number of times that it was told that there is no place for it.
@@ -210,8 +212,8 @@ impl World {
         }
     }
 
-    /// A page's browser shows a picture, if it came from the peer that feeds the page. It plays what arrives by itself: what
-    /// its body holds back for an application is of no account.
+    /// A page's browser shows a picture, if it came from the peer that feeds the page. It plays what arrives by itself:
+    /// what its body holds back for an application is of no account.
     fn page_shows(&mut self, at: usize, from: (LinkId, u8), frame: &Frame) {
         let identity = &frame.identity;
         let Some(maker) =

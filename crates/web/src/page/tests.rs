@@ -286,7 +286,7 @@ fn a_guest_with_the_hosts_name_is_told_apart_and_its_offer_to_mix_is_said() {
 }
 
 #[test]
-fn a_flood_of_newcomers_is_told_once_a_second_and_the_last_of_a_burst_later() {
+fn a_flood_of_newcomers_is_told_once_a_second_and_its_last_later() {
     let mut page = host();
     page.handle(NOW_US + 1, Call::Wish(Wish::Lobby(true)));
     let knocks = |events: &[serde_json::Value]| -> Vec<u64> {
@@ -335,7 +335,7 @@ fn who_may_mix_is_the_hosts_wish_and_is_kept_when_the_page_is_loaded_anew() {
 }
 
 #[test]
-fn unnamed_candidates_are_removed_at_the_hosts_wish_and_a_guest_that_mixes_is_called_one() {
+fn unnamed_candidates_are_removed_at_the_hosts_wish() {
     let mut page = host();
     let (guest, _) = comes(&mut page, 9, NOW_US + 2, mixer("ada"));
     let mut told = Vec::new();

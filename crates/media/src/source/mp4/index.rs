@@ -89,7 +89,8 @@ fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofB
     Ok((moov, moofs))
 }
 
-/// Returns the notes of a recording, up to a limit of 256 MiB in all. Longer single notes than a recorder writes are skipped.
+/// Returns the notes of a recording, up to a limit of 256 MiB in all. Longer single notes than a recorder writes are
+/// skipped.
 pub(super) fn notes(file: &mut (impl Read + Seek)) -> Result<Vec<Vec<u8>>, SourceFault> {
     let (mut notes, mut bytes) = (Vec::new(), 0);
     each_box(file, |file, header, at, len| {

@@ -1,4 +1,5 @@
-//! Frames of a recording as they are in the file, with the notes beside them ([`Recorder::note`](crate::Recorder::note)).
+//! Frames of a recording as they are in the file, with the notes beside them
+//! ([`Recorder::note`](crate::Recorder::note)).
 
 use std::fs::File;
 use std::path::Path;
