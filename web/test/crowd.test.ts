@@ -29,6 +29,8 @@ const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.9;
 const SHARE_BELOW_PAGE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
 /** Of the room's rate: a mixer that is short of processor time makes fewer pictures. */
 const RATE_SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
+/** A mixer that is short of processor time encodes cells that can't be read, and a page shows late what is on its way. */
+const CODES_SHARE_MIN = IS_NIGHTLY ? 0.9 : 0.75;
 /** The aim of 80 is missed by five of fourteen values on two cores, see docs/measurements/pages.md. */
 const SKEW_MS_MAX = IS_NIGHTLY ? 150 : Infinity;
 
@@ -101,7 +103,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   const [first, last] = [read[0], read.at(-1)];
   const pace = first && last ? (1000 * (last.frame - first.frame)) / (last.atMs - first.atMs) : 0;
   t.diagnostic(`${read.length} of ${cells.length} time codes read; they count ${pace.toFixed(1)} pictures a second`);
-  assert.ok(read.length >= 0.9 * cells.length, `${read.length} of ${cells.length} time codes`);
+  assert.ok(read.length >= CODES_SHARE_MIN * cells.length, `${read.length} of ${cells.length} time codes`);
   assert.ok(read.every(({ frame }, at) => frame >= (read[at - 1]?.frame ?? 0)), "pictures come in order");
   // a busy machine leaves out some of the camera's pictures
   assert.ok(pace > 0.8 * FPS && pace < 1.1 * FPS, `${pace} pictures a second`);
