@@ -187,8 +187,9 @@ impl Inflow {
 
     /// Handles a forged frame of a stream that came by a link: recalls what was forwarded of it.
     pub(crate) fn is_forged(&mut self, id: StreamId, link: LinkId, now_us: u64) {
-        if self.streams.contains_key(&id) {
+        if let Some(stream) = self.streams.get_mut(&id) {
             tracing::warn!("a frame of {id:?} isn't its maker's");
+            stream.forget_unproven(now_us);
             self.doubts.forged(link, now_us);
             self.recall(id);
         }

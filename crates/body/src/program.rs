@@ -307,8 +307,10 @@ impl Program {
 
     /// Handles a forged frame of a stream that came by a link: recalls what was forwarded of it.
     pub(crate) fn is_forged(&mut self, id: StreamId, link: LinkId, now_us: u64, outs: &mut Outs) {
-        if self.streams.contains_key(&id) {
+        if let Some(stream) = self.streams.get_mut(&id) {
             tracing::warn!("a frame of the program {id:?} isn't its maker's");
+            // pictures and sound: what the next feeder sends is not to be judged by what this one has left
+            stream.forget_unproven(now_us);
             self.doubts.forged(link, now_us);
             self.recall(id, outs);
         }

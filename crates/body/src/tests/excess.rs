@@ -3,40 +3,13 @@
 use plenary_media::compose::Layout;
 use plenary_proto::MixRole;
 use plenary_proto::message::ProgramFormat;
+use plenary_testkit::hostile::keyframe;
 
 use super::mix_roles::{id, tile};
 use super::*;
 use crate::mix::MixCommand;
 
 const MIX: MixRole = MixRole::Mix { rank: RANK, pass_through: false };
-
-/// Writer of a parameter set's bits.
-#[derive(Default)]
-struct Bits(Vec<bool>);
-
-impl Bits {
-    fn number(&mut self, number: u32) {
-        let number = number + 1;
-        let len = number.ilog2();
-        self.0.extend((0..len).map(|_| false));
-        self.0.extend((0..=len).rev().map(|bit| number >> bit & 1 == 1));
-    }
-}
-
-/// Returns a keyframe that states this size, in macroblocks, of so many bytes.
-pub(super) fn keyframe((columns, rows): (u32, u32), len: usize) -> Bytes {
-    let mut bits = Bits::default();
-    [0, 0, 2, 1].into_iter().for_each(|number| bits.number(number));
-    bits.0.push(false);
-    [columns - 1, rows - 1].into_iter().for_each(|number| bits.number(number));
-    bits.0.extend([true, true, false, false, true]);
-    let byte = |bits: &[bool]| (0..8).fold(0, |byte, at| byte << 1 | u8::from(bits.get(at) == Some(&true)));
-    let sps: Vec<u8> = bits.0.chunks(8).map(byte).collect();
-    let head = [&[0, 0, 0, 1, 0x67, 66, 0xc0, 31][..], &sps, &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80]].concat();
-    let mut unit = [&head[..], &[0, 0, 0, 1, 0x65, 0x88]].concat();
-    unit.resize(unit.len() + len, 0x41);
-    unit.into()
-}
 
 /// A mixer of [`BEN`], with pictures beyond the request, and of [`CAT`].
 struct Studio {

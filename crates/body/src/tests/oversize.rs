@@ -1,8 +1,8 @@
 //! Pictures far larger than the program: what a decoder would make room for.
 
 use plenary_proto::{MixRole, Verdict};
+use plenary_testkit::hostile::keyframe;
 
-use super::excess::keyframe;
 use super::mix_roles::{Booth, PROGRAM};
 use super::*;
 

@@ -137,6 +137,31 @@ fn a_forged_spare_picture_is_noticed_at_the_next_base_picture() {
 }
 
 #[test]
+fn the_next_feeder_is_not_blamed_for_pictures_of_one_whose_sound_was_forged() {
+    let mut below = Below::new(false);
+    let [spare, base] = [below.next(false), below.next(false)];
+    below.come(0, changed(spare.clone()));
+    for _ in 0..8 {
+        let data = Bytes::from([&[0xf8][..], &[7; 40]].concat());
+        let kind = MediaKind::Sound;
+        let made = Encoded { kind, data, captured_us: below.at_us, key: false, temporal: 0, level: None };
+        let (frame, mut sound) = below.program.maker.make(&made, &Contributors::new()).unwrap();
+        let mut payload = sound[0].payload.to_vec();
+        payload[10] ^= 1;
+        sound[0].payload = payload.into();
+        below.stand.come(below.links[0], 1, (frame, sound));
+    }
+    assert_eq!(told(&below.stand.outs), (vec![below.child], vec![]), "the sound's seal doesn't fit");
+    assert_eq!(told(&below.stand.pass(RECALL_US)).1, [BEN]);
+    below.stand.media.watch(Some(CAT), None, below.stand.now_us);
+    below.come(1, spare);
+    below.come(1, base);
+    assert_eq!(told(&below.stand.outs), (vec![], vec![]));
+    let outs = below.stand.pass(RECALL_US);
+    assert_eq!((given(&outs).len(), sent_on(&outs, below.child).len(), told(&outs).1), (2, 2, vec![]));
+}
+
+#[test]
 fn packets_of_a_relay_are_checked_also_when_their_stream_is_taken_over() {
     let mut below = Below::new(false);
     let key = below.next(true);
