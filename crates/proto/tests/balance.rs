@@ -195,6 +195,23 @@ fn a_viewer_does_not_move_while_its_feed_is_at_fault_while_it_searches_or_within
 }
 
 #[test]
+fn a_viewer_does_not_move_back_to_a_relay_that_fed_it_nothing_or_forged() {
+    let failures: [fn(&mut Viewer); 2] = [
+        |viewer| drop(viewer.give(Input::Verdict { peer: key(11).id(), verdict: Verdict::Behind })),
+        |viewer| drop(viewer.give(Input::Forged(key(11).id()))),
+    ];
+    for (at, fails) in failures.into_iter().enumerate() {
+        let mut viewer = deep();
+        fails(&mut viewer);
+        viewer.turns_to(12, &[3, 10, 12]);
+        viewer.runs_for(6 * SECOND);
+        let wish = |to: u8| moves(Move::Down, &[place(to, &[3, 10, to])]);
+        assert!(!says(&viewer.hears(12, wish(11)), 11, is_attach), "failure {at}");
+        assert!(says(&viewer.hears(12, wish(30)), 30, is_attach), "failure {at}");
+    }
+}
+
+#[test]
 fn a_viewer_that_is_to_move_up_takes_no_place_as_deep_as_its_own_and_ends_the_search_without_one() {
     for (at, taken) in [(&[3, 30][..], true), (&[3, 9, 30], false)] {
         let mut viewer = deep();

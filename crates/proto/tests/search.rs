@@ -217,6 +217,26 @@ fn a_viewer_that_has_lost_its_feed_asks_all_places_of_a_redirect_at_once_and_fai
 }
 
 #[test]
+fn a_viewer_takes_no_place_at_a_forger_or_below_one_for_a_minute() {
+    let below_forger = || Place { peer: key(23).id(), path: path(&[3, 10, 23]) };
+    for (waits_us, expected) in [(0, vec![20]), (61 * SECOND, vec![10, 20, 23])] {
+        let mut viewer = Viewer::new();
+        viewer.is_fed_by(10, &[3, 10]);
+        viewer.give(Input::Forged(key(10).id()));
+        viewer.runs_for(waits_us);
+        let places =
+            places_below(&[3], &[20, 10]).iter().cloned().chain([below_forger()]).collect::<Vec<_>>();
+        let outputs =
+            viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: List::truncated(places) });
+        let mut asked = receivers(&outputs, is_attach);
+        asked.extend(self::asked(&viewer.runs_for(1_000 * MS)).into_iter().map(|(_, peer)| peer));
+        asked.retain(|peer| *peer != 3);
+        asked.sort_unstable();
+        assert_eq!(asked, expected, "after {waits_us} us");
+    }
+}
+
+#[test]
 fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
     for (fed, taken) in [(true, false), (false, true)] {
         let mut viewer = Viewer::new();

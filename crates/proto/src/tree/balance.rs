@@ -300,7 +300,10 @@ impl Tree {
     fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
         let Some(parent) = self.parent.as_ref().map(|parent| parent.peer) else { return };
-        if busy || self.is_new_here(view) || !self.is_viewer(view) {
+        // a relay that forwards nothing has free slots, again and again
+        let has_fed = |place: &&Place| !self.failed_feeders.is_failed(&place.peer);
+        let places: Vec<_> = places.iter().filter(has_fed).cloned().collect();
+        if busy || places.is_empty() || self.is_new_here(view) || !self.is_viewer(view) {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);
@@ -309,7 +312,7 @@ impl Tree {
             Move::Across { .. } => shorter + 1,
             Move::Down => crate::message::PATH_LEN_MAX,
         };
-        let seek = Seek::to_move(view, places, path_max, parent);
+        let seek = Seek::to_move(view, &places, path_max, parent);
         let willing = matches!(how, Move::Deepest | Move::Up);
         self.seek_parent = Some(if willing { seek.if_better(Better::NotWorse) } else { seek });
         self.on_time_up(view);

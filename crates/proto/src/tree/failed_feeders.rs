@@ -7,8 +7,9 @@ use crate::time::{SECOND, Time};
 /// Maximum number of failed feeders remembered. A guess: two searches.
 const FAILED_FEEDERS_MAX: usize = 16;
 
-/// Time for which the host is told of a feeder that broke its word: as long as a complaint counts there.
-const TOLD_US: u64 = 60 * SECOND;
+/// Time for which the host is told of a feeder that broke its word, as long as a complaint counts there; for which a forger
+/// isn't asked at all; and within which a second pause of a parent isn't taken for one of a radio.
+const RECENT_US: u64 = 60 * SECOND;
 
 /// Peers that accepted this peer and then fed it nothing or forged media, fed it too late, or couldn't be linked.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,14 @@ enum Failed {
     /// the feeder may be behind other NATs.
     ToLink,
     ToFeed,
+    /// It sent media that their maker never made.
+    Forged {
+        at: Time,
+    },
+    /// As a parent it brought nothing for a while, which another one brought. Not a failed feeder yet.
+    Paused {
+        at: Time,
+    },
 }
 
 impl FailedFeeders {
@@ -42,7 +51,7 @@ impl FailedFeeders {
 
     /// Returns the last peer that broke its word within a minute.
     pub(super) fn word_broken_by(&self, now: Time) -> Option<PeerId> {
-        self.broke_its_word.filter(|(_, at)| now.since(*at) < TOLD_US).map(|(peer, _)| peer)
+        self.broke_its_word.filter(|(_, at)| now.since(*at) < RECENT_US).map(|(peer, _)| peer)
     }
 
     /// Records that a peer feeds this peer now.
@@ -50,14 +59,45 @@ impl FailedFeeders {
         self.broke_its_word.take_if(|(before, _)| before == peer);
     }
 
+    /// Records that a peer sent media that their maker never made.
+    pub(super) fn forged(&mut self, now: Time, peer: PeerId) {
+        self.push(peer, Failed::Forged { at: now });
+        self.broke_its_word(now, peer);
+    }
+
+    /// Records that a parent was at fault while another peer had the program. Returns whether it deserves to be asked again
+    /// first, as after the pause of a radio: not after a second one within a minute, which counts as feeding nothing.
+    pub(super) fn paused(&mut self, now: Time, peer: PeerId) -> bool {
+        let is_again = |failed: &Failed| match failed {
+            Failed::Paused { at } => now.since(*at) < RECENT_US,
+            Failed::ToFeed | Failed::Forged { .. } => true,
+            Failed::ToLink => false,
+        };
+        let again = self.peers.iter().any(|(known, failed)| *known == peer && is_again(failed));
+        self.push(peer, if again { Failed::ToFeed } else { Failed::Paused { at: now } });
+        !again
+    }
+
+    /// Returns the peers that forged within a minute.
+    pub(super) fn forgers(&self, now: Time) -> impl Iterator<Item = PeerId> {
+        let is_recent =
+            move |failed: &Failed| matches!(failed, Failed::Forged { at } if now.since(*at) < RECENT_US);
+        self.peers.iter().filter(move |(_, failed)| is_recent(failed)).map(|(peer, _)| *peer)
+    }
+
     /// Records that no link with a peer that accepted this peer came up.
     pub(super) fn was_not_linked(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToLink);
     }
 
-    /// Adds or renews an entry; at the limit the oldest entry is forgotten.
-    fn push(&mut self, peer: PeerId, failed: Failed) {
-        self.peers.retain(|(known, _)| *known != peer);
+    /// Adds or renews an entry; at the limit the oldest entry is forgotten. That a peer forged outlasts lesser failures.
+    fn push(&mut self, peer: PeerId, mut failed: Failed) {
+        if let Some(at) = self.peers.iter().position(|(known, _)| *known == peer) {
+            let (_, before) = self.peers.remove(at);
+            if matches!((before, failed), (Failed::Forged { .. }, Failed::ToLink | Failed::ToFeed)) {
+                failed = before;
+            }
+        }
         if self.peers.len() >= FAILED_FEEDERS_MAX {
             self.peers.remove(0);
         }
@@ -65,7 +105,12 @@ impl FailedFeeders {
     }
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
-        self.peers.iter().any(|(known, _)| known == peer)
+        self.peers.iter().any(|(known, failed)| known == peer && !matches!(failed, Failed::Paused { .. }))
+    }
+
+    /// Returns whether a peer that this one was linked with fed it nothing, too late, or forged media.
+    pub(super) fn is_failed(&self, peer: &PeerId) -> bool {
+        self.contains(peer) && !self.is_unlinked(peer)
     }
 
     /// Returns whether the last failure of the peer was that no link with it came up.
@@ -107,6 +152,26 @@ mod tests {
         assert_eq!(failed.word_broken_by(Time(60 * SECOND)), None);
         failed.feeds(&peer(1));
         assert_eq!(failed.word_broken_by(Time(0)), None);
+    }
+
+    #[test]
+    fn a_forger_is_one_for_a_minute_whatever_else_it_fails_in() {
+        let mut failed = FailedFeeders::default();
+        failed.forged(Time(0), peer(1));
+        failed.was_not_linked(peer(1));
+        failed.fed_nothing(peer(2));
+        let forgers = |at: u64| failed.forgers(Time(at * SECOND)).collect::<Vec<_>>();
+        assert_eq!((forgers(59), forgers(60)), (vec![peer(1)], vec![]));
+        assert!(failed.contains(&peer(1)) && failed.word_broken_by(Time(0)) == Some(peer(1)));
+    }
+
+    #[test]
+    fn a_parent_that_pauses_twice_within_a_minute_is_a_failed_feeder() {
+        let mut failed = FailedFeeders::default();
+        assert!(failed.paused(Time(0), peer(1)) && !failed.contains(&peer(1)));
+        assert!(failed.paused(Time(60 * SECOND), peer(1)) && !failed.is_failed(&peer(1)));
+        assert!(!failed.paused(Time(119 * SECOND), peer(1)) && failed.is_failed(&peer(1)));
+        assert!(!failed.paused(Time(300 * SECOND), peer(1)), "it has fed nothing before");
     }
 
     #[test]

@@ -284,8 +284,7 @@ impl Tree {
 
     /// Records that a peer sent media that their maker never made.
     pub(crate) fn deceived(&mut self, now: Time, by: PeerId) {
-        self.failed_feeders.fed_nothing(by);
-        self.failed_feeders.broke_its_word(now, by);
+        self.failed_feeders.forged(now, by);
     }
 
     /// Returns the peer that said within a minute that it feeds this one, and sent nothing or forged media; the last of

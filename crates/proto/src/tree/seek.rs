@@ -432,8 +432,10 @@ impl Tree {
         places: &[Place],
     ) {
         let (me, now) = (view.me, view.now);
+        let shunned: Vec<_> = self.failed_feeders.forgers(now).chain([me]).collect();
         if let Some(seek) = self.seek_mut(purpose, from) {
-            let fresh = places.iter().filter(|place| place.is_apart_from(&me));
+            let is_fit = |place: &&Place| shunned.iter().all(|peer| place.is_apart_from(peer));
+            let fresh = places.iter().filter(is_fit);
             seek.places.splice(0..0, fresh.cloned());
             seek.places.truncate(2 * PLACES_MAX);
             seek.answered(from, now);

@@ -155,6 +155,7 @@ impl Tree {
         self.parent_since = Some(view.now);
         let failed = std::mem::take(&mut self.at_fault);
         let before = old.as_ref().filter(|old| failed && old.peer != peer);
+        let before = before.filter(|old| self.failed_feeders.paused(view.now, old.peer));
         let before = before.map(|old| Place { peer: old.peer, path: old.path.clone() });
         self.held = List::new();
         self.seek_parent = None;
