@@ -108,7 +108,7 @@ impl Leg {
                     packets.extend(made);
                 }
                 Assembled::KeyWanted => _ = self.key_wish.wish(),
-                Assembled::LeftOut => {}
+                Assembled::LeftOut | Assembled::Unreadable { .. } => {}
             }
         }
         packets

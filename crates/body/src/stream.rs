@@ -234,6 +234,14 @@ impl Stream {
             Assembled::Frame(frame) => frame,
             Assembled::KeyWanted => return Some(Polled::KeyWanted),
             Assembled::LeftOut => return Some(Polled::LeftOut),
+            Assembled::Unreadable { first_packet } => {
+                let checks = self.checks.as_ref().filter(|_| self.is_forwarded);
+                let Some(checks) = checks else { return self.poll(kind, now_us) };
+                let from =
+                    checks[lane(kind)].unproven_from().map_or(first_packet, |from| from.min(first_packet));
+                self.go_back(kind, from, from.checked_sub(1), now_us);
+                return Some(Polled::Forged);
+            }
         };
         if self.is_forwarded
             && let Some(checks) = &mut self.checks

@@ -213,7 +213,7 @@ impl Link {
                 match assembled {
                     Assembled::Frame(frame) => mixer.push(self.id, frame, now_us),
                     Assembled::KeyWanted => self.key_wanted = true,
-                    Assembled::LeftOut => {}
+                    Assembled::LeftOut | Assembled::Unreadable { .. } => {}
                 }
             }
         }

@@ -137,6 +137,23 @@ fn a_forged_spare_picture_is_noticed_at_the_next_base_picture() {
 }
 
 #[test]
+fn a_picture_without_its_end_is_forged_and_the_true_one_follows_without_a_keyframe() {
+    let mut below = Below::new(false);
+    let [spare, base, after] = [(); 3].map(|()| below.next(false));
+    below.come(0, spare.clone());
+    let (frame, mut cut) = base.clone();
+    cut.iter_mut().for_each(|packet| packet.payload.truncate(packet.payload.len() / 2));
+    below.come(0, (frame, cut));
+    assert_eq!(told(&below.stand.outs).0, [below.child]);
+    let outs = below.stand.pass(RECALL_US);
+    assert_eq!((told(&outs).1, keys_wanted(&outs)), (vec![BEN], vec![]));
+    below.stand.media.watch(Some(CAT), None, below.stand.now_us);
+    [spare, base, after].into_iter().for_each(|picture| below.come(1, picture));
+    let outs = below.stand.pass(100 * MS);
+    assert_eq!((given(&outs).len(), keys_wanted(&outs)), (3, vec![]));
+}
+
+#[test]
 fn the_next_feeder_is_not_blamed_for_pictures_of_one_whose_sound_was_forged() {
     let mut below = Below::new(false);
     let [spare, base] = [below.next(false), below.next(false)];

@@ -67,6 +67,12 @@ pub enum Assembled {
     KeyWanted,
     /// A relay thinned out this picture, which no other picture references.
     LeftOut,
+    /// A whole picture, whose first packet has this number, is none of this stream's: its maker has not made it so.
+    /// [`KeyWanted`](Self::KeyWanted) follows.
+    Unreadable {
+        /// Number of the picture's first packet.
+        first_packet: u64,
+    },
 }
 
 /// Counters of an assembler since its creation.
@@ -129,6 +135,8 @@ enum Whole {
     Frame(Frame),
     /// A frame with its number was output before.
     Repeated,
+    /// Its number leaps further than its packets.
+    Leaps,
     Unreadable,
 }
 
@@ -327,6 +335,11 @@ impl Assembler {
                 return Some(Assembled::Frame(frame));
             }
             Whole::Repeated if !entering => {}
+            Whole::Unreadable if !entering && self.kind == MediaKind::Video => {
+                self.counts.frames_refused += 1;
+                self.seek_from(last + 1);
+                return Some(Assembled::Unreadable { first_packet: first });
+            }
             _ if self.kind == MediaKind::Video => self.seek_from(last + 1),
             _ => {}
         }
@@ -381,7 +394,7 @@ impl Assembler {
         let is_bound = |newest: &FrameIdentity| newest.stream == identity.stream && !self.renumbers;
         match self.newest.filter(|(_, newest)| is_bound(newest)) {
             Some((_, newest)) if identity.number <= newest.number => Whole::Repeated,
-            Some(newest) if self.stream.is_some() && leaps(newest) => Whole::Unreadable,
+            Some(newest) if self.stream.is_some() && leaps(newest) => Whole::Leaps,
             _ => Whole::Frame(Frame { kind: self.kind, identity, data, level: None }),
         }
     }

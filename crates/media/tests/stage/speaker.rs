@@ -116,7 +116,7 @@ impl Speaker {
                 match assembled {
                     Assembled::Frame(frame) => frames.push(frame),
                     Assembled::KeyWanted => self.video.want_key(),
-                    Assembled::LeftOut => {}
+                    Assembled::LeftOut | Assembled::Unreadable { .. } => {}
                 }
             }
         }

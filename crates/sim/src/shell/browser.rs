@@ -157,7 +157,7 @@ impl Receiver {
         while let Some(assembled) = self.assembler.poll(now_us) {
             frames.extend(match assembled {
                 Assembled::Frame(frame) => Some(frame),
-                Assembled::KeyWanted | Assembled::LeftOut => None,
+                Assembled::KeyWanted | Assembled::LeftOut | Assembled::Unreadable { .. } => None,
             });
         }
         frames
