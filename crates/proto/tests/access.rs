@@ -319,6 +319,23 @@ fn a_removed_child_gets_nothing_more_and_its_link_is_closed_once_it_knows() {
 }
 
 #[test]
+fn members_drop_what_a_removed_peer_says_and_do_not_let_it_in() {
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(20, Attach::newcomer());
+    let said = [Message::Feed { from: None }, Message::UplinkWanted, Message::DataHeld(List::new())];
+    let hears = |relay: &Viewer, message: &Message| relay.room.may_say(&key(20).id(), &Via::Link, message);
+    assert!(said.iter().all(|message| hears(&relay, message)));
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(20).id()]);
+    relay.adopts(&[speaker(2), candidate(3)], remove);
+    assert!(!said.iter().any(|message| hears(&relay, message)));
+    assert!(hears(&relay, &Message::Detach), "it lets go");
+    for shown in [None, Some(ticket(20, 2))] {
+        assert_eq!(answer(&relay.hears(20, join(shown)), 20), Answer::Nothing);
+    }
+    assert_eq!(answer(&relay.hears(21, join(None)), 21), Answer::Admitted);
+}
+
+#[test]
 fn a_viewer_of_a_removed_parent_turns_to_its_backup_at_once() {
     let mut viewer = Viewer::with_backup();
     let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(10).id()]);

@@ -268,6 +268,14 @@ fn a_peer_that_goes_on_asking_is_sent_no_more_than_all_sources_say() {
 }
 
 #[test]
+fn a_peer_that_is_neither_on_stage_nor_a_child_is_sent_no_data() {
+    let mut mixer = mixer_with_data(3);
+    mixer.is_linked_by(50);
+    assert_eq!(answer_len(&mixer.hears(50, asks_from(0)), 50), 0);
+    assert!(answer_len(&mixer.hears(100, asks_from(0)), 100) > 3 * 7_000, "it is on stage");
+}
+
+#[test]
 fn a_peer_with_a_new_link_is_sent_pieces_again_at_once() {
     let mut mixer = mixer_with_data(10);
     let answer = |mixer: &mut Brain| answer_len(&mixer.hears(100, asks_from(5)), 100);

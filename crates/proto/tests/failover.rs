@@ -5,7 +5,8 @@ use crate::samples::brain::{
     untimed, viewing,
 };
 use crate::samples::{NEVER, key, room, wish};
-use plenary_proto::message::{Alive, Attach, Failover, Message};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Alive, Attach, Entry, Failover, Message, Roster, Vote};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Command, Event, Input, MixRole, Output, Rank, RoomConfig, Verdict};
 
@@ -52,6 +53,12 @@ fn over_3(by: u8, failover_count: u16, polite: bool) -> Message {
     let wish = polite.then(|| wish(3, rank(0), by).into());
     let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), wish };
     Message::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body))
+}
+
+/// The mixer's denial of a failover by the standby.
+fn denial() -> Message {
+    let body = Alive { rank: rank(0), denied: rank(1), successor: key(4).id() };
+    Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, body))
 }
 
 fn watched(outputs: &[Output]) -> Option<Vec<u8>> {
@@ -120,6 +127,27 @@ fn an_answer_of_the_stage_holds_the_failover_back_until_the_mixer_was_heard_350_
         verdict(&mut standby, Verdict::Silent);
         standby.hears(from, message.clone());
         assert_eq!(declares(&mut standby), Some(waits), "{message:?} from {from}");
+    }
+}
+
+#[test]
+fn a_mixer_is_heard_if_half_of_those_that_answer_say_so_voters_first() {
+    let guest = |seed| Entry { votes: Vote::No, ..candidate(seed) };
+    let stage = [speaker(2), candidate(3), candidate(4), candidate(6), speaker(7), guest(8), guest(9)];
+    for (hear, do_not, waits) in [
+        (&[7][..], &[2, 6][..], 150),
+        (&[6, 7], &[2], 350),
+        (&[7], &[2], 350),
+        (&[8], &[9], 350),
+        (&[8, 9], &[2], 150),
+        (&[6], &[8, 9], 350),
+    ] {
+        let mut standby = standby();
+        standby.adopts(&stage, |_| ());
+        verdict(&mut standby, Verdict::Silent);
+        hear.iter().for_each(|from| _ = standby.hears(*from, heard(Some(0))));
+        do_not.iter().for_each(|from| _ = standby.hears(*from, heard(None)));
+        assert_eq!(declares(&mut standby), Some(waits), "{hear:?} hear it, {do_not:?} do not");
     }
 }
 
@@ -245,15 +273,11 @@ fn a_living_mixer_denies_a_failover_over_itself_unless_it_wished_it_or_leaves() 
 
 #[test]
 fn a_denied_standby_withdraws_and_the_next_in_line_watches_the_mixer() {
-    let alive = || {
-        let body = Alive { rank: rank(0), denied: rank(1), successor: key(4).id() };
-        Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, body))
-    };
     let mut standby = standby();
     verdict(&mut standby, Verdict::Silent);
     assert!(declares(&mut standby).is_some());
     assert!(standby.room.snapshot().mixing);
-    standby.hears(3, alive());
+    standby.hears(3, denial());
     assert_eq!((standby.room.rank(), standby.room.mixers()), (rank(0), &[key(3).id()][..]));
     let timed = standby.runs_for(5 * SECOND);
     assert!(!standby.room.snapshot().mixing, "it retires: {timed:?}");
@@ -261,10 +285,22 @@ fn a_denied_standby_withdraws_and_the_next_in_line_watches_the_mixer() {
     assert_eq!(declares(&mut standby), None, "it watches the mixer no more");
 
     let mut other = on_stage(6, &[3, 6]);
-    assert_eq!(watched(&other.hears(3, alive())), Some(vec![3]));
+    assert_eq!(watched(&other.hears(3, denial())), Some(vec![3]));
     verdict(&mut other, Verdict::Silent);
     assert_eq!(declares(&mut other), Some(150));
     assert_eq!(other.room.mixers(), [key(6).id()], "one mixer fewer");
+}
+
+#[test]
+fn a_removed_mixer_is_succeeded_at_once_and_denies_it_in_vain() {
+    let mut standby = standby();
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(3).id()]);
+    let outputs = standby.adopts(&[speaker(2), candidate(4), candidate(6), speaker(7)], remove);
+    assert!(says(&outputs, 2, is_failover), "{outputs:?}");
+    for by in [3, 6] {
+        standby.hears(by, denial());
+        assert_eq!(standby.room.mixers(), [key(4).id()], "by {by}");
+    }
 }
 
 #[test]

@@ -88,11 +88,31 @@ fn tickets_by_guests_on_stage_pass_neither_lock_nor_lobby_nor_expiry() {
             "lock" => _ = host.give(Input::Command(Command::Lock(true))),
             _ => host.rests_for(6 * SECOND),
         }
-        host.rests_for(SECOND);
-        let outputs = host.hears(51, join(Some(ticket_by(6, 51))));
-        assert!(!is_admitted(&outputs, 51), "{closed}: {outputs:?}");
+        // before the roster says that the room is closed, and after it
+        for peer in [50, 51] {
+            let outputs = host.hears(peer, join(Some(ticket_by(6, peer))));
+            assert!(!is_admitted(&outputs, peer), "{closed}, {peer}: {outputs:?}");
+            host.rests_for(SECOND);
+        }
         // a ticket of the host's own does
         let outputs = host.hears(52, join(Some(ticket_by(2, 52))));
+        assert!(is_admitted(&outputs, 52), "{closed}: {outputs:?}");
+    }
+}
+
+#[test]
+fn tickets_by_guests_on_stage_are_worth_nothing_to_members_either() {
+    let guest = Entry { votes: Vote::No, ..candidate(6) };
+    for closed in ["lobby", "lock", "expiry"] {
+        let mut member = Brain::new(4, consenting());
+        member.adopts(&[speaker(2), candidate(3), candidate(4), guest.clone()], |roster| match closed {
+            "lobby" => roster.access.lobby = true,
+            "lock" => roster.access.locked = true,
+            _ => roster.expires_unix_s = Some(NOW),
+        });
+        let outputs = member.hears(51, join(Some(ticket_by(6, 51))));
+        assert!(!is_admitted(&outputs, 51), "{closed}: {outputs:?}");
+        let outputs = member.hears(52, join(Some(ticket_by(2, 52))));
         assert!(is_admitted(&outputs, 52), "{closed}: {outputs:?}");
     }
 }

@@ -214,6 +214,24 @@ async fn a_stranger_s_request_is_not_read_beyond_a_hello() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_finished_is_not_waited_for() {
+    let ping_interval = Duration::from_millis(100);
+    // the connection itself would end no sooner than after a minute
+    let hello_timeout = Duration::from_secs(60);
+    let rendezvous = rendezvous(Limits { ping_interval, hello_timeout, ..Limits::default() }).await;
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
+    assert_eq!(next(&host).await, SignalEvent::Up);
+    let guest = Fetching::enter(&rendezvous, 2).await;
+    let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
+    let path = &guest.path;
+    let head = format!("POST /signal/fetch{path} HTTP/1.1\r\nHost: test\r\nContent-Length: 98000\r\n\r\n");
+    tcp.write_all(&[head.as_bytes(), &[0; 2000]].concat()).await.unwrap();
+    let mut answer = [0; 12];
+    within(tcp.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 408");
+}
+
+#[tokio::test]
 async fn connections_carried_by_requests_count_as_those_of_their_address() {
     let limits = Limits { connections_per_address_max: 3, ..Limits::default() };
     let rendezvous = rendezvous(limits).await;

@@ -188,6 +188,21 @@ async fn a_request_that_does_not_get_on_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_request_s_head_is_read_up_to_8_kib() {
+    // no answer here comes of time
+    let rendezvous = rendezvous(Limits { hello_timeout: Duration::from_secs(60), ..Limits::default() }).await;
+    // the second one goes on
+    for (len, end, status) in [(7_000, "\r\n\r\n", "404"), (9_000, "", "431")] {
+        let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
+        let head = format!("GET /nothing HTTP/1.1\r\nHost: test\r\nCookie: {}{end}", "x".repeat(len));
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        within(tcp.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, *format!("HTTP/1.1 {status}").as_bytes(), "{len} bytes");
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_answers_no_ping_is_taken_for_dead() {
     let ping_interval = Duration::from_millis(100);
     let rendezvous = rendezvous(Limits { ping_interval, ..Limits::default() }).await;
