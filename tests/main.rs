@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod bench;
+mod besieged;
 mod busy_candidate;
 mod demo;
 mod embedding;

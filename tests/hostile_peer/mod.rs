@@ -1,5 +1,5 @@
 //! Hostile peer: joins by the rules, with an ordinary brain and ordinary links, and then writes arbitrary
-//! bytes to the channels of its links. One that goes on by the rules serves as an observer.
+//! bytes to the channels of its links, or deviates in what it says. One that goes on by the rules serves as an observer.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -15,9 +15,12 @@ use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
     Channel, Command, DownReason, Event, Events, LinkDriver as _, LinkId, Links, LinksConfig, MediaPacket,
-    PacketSink,
+    PacketSink, Raw,
 };
-use plenary_signal::{Address as SignalAddress, Signal as _, SignalEvent, WebsocketConfig, WebsocketSignal};
+use plenary_signal::{
+    Address as SignalAddress, Signal as _, SignalError, SignalEvent, WebsocketConfig, WebsocketSignal,
+};
+use plenary_sim::deviation::{Deviation, Saying};
 
 /// Timeout against hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +38,15 @@ impl PacketSink for Nowhere {
 
 /// Interval of an observer's pings.
 pub(crate) const PING_EACH: Duration = Duration::from_millis(50);
+
+/// Interval at which a deviating peer may say something beside what its brain says, as in the simulator.
+const SAY_EACH: Duration = Duration::from_millis(25);
+
+/// By the rules.
+#[derive(Debug)]
+struct Honest;
+
+impl Deviation for Honest {}
 
 /// What a hostile peer sends without end.
 pub(crate) enum Flood {
@@ -64,15 +76,22 @@ pub(crate) struct HostilePeer {
     events: Events,
     of: BTreeMap<LinkId, (PeerId, LinkKind, Reassembly)>,
     newest: BTreeMap<(PeerId, LinkKind), LinkId>,
+    deviation: Box<dyn Deviation>,
+    /// When it may say something next beside what its brain says.
+    says_at: Duration,
     up: Vec<LinkId>,
     ended: Vec<LinkId>,
+    /// Whether the rendezvous has ended the connection.
+    is_out: bool,
+    /// Whether this end was too fast for itself, which has ended a link.
+    overflowed: bool,
     begun: Instant,
 }
 
 impl HostilePeer {
     /// Joins as a viewer, and runs until a link is up.
     pub(crate) async fn join(invite: &Invite) -> HostilePeer {
-        let mut peer = HostilePeer::come(invite, true);
+        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, true);
         peer.go_on_until("link", |peer| !peer.up.is_empty()).await;
         peer
     }
@@ -80,14 +99,44 @@ impl HostilePeer {
     /// Joins as a viewer that doesn't prove who it is, and runs until a link has ended. Returns the peer at its other
     /// end.
     pub(crate) async fn join_unproven(invite: &Invite) -> PeerId {
-        let mut peer = HostilePeer::come(invite, false);
+        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, false);
         peer.go_on_until("end of its link", |peer| !peer.ended.is_empty()).await;
         assert!(peer.up.is_empty(), "a link came up without a proof");
         peer.other_end(peer.ended[0])
     }
 
-    fn come(invite: &Invite, proves: bool) -> HostilePeer {
-        let me = Keypair::from_seed(&random());
+    /// Joins as a viewer, or as a candidate, with the keys, and says what a deviation makes of what its brain says.
+    pub(crate) fn deviating(
+        invite: &Invite,
+        keys: Keypair,
+        consent: Consent,
+        deviation: Box<dyn Deviation>,
+    ) -> HostilePeer {
+        HostilePeer { deviation, ..HostilePeer::come(invite, keys, consent, true) }
+    }
+
+    /// Runs for this time, or until the room has closed all its links or its way to the rendezvous.
+    pub(crate) async fn run_for(&mut self, duration: Duration) {
+        let until = Instant::now() + duration;
+        while Instant::now() < until
+            && !self.is_out
+            && (self.up.is_empty() || self.up.len() > self.ended.len())
+        {
+            self.step().await;
+        }
+    }
+
+    /// Returns how many links were made so far.
+    pub(crate) fn links_made(&self) -> usize {
+        self.up.len()
+    }
+
+    /// Sends something below the channels of a link.
+    pub(crate) fn send_raw(&self, link: LinkId, raw: Raw) {
+        self.links.send_raw(link, raw);
+    }
+
+    fn come(invite: &Invite, me: Keypair, consent: Consent, proves: bool) -> HostilePeer {
         let key = invite.key(None).unwrap();
         let url = invite.rendezvous().unwrap();
         let signal =
@@ -102,7 +151,7 @@ impl HostilePeer {
             speaks: false,
             views: true,
             no_solo: false,
-            consent: Consent::Never,
+            consent,
             relays: false,
             children_max: 0,
             uplink_bps_max: None,
@@ -126,6 +175,10 @@ impl HostilePeer {
             events,
             of: BTreeMap::new(),
             newest: BTreeMap::new(),
+            deviation: Box::new(Honest),
+            says_at: Duration::ZERO,
+            is_out: false,
+            overflowed: false,
             up: Vec::new(),
             ended: Vec::new(),
             begun: Instant::now(),
@@ -226,15 +279,20 @@ impl HostilePeer {
         let going_on = async {
             while !so(self) {
                 self.step().await;
+                assert!(!self.is_out, "the rendezvous has ended the connection");
+                assert!(!self.overflowed, "this end was too fast for itself");
             }
         };
         tokio::time::timeout(PATIENCE, going_on).await.unwrap_or_else(|_| panic!("no {what}"));
     }
 
     async fn step(&mut self) {
+        let mut instead = Vec::new();
         while let Some(output) = self.brain.poll_output() {
-            self.carry_out(output);
+            self.deviation.output(self.now(), output, &mut instead);
         }
+        instead.into_iter().for_each(|output| self.carry_out(output));
+        self.say();
         let wake = self.brain.next_timeout().map_or(PATIENCE, |at| Duration::from_micros(at.0));
         let sleep = wake.saturating_sub(self.begun.elapsed());
         tokio::select! {
@@ -245,7 +303,34 @@ impl HostilePeer {
     }
 
     fn input(&mut self, input: Input) {
-        self.brain.handle(Time(self.begun.elapsed().as_micros() as u64), input);
+        if let Some(input) = self.deviation.input(self.now(), input) {
+            self.brain.handle(self.now(), input);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time(self.begun.elapsed().as_micros() as u64)
+    }
+
+    fn say(&mut self) {
+        if self.begun.elapsed() < self.says_at {
+            return;
+        }
+        self.says_at = self.begun.elapsed() + SAY_EACH;
+        let open = self.up.iter().filter(|link| !self.ended.contains(link));
+        let linked: Vec<_> = open.map(|link| self.other_end(*link)).collect();
+        for saying in self.deviation.says(self.now(), &linked) {
+            match saying {
+                Saying::Control(to, message) => self.carry_out(Output::Control(to, message)),
+                Saying::Signal(to, message) => self.carry_out(Output::Signal(to, message)),
+                Saying::Beat(to, beat) => {
+                    if let Some(link) = self.newest.get(&(to, LinkKind::Peer)) {
+                        let bytes = Bytes::from(beat.to_bytes());
+                        self.links.submit(Command::Send { link: *link, channel: Channel::Heartbeat, bytes });
+                    }
+                }
+            }
+        }
     }
 
     fn open(&mut self, peer: PeerId, kind: LinkKind) -> LinkId {
@@ -268,7 +353,9 @@ impl HostilePeer {
                     Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
                 };
                 let sealed = self.sealer.seal(recipient, &message.to_bytes(), unix_s(), random()).unwrap();
-                self.signal.send(address, sealed.into()).unwrap();
+                if let Err(SignalError::Ended) = self.signal.send(address, sealed.into()) {
+                    self.is_out = true;
+                }
             }
             Output::Offer { peer, kind, .. } => {
                 let link = self.open(peer, kind);
@@ -334,7 +421,7 @@ impl HostilePeer {
                 }
             }
             Event::Down { link, reason } => {
-                assert!(!matches!(reason, DownReason::Overflow(_)), "this end was too fast for itself");
+                self.overflowed |= matches!(reason, DownReason::Overflow(_));
                 let (peer, kind, _) = self.of[&link];
                 self.ended.push(link);
                 self.input(Input::LinkDown(peer, kind));
@@ -353,8 +440,7 @@ impl HostilePeer {
                 }
             }
             SignalEvent::Undeliverable { .. } => {}
-            SignalEvent::Down { why, .. } => panic!("the rendezvous is gone: {why}"),
-            SignalEvent::Ended(error) => panic!("{error}"),
+            SignalEvent::Down { .. } | SignalEvent::Ended(_) => self.is_out = true,
         }
     }
 
@@ -363,11 +449,11 @@ impl HostilePeer {
     }
 }
 
-fn unix_s() -> u64 {
+pub(crate) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Returns bytes that differ each time; they need not be unpredictable.
-fn random<const LEN: usize>() -> [u8; LEN] {
+pub(crate) fn random<const LEN: usize>() -> [u8; LEN] {
     std::array::from_fn(|_| RandomState::new().build_hasher().finish() as u8)
 }

@@ -54,7 +54,7 @@ mod packet_queue;
 mod ports;
 mod queue;
 #[cfg(feature = "raw")]
-mod raw;
+pub mod raw;
 mod repair;
 mod screen;
 mod seam;

@@ -35,6 +35,41 @@ impl Links {
     }
 }
 
+/// Builds a chunk of SCTP (RFC 9260, 3.2), padded. `body` has less than 64 KiB.
+pub fn chunk(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
+    let length = (4 + body.len()) as u16;
+    let mut chunk = [&[kind, flags][..], &length.to_be_bytes(), body].concat();
+    chunk.resize(chunk.len().next_multiple_of(4), 0);
+    chunk
+}
+
+/// A plain record of DTLS with fragments of one byte of a handshake message, from the first offset on.
+pub fn fragments(sequence: u64, message: u16, offsets: impl Iterator<Item = u32>, bytes: u32) -> Vec<u8> {
+    let fragment = |offset: u32| {
+        let u24 = |value: u32| value.to_be_bytes()[1..].to_vec();
+        let content = vec![b'x'; bytes as usize];
+        [&[11][..], &u24(bytes), &message.to_be_bytes(), &u24(offset), &u24(1.min(bytes)), &content].concat()
+    };
+    let body: Vec<u8> = offsets.flat_map(fragment).collect();
+    let length = body.len() as u16;
+    let header = [&[22, 0xfe, 0xfd, 0, 0][..], &sequence.to_be_bytes()[2..], &length.to_be_bytes()];
+    [&header.concat(), &body[..]].concat()
+}
+
+/// Datagrams of a message whose 30,000 fragments form a chain, its first one last: reassembled recursively, they overflow a
+/// thread's stack.
+pub fn chain(message: u16) -> impl Iterator<Item = Vec<u8>> {
+    let offsets: Vec<u32> = (1..30_000).collect();
+    let mut sequence = u64::from(message) << 20; // a record's number counts once
+    let mut record = move |offsets: &[u32], bytes| {
+        sequence += 1;
+        fragments(sequence, message, offsets.iter().copied(), bytes)
+    };
+    let mut chain: Vec<Vec<u8>> = offsets.chunks(90).map(|offsets| record(offsets, 1)).collect();
+    chain.extend([record(&[0], 2), record(&[0], 2)]);
+    chain.into_iter()
+}
+
 /// Assembles a packet of SCTP (RFC 9260, 3) from the ports and verification tag of its header, and its chunks.
 pub(crate) fn packet([a, b, c, d, tag @ ..]: [u8; 8], chunks: &[u8]) -> Vec<u8> {
     let mut packet = [&[a, b, c, d][..], &tag, &[0; 4], chunks].concat();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_proto::message::{Candidate, LinkKind};
+use plenary_rtc::raw::{chain, chunk, fragments};
 use plenary_rtc::*;
 use tokio::time::{sleep, timeout};
 
@@ -38,13 +39,6 @@ async fn connect_to(offers: &mut Peer, answers: &mut Peer, link: LinkId) -> Sock
     address
 }
 
-fn chunk(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + body.len()).unwrap();
-    let mut chunk = [&[kind, flags][..], &length.to_be_bytes(), body].concat();
-    chunk.resize(chunk.len().next_multiple_of(4), 0);
-    chunk
-}
-
 fn data(tsn: u32, stream: u16, number: u16, flags: u8, bytes: &[u8]) -> Vec<u8> {
     let header = [&tsn.to_be_bytes()[..], &stream.to_be_bytes(), &number.to_be_bytes(), &[0, 0, 0, 53]];
     chunk(DATA, flags, &[&header.concat(), bytes].concat())
@@ -52,33 +46,6 @@ fn data(tsn: u32, stream: u16, number: u16, flags: u8, bytes: &[u8]) -> Vec<u8> 
 
 fn chunks(make: impl FnOnce(u32) -> Vec<u8> + Send + 'static) -> Raw {
     Raw::Chunks(Box::new(make))
-}
-
-/// A plain record of DTLS with fragments of one byte of a handshake message, from the first offset on.
-fn fragments(sequence: u64, message: u16, offsets: impl Iterator<Item = u32>, bytes: u32) -> Vec<u8> {
-    let fragment = |offset: u32| {
-        let u24 = |value: u32| value.to_be_bytes()[1..].to_vec();
-        let content = vec![b'x'; bytes as usize];
-        [&[11][..], &u24(bytes), &message.to_be_bytes(), &u24(offset), &u24(1.min(bytes)), &content].concat()
-    };
-    let body: Vec<u8> = offsets.flat_map(fragment).collect();
-    let length = u16::try_from(body.len()).unwrap();
-    let header = [&[22, 0xfe, 0xfd, 0, 0][..], &sequence.to_be_bytes()[2..], &length.to_be_bytes()];
-    [&header.concat(), &body[..]].concat()
-}
-
-/// Datagrams of a message whose 30,000 fragments form a chain, its first one last: reassembled recursively, they overflow a
-/// thread's stack.
-fn chain(message: u16) -> impl Iterator<Item = Vec<u8>> {
-    let offsets: Vec<u32> = (1..30_000).collect();
-    let mut sequence = u64::from(message) << 20; // a record's number counts once
-    let mut record = move |offsets: &[u32], bytes| {
-        sequence += 1;
-        fragments(sequence, message, offsets.iter().copied(), bytes)
-    };
-    let mut chain: Vec<Vec<u8>> = offsets.chunks(90).map(|offsets| record(offsets, 1)).collect();
-    chain.extend([record(&[0], 2), record(&[0], 2)]);
-    chain.into_iter()
 }
 
 /// A message passes from one peer to the other.

@@ -41,6 +41,11 @@ pub struct Flooder {
 }
 
 impl Flooder {
+    /// A flooder with these keys, from a time on.
+    pub fn new(keys: Keypair, room: RoomId, flood: Flood, from: Time) -> Flooder {
+        Flooder { flood, from, keys, room, sent: 0 }
+    }
+
     fn request(&mut self) -> Message {
         self.sent += 1;
         match self.sent % 5 {
@@ -126,5 +131,5 @@ impl Deviation for Flooder {
 /// Makes a peer flood all others from a time on, by index in the plan.
 pub fn set_on(world: &mut World, planned: usize, flood: Flood, from: Time) {
     let (keys, room) = (world.keys_of(planned), world.room());
-    world.deviate_from_the_start(planned, Box::new(Flooder { flood, from, keys, room, sent: 0 }));
+    world.deviate_from_the_start(planned, Box::new(Flooder::new(keys, room, flood, from)));
 }

@@ -112,6 +112,13 @@ fn is_vote(output: &Output) -> bool {
 pub struct Squatter(Arc<Mutex<Plot>>);
 
 impl Squatter {
+    /// A member of a group with these keys that deceives everyone else from a time on; each clone is another member, or
+    /// acts for the group.
+    pub fn of(room: RoomId, keys: Vec<Keypair>, everyone: Vec<PeerId>, from: Time) -> Squatter {
+        let ids = keys.iter().map(Keypair::id).collect();
+        Squatter(Arc::new(Mutex::new(Plot { room, keys, ids, everyone, ours: None, term: 0, next_at: from })))
+    }
+
     fn plot(&self) -> std::sync::MutexGuard<'_, Plot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,16 +161,8 @@ impl Deviation for Squatter {
 /// deviate from the moment they join.
 pub fn set_on(world: &mut World, members: &[usize], accomplices: &[usize], from: Time) {
     let keys: Vec<Keypair> = members.iter().map(|at| world.keys_of(*at)).collect();
-    let plot = Plot {
-        room: world.room(),
-        ids: keys.iter().map(Keypair::id).collect(),
-        keys,
-        everyone: (0..world.plan().peers.len()).map(|at| world.planned(at)).collect(),
-        ours: None,
-        term: 0,
-        next_at: from,
-    };
-    let squatter = Squatter(Arc::new(Mutex::new(plot)));
+    let everyone = (0..world.plan().peers.len()).map(|at| world.planned(at)).collect();
+    let squatter = Squatter::of(world.room(), keys, everyone, from);
     for at in members.iter().chain(accomplices) {
         world.deviate_from_the_start(*at, Box::new(squatter.clone()));
     }

@@ -19,8 +19,16 @@ pub struct Talker {
     keys: Keypair,
     room: RoomId,
     from: Time,
+    unix_s_at_zero: u64,
     said: u64,
     mixers: Vec<PeerId>,
+}
+
+impl Talker {
+    /// A talker with these keys, from a time on; times count from `unix_s_at_zero`.
+    pub fn new(keys: Keypair, room: RoomId, from: Time, unix_s_at_zero: u64) -> Talker {
+        Talker { keys, room, from, unix_s_at_zero, said: 0, mixers: Vec::new() }
+    }
 }
 
 impl Deviation for Talker {
@@ -43,7 +51,7 @@ impl Deviation for Talker {
             self.said += 1;
             let bytes = List::truncated(std::iter::repeat_n(b'x', LOOSE_LEN_MAX));
             let body = Data { run: 1, number: self.said, delivery: Delivery::Loose, bytes };
-            let expires = UNIX_S_AT_ZERO + now.0 / SECOND + 600;
+            let expires = self.unix_s_at_zero + now.0 / SECOND + 600;
             let data = Signed::new(&self.keys, &self.room, 0, self.said, expires, body);
             says.extend(mixers.iter().map(|mixer| Saying::Control(**mixer, Message::Data(data.clone()))));
         }
@@ -55,7 +63,7 @@ impl Deviation for Talker {
 pub fn set_on(world: &mut World, planned: impl Iterator<Item = usize>, from: Time) {
     for at in planned {
         let (keys, room) = (world.keys_of(at), world.room());
-        let talker = Talker { keys, room, from, said: 0, mixers: Vec::new() };
+        let talker = Talker::new(keys, room, from, UNIX_S_AT_ZERO);
         world.deviate_from_the_start(at, Box::new(talker));
     }
 }
