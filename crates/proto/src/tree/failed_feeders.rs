@@ -31,7 +31,7 @@ enum Failed {
     Forged {
         at: Time,
     },
-    /// As a parent it brought nothing for a while, which another one brought. Not a failed feeder yet.
+    /// As a parent it delivered no frames for a while, and another peer had them. No failed feeder yet.
     Paused {
         at: Time,
     },
