@@ -31,7 +31,7 @@ enum Failed {
     Forged {
         at: Time,
     },
-    /// As a parent it delivered no frames for a while, and another peer had them. No failed feeder yet.
+    /// As a parent it paused while another peer sent frames: a failed feeder only if this happens again.
     Paused {
         at: Time,
     },
