@@ -137,7 +137,7 @@ fn a_forged_spare_picture_is_noticed_at_the_next_base_picture() {
 }
 
 #[test]
-fn a_picture_without_its_end_is_forged_and_the_true_one_follows_without_a_keyframe() {
+fn a_cut_picture_is_forged_and_the_true_one_needs_no_keyframe() {
     let mut below = Below::new(false);
     let [spare, base, after] = [(); 3].map(|()| below.next(false));
     below.come(0, spare.clone());
@@ -154,7 +154,7 @@ fn a_picture_without_its_end_is_forged_and_the_true_one_follows_without_a_keyfra
 }
 
 #[test]
-fn the_next_feeder_is_not_blamed_for_pictures_of_one_whose_sound_was_forged() {
+fn the_next_feeder_is_not_blamed_for_pictures_of_a_forger_of_sound() {
     let mut below = Below::new(false);
     let [spare, base] = [below.next(false), below.next(false)];
     below.come(0, changed(spare.clone()));
