@@ -76,7 +76,7 @@ impl Target {
     }
 
     async fn join(&self, options: Options) -> Room {
-        timeout(PATIENCE, Room::join(&self.invite, local(options))).await.unwrap().unwrap()
+        join(&self.invite, options).await
     }
 }
 
@@ -250,6 +250,10 @@ struct Noticed {
     losses: Vec<String>,
 }
 
+async fn join(invite: &Invite, options: Options) -> Room {
+    timeout(PATIENCE, Room::join(invite, local(options))).await.unwrap().unwrap()
+}
+
 fn local(options: Options) -> Options {
     let testing = Testing { bench: Some((4_000, 1_000)), ..options.testing.clone() };
     options.bind(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]).picture_max(Some(PICTURE)).testing(testing)
@@ -293,16 +297,16 @@ async fn open(attackers: &Runtime, begins: &Arc<AtomicBool>) -> (Vec<Room>, Vec<
             3 | 4 => Options::speaker(&format!("Speaker {at}")).mix(Consent::Never),
             _ => Options::viewer(&format!("Viewer {at}")),
         };
-        let options = local(options).identity(Some(identity));
+        let options = options.identity(Some(identity));
         let room = match rooms.first() {
             None => {
                 let listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
                 let host = HostOptions::default().listen(listen).program(PICTURE).k1(4).k(4);
                 // whoever may come to an open stage measures there, and so brings about elections
                 let host = host.mixing(Some(MixPolicy::Named)).members(everyone[1..VIEWERS_FROM].to_vec());
-                Room::host(options, host).await.unwrap()
+                Room::host(local(options), host).await.unwrap()
             }
-            Some(host) => timeout(PATIENCE, Room::join(host.invite(), options)).await.unwrap().unwrap(),
+            Some(host) => join(&host.invite(), options).await,
         };
         if [0, 3, 4].contains(&at) {
             let source = TestSource::new(at as u8, PICTURE.width, PICTURE.height, PICTURE.fps);
@@ -316,10 +320,9 @@ async fn open(attackers: &Runtime, begins: &Arc<AtomicBool>) -> (Vec<Room>, Vec<
         }
         if at + 1 == VIEWERS_FROM {
             for (_, forge) in forgeries(begins).into_iter().take(FORGERS) {
-                let mut options = local(Options::viewer("Mallory"));
+                let mut options = Options::viewer("Mallory");
                 options.testing.forge = Some(forge);
-                let forger =
-                    timeout(PATIENCE, Room::join(rooms[0].invite(), options)).await.unwrap().unwrap();
+                let forger = join(&rooms[0].invite(), options).await;
                 let placed = forger.watch().wait_for(|relay| relay.depth == Some(1)).await.is_ok();
                 assert!(placed, "a forger's place below the mixer");
                 forgers.push(forger);
@@ -418,8 +421,7 @@ fn a_room_of_twenty_goes_on_among_an_attacker_of_each_kind() {
         let share = received as f64 / expected as f64;
         println!(
             "{received} of {expected} pictures ({share:.5}), {by_rate} by the room's rate; {changes} times \
-             another parent than an honest one, {below} were \
-             below forgers"
+             another parent than an honest one, {below} were below forgers"
         );
         for (at, noticed) in noticed.iter().enumerate() {
             let noticed = noticed.lock().unwrap();

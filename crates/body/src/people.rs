@@ -29,7 +29,7 @@ fn shows_nothing(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Returns a tidy name; `None` if it has nothing to see.
+/// Returns a tidy name; `None` without a visible character.
 fn visible(name: &str) -> Option<String> {
     Some(tidy(name)).filter(|name| !name.chars().all(shows_nothing))
 }

@@ -230,26 +230,25 @@ impl Stream {
     /// Returns what the assembler has next. A keyframe ends the keyframe request.
     pub(crate) fn poll(&mut self, kind: MediaKind, now_us: u64) -> Option<Polled> {
         let waiting = self.waiting[lane(kind)].pop_front();
-        let frame = match waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))? {
-            Assembled::Frame(frame) => frame,
-            Assembled::KeyWanted => return Some(Polled::KeyWanted),
-            Assembled::LeftOut => return Some(Polled::LeftOut),
-            Assembled::Unreadable { first_packet } => {
-                let checks = self.checks.as_ref().filter(|_| self.is_forwarded);
-                let Some(checks) = checks else { return self.poll(kind, now_us) };
-                let from =
-                    checks[lane(kind)].unproven_from().map_or(first_packet, |from| from.min(first_packet));
-                self.go_back(kind, from, from.checked_sub(1), now_us);
+        let assembled = waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))?;
+        let check = self.checks.as_mut().filter(|_| self.is_forwarded).map(|checks| &mut checks[lane(kind)]);
+        let checked = match (assembled, check) {
+            (Assembled::KeyWanted, _) => return Some(Polled::KeyWanted),
+            (Assembled::LeftOut, _) => return Some(Polled::LeftOut),
+            (Assembled::Unreadable { .. }, None) => return self.poll(kind, now_us),
+            (Assembled::Unreadable { first_packet }, Some(check)) => Err(check.forged(first_packet)),
+            (Assembled::Frame(frame), None) => Ok(frame),
+            (Assembled::Frame(frame), Some(check)) => {
+                check.take(&frame.data, &frame.identity).map(|()| frame)
+            }
+        };
+        let frame = match checked {
+            Ok(frame) => frame,
+            Err(forged) => {
+                self.go_back(kind, forged.from_packet, forged.from_packet.checked_sub(1), now_us);
                 return Some(Polled::Forged);
             }
         };
-        if self.is_forwarded
-            && let Some(checks) = &mut self.checks
-            && let Err(forged) = checks[lane(kind)].take(&frame.data, &frame.identity)
-        {
-            self.go_back(kind, forged.from_packet, forged.from_packet.checked_sub(1), now_us);
-            return Some(Polled::Forged);
-        }
         self.captured(frame.identity.captured_us);
         if kind == MediaKind::Video && frame.identity.key {
             self.key_wish.met();

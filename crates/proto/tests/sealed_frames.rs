@@ -204,7 +204,11 @@ fn a_picture_that_was_kept_in_a_file_passes_as_it_was_sent() {
 
 proptest! {
     #[test]
-    fn any_tail_survives_both_kinds(tail in prop::collection::vec(any::<u8>(), 0..=217), toc: u8, frame in prop::collection::vec(any::<u8>(), 2..300)) {
+    fn any_tail_survives_both_kinds(
+        tail in prop::collection::vec(any::<u8>(), 0..=217),
+        toc: u8,
+        frame in prop::collection::vec(any::<u8>(), 2..300),
+    ) {
         let identity = identity(3, false);
         let packet = [&[toc & !3][..], &frame].concat();
         let marked = opus::mark_with(&packet, &identity, &tail).unwrap();
@@ -231,7 +235,11 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_check_panic(data in prop::collection::vec(any::<u8>(), 0..300), number in 1u32.., tail in prop::collection::vec(0u8..20, 0..200)) {
+    fn no_bytes_make_a_check_panic(
+        data in prop::collection::vec(any::<u8>(), 0..300),
+        number in 1u32..,
+        tail in prop::collection::vec(0u8..20, 0..200),
+    ) {
         let identity = identity(number, number % 2 == 0);
         for kind in [MediaKind::Video, MediaKind::Sound] {
             let marked = match kind {

@@ -34,7 +34,7 @@ fn gives(brain: &mut Brain, from: u8, message: Message) -> Vec<Output> {
     brain.give(Input::Message { from, via: Via::Signal, message })
 }
 
-/// Asks for a link in both ways; one of them is that of its id. Returns whether the brain makes one, and so tells its
+/// Asks for a link in both ways, of which its id allows one. Returns whether the brain makes one, and so tells its
 /// addresses.
 fn gets_a_link(brain: &mut Brain, peer: u8, shown: &Shown) -> bool {
     brain.unlinked.insert(key(peer).id());

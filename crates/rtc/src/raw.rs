@@ -56,8 +56,8 @@ pub fn fragments(sequence: u64, message: u16, offsets: impl Iterator<Item = u32>
     [&header.concat(), &body[..]].concat()
 }
 
-/// Datagrams of a message whose 30,000 fragments form a chain, its first one last: reassembled recursively, they overflow a
-/// thread's stack.
+/// Datagrams of a message whose 30,000 fragments form a chain, its first one last: reassembled recursively, they
+/// overflow a thread's stack.
 pub fn chain(message: u16) -> impl Iterator<Item = Vec<u8>> {
     let offsets: Vec<u32> = (1..30_000).collect();
     let mut sequence = u64::from(message) << 20; // a record's number counts once

@@ -102,7 +102,7 @@ impl Both {
 }
 
 #[test]
-fn a_known_program_that_overtakes_its_announcement_is_shown_from_its_keyframe() {
+fn a_known_program_that_overtakes_its_announcement_begins_at_a_keyframe() {
     let mut both = Both::new();
     both.follow(1);
     let before = both.group(1);
@@ -118,7 +118,7 @@ fn a_known_program_that_overtakes_its_announcement_is_shown_from_its_keyframe() 
 }
 
 #[test]
-fn a_thinned_child_gets_every_packet_number_and_only_pictures_that_others_refer_to() {
+fn a_thinned_child_gets_every_number_and_only_pictures_referred_to() {
     let mut both = Both::new();
     let [wide, thin] = [LinkId(8), LinkId(9)];
     for (peer, link) in [(8, wide), (9, thin)] {
@@ -158,7 +158,7 @@ fn a_thinned_child_gets_every_packet_number_and_only_pictures_that_others_refer_
 }
 
 #[test]
-fn a_child_that_asks_again_and_again_gets_the_past_a_few_times_and_new_packets_always() {
+fn a_child_that_asks_again_and_again_gets_the_past_a_few_times() {
     let mut both = Both::new();
     let link = LinkId(8);
     let serve = |both: &mut Both| {
@@ -238,7 +238,7 @@ fn a_keyframe_request_is_repeated_when_the_keyframe_is_lost() {
 }
 
 #[test]
-fn a_missing_packet_is_waited_for_until_repeated_retransmissions_may_have_arrived() {
+fn a_missing_packet_is_waited_for_while_retransmissions_may_arrive() {
     let mut both = Both::new();
     let [first, group] = [both.group(0), both.group(0)];
     assert_eq!(both.come(0, &first), GROUP);

@@ -166,7 +166,7 @@ impl Stand {
         Stand::of(speaks, false, None)
     }
 
-    /// A peer that is a page or none, and whose room is sealed if it has keys.
+    /// A native peer, or a page; with keys, in a sealed room.
     fn of(speaks: bool, is_page: bool, keys: Option<Keypair>) -> Stand {
         let config = MediaConfig {
             me: ME,

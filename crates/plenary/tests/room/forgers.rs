@@ -43,8 +43,8 @@ fn parent(room: &Room) -> Option<PeerId> {
     room.snapshot().parent
 }
 
-/// Lets a relay forge above some of these viewers; returns how many were below it, how long until each of all had another
-/// parent, and the longest wait of each for a picture.
+/// Lets a relay forge above some of these viewers. Returns the number of viewers below it, the time after which each
+/// viewer has an honest parent, and each viewer's longest wait for a picture.
 async fn deceive(
     below: usize,
     kind: &str,

@@ -207,14 +207,14 @@ impl SealCheck {
         let tail = self.tail(data).unwrap_or_default();
         if tail.is_empty() {
             if self.needs_seal(data) || self.unproven.len() >= UNPROVEN_MAX {
-                return Err(self.forged(identity));
+                return Err(self.forged(identity.first_packet));
             }
             let (number, first_packet) = (identity.number, identity.first_packet);
             self.unproven.push_back(Unproven { number, hash: short(&hash), first_packet });
             return Ok(());
         }
         let Some(seal) = Seal::parse(&tail).filter(|seal| self.is_signed(&hash, seal)) else {
-            return Err(self.forged(identity));
+            return Err(self.forged(identity.first_packet));
         };
         let left_out = self.kind == MediaKind::Video
             && !identity.key
@@ -225,7 +225,7 @@ impl SealCheck {
             self.unproven.iter().any(|frame| frame.number == number && frame.hash != *hash)
         };
         if left_out || seal.numbers(identity.number).zip(&seal.hashes).any(differs) {
-            return Err(self.forged(identity));
+            return Err(self.forged(identity.first_packet));
         }
         self.sealed = identity.number;
         self.unproven.clear();
@@ -269,9 +269,11 @@ impl SealCheck {
         is_signed
     }
 
-    fn forged(&mut self, identity: &FrameIdentity) -> Forged {
-        let first = self.unproven.front().map_or(identity.first_packet, |frame| frame.first_packet);
+    /// Forgets the frames that wait for a seal: the next frame, which begins with this packet, is forged. Returns the
+    /// first unproven packet.
+    pub fn forged(&mut self, first_packet: u64) -> Forged {
+        let unproven = self.unproven_from();
         self.unproven.clear();
-        Forged { from_packet: first.min(identity.first_packet) }
+        Forged { from_packet: unproven.map_or(first_packet, |from| from.min(first_packet)) }
     }
 }

@@ -300,10 +300,13 @@ impl Tree {
     fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
         let Some(parent) = self.parent.as_ref().map(|parent| parent.peer) else { return };
+        if busy || self.is_new_here(view) || !self.is_viewer(view) {
+            return;
+        }
         // a relay that forwards nothing has free slots, again and again
         let has_fed = |place: &&Place| !self.failed_feeders.is_failed(&place.peer);
         let places: Vec<_> = places.iter().filter(has_fed).cloned().collect();
-        if busy || places.is_empty() || self.is_new_here(view) || !self.is_viewer(view) {
+        if places.is_empty() {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);

@@ -7,8 +7,8 @@ use crate::time::{SECOND, Time};
 /// Maximum number of failed feeders remembered. A guess: two searches.
 const FAILED_FEEDERS_MAX: usize = 16;
 
-/// Time for which the host is told of a feeder that broke its word, as long as a complaint counts there; for which a forger
-/// isn't asked at all; and within which a second pause of a parent isn't taken for one of a radio.
+/// Time for which the host is told of a feeder that broke its word, as long as a complaint counts there; for which a
+/// forger isn't asked at all; and within which a second pause of a parent isn't taken for one of a radio.
 const RECENT_US: u64 = 60 * SECOND;
 
 /// Peers that accepted this peer and then fed it nothing or forged media, fed it too late, or couldn't be linked.
@@ -65,8 +65,8 @@ impl FailedFeeders {
         self.broke_its_word(now, peer);
     }
 
-    /// Records that a parent was at fault while another peer had the program. Returns whether it deserves to be asked again
-    /// first, as after the pause of a radio: not after a second one within a minute, which counts as feeding nothing.
+    /// Records that a parent was at fault while another peer had the program. Returns whether to ask it again first,
+    /// as after the pause of a radio: not after a second one within a minute, which counts as feeding nothing.
     pub(super) fn paused(&mut self, now: Time, peer: PeerId) -> bool {
         let is_again = |failed: &Failed| match failed {
             Failed::Paused { at } => now.since(*at) < RECENT_US,
@@ -90,7 +90,7 @@ impl FailedFeeders {
         self.push(peer, Failed::ToLink);
     }
 
-    /// Adds or renews an entry; at the limit the oldest entry is forgotten. That a peer forged outlasts lesser failures.
+    /// Adds or renews an entry; at the limit the oldest one is forgotten. That a peer forged outlasts lesser failures.
     fn push(&mut self, peer: PeerId, mut failed: Failed) {
         if let Some(at) = self.peers.iter().position(|(known, _)| *known == peer) {
             let (_, before) = self.peers.remove(at);

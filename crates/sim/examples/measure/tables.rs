@@ -22,8 +22,8 @@ table gives their number. `within_5pct_of_oracle` judges one election per seed, 
 scenario's own. Latencies are counted in histogram buckets a quarter of an octave wide and reported as bucket centres.
 In the column 'on two cores' each peer has a machine of two cores, on which packets, messages, ticks, links, encoding and
 decoding take the time that they take on real machines (packet level only, five runs at most, the same first seeds).
-Measurements that take hours: [long runs](long-runs.md). Seals and forgers: [seals](seals.md). Browsers: [pages](pages.md). Pages as relays, simulated: [pages in the
-tree](pages-tree.md).
+Measurements that take hours: [long runs](long-runs.md). Seals and forgers: [seals](seals.md). Browsers: [pages](pages.md).
+Pages as relays, simulated: [pages in the tree](pages-tree.md).
 
 `latency_over_oracle` divides the latency of frames in the calm phase by what the oracle computes for its own tree from
 delays and uplinks alone. `latency_over_oracle_in_weather` divides it by the latency of frames sent down the oracle's tree packet
