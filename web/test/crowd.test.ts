@@ -21,12 +21,11 @@ const K1 = 3;
 const MEASURE_MS = 20_000;
 /**
  * Least share of the pictures: an aim for a quiet machine in the nightly part, else a sign of life. A page on a busy machine
- * relays each second picture for some seconds at a time, so half of them is what those below it are sure of. Skews count in the
- * nightly part alone.
+ * relays each second picture for some seconds at a time, so half of them is what those below it are sure of, and on such a
+ * machine pages that were below the mixer move below others. Skews count in the nightly part alone.
  */
 const IS_NIGHTLY = env["NIGHTLY"] !== undefined;
-const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.9;
-const SHARE_BELOW_PAGE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
+const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
 /** Of the room's rate: a mixer that is short of processor time makes fewer pictures. */
 const RATE_SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
 /** A mixer that is short of processor time encodes cells that can't be read, and a page shows late what is on its way. */
@@ -78,12 +77,12 @@ test("natives and pages in one room get all pictures and voices, in step and byt
     await sleep(400);
   }
   const end = await snapshots();
+  t.diagnostic(`depths ${end.map(({ depth }) => depth)} at the end`);
   for (const [at, { frames_received, frames_expected }] of end.entries()) {
     const got = frames_received - (begin[at]?.frames_received ?? 0);
     const [expected, all] = [frames_expected - (begin[at]?.frames_expected ?? 0), (FPS * MEASURE_MS) / 1000];
     t.diagnostic(`page ${at + 1}: ${got} of ${expected} pictures, ${all} by the room's rate`);
-    const share = (begin[at]?.depth ?? 0) > 1 ? SHARE_BELOW_PAGE_MIN : SHARE_MIN;
-    assert.ok(got >= share * expected - 1, `${got} of ${expected} pictures`);
+    assert.ok(got >= SHARE_MIN * expected - 1, `${got} of ${expected} pictures`);
     assert.ok(got >= RATE_SHARE_MIN * all - 1, `${got} of ${all} pictures by the room's rate`);
   }
 
@@ -127,7 +126,7 @@ test("natives and pages in one room get all pictures and voices, in step and byt
   // in the first seconds a browser's estimate of the new line is low, and the page leaves some pictures out
   const atMs = picturesAtMs(recording);
   const lately = atMs.filter((ms) => ms > (atMs.at(-1) ?? 0) - MEASURE_MS).length;
-  const asked = SHARE_BELOW_PAGE_MIN * FPS * (MEASURE_MS / 1000) - 1;
+  const asked = SHARE_MIN * FPS * (MEASURE_MS / 1000) - 1;
   t.diagnostic(`native: ${lately} pictures in the last ${MEASURE_MS} ms`);
   assert.ok(lately >= asked, `${lately} pictures of ${asked}`);
   const [all, got] = [new Set(hashes(mixed)), hashes(recording)];
