@@ -89,6 +89,32 @@ fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them
 }
 
 #[test]
+fn nobody_is_sent_to_a_child_of_which_those_complain_that_seek_a_backup() {
+    for (complains, room) in [(true, false), (false, true)] {
+        let mut relay = Viewer::relay();
+        for peer in 10..12 {
+            relay.is_joined_by(peer, Attach { room: 4, ..Attach::newcomer() });
+        }
+        let of = |orphan: u8| Attach {
+            purpose: Purpose::Backup,
+            path: path(&[3, 5, 10, orphan]),
+            fed: !complains,
+            ..Attach::newcomer()
+        };
+        (20..22).for_each(|orphan| _ = relay.hears(orphan, Message::Attach(of(orphan))));
+        let to_it = |message: &Message| match message {
+            Message::Redirect { places, .. } => places.iter().any(|place| place.peer == key(10).id()),
+            _ => false,
+        };
+        for newcomer in 30..34 {
+            relay.is_joined_by(newcomer, Attach::newcomer());
+        }
+        let sent = relay.hears(40, Message::Attach(Attach::newcomer()));
+        assert_eq!(says(&sent, 40, to_it), room, "{sent:?}");
+    }
+}
+
+#[test]
 fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
     let mut relay = Viewer::relay();
     let only_below = || Attach { reach: Reach::OnlyBelow, ..Attach::newcomer() };

@@ -236,6 +236,38 @@ fn a_viewer_takes_no_place_at_a_forger_or_below_one_for_a_minute() {
     }
 }
 
+/// Returns what the complaints that a viewer sends to a peer name: the purpose, and the path below the accused peer.
+fn complaints(outputs: &[Output], to: u8) -> Vec<(Purpose, Path)> {
+    let complains = |message: &&Message| match message {
+        Message::Attach(attach) => {
+            (!attach.fed && !attach.path.is_empty()).then(|| (attach.purpose, attach.path.clone()))
+        }
+        _ => None,
+    };
+    said(outputs, to).into_iter().filter_map(|message| complains(&message)).collect()
+}
+
+#[test]
+fn the_peer_that_named_a_forger_hears_of_it_by_the_search_that_follows() {
+    let mut viewer = Viewer::new();
+    viewer.is_fed_by(10, &[3, 10]);
+    let alone = viewer.give(Input::Forged(key(10).id()));
+    assert_eq!(complaints(&alone, 3), [(Purpose::Parent, path(&[3, 10, 5]))]);
+
+    let mut viewer = Viewer::with_backup();
+    let lost = viewer.give(Input::Forged(key(10).id()));
+    assert!(requests_feed_of(&lost, 11) && complaints(&lost, 3).is_empty(), "{lost:?}");
+    let fed = viewer.give(Input::Fed(key(11).id()));
+    assert_eq!(complaints(&fed, 3), [(Purpose::Backup, path(&[3, 10, 5]))]);
+    let later = viewer.runs_for(5 * SECOND);
+    assert!(complaints(&untimed(later), 3).is_empty(), "once");
+
+    let mut viewer = Viewer::with_backup();
+    viewer.loses_link(10);
+    let fed = viewer.give(Input::Fed(key(11).id()));
+    assert!(complaints(&fed, 3).is_empty(), "it was merely lost: {fed:?}");
+}
+
 #[test]
 fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
     for (fed, taken) in [(true, false), (false, true)] {

@@ -194,7 +194,7 @@ fn who_is_sent_to_droppers_alone_gets_out_of_there() {
 
 #[test]
 fn below_forgers_no_base_picture_is_forged_and_all_are_whole_again_soon() {
-    let (mut waited, mut all) = (Vec::new(), 0);
+    let (mut waited, mut all, mut below) = (Vec::new(), 0, 0);
     for pages in [false, true] {
         for seed in seeds(SEEDS) {
             let mut plan = attacked(Attack::Forge);
@@ -203,23 +203,18 @@ fn below_forgers_no_base_picture_is_forged_and_all_are_whole_again_soon() {
             }
             let mut world = run(plan, seed, 25);
             let since = world.now();
-            run_on(&mut world, 15);
-            let forged = world.delivery().frames_forged.unwrap();
-            assert_eq!(world.base_pictures_forged(), 0, "seed {seed}");
-            assert!(forged < 0.01, "seed {seed}: {forged} of what is shown is forged");
-            // whoever is deceived leaves its forger; some meet one for the first time later than others
             let forgers: Vec<_> =
                 (STAGE..STAGE + 30).step_by(5).map(|planned| world.planned(planned).short()).collect();
-            let below = |world: &World| -> BTreeSet<_> {
+            for _ in 0..15 {
+                run_on(&mut world, 1);
                 let is_below = |viewer: &PeerId| {
                     world.snapshot(*viewer).path.iter().any(|above| forgers.contains(above))
                 };
-                honest(world, 5).into_iter().filter(is_below).collect()
-            };
-            let before = below(&world);
-            run_on(&mut world, 1);
-            let stay: Vec<_> = before.intersection(&below(&world)).copied().collect();
-            assert_eq!(stay, [], "seed {seed}: viewers that stay below forgers");
+                below += honest(&world, 5).into_iter().filter(is_below).count();
+            }
+            let forged = world.delivery().frames_forged.unwrap();
+            assert_eq!(world.base_pictures_forged(), 0, "seed {seed}");
+            assert!(forged < 0.01, "seed {seed}: {forged} of what is shown is forged");
             for viewer in honest(&world, 5) {
                 let gap = world.longest_gap_us(viewer, since);
                 all += 1;
@@ -227,6 +222,12 @@ fn below_forgers_no_base_picture_is_forged_and_all_are_whole_again_soon() {
             }
         }
     }
+    // who meets a forger leaves it at once, and the peer above sends hardly anybody there any more (14 without complaints)
+    assert!(
+        500 * below <= 15 * all,
+        "in {below} of {} viewer seconds somebody was below a forger",
+        15 * all
+    );
     // every fifth viewer forges, so for some the backup does, too
     assert!(20 * waited.len() <= all, "{} of {all} waited for more than a second: {waited:?}", waited.len());
     assert!(waited.iter().all(|(_, _, gap)| *gap < 2 * SECOND), "{waited:?}");

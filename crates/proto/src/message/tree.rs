@@ -66,7 +66,8 @@ pub struct Attach {
     pub room: u8,
     /// Time to send one frame to all children that the requester may have, microseconds.
     pub sending_us: u32,
-    /// Whether the requester is fed already and searches a better place.
+    /// Whether the requester is fed already and searches a better place, or searches a backup; false if it complains of
+    /// the peer that the path names as its parent.
     pub fed: bool,
     /// The requester's RTTs to the landmarks; empty while unknown.
     pub round_trips: RoundTrips,

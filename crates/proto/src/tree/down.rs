@@ -250,10 +250,10 @@ impl Tree {
         List::truncated(children.map(|peer| Place { peer, path: path_of(&peer) }))
     }
 
-    /// Raises the suspicion against a child when one of its own children is unfed and asks this peer for a
-    /// place: the child may be dead.
+    /// Raises the suspicion against a child when one of its own children asks this peer for a place because it isn't
+    /// fed, or was fed forged media: the child may be dead, or a forger.
     fn suspect_parent_of(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
-        if attach.purpose != Purpose::Parent || attach.fed {
+        if attach.fed {
             return;
         }
         let parent = parent_in(&attach.path);

@@ -119,6 +119,8 @@ pub(crate) struct Tree {
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
     failed_feeders: FailedFeeders,
+    /// The feeder that was found to forge last, until the peer that named it has been told.
+    forger: Option<Up>,
     /// Peers that have been told, since this peer was last fed, that a place they named fed it nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
     /// The present search for a first parent, or for another one after the last was lost.
@@ -282,8 +284,10 @@ impl Tree {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
-    /// Records that a peer sent media that their maker never made.
+    /// Records that a peer sent media that their maker never made. The next search tells the peer that had named it.
     pub(crate) fn deceived(&mut self, now: Time, by: PeerId) {
+        let feeder = [&self.parent, &self.next].into_iter().flatten().find(|up| up.peer == by);
+        self.forger = feeder.cloned().or(self.forger.take());
         self.failed_feeders.forged(now, by);
     }
 

@@ -243,7 +243,17 @@ impl Seek {
 impl Tree {
     pub(super) fn seek_parent_now(&mut self, view: &View<'_>) {
         let urgent = self.at_fault || (self.parent.is_none() && self.parent_since.is_some());
-        self.seek_parent = Some(Seek { urgent, ..Seek::new(Purpose::Parent, view.now) });
+        let seek = Seek { urgent, ..Seek::new(Purpose::Parent, view.now) };
+        self.seek_parent = Some(self.beginning_above_a_forger(view, seek));
+    }
+
+    /// Makes a new search start above the feeder that was found to forge since the search before, if there is one.
+    pub(super) fn beginning_above_a_forger(&mut self, view: &View<'_>, mut seek: Seek) -> Seek {
+        if let Some(forger) = self.forger.take().filter(|forger| self.failed_feeders.is_failed(&forger.peer))
+        {
+            seek.begin_above(view.me, &forger, &[]);
+        }
+        seek
     }
 
     /// Returns the peer where a search starts: a mixer, or for a backup in the first tier the mixer's
@@ -299,13 +309,17 @@ impl Tree {
         seek.asked.insert(peer);
         seek.asked_at = view.now;
         let vain = seek.vain.as_ref().filter(|(above, ..)| *above == peer).map(|(_, path, _)| path.clone());
+        if seek.purpose == Purpose::Backup && vain.is_some() {
+            seek.vain = None; // from now on the search is for a backup of the present place
+        }
         let attach = Attach {
             purpose: seek.purpose,
-            path: vain.unwrap_or_else(|| self.path.clone()),
             viewers_below: self.viewers_below(),
             room: self.room(view),
             sending_us: self.sending_to_all_us(view),
-            fed: self.parent.is_some() && !self.at_fault,
+            fed: vain.is_none()
+                && (seek.purpose == Purpose::Backup || self.parent.is_some() && !self.at_fault),
+            path: vain.unwrap_or_else(|| self.path.clone()),
             round_trips: self.near.trips().clone(),
             reach,
             ticket: view.ticket.cloned(),

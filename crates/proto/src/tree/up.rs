@@ -75,7 +75,8 @@ impl Tree {
         if first_tier && fallback.is_none() {
             self.seek_backup = None;
         } else if self.seek_backup.is_none() {
-            self.seek_backup = Some(Seek::new(Purpose::Backup, view.now));
+            let seek = Seek::new(Purpose::Backup, view.now);
+            self.seek_backup = Some(self.beginning_above_a_forger(view, seek));
         }
     }
 
