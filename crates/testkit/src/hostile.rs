@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use plenary_proto::RoomId;
+use plenary_proto::identity::seal::Sealer;
+use plenary_proto::identity::{MediaKind, opus};
+use plenary_proto::seal::Keypair;
 
 /// Payloads that a forger of old pictures goes back.
 const OLD: usize = 60;
@@ -48,8 +52,16 @@ fn with_byte(payload: &Bytes, at: usize, change: impl Fn(u8) -> u8) -> Bytes {
     bytes.into()
 }
 
-/// The forgeries, each with its name: another picture or sound, an old one, half of one, a larger one. They begin when
-/// the switch is set.
+/// Returns sound that the maker of another room has sealed, with the identity of what it stands for. Pictures stay.
+fn sound_of_another_room(payload: Bytes, sealer: &mut Sealer) -> Bytes {
+    let Some(identity) = opus::read(&payload) else { return payload };
+    let sound = [&[0xfc][..], &[0x5a; 80]].concat();
+    let tail = sealer.seal(&sound, &identity);
+    opus::mark_with(&sound, &identity, &tail).map_or(payload, Bytes::from)
+}
+
+/// The forgeries, each with its name: another picture or sound, an old one, half of one, a larger one, sound of another
+/// room. They begin when the switch is set.
 pub fn forgeries(begins: &Arc<AtomicBool>) -> Vec<(&'static str, Forge)> {
     let forging = |change: Forge| -> Forge {
         let begins = begins.clone();
@@ -63,10 +75,16 @@ pub fn forgeries(begins: &Arc<AtomicBool>) -> Vec<(&'static str, Forge)> {
             .unwrap_or_else(|| with_byte(&payload, 8, |byte| !byte))
     };
     let longer = |payload: Bytes| Bytes::from([&payload[..], &[0xee; 64]].concat());
+    let sealer = Sealer::new(Keypair::from_seed(&[7; 32]), RoomId([7; 16]), MediaKind::Sound);
+    let sealer = Mutex::new(sealer);
+    let foreign = move |payload| {
+        sound_of_another_room(payload, &mut sealer.lock().unwrap_or_else(PoisonError::into_inner))
+    };
     vec![
         ("another", forging(Arc::new(|payload| with_byte(&payload, payload.len() / 3, |byte| !byte)))),
         ("old", forging(Arc::new(old))),
         ("half", forging(Arc::new(|payload| payload.slice(..payload.len() / 2)))),
         ("larger", forging(Arc::new(longer))),
+        ("foreign sound", forging(Arc::new(foreign))),
     ]
 }
