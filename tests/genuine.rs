@@ -67,6 +67,17 @@ fn damage(file: &Path) {
     std::fs::write(file, bytes).unwrap();
 }
 
+/// Returns kind, begin and end of each box at the top level of an MP4 file.
+fn boxes(bytes: &[u8]) -> Vec<(&[u8], usize, usize)> {
+    let (mut boxes, mut at) = (Vec::new(), 0);
+    while let Some([a, b, c, d]) = bytes.get(at..at + 4) {
+        let end = at + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        boxes.push((&bytes[at + 4..at + 8], at, end));
+        at = end;
+    }
+    boxes
+}
+
 #[test]
 fn a_recording_is_genuine_until_a_bit_of_it_changes() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,6 +100,33 @@ fn a_recording_is_genuine_until_a_bit_of_it_changes() {
     );
     let wrong = verify("tulip");
     assert!(wrong.code == Some(2) && wrong.stderr.contains("64 hex digits"), "{}", wrong.stderr);
+    let whole = std::fs::read(&recording).unwrap();
+    let fragments: Vec<_> = boxes(&whole).into_iter().filter(|(kind, ..)| *kind == b"moof").collect();
+    let (begin, middle, end) =
+        (fragments[1].1, fragments[fragments.len() / 2].1, fragments[fragments.len() - 1].1);
+    let unreadable = [&[0, 0, 0, 24][..], b"moof", &[0xff; 16]].concat();
+    let cases = [
+        ("cut off", whole[..end + 20].to_vec(), 0, "genuine"),
+        ("a fragment again", [&whole[..], &whole[begin..middle]].concat(), 1, "forged"),
+        (
+            "a part that isn't read",
+            [&whole[..middle], &unreadable, &whole[middle..]].concat(),
+            1,
+            "holds more",
+        ),
+        (
+            "many boxes",
+            [&whole[..middle], &b"\0\0\0\x08free".repeat(1_000_000), &whole[middle..]].concat(),
+            1,
+            "holds more",
+        ),
+    ];
+    for (case, bytes, expected, says) in cases {
+        std::fs::write(&recording, bytes).unwrap();
+        let Ended { code, stderr, .. } = verify(&key);
+        assert!(code == Some(expected) && stderr.contains(says), "{case}: {code:?} {stderr}");
+    }
+    std::fs::write(&recording, whole).unwrap();
     damage(&recording);
     let Ended { code, stderr, .. } = verify(&key);
     assert!(code == Some(1) && stderr.contains("forged: 1 frame"), "{stderr}");

@@ -33,19 +33,22 @@ pub struct Verified {
     pub streams: Vec<(Mandated, u64)>,
     /// Frames without a seal at the ends of streams, or beside gaps: no sign of forgery.
     pub unproven: u64,
-    /// Frames with a false signature or hash, or of a stream without a mandate: kind, and number in the file from 1.
+    /// Frames with a false signature or hash, out of their order, or of a stream without a mandate: kind, and number in
+    /// the file from 1.
     pub forged: Vec<(MediaKind, u64)>,
+    /// The file holds more than was read: other tracks or formats, boxes that can't be read. A player may show that.
+    pub has_unread: bool,
 }
 
 impl Verified {
-    /// Returns whether nothing is forged, and something is proven.
+    /// Returns whether nothing is forged or left unread, and something is proven.
     pub fn is_genuine(&self) -> bool {
-        self.forged.is_empty() && self.streams.iter().any(|(_, proven)| *proven > 0)
+        self.forged.is_empty() && !self.has_unread && self.streams.iter().any(|(_, proven)| *proven > 0)
     }
 }
 
 /// Checks a recording of the room with this root key. Cutting frames out of a recording isn't noticed, unless they are
-/// pictures that others refer to.
+/// pictures that others refer to; nor is when the file says that its frames are shown.
 ///
 /// # Errors
 /// [`VerifyError`] if the file can't be read, or its evidence isn't that room's.
@@ -72,42 +75,40 @@ pub fn verify_recording(path: &Path, root: &PeerId) -> Result<Verified, VerifyEr
             }
             return;
         };
-        let Some((mandated, _)) = streams.get(&identity.stream) else {
+        let Some((mandated, proven)) = streams.get_mut(&identity.stream) else {
             forged.push((frame.kind, at));
             return;
         };
         let check = checks.entry((identity.stream, is_picture)).or_insert_with(|| Check {
             seals: SealCheck::new(mandated.maker, room, frame.kind),
-            proven: 0,
-            waiting: 0,
+            unproven: 0,
+            last: 0,
         });
-        check.waiting += 1;
-        match check.seals.take(&frame.data, &identity) {
-            Ok(()) if check.seals.unproven_from().is_none() => {
-                check.proven += std::mem::take(&mut check.waiting);
-            }
-            Ok(()) => {}
-            Err(_) => {
-                // a new check judges the later frames
-                check.seals = SealCheck::new(mandated.maker, room, frame.kind);
-                check.waiting = 0;
-                forged.push((frame.kind, at));
-            }
+        let is_next = identity.number > check.last;
+        check.last = identity.number;
+        let proven_before = check.seals.proven_count();
+        if !is_next || check.seals.take(&frame.data, &identity).is_err() {
+            // a new check judges the later frames
+            check.seals = SealCheck::new(mandated.maker, room, frame.kind);
+            check.unproven = 0;
+            forged.push((frame.kind, at));
+            return;
         }
+        check.unproven += 1;
+        let newly = check.seals.proven_count() - proven_before;
+        check.unproven -= newly;
+        *proven += newly;
     })?;
-    let unproven = checks.values().map(|check| check.waiting).sum();
-    for ((stream, _), check) in checks {
-        if let Some((_, proven)) = streams.get_mut(&stream) {
-            *proven += check.proven;
-        }
-    }
-    Ok(Verified { streams: streams.into_values().collect(), unproven, forged })
+    let unproven = checks.values().map(|check| check.unproven).sum();
+    let streams = streams.into_values().collect();
+    Ok(Verified { streams, unproven, forged, has_unread: kept.has_unread() })
 }
 
 /// Check of one kind of a stream.
 struct Check {
     seals: SealCheck,
-    proven: u64,
-    /// Frames since the last proven one.
-    waiting: u64,
+    /// Frames since the last forged one that no seal has proven.
+    unproven: u64,
+    /// Number of the last frame.
+    last: u32,
 }

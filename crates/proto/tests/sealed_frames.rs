@@ -125,6 +125,19 @@ fn a_changed_packet_of_sound_is_noticed_within_80_ms() {
 }
 
 #[test]
+fn sound_without_a_seal_under_numbers_of_later_frames_is_noticed() {
+    let mut frames = sounds(&[40; 9]);
+    let mut check = check(MediaKind::Sound);
+    assert!(frames.iter().all(|(data, identity)| check.take(data, identity).is_ok()));
+    assert_eq!(check.proven_count(), 9);
+    for (data, identity) in &mut frames[1..4] {
+        identity.number += 1_000_000;
+        *data = opus::mark(&[0x78; 41], identity).unwrap();
+    }
+    assert_eq!(noticed(MediaKind::Sound, &frames), Some((4, Forged { from_packet: 2 })));
+}
+
+#[test]
 fn a_base_picture_without_its_seal_or_left_out_is_noticed() {
     let mut stripped = group();
     let (data, identity) = &mut stripped[4];

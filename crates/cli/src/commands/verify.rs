@@ -41,6 +41,10 @@ fn told(found: &Verified) -> anyhow::Result<()> {
             eprintln!("genuine; {} frames at the ends or beside gaps have no seal", found.unproven);
             Ok(())
         }
+        0 if found.has_unread => Err(anyhow!(
+            "what was read is as the room made it, but the file holds more than a recording does: further tracks, or boxes \
+             that can't be read"
+        )),
         0 => Err(anyhow!("nothing in this recording is proven")),
         many => {
             Err(anyhow!("forged: {many} frames aren't the room's: {}", named.collect::<Vec<_>>().join(", ")))

@@ -178,12 +178,21 @@ pub struct SealCheck {
     unproven: VecDeque<Unproven>,
     /// Frames with the last verified seals.
     proven: VecDeque<FullHash>,
+    /// Number of frames that a seal has proven so far.
+    proven_count: u64,
 }
 
 impl SealCheck {
     /// Creates the check of a stream of that maker.
     pub fn new(maker: PeerId, room: RoomId, kind: MediaKind) -> SealCheck {
-        SealCheck { maker, room, kind, sealed: 0, unproven: VecDeque::new(), proven: VecDeque::new() }
+        let (unproven, proven) = (VecDeque::new(), VecDeque::new());
+        SealCheck { maker, room, kind, sealed: 0, unproven, proven, proven_count: 0 }
+    }
+
+    /// Returns the number of frames that a seal has proven so far: those with a valid seal of their own, and those whose
+    /// hash stands in one.
+    pub fn proven_count(&self) -> u64 {
+        self.proven_count
     }
 
     /// Returns whether a frame may be decoded by what stands in it: a picture that others refer to has a valid seal,
@@ -221,12 +230,17 @@ impl SealCheck {
             && self.sealed > 0
             && seal.last_back > 0
             && identity.number.saturating_sub(seal.last_back.into()) > self.sealed;
-        let differs = |(number, hash): (u32, &ShortHash)| {
-            self.unproven.iter().any(|frame| frame.number == number && frame.hash != *hash)
+        // by the seal; `None` where it says nothing of the frame
+        let is_proven = |frame: &Unproven| {
+            let mut told = seal.numbers(identity.number).zip(&seal.hashes);
+            told.find(|(number, _)| *number == frame.number).map(|(_, hash)| *hash == frame.hash)
         };
-        if left_out || seal.numbers(identity.number).zip(&seal.hashes).any(differs) {
+        let comes_later = self.unproven.iter().any(|frame| frame.number >= identity.number);
+        if left_out || comes_later || self.unproven.iter().any(|frame| is_proven(frame) == Some(false)) {
             return Err(self.forged(identity.first_packet));
         }
+        self.proven_count +=
+            1 + self.unproven.iter().filter(|frame| is_proven(frame) == Some(true)).count() as u64;
         self.sealed = identity.number;
         self.unproven.clear();
         Ok(())

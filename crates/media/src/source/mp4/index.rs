@@ -40,6 +40,8 @@ pub(super) struct Track {
     pub(super) packets: Vec<Packet>,
     /// End of the last packet.
     pub(super) end_us: u64,
+    /// Not all packets are here, though the file isn't only cut off.
+    has_unread: bool,
 }
 
 /// The tracks that contain packets.
@@ -48,11 +50,13 @@ pub(super) struct Movie {
     pub(super) has_video: bool,
     pub(super) video: Option<Track>,
     pub(super) sound: Option<Track>,
+    /// Something else was left out than a cut-off end.
+    pub(super) has_unread: bool,
 }
 
 /// Reads the header, and the fragments of a fragmented file.
 pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> {
-    let (moov, moofs) = read_boxes(file)?;
+    let Headers { moov, moofs, all_read } = read_boxes(file)?;
     let file_len = file.seek(SeekFrom::End(0))?;
     let track = |handler| {
         let tracks =
@@ -63,30 +67,43 @@ pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> 
         build(track, moov.mvhd_box.timescale.get(), file_len, &fragments)
     };
     let is_video = |track: &TrakBox| track.mdia_box.hdlr_box.handler_type == HdlrBox::HANDLER_TYPE_VIDE;
-    Ok(Movie {
-        has_video: moov.trak_boxes.iter().any(is_video),
-        video: track(HdlrBox::HANDLER_TYPE_VIDE)?,
-        sound: track(HdlrBox::HANDLER_TYPE_SOUN)?,
-    })
+    let (video, sound) = (track(HdlrBox::HANDLER_TYPE_VIDE)?, track(HdlrBox::HANDLER_TYPE_SOUN)?);
+    let tracks = || [&video, &sound].into_iter().flatten();
+    let has_unread =
+        !all_read || tracks().count() < moov.trak_boxes.len() || tracks().any(|track| track.has_unread);
+    Ok(Movie { has_video: moov.trak_boxes.iter().any(is_video), video, sound, has_unread })
 }
 
-/// Reads the header (moov), which may come last, and the headers of the fragments (moof) with their offsets.
-fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofBox)>), SourceFault> {
-    let (mut moov, mut moofs) = (None, Vec::new());
-    each_box(file, |file, header, at, len| {
+/// The headers of a file.
+struct Headers {
+    /// Of the whole file; it may come last.
+    moov: MoovBox,
+    /// Of the fragments, with their offsets.
+    moofs: Vec<(u64, MoofBox)>,
+    /// Whether these are all, but for what is cut off.
+    all_read: bool,
+}
+
+fn read_boxes(file: &mut (impl Read + Seek)) -> Result<Headers, SourceFault> {
+    let (mut moov, mut moofs, mut all_read) = (None, Vec::new(), true);
+    let file_len = file.seek(SeekFrom::End(0))?;
+    let to_the_end = each_box(file, |file, header, at, len| {
         if header.box_type == MoovBox::TYPE {
+            all_read &= moov.is_none();
             moov = Some(read_box::<MoovBox>(file, at, len)?);
         } else if header.box_type == MoofBox::TYPE {
             match read_box(file, at, len) {
                 Ok(moof) => moofs.push((at, moof)),
-                // truncated at the end of the file
-                Err(_) => return Ok(ControlFlow::Break(())),
+                Err(_) => {
+                    all_read &= at.saturating_add(len) > file_len; // truncated at the end of the file
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
     let moov = moov.ok_or_else(|| damaged("no header (moov): cut off, or never finished"))?;
-    Ok((moov, moofs))
+    Ok(Headers { moov, moofs, all_read: all_read && to_the_end })
 }
 
 /// Returns the notes of a recording, up to a limit of 256 MiB in all. Longer single notes than a recorder writes are
@@ -107,31 +124,32 @@ pub(super) fn notes(file: &mut (impl Read + Seek)) -> Result<Vec<Vec<u8>>, Sourc
 }
 
 /// Calls a function for each box at the top level, with header, offset and length, until it breaks or the file ends.
+/// Returns whether there was no other reason to end.
 fn each_box<F: Read + Seek>(
     file: &mut F,
     mut each: impl FnMut(&mut F, &BoxHeader, u64, u64) -> Result<ControlFlow<()>, SourceFault>,
-) -> Result<(), SourceFault> {
+) -> Result<bool, SourceFault> {
     let file_len = file.seek(SeekFrom::End(0))?;
     let mut at = 0;
     for _ in 0..BOXES_MAX {
         let Ok((header, header_len)) = BoxHeader::decode(&read_at(file, at, BoxHeader::MAX_SIZE as u64)?)
         else {
-            break;
+            return Ok(file_len.saturating_sub(at) < BoxHeader::MAX_SIZE as u64);
         };
         let len = match header.box_size.get() {
             0 => file_len.saturating_sub(at),
-            len if len < header_len as u64 => break,
+            len if len < header_len as u64 => return Ok(false),
             len => len,
         };
         if each(file, &header, at, len)?.is_break() {
-            break;
+            return Ok(true);
         }
         at = at.saturating_add(len);
         if at >= file_len {
-            break;
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<B, SourceFault> {
@@ -213,6 +231,11 @@ fn fragment_samples(moov: &MoovBox, moofs: &[(u64, MoofBox)], track_id: u32) -> 
     samples
 }
 
+/// Returns whether a sample isn't whole in the file.
+fn is_missing(sample: &RawSample, file_len: u64) -> bool {
+    sample.len > PACKET_LEN_MAX || sample.offset.saturating_add(sample.len.into()) > file_len
+}
+
 /// Builds a track from its header and its fragments' samples; `None` when it contains no complete packet.
 fn build(
     track: &TrakBox,
@@ -222,7 +245,8 @@ fn build(
 ) -> Result<Option<Track>, SourceFault> {
     let table = &track.mdia_box.minf_box.stbl_box;
     let Some(entry) = table.stsd_box.entries.first() else { return Ok(None) };
-    if table.stsd_box.entries.len() > 1 {
+    let formats = table.stsd_box.entries.len();
+    if formats > 1 {
         tracing::warn!("MP4: a track changes its format; only the first is played");
     }
     let scale = track.mdia_box.mdhd_box.timescale.get();
@@ -239,20 +263,24 @@ fn build(
     let mut builder =
         Builder { scale, begin_us: begin_us(track, movie_scale), packets: Vec::new(), end_us: 0 };
     let cut_off = |sample: &RawSample| {
-        let missing =
-            sample.len > PACKET_LEN_MAX || sample.offset.saturating_add(sample.len.into()) > file_len;
+        let missing = is_missing(sample, file_len);
         if missing {
             tracing::warn!("MP4: cut off; what is missing is left out");
         }
         missing
     };
+    let count = table.samples().count() + fragments.len();
     whole.take_while(|sample| !cut_off(sample)).for_each(|sample| builder.push(&sample));
     fragments.iter().take_while(|sample| !cut_off(sample)).for_each(|sample| builder.push(sample));
     if builder.packets.is_empty() {
         return Ok(None);
     }
     let (packets, end_us) = (builder.packets, builder.end_us);
-    Ok(Some(Track { entry: entry.clone(), turns: turns(&track.tkhd_box.matrix), packets, end_us }))
+    // of a file that is cut off the last packets are missing, all of them
+    let missing = fragments.iter().rev().take_while(|sample| is_missing(sample, file_len)).count();
+    let has_unread = formats > 1 || fragments.len() >= PACKETS_MAX || packets.len() + missing < count;
+    let (entry, turns) = (entry.clone(), turns(&track.tkhd_box.matrix));
+    Ok(Some(Track { entry, turns, packets, end_us, has_unread }))
 }
 
 struct Builder {

@@ -40,6 +40,12 @@ impl KeptFrames {
         Ok(KeptFrames { packets: Packets::new(path)?, movie, notes })
     }
 
+    /// Returns whether the file holds more than the frames that are returned, beyond a cut-off end: further tracks or
+    /// formats, too many frames, or boxes that can't be read. Players may show some of that.
+    pub fn has_unread(&self) -> bool {
+        self.movie.has_unread
+    }
+
     /// Returns the notes, in the order of the file.
     pub fn notes(&self) -> &[Vec<u8>] {
         &self.notes
