@@ -53,6 +53,7 @@ mod program;
 mod rate;
 mod rebuild;
 mod received;
+mod repeats;
 mod solo;
 mod stats;
 mod stream;

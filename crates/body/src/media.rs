@@ -39,6 +39,7 @@ use crate::oversize::{PictureSize, PixelsMax};
 use crate::own::{OWN_SLOTS, Own};
 use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
 use crate::rebuild::Rebuild;
+use crate::repeats::Repeats;
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
 use crate::stream::Pushed;
@@ -88,12 +89,14 @@ struct Followed {
     is_own: bool,
 }
 
-/// Pictures that arrive in one slot of a link, at a page.
+/// Frames that arrive in one slot of a link, at a page.
 #[derive(Debug, Default)]
 struct PageLeg {
     left_out: LeftOut,
     /// Size of the pictures that the browser's decoder was given.
     size: PictureSize,
+    /// Pictures or sound.
+    repeats: Repeats,
 }
 
 /// Fixed properties of a peer's media.

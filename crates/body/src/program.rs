@@ -316,6 +316,11 @@ impl Program {
         }
     }
 
+    /// Returns whether streams are sealed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
     /// Returns whether a whole frame, out of its order, may be decoded.
     pub(crate) fn may_be_decoded(&mut self, frame: &Frame) -> bool {
         self.streams.get_mut(&frame.identity.stream).is_some_and(|stream| stream.may_be_decoded(frame))

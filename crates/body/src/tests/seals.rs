@@ -227,3 +227,23 @@ fn a_page_s_browser_decodes_no_base_picture_that_the_maker_has_not_made() {
     assert!(!frame(&mut below, base.data), "nor what comes from the same peer next");
     assert_eq!(told(&below.stand.pass(RECALL_US)).1, [BEN]);
 }
+
+#[test]
+fn a_page_s_browser_decodes_no_frame_twice_by_one_link_whatever_it_shows() {
+    let mut below = Below::new(true);
+    let frame = |below: &mut Below, relay: usize, data: &Bytes| {
+        let (link, now_us) = (below.links[relay], below.stand.now_us);
+        below.stand.media.frame((link, 0), (data.clone(), None, &[]), now_us, &mut below.stand.outs)
+    };
+    let [(spare, _), (base, _)] = [below.next(false), below.next(false)];
+    assert!(frame(&mut below, 0, &spare.data) && frame(&mut below, 0, &base.data));
+    let mut other = spare.data.to_vec();
+    other[START_CODE_LEN + 2] ^= 1;
+    for repeated in [&spare.data, &base.data, &other.into()] {
+        assert!(!frame(&mut below, 0, repeated));
+    }
+    let later: Vec<_> = (0..80).map(|_| below.next(false).0).collect();
+    let (missing, others) = later.split_first().unwrap();
+    assert!(others.iter().all(|picture| frame(&mut below, 0, &picture.data)));
+    assert!(!frame(&mut below, 0, &missing.data), "an old one, though it comes for the first time");
+}
