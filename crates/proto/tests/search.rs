@@ -269,6 +269,28 @@ fn the_peer_that_named_a_forger_hears_of_it_by_the_search_that_follows() {
 }
 
 #[test]
+fn a_peer_that_names_a_second_forger_within_a_minute_is_complained_of_and_not_asked_first() {
+    for (waits_us, told, names) in [(0, 3, vec![3, 20, 5]), (61 * SECOND, 20, vec![3, 20, 31, 5])] {
+        let mut viewer = Viewer::new();
+        let mut forged = Vec::new();
+        for forger in [30, 31] {
+            viewer.hears(3, redirect(&[3], &[20]));
+            viewer.hears(20, redirect(&[3, 20], &[forger]));
+            viewer.is_taken_by(forger, &[3, 20, forger]);
+            viewer.give(Input::Fed(key(forger).id()));
+            viewer.runs_for(if forger == 31 { waits_us } else { 0 });
+            forged = viewer.give(Input::Forged(key(forger).id()));
+            if forger == 30 {
+                assert_eq!(complaints(&forged, 20), [(Purpose::Parent, path(&[3, 20, 30, 5]))]);
+                assert_eq!(receivers(&forged, is_attach), [20, 3], "the mixer is asked as well");
+            }
+        }
+        assert_eq!(complaints(&forged, told), [(Purpose::Parent, path(&names))], "after {waits_us} us");
+        assert_eq!(receivers(&forged, is_attach)[0], told);
+    }
+}
+
+#[test]
 fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
     for (fed, taken) in [(true, false), (false, true)] {
         let mut viewer = Viewer::new();

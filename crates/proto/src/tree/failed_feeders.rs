@@ -18,6 +18,8 @@ pub(super) struct FailedFeeders {
     peers: Vec<(PeerId, Failed)>,
     /// The last peer that said it feeds this peer and sent nothing or forged media, and when it was given up.
     broke_its_word: Option<(PeerId, Time)>,
+    /// Peers that were told that a place they had named forges, and when; oldest first.
+    told: Vec<(PeerId, Time)>,
 }
 
 /// How a feeder failed.
@@ -85,6 +87,21 @@ impl FailedFeeders {
         self.peers.iter().filter(move |(_, failed)| is_recent(failed)).map(|(peer, _)| *peer)
     }
 
+    /// Records that a peer is told that a place it had named forges.
+    pub(super) fn tells(&mut self, now: Time, peer: PeerId) {
+        self.told.retain(|(known, at)| *known != peer && now.since(*at) < RECENT_US);
+        if self.told.len() >= FAILED_FEEDERS_MAX {
+            self.told.remove(0);
+        }
+        self.told.push((peer, now));
+    }
+
+    /// Returns the peers that were told of a forger within a minute. One that names another forger then may be its
+    /// accomplice.
+    pub(super) fn told(&self, now: Time) -> Vec<PeerId> {
+        self.told.iter().filter(|(_, at)| now.since(*at) < RECENT_US).map(|(peer, _)| *peer).collect()
+    }
+
     /// Records that no link with a peer that accepted this peer came up.
     pub(super) fn was_not_linked(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToLink);
@@ -118,8 +135,11 @@ impl FailedFeeders {
         self.peers.contains(&(*peer, Failed::ToLink))
     }
 
-    pub(super) fn bound(&self) -> Bound {
-        Bound::new("failed feeders", self.peers.len(), FAILED_FEEDERS_MAX)
+    pub(super) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("failed feeders", self.peers.len(), FAILED_FEEDERS_MAX),
+            Bound::new("peers told of forgers", self.told.len(), FAILED_FEEDERS_MAX),
+        ]
     }
 }
 
@@ -139,8 +159,9 @@ mod tests {
         failed.fed_nothing(peer(16));
         assert!(failed.contains(&peer(0)) && !failed.contains(&peer(1)) && failed.contains(&peer(2)));
         (17..200).for_each(|number| failed.was_not_linked(peer(number)));
-        let bound = failed.bound();
-        assert_eq!((bound.len, bound.max), (16, 16));
+        (0..200).for_each(|number| failed.tells(Time(0), peer(number)));
+        assert!(failed.bounds().iter().all(|bound| (bound.len, bound.max) == (16, 16)));
+        assert_eq!((failed.told(Time(0)).len(), failed.told(Time(60 * SECOND)).len()), (16, 0));
     }
 
     #[test]

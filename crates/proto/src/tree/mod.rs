@@ -358,8 +358,9 @@ impl Tree {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
-        [children, self.failed_feeders.bound(), self.near.bounds()]
+        [children, self.near.bounds()]
             .into_iter()
+            .chain(self.failed_feeders.bounds())
             .chain(self.co_mixers.bounds())
             .chain(seeks.flat_map(Seek::bounds))
     }

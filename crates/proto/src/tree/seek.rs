@@ -241,17 +241,25 @@ impl Seek {
 }
 
 impl Tree {
-    pub(super) fn seek_parent_now(&mut self, view: &View<'_>) {
+    pub(super) fn seek_parent_now(&mut self, view: &mut View<'_>) {
         let urgent = self.at_fault || (self.parent.is_none() && self.parent_since.is_some());
         let seek = Seek { urgent, ..Seek::new(Purpose::Parent, view.now) };
         self.seek_parent = Some(self.beginning_above_a_forger(view, seek));
     }
 
-    /// Makes a new search start above the feeder that was found to forge since the search before, if there is one.
-    pub(super) fn beginning_above_a_forger(&mut self, view: &View<'_>, mut seek: Seek) -> Seek {
-        if let Some(forger) = self.forger.take().filter(|forger| self.failed_feeders.is_failed(&forger.peer))
+    /// Makes a new search start above the feeder that was found to forge since the search before, if there is one. A peer
+    /// that was told of a forger within a minute may be an accomplice: the peer above it is told instead. A viewer that
+    /// isn't fed asks a mixer at the same time, as if it had complained of nobody.
+    pub(super) fn beginning_above_a_forger(&mut self, view: &mut View<'_>, mut seek: Seek) -> Seek {
+        let forges = |up: &Up| self.failed_feeders.forgers(view.now).any(|forger| forger == up.peer);
+        let Some(forger) = self.forger.take().filter(forges) else { return seek };
+        let told = self.failed_feeders.told(view.now);
+        let Some(sender) = seek.begin_above(view.me, &forger, &told) else { return seek };
+        self.failed_feeders.tells(view.now, sender);
+        if seek.urgent
+            && let Some(mixer) = self.start_of(view, seek.purpose).filter(|mixer| *mixer != sender)
         {
-            seek.begin_above(view.me, &forger, &[]);
+            seek.places.push(Place { peer: mixer, path: Path::truncated([mixer.short()]) });
         }
         seek
     }
