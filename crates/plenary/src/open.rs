@@ -273,7 +273,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let links = Arc::new(links);
     flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
-    let noticed: Arc<AtomicU8> = Arc::default();
+    let (noticed, in_lobby) = (Arc::<AtomicU8>::default(), Arc::<AtomicBool>::default());
     let driver = Driver {
         me: id,
         clock,
@@ -291,7 +291,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot,
         joined: Some(joined),
         noticed: noticed.clone(),
-        in_lobby: false,
+        in_lobby: in_lobby.clone(),
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
@@ -332,7 +332,13 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         runtime: Handle::current(),
         span,
     }));
-    let answered = tokio::time::timeout(patience, answer).await;
+    let mut answer = answer;
+    let answered = loop {
+        match tokio::time::timeout(patience, &mut answer).await {
+            Err(_) if in_lobby.load(Ordering::Relaxed) => {} // a person decides
+            answered => break answered,
+        }
+    };
     let result = match answered {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Closed),

@@ -209,6 +209,15 @@ fn the_host_lists_raised_hands_until_it_decides_or_the_hand_is_lowered_or_the_pe
 }
 
 #[test]
+fn who_could_only_mix_beside_speaking_is_told_that_the_stage_is_closed_and_asks_nobody() {
+    let mut host = host_with(|host| host.stage_open = false);
+    let speaks = Join { speaks: true, mixes: true, views: false, ..Join::viewer("Zoë") };
+    let outputs = host.hears(5, Message::Join(speaks));
+    assert_eq!(answer(&outputs, 5), Answer::Refused(Refusal::StageClosed));
+    assert!(host.room.hands().is_empty() && !outputs.iter().any(|output| matches!(output, Output::Event(_))));
+}
+
+#[test]
 fn a_joiner_by_a_replaced_invite_is_refused_by_the_host_only() {
     let asks = || {
         let message = join(None).verify(&room(), &key(1).id(), NOW).unwrap();

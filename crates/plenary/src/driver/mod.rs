@@ -7,7 +7,7 @@ mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -83,7 +83,7 @@ pub(crate) struct Driver {
     /// Version that a notice named while the host had not answered; 0 for none.
     pub(crate) noticed: Arc<AtomicU8>,
     /// Whether the host has answered that this peer waits in the lobby.
-    pub(crate) in_lobby: bool,
+    pub(crate) in_lobby: Arc<AtomicBool>,
     /// Whether the host has admitted this peer; a host admits itself.
     pub(crate) admitted: bool,
     /// Whether the rendezvous was reached at least once.
@@ -244,7 +244,7 @@ impl Driver {
             }
             match event {
                 Event::InLobby => {
-                    self.in_lobby = true;
+                    self.in_lobby.store(true, Ordering::Relaxed);
                     self.noticed.store(0, Ordering::Relaxed);
                 }
                 Event::Removed => (self.left, self.end) = (true, End::Removed),
@@ -511,7 +511,7 @@ impl Driver {
         self.emit(RoomEvent::OtherVersion { peer, version });
         let nonce = random_bytes();
         if is_notice {
-            if !self.in_lobby {
+            if !self.in_lobby.load(Ordering::Relaxed) {
                 self.noticed.store(version, Ordering::Relaxed);
             }
         } else if let Some(sealed) = self.letters.seal_notice(peer, self.clock.now_us(), nonce)

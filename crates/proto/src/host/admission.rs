@@ -224,12 +224,12 @@ impl Host {
         let known = self.entries.iter().find(|entry| entry.peer == from);
         let spoke = known.is_some_and(|entry| entry.speaks);
         let mut join = join.clone();
+        join.mixes &= from == view.me || self.takes_candidate(&from);
         if join.speaks && !spoke && from != view.me {
             join.speaks = self.may_speak(view, from, &join)?;
         } else if !join.speaks && (spoke || self.floor.is_pending(&from)) {
             self.floor.leave(&from);
         }
-        join.mixes &= from == view.me || self.takes_candidate(&from);
         if !join.speaks && !join.mixes && !join.views && from != view.me {
             return Err(Refusal::StageFull);
         }
