@@ -39,6 +39,12 @@ fn a_listed_key_comes_in_under_its_signed_name_and_another_one_waits() {
     assert_eq!(code, Some(2));
     assert!(stderr.contains("line 1") && stderr.contains("isn't signed"), "{stderr}");
 
+    std::fs::write(members, "#".repeat(2 << 20)).unwrap();
+    let Ended { code, stderr, .. } = run(&["host", "--only-members", members]);
+    assert!(code == Some(2) && stderr.contains("at most"), "{stderr}");
+    let Ended { code, stderr, .. } = run(&["identity", folder.path().to_str().unwrap()]);
+    assert!(code == Some(1) && stderr.contains("directory"), "{stderr}");
+
     std::fs::write(members, format!("# the crew\n{line}")).unwrap();
     let (host, invite, _) = host(&["--only-members", members]);
     let other = Running::start(&["join", &invite, "--view", "--name", "Zoe"]);

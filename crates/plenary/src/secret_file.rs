@@ -65,7 +65,11 @@ fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 #[cfg(unix)]
 fn is_private(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let is_read_by_others = file.metadata()?.permissions().mode() & 0o077 != 0;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let is_read_by_others = metadata.permissions().mode() & 0o077 != 0;
     let open = || io::Error::new(ErrorKind::PermissionDenied, "others may read it (its mode must be 0600)");
     if is_read_by_others { Err(open()) } else { Ok(()) }
 }

@@ -1,6 +1,7 @@
 //! `plenary host`: opens a room and prints its invite.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -78,10 +79,18 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     })
 }
 
+/// Maximum length of a list of members, in bytes: more than a thousand signed names. A guess.
+const LIST_LEN_MAX: u64 = 1 << 20;
+
 /// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind
 /// `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut text = String::new();
+    let read = File::open(file).and_then(|file| file.take(LIST_LEN_MAX + 1).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    if text.len() as u64 > LIST_LEN_MAX {
+        return Err(usage(format!("{}: a list of members has at most {LIST_LEN_MAX} bytes", file.display())));
+    }
     let lines =
         text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
@@ -92,6 +101,9 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
         word.parse().map_err(|_| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
     });
     let ids: Vec<_> = ids.collect::<Result<_, Failure>>()?;
+    if ids.is_empty() {
+        eprintln!("{} has no key", file.display());
+    }
     if ids.len() > DIRECTORY_MAX {
         let (file, many) = (file.display(), ids.len());
         eprintln!("{file} has {many} keys: only the first {DIRECTORY_MAX} come in without waiting");

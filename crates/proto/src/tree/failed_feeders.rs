@@ -18,7 +18,7 @@ pub(super) struct FailedFeeders {
     peers: Vec<(PeerId, Failed)>,
     /// The last peer that said it feeds this peer and sent nothing or forged media, and when it was given up.
     broke_its_word: Option<(PeerId, Time)>,
-    /// Peers that were told that a place they had named forges, and when; oldest first.
+    /// Peers that received a complaint about a forger in their redirect, and the time of it; oldest first.
     told: Vec<(PeerId, Time)>,
 }
 
@@ -87,7 +87,7 @@ impl FailedFeeders {
         self.peers.iter().filter(move |(_, failed)| is_recent(failed)).map(|(peer, _)| *peer)
     }
 
-    /// Records that a peer is told that a place it had named forges.
+    /// Records a complaint to a peer about a forger in its redirect.
     pub(super) fn tells(&mut self, now: Time, peer: PeerId) {
         self.told.retain(|(known, at)| *known != peer && now.since(*at) < RECENT_US);
         if self.told.len() >= FAILED_FEEDERS_MAX {
@@ -96,7 +96,7 @@ impl FailedFeeders {
         self.told.push((peer, now));
     }
 
-    /// Returns the peers that were told of a forger within a minute. One that names another forger then may be its
+    /// Returns the receivers of complaints within the last minute. A second forger in a redirect suggests an
     /// accomplice.
     pub(super) fn told(&self, now: Time) -> Vec<PeerId> {
         self.told.iter().filter(|(_, at)| now.since(*at) < RECENT_US).map(|(peer, _)| *peer).collect()

@@ -119,7 +119,7 @@ pub(crate) struct Tree {
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
     failed_feeders: FailedFeeders,
-    /// The feeder that was found to forge last, until the peer that named it has been told.
+    /// The last forging feeder, until the complaint about it is sent.
     forger: Option<Up>,
     /// Peers that have been told, since this peer was last fed, that a place they named fed it nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
@@ -284,7 +284,7 @@ impl Tree {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
-    /// Records that a peer sent media that their maker never made. The next search tells the peer that had named it.
+    /// Records that a peer sent forged media. The next search sends a complaint to the sender of its redirect.
     pub(crate) fn deceived(&mut self, now: Time, by: PeerId) {
         let feeder = [&self.parent, &self.next].into_iter().flatten().find(|up| up.peer == by);
         self.forger = feeder.cloned().or(self.forger.take());

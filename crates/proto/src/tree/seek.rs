@@ -247,9 +247,9 @@ impl Tree {
         self.seek_parent = Some(self.beginning_above_a_forger(view, seek));
     }
 
-    /// Makes a new search start above the feeder that was found to forge since the search before, if there is one. A peer
-    /// that was told of a forger within a minute may be an accomplice: the peer above it is told instead. A viewer that
-    /// isn't fed asks a mixer at the same time, as if it had complained of nobody.
+    /// Makes a new search start with a complaint above a feeder that forged since the last search. The sender of its
+    /// redirect may be an accomplice: a second complaint within a minute goes to the peer above. An unfed viewer asks a
+    /// mixer at the same time.
     pub(super) fn beginning_above_a_forger(&mut self, view: &mut View<'_>, mut seek: Seek) -> Seek {
         let forges = |up: &Up| self.failed_feeders.forgers(view.now).any(|forger| forger == up.peer);
         let Some(forger) = self.forger.take().filter(forges) else { return seek };
