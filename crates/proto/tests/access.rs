@@ -209,7 +209,7 @@ fn the_host_lists_raised_hands_until_it_decides_or_the_hand_is_lowered_or_the_pe
 }
 
 #[test]
-fn who_could_only_mix_beside_speaking_is_told_that_the_stage_is_closed_and_asks_nobody() {
+fn a_speaker_that_may_not_mix_is_told_that_the_stage_is_closed() {
     let mut host = host_with(|host| host.stage_open = false);
     let speaks = Join { speaks: true, mixes: true, views: false, ..Join::viewer("Zoë") };
     let outputs = host.hears(5, Message::Join(speaks));

@@ -222,7 +222,7 @@ fn below_forgers_no_base_picture_is_forged_and_all_are_whole_again_soon() {
             }
         }
     }
-    // who meets a forger leaves it at once, and the peer above sends hardly anybody there any more (14 without complaints)
+    // viewers leave a forger at once, and the peer above sends hardly anybody there any more (14 without complaints)
     assert!(500 * below <= 15 * all, "in {below} of {} viewer seconds somebody was below a forger", 15 * all);
     // every fifth viewer forges, so for some the backup does, too
     assert!(20 * waited.len() <= all, "{} of {all} waited for more than a second: {waited:?}", waited.len());

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use plenary_media::Encoded;
 use plenary_media::payload::timestamp;
-use plenary_media::{Encoded, Frame};
+use plenary_proto::identity::MediaKind;
 use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
-use plenary_proto::identity::{MediaKind, h264, opus};
+use plenary_proto::identity::seal::has_seal;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{LinkKind, PEER_SLOTS};
 use plenary_proto::packet::{
@@ -36,15 +37,6 @@ pub struct Shown {
     pub sound: (LinkId, u8),
 }
 
-/// Returns whether a frame carries a seal of its own.
-fn has_seal(frame: &Frame) -> bool {
-    let tail = match frame.kind {
-        MediaKind::Video => h264::tail(&frame.data),
-        MediaKind::Sound => opus::tail(&frame.data),
-    };
-    tail.is_some_and(|tail| !tail.is_empty())
-}
-
 impl Media {
     /// Handles a packet of a browser in a slot of a link.
     pub(crate) fn browser_packet(
@@ -64,8 +56,8 @@ impl Media {
 
     /// Handles a whole frame that arrived in a slot of a link, at a page, which gets frames from its browser. The frame
     /// is packetized anew: caches and children get the originator's packets. Returns whether the browser may decode it:
-    /// its seal is the maker's, its size an honest one, and it came for the first time on this link. The browser decodes at once, so a picture that others refer
-    /// to is judged before.
+    /// its seal is the maker's, its size an honest one, and it came for the first time on this link. The browser
+    /// decodes at once, so a picture that others refer to is judged before.
     pub(crate) fn frame(
         &mut self,
         (link, slot): (LinkId, u8),
@@ -96,10 +88,10 @@ impl Media {
             self.send_recalls(outs);
             return false;
         }
-        let is_own = is_announced.is_some_and(|known| known.is_own);
-        let is_checked = self.program.is_sealed() && is_announced.is_some() && !is_own;
+        let is_checked = self.program.is_sealed() && is_announced.is_some_and(|known| !known.is_own);
         let leg = self.page_legs.entry((link, slot)).or_default();
-        if is_checked && !leg.repeats.is_first(stream, frame.identity.number, has_seal(&frame)) {
+        let is_sealed = || has_seal(kind, &frame.data);
+        if is_checked && !leg.repeats.is_first(stream, frame.identity.number, is_sealed()) {
             return false;
         }
         // a page learns which voices are heard, not their levels

@@ -42,8 +42,8 @@ fn told(found: &Verified) -> anyhow::Result<()> {
             Ok(())
         }
         0 if found.has_unread => Err(anyhow!(
-            "what was read is as the room made it, but the file holds more than a recording does: further tracks, or boxes \
-             that can't be read"
+            "what was read is as the room made it, but the file holds more than a recording does: further tracks, or \
+             boxes that can't be read"
         )),
         0 => Err(anyhow!("nothing in this recording is proven")),
         many => {

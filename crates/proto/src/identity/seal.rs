@@ -71,6 +71,18 @@ fn signed_bytes(room: &RoomId, kind: MediaKind, hash: &FullHash, tail: &[u8]) ->
     [b"plenary 1 seal", &room.0[..], &[kind as u8], hash, tail].concat()
 }
 
+fn tail(kind: MediaKind, data: &[u8]) -> Option<Vec<u8>> {
+    match kind {
+        MediaKind::Video => h264::tail(data),
+        MediaKind::Sound => opus::tail(data),
+    }
+}
+
+/// Returns whether a frame carries a seal of its own, valid or not.
+pub fn has_seal(kind: MediaKind, data: &[u8]) -> bool {
+    tail(kind, data).is_some_and(|tail| !tail.is_empty())
+}
+
 /// Seals the frames of one kind of a stream, at its maker.
 #[derive(Clone, Debug)]
 pub struct Sealer {
@@ -189,8 +201,7 @@ impl SealCheck {
         SealCheck { maker, room, kind, sealed: 0, unproven, proven, proven_count: 0 }
     }
 
-    /// Returns the number of frames that a seal has proven so far: those with a valid seal of their own, and those whose
-    /// hash stands in one.
+    /// Returns the number of frames proven so far, either by their own seal or by their hash in a later seal.
     pub fn proven_count(&self) -> u64 {
         self.proven_count
     }
@@ -199,7 +210,7 @@ impl SealCheck {
     /// and another one has a valid seal or none. For whole frames that come out of their order, in a browser.
     pub fn may_be_decoded(&mut self, data: &[u8], identity: &FrameIdentity) -> bool {
         let Some(hash) = frame_hash(self.kind, data, identity) else { return true };
-        match self.tail(data).as_deref() {
+        match tail(self.kind, data).as_deref() {
             None | Some([]) => !self.needs_seal(data),
             Some(tail) => Seal::parse(tail).is_some_and(|seal| self.is_signed(&hash, &seal)),
         }
@@ -213,7 +224,7 @@ impl SealCheck {
     pub fn take(&mut self, data: &[u8], identity: &FrameIdentity) -> Result<(), Forged> {
         // a silent packet says nothing, and has no room for a seal
         let Some(hash) = frame_hash(self.kind, data, identity) else { return Ok(()) };
-        let tail = self.tail(data).unwrap_or_default();
+        let tail = tail(self.kind, data).unwrap_or_default();
         if tail.is_empty() {
             if self.needs_seal(data) || self.unproven.len() >= UNPROVEN_MAX {
                 return Err(self.forged(identity.first_packet));
@@ -254,13 +265,6 @@ impl SealCheck {
     /// Forgets the frames that wait for a seal: the stream begins anew, or goes back.
     pub fn begin_anew(&mut self) {
         self.unproven.clear();
-    }
-
-    fn tail(&self, data: &[u8]) -> Option<Vec<u8>> {
-        match self.kind {
-            MediaKind::Video => h264::tail(data),
-            MediaKind::Sound => opus::tail(data),
-        }
     }
 
     fn needs_seal(&self, data: &[u8]) -> bool {
