@@ -158,6 +158,9 @@ impl Drop for Running {
         // both calls fail only if the process has ended and was waited for
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("{} said {:#?}", self.what, self.stderr.so_far());
+        }
     }
 }
 

@@ -110,17 +110,21 @@ async fn a_newcomer_waits_in_the_lobby_and_a_locked_room_admits_nobody() {
     let ada = ada(small().lobby(true)).await;
     let mut events = ada.events();
     let invite = ada.invite();
-    let zoe = viewer("Zoë").patience(Duration::ZERO);
-    let waits = tokio::spawn(async move { Room::join(&invite, zoe).await });
+    let zoe = viewer("Zoë");
+    let patience = zoe.patience;
+    let mut waits = tokio::spawn(async move { Room::join(&invite, zoe).await });
     let knock = |event| match event {
         RoomEvent::Knock { peer, name, .. } => Some((peer, name)),
         _ => None,
     };
-    let (zoe, name) = event(&mut events, "a knock", knock).await;
+    let (zoe, name) = tokio::select! {
+        knocked = event(&mut events, "a knock", knock) => knocked,
+        joined = &mut waits => panic!("nobody was asked: {:?}", joined.unwrap().err()),
+    };
     assert_eq!(name, "Zoë");
     assert_eq!(ada.as_host().unwrap().lobby(), [Newcomer { peer: zoe, name, mixes: false }]);
     // longer than a newcomer waits for a host that doesn't answer: this one has, and a person decides
-    tokio::time::sleep(Duration::from_millis(10_500)).await;
+    tokio::time::sleep(patience + Duration::from_millis(10_500)).await;
     ada.as_host().unwrap().admit(zoe).await.unwrap();
     let zoe = within("joining", waits).await.unwrap().unwrap();
     frame(&mut zoe.frames(), "a frame", |_| true).await;
