@@ -147,7 +147,12 @@ export async function watchPage(page: Page): Promise<void> {
       const roots = [document, ...[...document.querySelectorAll("*")].flatMap((element) => element.shadowRoot ?? [])];
       return roots.flatMap((root) => [...root.querySelectorAll<HTMLVideoElement>("video[data-part]")]);
     };
-    window.shown = () => window.parts().find((video) => video.videoWidth > 0);
+    // another parent's picture waits below the one that is shown
+    const isOnTop = (video: HTMLVideoElement) => {
+      const tile = [...(video.parentElement?.querySelectorAll("video") ?? [])];
+      return tile.filter(({ videoWidth }) => videoWidth > 0).at(-1) === video;
+    };
+    window.shown = () => window.parts().find(isOnTop);
     [window.shownMs, window.skews, window.connections] = [[], [], []];
     const origin = performance.timeOrigin;
     // RTP timestamps count from 1970, modulo 32 bits: time since the capture, at a time since 1970
@@ -156,7 +161,8 @@ export async function watchPage(page: Page): Promise<void> {
       return Number(BigInt.asIntN(32, steps)) / khz;
     };
     const note = (video: HTMLVideoElement, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
-      window.shownMs.push(origin + shown.presentationTime);
+      // the page may put it on top by the same picture
+      setTimeout(() => isOnTop(video) && window.shownMs.push(origin + shown.presentationTime));
       const sound = video.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
       const receivers = window.connections.flatMap((connection) => connection.getReceivers());
       const [heard] = receivers.find(({ track }) => track === sound)?.getSynchronizationSources() ?? [];
