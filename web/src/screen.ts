@@ -1,13 +1,13 @@
-// What is shown: the program, or the speakers of a mesh. Another parent's picture gets an element of its own that is swapped in
-// at its first new picture, so that a change freezes the picture no longer than the parent is silent.
+// What is shown: the program, or the speakers of a mesh. Another parent's picture gets an element of its own that is swapped
+// in at its first new picture, so that a change freezes the picture hardly longer than the parent is silent.
 
 /** Time after which a tile without pictures plays its sound all the same, in milliseconds. */
 const PICTURE_MS_MAX = 1000;
 /**
- * Distance of two pictures' timestamps from which the second one isn't of the burst with which a parent begins, in milliseconds:
- * 1 ms there, 16 at 60 pictures a second.
+ * Least distance of two pictures' timestamps outside the burst with which a parent begins, in milliseconds: 1 ms there,
+ * 16 at 60 pictures a second.
  */
-const BURST_STEP_MS_MAX = 15;
+const STEP_MS_MIN = 15;
 /** Time after a parent's first picture within which its burst is over, in milliseconds. A guess. */
 const BURST_MS_MAX = 100;
 
@@ -243,29 +243,26 @@ function setSound(video: HTMLVideoElement, sound: MediaStreamTrack | null): void
   if (sound) stream.addTrack(sound);
 }
 
-/** A picture as a browser presents it. */
-type Presented = VideoFrameCallbackMetadata & { rtpTimestamp?: number };
-
-function atFirstPicture(video: HTMLVideoElement, then: (picture?: Presented) => void): void {
+function atFirstPicture(video: HTMLVideoElement, then: (picture?: VideoFrameCallbackMetadata) => void): void {
   // missing in Firefox before 132
-  if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback((_, picture: Presented) => then(picture));
+  if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback((_, picture) => then(picture));
   else (video as HTMLVideoElement).addEventListener("loadeddata", () => then(), { once: true });
 }
 
 /**
- * Calls back at the first picture behind the burst with which another parent begins: what it shows of the time since the last
- * keyframe was shown already, in 3 of 20 hand-overs for one look of 50 ms.
+ * Calls back at the first picture behind the burst with which another parent begins. The burst repeats the pictures since
+ * the last keyframe; it was seen in 2 of 19 hand-overs, for one look of 50 ms.
  */
 function behindBurst(video: HTMLVideoElement, then: () => void): void {
-  atFirstPicture(video, (first) => {
-    let last = first?.rtpTimestamp;
-    if (last === undefined) return then();
-    setTimeout(then, BURST_MS_MAX);
-    video.requestVideoFrameCallback(function see(_, { rtpTimestamp = 0 }: Presented) {
-      const stepMs = ((rtpTimestamp - (last ?? 0)) | 0) / 90;
-      last = rtpTimestamp;
-      if (stepMs >= BURST_STEP_MS_MAX) then();
-      else video.requestVideoFrameCallback(see);
+  const follow = (last: number) =>
+    video.requestVideoFrameCallback((_, { rtpTimestamp = last }) => {
+      const stepMs = ((rtpTimestamp - last) | 0) / 90;
+      if (stepMs >= STEP_MS_MIN) then();
+      else follow(rtpTimestamp);
     });
+  atFirstPicture(video, (first) => {
+    if (first?.rtpTimestamp === undefined) return then();
+    follow(first.rtpTimestamp);
+    setTimeout(then, BURST_MS_MAX);
   });
 }

@@ -160,7 +160,7 @@ export async function watchPage(page: Page): Promise<void> {
       const steps = (BigInt(Math.round(atMs * khz)) - BigInt(rtp)) & 0xffff_ffffn;
       return Number(BigInt.asIntN(32, steps)) / khz;
     };
-    const note = (video: HTMLVideoElement, shown: VideoFrameCallbackMetadata & { rtpTimestamp?: number }) => {
+    const note = (video: HTMLVideoElement, shown: VideoFrameCallbackMetadata) => {
       // the page may put it on top by the same picture
       setTimeout(() => isOnTop(video) && window.shownMs.push(origin + shown.presentationTime));
       const sound = video.srcObject instanceof MediaStream ? video.srcObject.getAudioTracks()[0] : undefined;
