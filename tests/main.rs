@@ -13,6 +13,7 @@ mod hostile;
 mod hostile_peer;
 mod processes;
 mod prose;
+mod restarts;
 mod running;
 mod secrets;
 mod secure;

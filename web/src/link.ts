@@ -98,6 +98,11 @@ export class Link {
     if (to?.readyState === "open") to.send(bytes);
   }
 
+  /** Sends on the control channel. */
+  tell(bytes: Uint8Array<ArrayBuffer>): void {
+    this.send(0, bytes);
+  }
+
   /** Gives the program's slots dummy tracks, and sends what is written into them. */
   feed(): void {
     const [pictures, sound] = this.#connection.getTransceivers();

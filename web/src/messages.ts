@@ -31,6 +31,7 @@ export type ToWindow =
   | { to: "show"; shown: Shown[] }
   | { to: "event"; event: RoomEvent }
   | { to: "keys"; keys: Uint8Array<ArrayBuffer> }
+  | { to: "farewell"; bytes: Uint8Array<ArrayBuffer> }
   | { to: "snapshot"; snapshot: PeerSnapshot }
   | { to: "failed"; why: string };
 

@@ -138,6 +138,8 @@ export class Room extends EventTarget {
   #stun: string | null = null;
   #invite: string | null = null;
   #keys: Uint8Array | null = null;
+  /** What says on a link that this peer goes. */
+  #farewell: Uint8Array<ArrayBuffer> | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
   readonly #limit = new RelayLimit((children) => this.#wish({ wish: "children-max", children }));
   #identity: Identity | null = null;
@@ -157,8 +159,12 @@ export class Room extends EventTarget {
     addEventListener("pagehide", this.#hidden);
   }
 
-  /** A page that is closed says so: its children find another parent at once, and a host's heir takes over. */
-  readonly #hidden = () => this.leave();
+  /** A page that is closed says so: its children find another parent at once, and a host's heir takes over. The worker may
+   * not be heard any more, so each link is told here first. */
+  readonly #hidden = () => {
+    if (this.#farewell) for (const link of this.#links.values()) link.tell(this.#farewell);
+    this.leave();
+  };
 
   /** @internal */
   async open(options: PeerOptions, room: Entered, module: URL): Promise<void> {
@@ -424,6 +430,9 @@ export class Room extends EventTarget {
         break;
       case "snapshot":
         this.#snapshots.shift()?.({ ...message.snapshot, ...this.#rates(), encoder: this.#encoder() });
+        break;
+      case "farewell":
+        this.#farewell = message.bytes;
         break;
       case "keys":
         this.#keys = message.keys;

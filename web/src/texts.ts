@@ -330,6 +330,7 @@ export const texts = {
   otherVersion: "The page and the room are of different versions. Loading the page anew mostly helps.",
   unreachable: "The server that introduces newcomers can't be reached. Check your connection and try again.",
   openElsewhere: "This room is open in another tab, which is its host. Go on there, or join here as a guest.",
+  hostElsewhere: "This room is open elsewhere with the same keys, and has its host there. Go on there, or join here as a guest.",
   elsewhere: "This room is open in another tab with the same identity. Go on there, or come in again here.",
 };
 

@@ -126,7 +126,8 @@ export type Ask =
   | { ask: "picture"; format: PictureFormat }
   | { ask: "own-keyframe" }
   | { ask: "keys"; keys: Uint8Array<ArrayBuffer> }
-  | { ask: "decode" };
+  | { ask: "decode" }
+  | { ask: "farewell"; bytes: Uint8Array<ArrayBuffer> };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -381,6 +382,8 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "keys", keys: from.bytes() };
     case 18:
       return { ask: "decode" };
+    case 19:
+      return { ask: "farewell", bytes: from.bytes() };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

@@ -118,6 +118,9 @@ function carryOut(ask: Ask): void {
     case "keys":
       window({ to: "keys", keys: ask.keys }, [ask.keys.buffer]);
       break;
+    case "farewell":
+      window({ to: "farewell", bytes: ask.bytes }, [ask.bytes.buffer]);
+      break;
     case "snapshot":
       window({ to: "snapshot", snapshot: JSON.parse(ask.json) });
       break;

@@ -125,6 +125,7 @@ const asks: Record<string, Ask> = {
   picture: { ask: "picture", format: { width: 640, height: 360, fps: 30, bitrateBps: 600_000 } },
   "own-keyframe": { ask: "own-keyframe" },
   keys: { ask: "keys", keys: bytes },
+  farewell: { ask: "farewell", bytes },
   decode: { ask: "decode" },
   event: { ask: "event", json: '{"what":"left"}' },
   "snapshot-taken": { ask: "snapshot", json: "{}" },

@@ -50,6 +50,7 @@ impl Body {
             Output::Signal(to, message) => {
                 outs.envelopes.push(Envelope::Signal { to, message: Box::new(message) });
             }
+            Output::Claim => outs.claims = true,
             Output::Relay { next, to, route: peers, message } => {
                 if let Some(link) = self.link(&next) {
                     let route = Route { to, from: self.me, link, peers };

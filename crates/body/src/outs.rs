@@ -231,6 +231,8 @@ pub struct Outs {
     pub events: Vec<BodyEvent>,
     /// Keys of later invites: to be handed to [`Letters::set_key`](crate::Letters::set_key).
     pub keys: Vec<GenerationKey>,
+    /// Set when this peer, which opens its room again, is to prove to the rendezvous that it is the host.
+    pub claims: bool,
     /// Events that a packet or frame causes for the brain: to be handed in soon as [`In::Notice`](crate::In::Notice).
     pub notices: SmallVec<[Notice; 1]>,
     /// Set when a held frame is due earlier than before, or at all: see

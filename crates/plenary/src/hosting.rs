@@ -5,7 +5,7 @@ use std::time::Duration;
 use plenary_body::layout;
 use plenary_media::compose::Layout;
 use plenary_proto::message::{MIXERS_MAX, MixPolicy, Roster};
-use plenary_proto::{Command, HostBound, PeerId};
+use plenary_proto::{Command, HostBound, PeerId, Reopening};
 use tokio::sync::oneshot;
 
 use crate::driver::Request;
@@ -36,6 +36,9 @@ pub enum HostRefusal {
     /// some seconds it removes nobody, replaces no invite, and doesn't end the room.
     #[error("{}", HostBound)]
     TooSoon,
+    /// The room was opened again with its keys, and no member of its earlier session has answered since.
+    #[error("no member of the room has answered since it was opened again")]
+    NobodyAnswers,
     /// The number of mixers is too large.
     #[error("a room has at most {MIXERS_MAX} mixers")]
     TooManyMixers,
@@ -170,7 +173,8 @@ impl Room {
     /// [`Room::invite`] is out of date until [`Host::renew_invite`] makes the next one.
     ///
     /// # Errors
-    /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage,
+    /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage, or if it
+    /// is host of a room that it has opened again, where no member of the earlier session has answered for ten seconds;
     /// [`Error::NotShown`] if the roster doesn't name it within ten seconds, [`Error::Closed`] if the room is closed.
     pub async fn take_back(&self) -> Result<(), Error> {
         if self.0.keys.lock().is_none() {
@@ -178,7 +182,20 @@ impl Room {
         }
         let me = self.me();
         self.check_on_stage(me)?;
-        self.command_until(Command::HandOver(me), |roster| (roster.host == me).then_some(Ok(()))).await
+        let is_host = |roster: &Roster| (roster.host == me).then_some(Ok(()));
+        self.command_until(Command::HandOver(me), is_host).await?;
+        // a host of an earlier session reigns over nobody until its members have heard of it
+        let mut snapshots = self.0.snapshot.clone();
+        let answered = async {
+            loop {
+                snapshots.mark_unchanged();
+                if self.0.flow.read(|body| body.brain().reopening() == Reopening::Done) {
+                    return Ok(());
+                }
+                snapshots.changed().await.map_err(|_| Error::Closed)?;
+            }
+        };
+        self.within(SHOWN_MAX, answered).await.unwrap_or(Err(HostRefusal::NobodyAnswers.into()))
     }
 
     /// Refuses a call that needs a peer on stage.

@@ -143,6 +143,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
                 embed: host.embed.iter().cloned().chain(page_at).collect(),
                 advertised: host.advertise.as_ref().and_then(Advertise::authority),
                 limits: Limits {
+                    holds_newcomers: Duration::ZERO, // its own room is open from the start
                     outflow_bytes_per_s: outflow_bytes_per_s(options.uplink_bps_max),
                     ..Limits::default()
                 },
@@ -170,7 +171,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
             let doors = Doors::truncated([key.door().id()]);
             Arc::new(own.attach_host(invite.room(), me.id(), doors).map_err(SignalError::Refused)?)
         }
-        None => Arc::new(websocket(&url, &me, Some(root.clone()), &key, &options)?),
+        None => Arc::new(websocket(&url, &me, Some((root.clone(), reign > 0)), &key, &options)?),
     };
     let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
     let host = HostConfig {
@@ -390,13 +391,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
 fn websocket(
     url: &str,
     me: &Keypair,
-    root: Option<Keypair>,
+    host: Option<(Keypair, bool)>,
     key: &RoomKey,
     options: &Options,
 ) -> Result<WebsocketSignal, SignalError> {
     let shaper = options.testing.shaper.clone();
+    let (root, returns) = host.unzip();
     WebsocketSignal::connect(WebsocketConfig {
         root,
+        returns: returns.unwrap_or(false),
         wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),
         patience: options.patience,
         roots_der: options.tls_roots.clone(),

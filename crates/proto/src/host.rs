@@ -6,9 +6,13 @@
 //! the host keeps a bounded directory of it, and the number of viewers that each mixer counts.
 
 mod admission;
+mod reopening;
 mod rivals;
 
 use std::cmp::Reverse;
+
+use reopening::Reopener;
+pub use reopening::Reopening;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
@@ -62,6 +66,13 @@ const NAMED_MAX: usize = ROSTER_MAX;
 /// nobody: newcomers would follow a replayed roster of an earlier session. A guess: members contact a host that may
 /// have restarted within a second.
 const REOPEN_US: u64 = 3 * SECOND;
+/// The same once a member has answered. A guess: the answers of the other two that the rendezvous asks.
+const REOPEN_ANSWERED_US: u64 = 300 * MS;
+/// Interval at which such a host asks the members for their rosters. A guess: some round trips.
+const REOPEN_ASK_US: u64 = 500 * MS;
+/// Maximum number of newcomers that ask while the room opens again, and are answered when it is open. A guess: a full
+/// stage that comes back at once; others ask again by themselves.
+const EARLY_JOINS_MAX: usize = ROSTER_MAX;
 /// Interval at which the host takes its room back: numbers of reigns are limited. A guess.
 const RECLAIM_EACH_US: u64 = 30 * SECOND;
 /// Time for which the host remembers that most of its stage was away: a cut-off host's stage may
@@ -130,11 +141,9 @@ pub(crate) struct Host {
     /// When each peer on stage came.
     since: OrderedMap<PeerId, Time>,
     reclaimed_at: Option<Time>,
-    /// Minimum number of this host's reign, and when that reign begins at the latest; `None` once it has begun.
-    reign_min: u32,
-    reopens_at: Option<Time>,
-    /// While the room opens again: the newest roster of an earlier session by this host or the root key.
-    before: Option<Signed<Roster>>,
+    reopening: Reopener,
+    /// Newcomers that have asked while the room opens again.
+    early_joins: OrderedMap<PeerId, Join>,
     /// Last time at which most stage peers were away.
     cut_off_at: Option<Time>,
     /// Whether this host is alone on stage, since the others have been silent for too long.
@@ -186,8 +195,7 @@ impl Host {
         let mut host = Host {
             mixers: config.mixers,
             members,
-            reign_min,
-            reopens_at: (reign_min > 0).then_some(view.now + REOPEN_US),
+            reopening: Reopener::new(view.now, reign_min),
             ..Host::new(view, config.root, Reigns::default(), rules)
         };
         host.enter(view, view.me, join);
@@ -265,9 +273,8 @@ impl Host {
             named: OrderedSet::new(),
             since: OrderedMap::new(),
             reclaimed_at: None,
-            reign_min: 0,
-            reopens_at: None,
-            before: None,
+            reopening: Reopener::new(view.now, 0),
+            early_joins: OrderedMap::new(),
             cut_off_at: None,
             is_forsaken: false,
             rival: None,
@@ -675,11 +682,13 @@ impl Host {
         view.out.note(Note::Signed(signed));
     }
 
-    /// Returns the heirs, in order: present peers, voters first, candidates before others, because they are linked
-    /// with each other, then in the order of joining.
+    /// Returns the heirs, in order: present peers, voters first, those that speak or view before those that only mix,
+    /// because nobody may sit there who could govern, candidates before others, because they are linked with each other,
+    /// then in the order of joining.
     fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
         let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();
-        heirs.sort_by_key(|entry| (Reverse(entry.votes), !entry.mixes));
+        let is_headless = |entry: &Entry| !entry.speaks && !entry.views;
+        heirs.sort_by_key(|entry| (Reverse(entry.votes), is_headless(entry), !entry.mixes));
         List::truncated(heirs.into_iter().map(|entry| entry.peer))
     }
 
@@ -707,9 +716,7 @@ impl Host {
         if self.flush_at.is_some_and(|at| at <= view.now) {
             self.flush(view);
         }
-        if self.reopens_at.is_some_and(|at| at <= view.now) {
-            self.reopen(view);
-        }
+        self.reopening_on_time(view);
         if self.confirm_at.take_if(|at| *at <= view.now).is_some() {
             self.confirm(view);
         }
@@ -720,6 +727,11 @@ impl Host {
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
             Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
             Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX + 2),
+            Bound::new(
+                "peers that ask to join while the room opens",
+                self.early_joins.len(),
+                EARLY_JOINS_MAX,
+            ),
             Bound::new("peers that the host named as voters", self.named.len(), NAMED_MAX),
             Bound::new("times at which stage peers came", self.since.len(), 2 * ROSTER_MAX),
             Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
@@ -733,7 +745,7 @@ impl Host {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let own = [self.flush_at, Some(self.look_at), self.confirm_at, self.reopens_at];
+        let own = [self.flush_at, Some(self.look_at), self.confirm_at, self.reopening.next_timeout()];
         let times = own.into_iter().chain([self.floor.next_timeout(), self.directory.next_timeout()]);
         times.flatten().min()
     }

@@ -303,6 +303,8 @@ pub enum Output {
     Loose(PeerId, Message),
     /// Seals, and sends through the rendezvous.
     Signal(Address, Message),
+    /// Proves to the rendezvous that this peer is the host. One that opens its room again is a member there before.
+    Claim,
     /// Seals for `to`, and sends as [`Message::Relay`] on the link with `next`.
     Relay {
         /// First peer of the route.

@@ -72,6 +72,7 @@ pub mod watchdog;
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
+pub use host::Reopening;
 pub use id::{InForce, NoPeerId, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via};
 pub use lobby::Newcomer;

@@ -8,9 +8,9 @@
 use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
-use crate::host::Host;
+use crate::host::{Host, Reopening};
 use crate::id::PeerId;
-use crate::io::Event;
+use crate::io::{Address, Event, Output};
 use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
@@ -137,7 +137,15 @@ impl Membership {
     /// Handles the rendezvous being up, for the first time or again. `lost`: the host has been silent for a
     /// while. A host that restarts opens its rendezvous again, and a `Join` shows it that there are members.
     pub(crate) fn signal_up(&mut self, view: &mut View<'_>, lost: bool) {
-        if !self.admitted {
+        if let Some(host) = &mut self.host {
+            host.signal_up(view.now);
+            if view.config.host.is_none()
+                && let Some(roster) = view.stage.signed()
+            {
+                // whoever holds the root key may have restarted meanwhile
+                view.out.act(Output::Signal(Address::Host, Message::Roster(roster.clone())));
+            }
+        } else if !self.admitted {
             self.join_at(view.now);
         } else if lost && view.on_stage() {
             self.join_at(view.now + view.rng.below(ASK_BACK_US));
@@ -258,6 +266,12 @@ impl Membership {
     /// Returns whether this peer has sent `Join` lately, so that an answer may arrive.
     pub(crate) fn has_asked(&self, now: Time) -> bool {
         self.asked_at.is_some_and(|at| now.since(at) < ANSWER_US_MAX)
+    }
+
+    /// Returns whether a roster may come from anybody: as an answer to a `Join`, or to the question of a host that opens
+    /// its room again.
+    pub(crate) fn awaits_rosters(&self, now: Time) -> bool {
+        self.has_asked(now) || self.host.as_ref().is_some_and(|host| host.reopening() != Reopening::Done)
     }
 
     /// Returns whether the host has refused this peer.

@@ -48,12 +48,22 @@ impl Backoff {
 
     /// Returns the next wait, in microseconds.
     pub(crate) fn next_us(&mut self, rng: &mut Rng) -> u64 {
-        let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us);
+        self.next_us_within(rng, self.most_us)
+    }
+
+    /// Returns the next wait, in microseconds: at most `most_us`, where that is less than this back-off's own maximum.
+    pub(crate) fn next_us_within(&mut self, rng: &mut Rng, most_us: u64) -> u64 {
+        let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us).min(most_us);
         self.tries = self.tries.saturating_add(1);
         bound / 2 + rng.below(bound / 2 + 1)
     }
 
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
+    }
+
+    /// Returns the number of waits since the last reset.
+    pub(crate) fn tries(&self) -> u32 {
+        self.tries
     }
 }

@@ -92,6 +92,11 @@ impl Router {
         self.absent.insert(peer, now);
     }
 
+    /// Records that something came from a peer through the rendezvous.
+    pub(crate) fn is_at_rendezvous(&mut self, peer: &PeerId) {
+        self.absent.remove(peer);
+    }
+
     /// Learns the reverse route to `from`, from the route of an envelope that arrived.
     pub(crate) fn came_by(&mut self, now: Time, from: PeerId, route: &[ShortId]) {
         // The route up to a mixer names all peers on it, this peer included.

@@ -20,6 +20,7 @@ mod places;
 mod prevote;
 mod rates;
 mod rendezvous;
+mod reopening;
 mod room;
 mod samples;
 mod seal;

@@ -44,19 +44,20 @@ fn hello(host: Option<HostProof>) -> FromPeer<'static> {
 #[test]
 fn every_frame_of_a_peer_has_its_bytes() {
     let doors = Doors::truncated([PeerId([0xcc; 32]), PeerId([0xdd; 32])]);
-    let host = HostProof { root: PeerId([0xbb; 32]), proof: Signature([0x66; 64]), doors: doors.clone() };
+    let host = HostProof { root: PeerId([0xbb; 32]), proof: Signature([0x66; 64]), doors };
     let (room, peer, proof) = ("11".repeat(16), "aa".repeat(32), "55".repeat(64));
     let invited = format!("{}{}", "cc".repeat(32), "77".repeat(64));
     let named = format!("02{}{}", "cc".repeat(32), "dd".repeat(32));
     let plain = format!("0100{room}{peer}{proof}{invited}00");
-    let hosting = format!("0100{room}{peer}{proof}{invited}01{}{}{named}", "bb".repeat(32), "66".repeat(64));
+    let host_proof = format!("{}{}{named}", "bb".repeat(32), "66".repeat(64));
+    let hosting = format!("0100{room}{peer}{proof}{invited}01{host_proof}");
     for (frame, expected) in [
         (hello(None), plain),
-        (hello(Some(host)), hosting),
+        (hello(Some(host.clone())), hosting),
         (FromPeer::Send { to: Address::Host, envelope: b"abc" }, "01010003616263".to_owned()),
         (FromPeer::Send { to: Address::Peer(PEER), envelope: b"" }, format!("010101{peer}00")),
         (FromPeer::Pong, "0102".to_owned()),
-        (FromPeer::Doors(doors), format!("0103{named}")),
+        (FromPeer::Claim(Box::new(host)), format!("0103{host_proof}")),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -73,6 +74,8 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
         (FromRendezvous::Refused(Refusal::Version), "010201".to_owned()),
         (FromRendezvous::Refused(Refusal::Closing), "01020b".to_owned()),
         (FromRendezvous::Refused(Refusal::OtherOrigin), "01020c".to_owned()),
+        (FromRendezvous::Refused(Refusal::NotYet), "01020d".to_owned()),
+        (FromRendezvous::Refused(Refusal::HostPresent), "01020e".to_owned()),
         (FromRendezvous::Refused(Refusal::Other(200)), "0102c8".to_owned()),
         (FromRendezvous::Deliver { from: PEER, envelope: b"abc" }, format!("0103{peer}03616263")),
         (FromRendezvous::Undeliverable { to: Address::Host }, "010400".to_owned()),
@@ -89,7 +92,7 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
 fn every_number_is_a_refusal_and_keeps_its_number() {
     for number in 0..=u8::MAX {
         assert_eq!(u8::from(Refusal::from(number)), number);
-        assert_eq!(matches!(Refusal::from(number), Refusal::Other(_)), !(1..=12).contains(&number));
+        assert_eq!(matches!(Refusal::from(number), Refusal::Other(_)), !(1..=14).contains(&number));
     }
 }
 

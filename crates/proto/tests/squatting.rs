@@ -383,3 +383,21 @@ fn a_host_that_leaves_hands_the_room_over_and_goes_once_its_heir_reigns_or_a_sec
     let outputs = alone.give(Input::Command(Command::Leave));
     assert!(outputs.contains(&Output::Event(Event::Left)), "{outputs:?}");
 }
+
+#[test]
+fn who_may_sit_at_a_peer_comes_before_a_headless_mixer_as_heir() {
+    let mut host = host();
+    let comes = |host: &mut Brain, peer, speaks, views| {
+        host.hears(peer, Message::Join(Join { speaks, views, mixes: true, ..Join::viewer("x") }));
+    };
+    comes(&mut host, 3, false, false);
+    comes(&mut host, 4, false, true);
+    comes(&mut host, 6, true, false);
+    host.rests_for(SECOND);
+    let heirs = |host: &Brain| host.room.roster().unwrap().heirs.to_vec();
+    assert_eq!(heirs(&host), [4, 6, 3].map(|seed| key(seed).id()));
+    // a vote counts for more: ids cost nothing
+    host.give(Input::Command(Command::Promote(key(3).id())));
+    host.rests_for(SECOND);
+    assert_eq!(heirs(&host), [3, 4, 6].map(|seed| key(seed).id()));
+}

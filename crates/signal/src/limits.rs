@@ -61,6 +61,12 @@ pub struct Limits {
     /// Timeout for the TLS handshake, again for the head of a request, and again from the opening of the websocket to a
     /// valid `Hello`. After it the connection is closed.
     pub hello_timeout: Duration,
+    /// Time after the start for which a peer that comes for a room that isn't open waits for its host, up to `hold_max`,
+    /// and is refused by [`Refusal::NotYet`](plenary_proto::rendezvous::Refusal::NotYet): a rendezvous that has
+    /// restarted knows no rooms until their hosts are back. Zero for none. A guess: a few attempts of a host.
+    pub holds_newcomers: Duration,
+    /// Maximum duration of one such wait. Less than the five seconds in which clients give an attempt up.
+    pub hold_max: Duration,
     /// Maximum time for which a connection may stay HTTP without a websocket. After it the connection is closed, so
     /// that slow readers do not hold connections forever; an answer in progress has four ping intervals more. Allows a
     /// page of 2 MB at 150 kbit/s.
@@ -109,6 +115,8 @@ impl Default for Limits {
             queue_bytes_max: 1 << 20,
             queues_bytes_max: 256 << 20,
             hello_timeout: Duration::from_secs(5),
+            holds_newcomers: Duration::from_secs(15),
+            hold_max: Duration::from_secs(4),
             http_max: Duration::from_secs(120),
             outflow_bytes_per_s: 32 << 20,
             page_bytes_per_address: Rate { per_s: 400_000, burst: 4_000_000 },

@@ -118,10 +118,11 @@ impl Rooms {
     }
 
     /// Lets a peer into a room; a host also opens it, and replaces its doors. An earlier stay of the same peer ends,
-    /// and with it its mailbox.
+    /// and with it its mailbox; but not that of a host by a connection that doesn't prove the root key: a second process
+    /// with the keys of the room learns so that there is a first one.
     ///
     /// # Errors
-    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::TooManyRooms`].
+    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`], [`Refusal::TooManyRooms`] or [`Refusal::HostPresent`].
     pub(crate) fn enter(
         &mut self,
         room_id: RoomId,
@@ -145,6 +146,9 @@ impl Rooms {
                 return Err(Refusal::UnknownRoom);
             }
             None => {}
+        }
+        if !host && room.hosts.contains(&peer) {
+            return Err(Refusal::HostPresent);
         }
         let full = room.members.len() >= self.limits.members_max;
         if full && !host && !room.members.contains_key(&peer) {
@@ -181,6 +185,20 @@ impl Rooms {
         self.close_expired(now);
     }
 
+    /// Makes a member that has proved the root key the room's host, and replaces the doors of the room. Peers in the
+    /// room stay.
+    ///
+    /// # Errors
+    /// [`StayOver`] when the member's stay has ended.
+    pub(crate) fn claim(&mut self, host: &Ticket, doors: Doors) -> Result<(), StayOver> {
+        let room = self.rooms.get_mut(&host.room).ok_or(StayOver)?;
+        let is_there = room.members.get(&host.peer).is_some_and(|member| member.entry == host.entry);
+        if is_there && !room.hosts.contains(&host.peer) {
+            room.hosts.push(host.peer);
+        }
+        self.set_doors(host, doors)
+    }
+
     /// Replaces the doors of a room, by its host. Peers in the room stay.
     ///
     /// # Errors
@@ -205,8 +223,10 @@ impl Rooms {
         let sender = room.members.get(&from.peer).filter(|member| member.entry == from.entry);
         let sender = sender.ok_or(StayOver)?;
         let recipients: Vec<_> = match to {
-            Address::Host if room.hosts.is_empty() => room.longest_there(from),
-            Address::Host => room.hosts.last().and_then(|host| room.members.get(host)).into_iter().collect(),
+            Address::Host => match room.hosts.iter().rev().find(|host| **host != from.peer) {
+                Some(host) => room.members.get(host).into_iter().collect(),
+                None => room.longest_there(from),
+            },
             Address::Peer(ref peer) => room.members.get(peer).into_iter().collect(),
         };
         let put = |recipient: &&Member| {
@@ -433,14 +453,17 @@ mod tests {
         let to_host = |world: &World| world.rooms.carry(&guest, Address::Host, "hello".into()).unwrap();
         to_host(&world);
         assert_eq!(guests_box.try_next(), Some(Mail::Undeliverable { to: Address::Host }));
-        let (_first, mut firsts_box) = world.enter(1, 1, true).unwrap();
+        let (first, mut firsts_box) = world.enter(1, 1, true).unwrap();
         let (second, mut seconds_box) = world.enter(1, 2, true).unwrap();
         to_host(&world);
         assert_eq!((firsts_box.try_next(), seconds_box.try_next()), (None, Some(envelope(9))));
         world.leave(&second);
         to_host(&world);
         assert_eq!(firsts_box.try_next(), Some(envelope(9)));
+        // another connection of that peer is no reason to end the host's
+        assert_eq!(world.enter(1, 1, false).err(), Some(Refusal::HostPresent));
         // returned as a plain member, it is the host no longer, but is one of the stand-ins for the host
+        world.leave(&first);
         let (_first, mut firsts_box) = world.enter(1, 1, false).unwrap();
         let (_third, mut thirds_box) = world.enter(1, 3, false).unwrap();
         to_host(&world);

@@ -28,6 +28,13 @@ pub trait Signal: Send + Sync {
     /// connection.
     async fn next(&self) -> Option<SignalEvent>;
 
+    /// Proves to the rendezvous that this peer is the room's host, now and after each reconnection, if it entered as a
+    /// member although it has the root key. Without effect at other peers.
+    fn claim(&self) {}
+
+    /// Sets whether this peer is on stage: it then reconnects sooner.
+    fn set_on_stage(&self, _is_on_stage: bool) {}
+
     /// Sends the queued envelopes, for at most a second, and leaves the room. A second call is allowed.
     async fn close(&self);
 }

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use plenary_proto::{PeerId, RoomId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::rooms::{Rooms, StayOver, Ticket, Way};
-use plenary_proto::rendezvous::{Address, Doors, Refusal};
+use plenary_proto::rendezvous::{Address, Doors, HostProof, Refusal};
 
 /// Carries envelopes between the peers of rooms. Cheap to clone; all clones are the same switchboard.
 ///
@@ -26,6 +27,9 @@ struct Inside {
     /// One permit per byte that all mailboxes together may hold.
     queues_bytes: Arc<Semaphore>,
     closing: CancellationToken,
+    started: Instant,
+    /// Woken when a room opens.
+    opened: Notify,
 }
 
 impl Default for Switchboard {
@@ -42,6 +46,8 @@ impl Switchboard {
             rooms: Mutex::new(Rooms::new(limits.clone())),
             queues_bytes: Arc::new(Semaphore::new(limits.queues_bytes_max.min(Semaphore::MAX_PERMITS))),
             closing: CancellationToken::new(),
+            started: Instant::now(),
+            opened: Notify::new(),
             limits,
         }))
     }
@@ -74,14 +80,39 @@ impl Switchboard {
         if self.0.closing.is_cancelled() {
             return Err(Refusal::Closing);
         }
+        let opens = way.host.is_some();
         let ticket = rooms.enter(room, peer, way, slot, Instant::now())?;
         drop(rooms);
+        if opens {
+            self.0.opened.notify_waiters();
+        }
         Ok((Membership { switchboard: self.clone(), ticket }, mailbox))
     }
 
-    /// Returns whether a room has that door.
-    pub(crate) fn has_door(&self, room: &RoomId, door: &PeerId) -> bool {
-        self.rooms().has_door(room, door)
+    /// Checks that a room has that door. Just after the start of the rendezvous it waits for a while for the host to
+    /// open the room: the host of each room that was open before comes back by itself.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownRoom`]; [`Refusal::NotYet`] just after the start.
+    pub(crate) async fn find_door(&self, room: &RoomId, door: &PeerId) -> Result<(), Refusal> {
+        let has_door = || self.rooms().has_door(room, door);
+        let Limits { holds_newcomers, hold_max, .. } = **self.limits();
+        let left = holds_newcomers.saturating_sub(self.0.started.elapsed());
+        if left.is_zero() {
+            return if has_door() { Ok(()) } else { Err(Refusal::UnknownRoom) };
+        }
+        let opens = async {
+            loop {
+                let opened = self.0.opened.notified();
+                tokio::pin!(opened);
+                opened.as_mut().enable();
+                if has_door() {
+                    return;
+                }
+                opened.await;
+            }
+        };
+        timeout(hold_max.min(left), opens).await.map_err(|_| Refusal::NotYet)
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
@@ -106,9 +137,19 @@ impl Membership {
         self.ticket.is_of_others
     }
 
+    /// Makes this peer the room's host, whose proof was checked, and replaces the doors of the room.
+    pub(crate) fn claim(&self, doors: Doors) -> Result<(), StayOver> {
+        self.switchboard.rooms().claim(&self.ticket, doors)
+    }
+
     /// Replaces the doors of the room, if this peer is its host.
     pub(crate) fn set_doors(&self, doors: Doors) -> Result<(), StayOver> {
         self.switchboard.rooms().set_doors(&self.ticket, doors)
+    }
+
+    /// Checks a peer's proof that it is the host of its room, over the nonce of its connection.
+    pub(crate) fn check(&self, proof: &HostProof, nonce: &[u8; 32]) -> Result<(), Refusal> {
+        proof.check(&self.ticket.room, nonce, &self.ticket.peer)
     }
 
     /// Ends the stay; a second call has no effect.

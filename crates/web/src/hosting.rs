@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plenary_proto::HostConfig;
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{MixPolicy, Roster, TITLE_LEN_MAX};
-use plenary_proto::rendezvous::Doors;
+use plenary_proto::rendezvous::{Doors, HostEntrance};
 use plenary_proto::seal::{Invite, InviteError, Keypair, RoomKey, RoomKeys, RoomSecret};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng as _;
@@ -54,9 +54,11 @@ impl Hosted {
         self.keys.host.clone()
     }
 
-    /// Returns what proves to the rendezvous that this page is the host.
-    pub(crate) fn entrance(&self, key: &RoomKey) -> (Keypair, Doors) {
-        (self.keys.root.clone(), Doors::truncated([key.door().id()]))
+    /// Returns what proves to the rendezvous that this page is the host. One that opens its room again asks its members
+    /// first.
+    pub(crate) fn entrance(&self, key: &RoomKey) -> HostEntrance {
+        let (root, doors) = (self.keys.root.clone(), Doors::truncated([key.door().id()]));
+        HostEntrance { root, doors, claims: self.keys.reign == 0 }
     }
 
     pub(crate) fn config(&self, hosting: &Hosting) -> HostConfig {

@@ -199,6 +199,7 @@ impl Joined {
             asks: Vec::new(),
         };
         joined.tell(&PageEvent::State { state: Standing::Joining });
+        joined.asks.push(Ask::Farewell(Message::Leave.to_bytes().into()));
         if joined.hosted.is_some() {
             joined.tell(&PageEvent::Invite { invite: joined.invite.0.to_string() });
         }
@@ -347,10 +348,13 @@ impl Joined {
     }
 
     fn carry_out(&mut self, now_us: u64, outs: Outs) {
-        let Outs { sends, envelopes, events, keys, notices, figures_wanted, capture, .. } = outs;
+        let Outs { sends, envelopes, events, keys, notices, figures_wanted, capture, claims, .. } = outs;
         sends.into_iter().for_each(|out| self.send(now_us, out));
         keys.iter().for_each(|key| self.letters.set_key(key, now_us));
         envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
+        if let Some(step) = claims.then(|| self.rendezvous.claim()).flatten() {
+            self.take_step(now_us, step);
+        }
         events.iter().for_each(|event| self.event(now_us, event));
         self.asks.extend(capture.into_iter().filter_map(captured));
         if figures_wanted {
@@ -364,6 +368,9 @@ impl Joined {
     fn event(&mut self, now_us: u64, happened: &BodyEvent) {
         self.admitted |= matches!(happened, BodyEvent::Brain(Event::Admitted));
         self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
+        if matches!(happened, BodyEvent::Brain(Event::Roster { .. })) {
+            self.rendezvous.set_on_stage(self.body.brain().is_on_stage());
+        }
         match happened {
             BodyEvent::Brain(Event::Knock { peer, name, mixes }) => {
                 let newcomer = Newcomer { peer: *peer, name: name.clone(), mixes: *mixes };

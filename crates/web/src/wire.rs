@@ -338,6 +338,8 @@ pub enum Ask {
     Keys(#[serde(with = "as_bytes")] Bytes),
     /// Answers [`Call::Frame`]: the browser may decode the frame. Without it the frame is dropped.
     Decode,
+    /// What the window sends on the control channel of each link when the page closes: no worker is asked any more then.
+    Farewell(#[serde(with = "as_bytes")] Bytes),
 }
 
 /// A picture to show, with its sound.

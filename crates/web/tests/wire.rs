@@ -146,6 +146,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("picture", Ask::Picture { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 }),
         ("own-keyframe", Ask::OwnKeyframe),
         ("keys", Ask::Keys(bytes.clone())),
+        ("farewell", Ask::Farewell(bytes.clone())),
         ("decode", Ask::Decode),
         ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),

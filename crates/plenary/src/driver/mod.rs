@@ -199,6 +199,9 @@ impl Driver {
             for envelope in std::mem::take(&mut outs.envelopes) {
                 self.send_envelope(envelope);
             }
+            if let Some(signal) = self.signal.as_ref().filter(|_| outs.claims) {
+                signal.claim();
+            }
             for (_, publisher) in &self.publishers {
                 outs.capture.iter().for_each(|command| capture(publisher, *command));
             }
@@ -280,6 +283,8 @@ impl Driver {
         }
         if is_roster {
             self.report_members();
+            let on_stage = self.flow.read(|body| body.brain().is_on_stage());
+            self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));
         }
     }
 

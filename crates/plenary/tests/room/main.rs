@@ -18,6 +18,7 @@ mod own_codec;
 mod program;
 mod rates;
 mod raw;
+mod restart;
 mod runtime;
 #[cfg(feature = "codecs")]
 mod share;

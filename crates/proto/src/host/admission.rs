@@ -1,6 +1,6 @@
 //! The host's part in membership: admission, the lobby, removal, and the room's end.
 
-use super::{Host, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate};
+use super::{EARLY_JOINS_MAX, Host, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate};
 use crate::bounded::List;
 use crate::floor::Answer;
 use crate::id::PeerId;
@@ -29,10 +29,13 @@ impl Host {
         if !is_in_time {
             return;
         }
-        if self.reopens_at.is_some() && from != view.me {
+        if self.is_reopening() && from != view.me {
             // a member that has stayed answers an older roster with its own
             if let Some(roster) = self.signed.clone() {
                 view.out.send(from, Message::Roster(roster));
+            }
+            if self.early_joins.len() < EARLY_JOINS_MAX || self.early_joins.contains_key(&from) {
+                self.early_joins.insert(from, join.clone());
             }
             return;
         }

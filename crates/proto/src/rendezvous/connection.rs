@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, silence_ms_max};
+use super::{
+    Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, silence_ms_max,
+};
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
 use crate::{PeerId, RoomId};
@@ -14,7 +16,10 @@ const ATTEMPT_US_MAX: u64 = 5_000_000;
 /// Age at which a connection counts as stable and resets the backoff, in microseconds.
 const STEADY_US: u64 = 10_000_000;
 /// Maximum wait between attempts: after the first failure, and after any, in microseconds. Guesses.
-const BACKOFF: [u64; 2] = [100_000, 10_000_000];
+pub const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
+/// The latter at a room's host, and at peers on stage: while the host is away the room is closed at a rendezvous that
+/// has restarted, and a host that has restarted learns of its room by them. A guess.
+pub const BACKOFF_ON_STAGE_US_MAX: u64 = 2_000_000;
 /// Maximum number of envelopes that wait while there is no connection.
 const WAITING_MAX: usize = 256;
 /// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then. A guess.
@@ -85,15 +90,27 @@ pub struct Entrance {
     pub me: Keypair,
     /// Key pair of the door ([`RoomKey::door`](crate::seal::RoomKey::door)).
     pub door: Keypair,
-    /// The room's root key pair and its doors, at the host only.
-    pub host: Option<(Keypair, Doors)>,
+    /// What proves the host; `None` at any other peer.
+    pub host: Option<HostEntrance>,
+}
+
+/// What proves to a rendezvous that a peer is the host of its room.
+#[derive(Debug)]
+pub struct HostEntrance {
+    /// The room's root key pair.
+    pub root: Keypair,
+    /// The room's doors.
+    pub doors: Doors,
+    /// Whether the peer enters as the host. One that opens its room again enters as a member first, so that its
+    /// questions reach the members that have stayed, and proves the root key by [`Connection::claim`].
+    pub claims: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     Waiting { until_us: u64 },
-    Entering { said_hello: bool, until_us: u64 },
-    Up { since_us: u64, heard_us: u64, silence_us_max: u64 },
+    Entering { nonce: Option<[u8; 32]>, until_us: u64 },
+    Up { nonce: [u8; 32], since_us: u64, heard_us: u64, silence_us_max: u64 },
     Ended,
 }
 
@@ -104,6 +121,7 @@ pub struct Connection {
     state: State,
     been_up: bool,
     backoff: Backoff,
+    is_on_stage: bool,
     rng: Rng,
     waiting: VecDeque<(u64, Address, Bytes)>,
 }
@@ -115,7 +133,8 @@ impl Connection {
             entrance,
             state: State::Waiting { until_us: 0 },
             been_up: false,
-            backoff: Backoff::new(BACKOFF[0], BACKOFF[1]),
+            backoff: Backoff::new(BACKOFF_US[0], BACKOFF_US[1]),
+            is_on_stage: false,
             rng: Rng::new(seed),
             waiting: VecDeque::new(),
         }
@@ -144,10 +163,29 @@ impl Connection {
 
     /// Replaces the doors of the room, at its host; now and after each reconnection.
     pub fn set_doors(&mut self, doors: Doors) -> Option<Step> {
-        let (_, known) = self.entrance.host.as_mut()?;
-        *known = doors.clone();
-        let is_up = matches!(self.state, State::Up { .. });
-        is_up.then(|| Step::Send(FromPeer::Doors(doors).to_bytes()))
+        self.entrance.host.as_mut()?.doors = doors;
+        self.claim_over_this_connection()
+    }
+
+    /// Proves the root key, at a peer that has it; now and after each reconnection.
+    pub fn claim(&mut self) -> Option<Step> {
+        let host = self.entrance.host.as_mut()?;
+        let is_new = !std::mem::replace(&mut host.claims, true);
+        is_new.then(|| self.claim_over_this_connection())?
+    }
+
+    fn claim_over_this_connection(&self) -> Option<Step> {
+        let Entrance { room, me, host, .. } = &self.entrance;
+        let host = host.as_ref().filter(|host| host.claims)?;
+        let State::Up { nonce, .. } = &self.state else { return None };
+        let proof = HostProof::new(*room, nonce, me.id(), &host.root, &host.doors);
+        Some(Step::Send(FromPeer::Claim(Box::new(proof)).to_bytes()))
+    }
+
+    /// Sets whether this peer is on stage, and therefore tries more often ([`BACKOFF_ON_STAGE_US_MAX`]). A host always
+    /// does.
+    pub fn set_on_stage(&mut self, is_on_stage: bool) {
+        self.is_on_stage = is_on_stage;
     }
 
     /// Handles what happened.
@@ -155,7 +193,7 @@ impl Connection {
         match (happening, self.state) {
             (_, State::Ended) => Vec::new(),
             (Happening::Timeout, State::Waiting { until_us }) if now_us >= until_us => {
-                self.state = State::Entering { said_hello: false, until_us: now_us + ATTEMPT_US_MAX };
+                self.state = State::Entering { nonce: None, until_us: now_us + ATTEMPT_US_MAX };
                 vec![Step::Dial]
             }
             (Happening::Timeout, _) if self.next_timeout_us().is_none_or(|due_us| now_us < due_us) => {
@@ -165,29 +203,29 @@ impl Connection {
             // what comes of a websocket that was given up counts for nothing
             (_, State::Waiting { .. }) | (Happening::Opened, _) => Vec::new(),
             (Happening::Closed, _) => self.give_up(now_us, Outage::Closed),
-            (Happening::Frame(bytes), State::Entering { said_hello, until_us }) => {
-                self.enter(now_us, bytes, said_hello, until_us)
+            (Happening::Frame(bytes), State::Entering { nonce, until_us }) => {
+                self.enter(now_us, bytes, nonce, until_us)
             }
-            (Happening::Frame(bytes), State::Up { since_us, silence_us_max, .. }) => {
-                self.state = State::Up { since_us, heard_us: now_us, silence_us_max };
+            (Happening::Frame(bytes), State::Up { nonce, since_us, silence_us_max, .. }) => {
+                self.state = State::Up { nonce, since_us, heard_us: now_us, silence_us_max };
                 self.frame(now_us, bytes)
             }
         }
     }
 
     /// Handles a frame before the welcome.
-    fn enter(&mut self, now_us: u64, bytes: &[u8], said_hello: bool, until_us: u64) -> Vec<Step> {
-        match FromRendezvous::from_bytes(bytes) {
-            Ok(FromRendezvous::Challenge { nonce }) if !said_hello => {
-                self.state = State::Entering { said_hello: true, until_us };
+    fn enter(&mut self, now_us: u64, bytes: &[u8], said: Option<[u8; 32]>, until_us: u64) -> Vec<Step> {
+        match (FromRendezvous::from_bytes(bytes), said) {
+            (Ok(FromRendezvous::Challenge { nonce }), None) => {
+                self.state = State::Entering { nonce: Some(nonce), until_us };
                 let Entrance { room, me, door, host } = &self.entrance;
-                let host = host.as_ref().map(|(root, doors)| (root, doors));
+                let host = host.as_ref().filter(|host| host.claims).map(|host| (&host.root, &host.doors));
                 let hello = Hello::new(*room, &nonce, me, door, host);
                 vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
             }
-            Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
+            (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                 let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
-                self.state = State::Up { since_us: now_us, heard_us: now_us, silence_us_max };
+                self.state = State::Up { nonce, since_us: now_us, heard_us: now_us, silence_us_max };
                 self.been_up = true;
                 let kept = std::mem::take(&mut self.waiting).into_iter();
                 let kept = kept.filter(|(at_us, ..)| now_us.saturating_sub(*at_us) < WAITING_US_MAX);
@@ -195,10 +233,10 @@ impl Connection {
                     kept.map(|(_, to, envelope)| FromPeer::Send { to, envelope: &envelope }.to_bytes());
                 std::iter::once(Step::Up).chain(sends.map(Step::Send)).collect()
             }
-            Ok(FromRendezvous::Refused(refusal)) => self.give_up(now_us, Outage::Refused(refusal)),
-            Err(FrameError::Version(_)) => self.give_up(now_us, Outage::Refused(Refusal::Version)),
-            Err(FrameError::Unknown(_)) => Vec::new(),
-            Ok(_) | Err(_) => self.give_up(now_us, Outage::Protocol),
+            (Ok(FromRendezvous::Refused(refusal)), _) => self.give_up(now_us, Outage::Refused(refusal)),
+            (Err(FrameError::Version(_)), _) => self.give_up(now_us, Outage::Refused(Refusal::Version)),
+            (Err(FrameError::Unknown(_)), _) => Vec::new(),
+            (Ok(_) | Err(_), _) => self.give_up(now_us, Outage::Protocol),
         }
     }
 
@@ -223,13 +261,24 @@ impl Connection {
         {
             self.backoff.reset();
         }
+        if let (Outage::Refused(Refusal::UnknownRoom | Refusal::NotYet), Some(host)) =
+            (why, &mut self.entrance.host)
+            && !std::mem::replace(&mut host.claims, true)
+        {
+            // no member has stayed there: the host opens the room
+            self.state = State::Waiting { until_us: now_us };
+            return vec![Step::HangUp];
+        }
         if let Outage::Refused(refusal) = why
-            && refusal.is_final(self.been_up)
+            && refusal.is_final(self.been_up, self.backoff.tries())
         {
             self.state = State::Ended;
             return vec![Step::HangUp, Step::Ended(refusal)];
         }
-        self.state = State::Waiting { until_us: now_us + self.backoff.next_us(&mut self.rng) };
+        let is_urgent = self.is_on_stage || self.entrance.host.is_some();
+        let wait_us_max = if is_urgent { BACKOFF_ON_STAGE_US_MAX } else { BACKOFF_US[1] };
+        let wait_us = self.backoff.next_us_within(&mut self.rng, wait_us_max);
+        self.state = State::Waiting { until_us: now_us + wait_us };
         vec![Step::HangUp, Step::Down(why)]
     }
 }

@@ -20,7 +20,9 @@ use crate::{PeerId, RoomId};
 
 mod connection;
 
-pub use connection::{Connection, Entrance, Happening, Outage, Step};
+pub use connection::{
+    BACKOFF_ON_STAGE_US_MAX, BACKOFF_US, Connection, Entrance, Happening, HostEntrance, Outage, Step,
+};
 
 /// The first byte of every frame.
 pub const WIRE_VERSION: u8 = 1;
@@ -32,6 +34,9 @@ pub const DOORS_MAX: usize = 4;
 pub const SILENT_PINGS: u32 = 3;
 /// Path of the websocket.
 pub const SIGNAL_PATH: &str = "/signal";
+/// Number of attempts that meet the room's host before a second process with its keys gives up: some three seconds. A
+/// guess.
+const HOST_PRESENT_TRIES_MAX: u32 = 5;
 /// Bounds of the ping interval that a rendezvous may announce, in ms; a value outside is clamped.
 const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Number of variants of [`FromPeer`] in this version.
@@ -64,8 +69,9 @@ pub enum FromPeer<'a> {
     },
     /// Answer to a ping.
     Pong,
-    /// The host replaces the doors of its room.
-    Doors(Doors),
+    /// The peer is the host of its room from now on, and these are the room's doors: a proof over the nonce of this
+    /// connection. Sent again when the doors change.
+    Claim(Box<HostProof>),
 }
 
 /// Public keys that open a room to a peer, a key per generation of the room's invite.
@@ -145,6 +151,12 @@ pub enum Refusal {
     /// (HTTP status 403), since no websocket opens.
     #[error("the rendezvous lets no pages of this origin in")]
     OtherOrigin,
+    /// 13: the rendezvous doesn't know the room, but has started so lately that the host may not be back yet.
+    #[error("it has just started, and the room isn't open there yet")]
+    NotYet,
+    /// 14: this peer is in the room already, as its host, and its new connection doesn't prove the root key.
+    #[error("another process with the keys of this room is its host")]
+    HostPresent,
     /// A reason added by a later version.
     #[error("reason {0}")]
     Other(u8),
@@ -157,9 +169,11 @@ pub fn silence_ms_max(ping_interval_ms: u32) -> u32 {
 }
 
 impl Refusal {
-    /// Whether a further attempt would meet the same refusal. A room that the peer was in may open again.
-    pub fn is_final(self, been_up: bool) -> bool {
+    /// Whether a further attempt would meet the same refusal, after this number of failed ones. A room that the peer was
+    /// in may open again, and the connection of a host that was killed takes a moment to close.
+    pub fn is_final(self, been_up: bool, tries: u32) -> bool {
         match self {
+            Refusal::HostPresent => tries >= HOST_PRESENT_TRIES_MAX,
             Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
             Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms | Refusal::OtherOrigin => {
                 !been_up
@@ -170,7 +184,7 @@ impl Refusal {
 }
 
 /// The reasons in the order of their numbers, from 1.
-const REFUSALS: [Refusal; 12] = [
+const REFUSALS: [Refusal; 14] = [
     Refusal::Version,
     Refusal::BadProof,
     Refusal::UnknownRoom,
@@ -183,6 +197,8 @@ const REFUSALS: [Refusal; 12] = [
     Refusal::Slow,
     Refusal::Closing,
     Refusal::OtherOrigin,
+    Refusal::NotYet,
+    Refusal::HostPresent,
 ];
 
 impl From<u8> for Refusal {
@@ -230,6 +246,29 @@ pub struct HostProof {
     pub doors: Doors,
 }
 
+impl HostProof {
+    /// Answers the challenge of a connection with the root key of the room, and names all doors of the room.
+    pub fn new(room: RoomId, nonce: &[u8; 32], peer: PeerId, root: &Keypair, doors: &Doors) -> HostProof {
+        HostProof {
+            root: root.id(),
+            proof: root.sign(&covered_by_host(&room, &peer, nonce, doors)),
+            doors: doors.clone(),
+        }
+    }
+
+    /// Checks the proof of a peer of that room. Takes about 50 µs of processor time.
+    ///
+    /// # Errors
+    /// [`Refusal::BadProof`].
+    pub fn check(&self, room: &RoomId, nonce: &[u8; 32], peer: &PeerId) -> Result<(), Refusal> {
+        if RoomId::of_root(&self.root) != *room {
+            return Err(Refusal::BadProof);
+        }
+        let bytes = covered_by_host(room, peer, nonce, &self.doors);
+        verify(&self.root, &bytes, &self.proof).map_err(|_| Refusal::BadProof)
+    }
+}
+
 impl Hello {
     /// Answers a challenge by the key of a door; with the room's `root` key, as the host of the room, which names all
     /// its doors.
@@ -241,11 +280,7 @@ impl Hello {
         host: Option<(&Keypair, &Doors)>,
     ) -> Hello {
         let peer = me.id();
-        let host = host.map(|(root, doors)| HostProof {
-            root: root.id(),
-            proof: root.sign(&covered_by_host(&room, &peer, nonce, doors)),
-            doors: doors.clone(),
-        });
+        let host = host.map(|(root, doors)| HostProof::new(room, nonce, peer, root, doors));
         Hello {
             room,
             peer,
@@ -268,14 +303,7 @@ impl Hello {
         };
         check(&self.peer, "peer", &self.proof)?;
         check(&self.door, "door", &self.invited)?;
-        if let Some(host) = &self.host {
-            if RoomId::of_root(&host.root) != self.room {
-                return Err(Refusal::BadProof);
-            }
-            let bytes = covered_by_host(&self.room, &self.peer, nonce, &host.doors);
-            verify(&host.root, &bytes, &host.proof).map_err(|_| Refusal::BadProof)?;
-        }
-        Ok(())
+        self.host.as_ref().map_or(Ok(()), |host| host.check(&self.room, nonce, &self.peer))
     }
 }
 

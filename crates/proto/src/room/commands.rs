@@ -87,6 +87,7 @@ impl RoomState {
             return;
         };
         match command {
+            Command::HandOver(peer) if peer == view.me => host.ask_again(view.now),
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
             Command::SetLayout(layout) => host.set_layout(view.now, layout),
             Command::OpenStage(open) => host.open_stage(view.now, open),

@@ -2,7 +2,7 @@
 
 use super::RoomState;
 use crate::id::PeerId;
-use crate::io::{Event, Output};
+use crate::io::{Address, Event, Output};
 use crate::message::{Failover, LinkKind, Message, Refused, Reign, Relay, SignedRoster, reign_of};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -40,7 +40,7 @@ impl RoomState {
             }
             Message::Admit(_) if self.membership.is_refused() => {}
             Message::Admit(admit) => {
-                self.remind_host(from, admit.roster.epoch);
+                self.remind_host(from, &admit.roster);
                 let is_newest = admit.roster.epoch >= self.shared.stage.epoch();
                 let by_host = is_newest && admit.roster.body.host == from;
                 if let Some(ticket) = &admit.ticket {
@@ -67,7 +67,7 @@ impl RoomState {
                 self.tree.update(&mut self.shared.view());
             }
             Message::Refuse(refusal) => {
-                self.remind_host(from, refusal.signed.epoch);
+                self.remind_under(from, refusal.signed.epoch, |known| known.body.host == from);
                 self.membership.refused(&mut self.shared.view(), &refusal.signed);
             }
             Message::ReignWanted { epoch, number } => {
@@ -77,7 +77,7 @@ impl RoomState {
                 self.heirs.vote(&mut self.shared.view(), from, (epoch, number), signature);
             }
             Message::Roster(roster) => {
-                self.remind_host(from, roster.epoch);
+                self.remind_host(from, &roster);
                 self.take_roster(from, roster);
             }
             Message::HandOver(named) => {
@@ -316,15 +316,24 @@ impl RoomState {
         }
     }
 
-    /// Sends the host the newest roster when it speaks under an older one: it has restarted with the room's key,
-    /// and continues from what it signed before.
-    fn remind_host(&mut self, from: PeerId, epoch: u32) {
-        if let Some(roster) = self.shared.stage.signed()
-            && epoch < roster.epoch
-            && roster.body.host == from
-        {
-            self.shared.out.send(from, Message::Roster(roster.clone()));
+    /// Sends the newest roster to a host that speaks under an older one: this peer's host, or one that the root key has
+    /// named. It has restarted with the room's keys, and goes on from that roster.
+    fn remind_host(&mut self, from: PeerId, roster: &SignedRoster) {
+        let root = self.shared.config.root;
+        let is_by_root = roster.sender == root || roster.reigns.host_by(&root) == Some(from);
+        let is_host =
+            |known: &SignedRoster| known.body.host == from || (is_by_root && roster.body.host == from);
+        self.remind_under(from, roster.epoch, is_host);
+    }
+
+    fn remind_under(&mut self, from: PeerId, epoch: u32, is_host: impl Fn(&SignedRoster) -> bool) {
+        let known = self.shared.stage.signed().filter(|known| epoch < known.epoch && is_host(known)).cloned();
+        let Some(known) = known.map(Message::Roster) else { return };
+        if self.shared.links.is_up(&from) {
+            // perhaps the link of a process that is gone
+            self.shared.out.act(Output::Signal(Address::Peer(from), known.clone()));
         }
+        self.shared.out.send(from, known);
     }
 
     /// Whether a peer may still act as host beside this host: this host has replaced that peer by a vote of the stage,

@@ -19,6 +19,7 @@ use crate::directory::DirectoryEntry;
 use crate::election::Election;
 use crate::evidence::Evidence;
 use crate::heirs::Heirs;
+use crate::host::Reopening;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Address, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
@@ -243,8 +244,10 @@ impl RoomState {
     /// Handles a message with verified signatures, if its author may say such a thing.
     fn arrived(&mut self, from: PeerId, via: &Via, message: Verified<Message>) {
         if self.may_say(&from, via, &message) {
-            if let Via::Mesh(route) = via {
-                self.router.came_by(self.shared.now, from, route);
+            match via {
+                Via::Mesh(route) => self.router.came_by(self.shared.now, from, route),
+                Via::Signal => self.router.is_at_rendezvous(&from),
+                Via::Link => {}
             }
             self.heard(from);
             self.message(from, message.into_inner());
@@ -495,6 +498,17 @@ impl RoomState {
     /// Returns the roster in force.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()
+    }
+
+    /// Returns whether this peer is on stage, by the roster in force.
+    pub fn is_on_stage(&self) -> bool {
+        self.shared.stage.contains(&self.shared.me)
+    }
+
+    /// Returns how far this peer is with opening its room again, if it is the host of an earlier session; else
+    /// [`Reopening::Done`].
+    pub fn reopening(&self) -> Reopening {
+        self.membership.host_ref().map_or(Reopening::Done, |host| host.reopening())
     }
 
     /// Returns the directory, if this peer is the host: the peers in the room, or an even sample of a larger one.

@@ -211,7 +211,8 @@ impl RoomState {
         let accepts = stage.accepts(*now, &roster, &config.root, silence);
         if let Some(host) = self.membership.host() {
             let view = &mut self.shared.view();
-            if host.keep_while_opening(view, &roster) {
+            if host.keep_while_opening(view, &roster) || host.take_late_answer(view, &roster) {
+                self.shared.stage.keep(roster); // outcomes name it
                 return;
             }
             let rivalled = host.is_rivalled(view, &roster);

@@ -62,7 +62,8 @@ impl RoomState {
             Message::Admit(_) | Message::Refuse(_) | Message::InLobby => self.membership.has_asked(self.shared.now),
             Message::Roster(roster) => {
                 let is_signer = roster.signed.sender == *from || roster.body.host == *from;
-                is_linked || is_on_stage || is_signer || self.membership.has_asked(self.shared.now)
+                let awaits_it = self.membership.awaits_rosters(self.shared.now);
+                is_linked || is_on_stage || is_signer || awaits_it
             }
             // a joiner that follows a denied failover shows it to the peer on stage that admits it
             Message::Failover(_) => is_linked || is_on_stage || stage.contains(&self.shared.me),

@@ -25,7 +25,7 @@ use crate::owner::owner;
 use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
-use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Refusal};
+use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Hello, Refusal};
 
 /// Maximum number of frames written before a flush. A guess.
 const MAIL_BATCH_MAX: usize = 32;
@@ -96,11 +96,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (switchboard, limits) = (&lobby.switchboard, lobby.switchboard.limits());
-    let (membership, mailbox) = match timeout(limits.hello_timeout, greet(socket, switchboard, address)).await
-    {
-        Ok(Ok(entered)) => entered,
+    let hello = match timeout(limits.hello_timeout, hear_hello(socket)).await {
+        Ok(Ok(hello)) => hello,
         Ok(Err(ending)) => return ending,
         Err(_) => return Refusal::Late.into(),
+    };
+    let nonce = hello.nonce;
+    let (membership, mailbox) = match let_in(socket, switchboard, hello, address).await {
+        Ok(entered) => entered,
+        Err(ending) => return ending,
     };
     socket.get_mut().allow(None);
     let (sink, stream) = socket.split();
@@ -108,38 +112,60 @@ where
     let paced = address.filter(|_| membership.is_of_others()).map(|address| (&*lobby.outflow, address.ip()));
     // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
     tokio::select! {
-        ending = read_all(stream, &membership, limits, address) => ending,
+        ending = read_all(stream, &membership, (limits, &nonce), address) => ending,
         ending = write_all(sink, mailbox, &membership, limits, paced) => ending,
     }
 }
 
-/// Sends the challenge, checks the answer and lets the peer into its room.
-async fn greet<S>(
-    socket: &mut WebSocketStream<Leash<S>>,
-    switchboard: &Switchboard,
-    address: Option<SocketAddr>,
-) -> Result<(Membership, Mailbox), Ending>
+/// What a peer answered to a challenge, not verified yet.
+struct Greeting {
+    nonce: [u8; 32],
+    hello: Box<Hello>,
+}
+
+fn gone(error: &dyn std::fmt::Display) -> Ending {
+    Ending::Gone(error.to_string())
+}
+
+/// Sends the challenge, and waits for the hello.
+async fn hear_hello<S>(socket: &mut WebSocketStream<Leash<S>>) -> Result<Greeting, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let gone = |error: &dyn std::fmt::Display| Ending::Gone(error.to_string());
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|error| gone(&error))?;
     let challenge = FromRendezvous::Challenge { nonce }.to_bytes();
     socket.send(Message::Binary(challenge)).await.map_err(|error| gone(&error))?;
-    let hello = loop {
+    loop {
         match heard(socket.next().await) {
             Heard::Life => socket.get_mut().allow(Some(HELLO_LEN_MAX)),
             Heard::Frame(frame) => match FromPeer::from_bytes(&frame) {
-                Ok(FromPeer::Hello(hello)) => break hello,
+                Ok(FromPeer::Hello(hello)) => return Ok(Greeting { nonce, hello }),
                 Ok(_) => return Err(Ending::Refused(Refusal::Malformed, "no hello first".to_owned())),
                 Err(error) => return Err(refused(error)),
             },
             other => return Err(ended(other)),
         }
-    };
-    if hello.host.is_none() && !switchboard.has_door(&hello.room, &hello.door) {
-        return Err(Refusal::UnknownRoom.into()); // before any signature is verified
+    }
+}
+
+/// Checks a hello, and lets the peer into its room.
+async fn let_in<S>(
+    socket: &mut WebSocketStream<Leash<S>>,
+    switchboard: &Switchboard,
+    Greeting { nonce, hello }: Greeting,
+    address: Option<SocketAddr>,
+) -> Result<(Membership, Mailbox), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if hello.host.is_none() {
+        // before any signature is verified
+        let found = tokio::select! {
+            found = switchboard.find_door(&hello.room, &hello.door) => found,
+            other = socket.next() => return Err(ended(heard(other))), // nothing is expected here
+        };
+        found?;
     }
     hello.check(&nonce)?;
     let way = Way {
@@ -159,7 +185,7 @@ where
 async fn read_all<S>(
     mut stream: SplitStream<&mut WebSocketStream<S>>,
     membership: &Membership,
-    limits: &Limits,
+    (limits, nonce): (&Limits, &[u8; 32]),
     address: Option<SocketAddr>,
 ) -> Ending
 where
@@ -180,7 +206,7 @@ where
             Heard::Frame(frame) => Some(frame),
             other => return ended(other),
         };
-        if let Some(Err(ending)) = frame.as_ref().map(|frame| obey(frame, membership)) {
+        if let Some(Err(ending)) = frame.as_ref().map(|frame| obey(frame, membership, nonce)) {
             return ending;
         }
         let now = Instant::now();
@@ -203,16 +229,16 @@ where
 }
 
 /// Executes a frame.
-fn obey(frame: &[u8], membership: &Membership) -> Result<(), Ending> {
+fn obey(frame: &[u8], membership: &Membership, nonce: &[u8; 32]) -> Result<(), Ending> {
     match FromPeer::from_bytes(frame) {
         // copied: the frame may share a larger buffer than the length accounted in the mailbox
         Ok(FromPeer::Send { to, envelope }) => {
             membership.carry(to, Bytes::copy_from_slice(envelope)).map_err(|_| membership.end().into())
         }
-        Ok(FromPeer::Doors(doors)) => match membership.set_doors(doors) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Ending::Refused(Refusal::BadProof, "doors from a peer that is no host".to_owned())),
-        },
+        Ok(FromPeer::Claim(proof)) => {
+            membership.check(&proof, nonce)?;
+            membership.claim(proof.doors).map_err(|_| membership.end().into())
+        }
         Ok(FromPeer::Pong) | Err(FrameError::Unknown(_)) => Ok(()),
         Ok(FromPeer::Hello(_)) => Err(Ending::Refused(Refusal::Malformed, "a second hello".to_owned())),
         Err(error) => Err(refused(error)),

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-/// Maximum wait after the first failure.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// Maximum wait after any failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+use plenary_proto::rendezvous::{BACKOFF_ON_STAGE_US_MAX, BACKOFF_US};
 
 /// Counts consecutive failures and derives the wait.
 #[derive(Debug, Default)]
@@ -15,9 +12,11 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Counts one more failure and returns the wait; `random` is uniform over all of `u32`.
-    pub(super) fn wait(&mut self, random: u32) -> Duration {
-        let bound = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+    /// Counts one more failure and returns the wait; `random` is uniform over all of `u32`. An urgent one is that of a
+    /// host or a peer on stage.
+    pub(super) fn wait(&mut self, random: u32, is_urgent: bool) -> Duration {
+        let wait_us_max = if is_urgent { BACKOFF_ON_STAGE_US_MAX } else { BACKOFF_US[1] };
+        let bound = Duration::from_micros((BACKOFF_US[0] << self.failures.min(16)).min(wait_us_max));
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
@@ -34,14 +33,20 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_any_shorter_one_may_be_drawn() {
-        let mut backoff = Backoff::default();
-        let longest: Vec<_> = (0..9).map(|_| backoff.wait(u32::MAX).as_millis()).collect();
-        assert_eq!(longest, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.wait(0), Duration::ZERO);
-        assert_eq!(backoff.wait(u32::MAX / 2).as_secs(), 4);
-        backoff.reset();
-        assert_eq!(backoff.wait(u32::MAX), BACKOFF_MIN);
-        backoff.failures = u32::MAX;
-        assert_eq!(backoff.wait(u32::MAX), BACKOFF_MAX);
+        for (is_urgent, expected) in [
+            (false, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]),
+            (true, [100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]),
+        ] {
+            let mut backoff = Backoff::default();
+            let longest: Vec<_> = (0..9).map(|_| backoff.wait(u32::MAX, is_urgent).as_millis()).collect();
+            assert_eq!(longest, expected);
+            assert_eq!(backoff.wait(0, is_urgent), Duration::ZERO);
+            let half = backoff.wait(u32::MAX / 2, is_urgent);
+            assert!((2 * half).as_millis().abs_diff(expected[8]) <= 1, "{half:?}");
+            backoff.reset();
+            assert_eq!(backoff.wait(u32::MAX, is_urgent).as_millis(), 100);
+            backoff.failures = u32::MAX;
+            assert_eq!(backoff.wait(u32::MAX, is_urgent).as_millis(), expected[8]);
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{Io, WebsocketConfig, WrapTcp, tcp};
 use crate::signal::{Outage, SignalError};
 use crate::socket::{self, Heard, heard};
 use plenary_proto::rendezvous::{
-    Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SIGNAL_PATH, silence_ms_max,
+    Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, SIGNAL_PATH, silence_ms_max,
 };
 
 /// Parameters of a connection attempt.
@@ -31,9 +31,9 @@ pub(super) struct Dial {
     room: RoomId,
     me: Keypair,
     door: Keypair,
-    root: Option<Keypair>,
-    /// The room's doors, if this peer is its host.
-    pub(super) doors: watch::Receiver<Doors>,
+    pub(super) root: Option<Keypair>,
+    /// What this peer says as the room's host.
+    pub(super) claim: watch::Receiver<Claim>,
     wrap: Option<WrapTcp>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
@@ -44,12 +44,23 @@ pub(super) struct Joined {
     pub(super) socket: WebSocketStream<Box<dyn Io>>,
     /// Silence after which the rendezvous counts as gone.
     pub(super) silence_max: Duration,
+    /// The challenge, over which a peer proves later that it is the host, too.
+    pub(super) nonce: [u8; 32],
+}
+
+/// What a peer with the root key says of itself to the rendezvous.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    /// The room's doors.
+    pub(super) doors: Doors,
+    /// Whether the peer is the host; else it is a member, like any other.
+    pub(super) is_host: bool,
 }
 
 impl Dial {
     /// # Errors
     /// [`SignalError::BadUrl`].
-    pub(super) fn new(config: WebsocketConfig, doors: watch::Receiver<Doors>) -> Result<Dial, SignalError> {
+    pub(super) fn new(config: WebsocketConfig, claim: watch::Receiver<Claim>) -> Result<Dial, SignalError> {
         let bad = |why| SignalError::BadUrl { url: config.url.clone(), why };
         let uri: Uri = config.url.parse().map_err(|_| bad("it is no URL"))?;
         let secure = match uri.scheme() {
@@ -87,7 +98,7 @@ impl Dial {
             me: config.me,
             door: config.door,
             root: config.root,
-            doors,
+            claim,
             wrap: config.wrap,
             #[cfg(feature = "tls")]
             tls,
@@ -115,34 +126,41 @@ impl Dial {
         self.greet(socket).await
     }
 
+    /// Returns the proof that this peer is the room's host, over the nonce of a connection; `None` unless it says so.
+    pub(super) fn host_proof(&self, nonce: &[u8; 32]) -> Option<HostProof> {
+        let Claim { doors, is_host } = self.claim.borrow().clone();
+        let root = self.root.as_ref().filter(|_| is_host)?;
+        Some(HostProof::new(self.room, nonce, self.me.id(), root, &doors))
+    }
+
     /// Answers the challenge and waits for the welcome.
     async fn greet(&self, mut socket: WebSocketStream<Box<dyn Io>>) -> Result<Joined, Outage> {
-        let mut said_hello = false;
+        let mut said = None;
         loop {
             let frame = match heard(socket.next().await) {
                 Heard::Frame(frame) => frame,
                 Heard::Life => continue,
                 other => return Err(outage(other)),
             };
-            match FromRendezvous::from_bytes(&frame) {
-                Ok(FromRendezvous::Challenge { nonce }) if !said_hello => {
-                    said_hello = true;
-                    let doors = self.doors.borrow().clone();
-                    let host = self.root.as_ref().map(|root| (root, &doors));
+            match (FromRendezvous::from_bytes(&frame), said) {
+                (Ok(FromRendezvous::Challenge { nonce }), None) => {
+                    said = Some(nonce);
+                    let Claim { doors, is_host } = self.claim.borrow().clone();
+                    let host = self.root.as_ref().filter(|_| is_host).map(|root| (root, &doors));
                     let hello = Hello::new(self.room, &nonce, &self.me, &self.door, host);
                     let frame = FromPeer::Hello(Box::new(hello)).to_bytes();
                     let sent = socket.send(Message::Binary(frame)).await;
                     sent.map_err(|error| outage(socket::trouble(&error)))?;
                 }
-                Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
+                (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                     let silence_max = Duration::from_millis(silence_ms_max(ping_interval_ms).into());
-                    return Ok(Joined { socket, silence_max });
+                    return Ok(Joined { socket, silence_max, nonce });
                 }
-                Ok(FromRendezvous::Refused(refusal)) => return Err(Outage::Refused(refusal)),
-                Ok(_) => return Err(Outage::Protocol("a frame out of turn".to_owned())),
-                Err(FrameError::Unknown(_)) => {}
-                Err(FrameError::Version(_)) => return Err(Outage::Refused(Refusal::Version)),
-                Err(error) => return Err(Outage::Protocol(error.to_string())),
+                (Ok(FromRendezvous::Refused(refusal)), _) => return Err(Outage::Refused(refusal)),
+                (Ok(_), _) => return Err(Outage::Protocol("a frame out of turn".to_owned())),
+                (Err(FrameError::Unknown(_)), _) => {}
+                (Err(FrameError::Version(_)), _) => return Err(Outage::Refused(Refusal::Version)),
+                (Err(error), _) => return Err(Outage::Protocol(error.to_string())),
             }
         }
     }

@@ -13,6 +13,7 @@ mod tcp;
 mod tls;
 mod upkeep;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
-use dial::Dial;
+use dial::{Claim, Dial};
 use plenary_proto::rendezvous::{Address, Doors};
 use send_queue::SendQueue;
 use upkeep::{CLOSING_MAX, Upkeep};
@@ -59,6 +60,9 @@ pub struct WebsocketConfig {
     pub door: Keypair,
     /// The room's root key pair, which opens the room by that door; set by the host only.
     pub root: Option<Keypair>,
+    /// Whether a host enters as a member first, as one does that opens its room again: what it asks then reaches the
+    /// members that have stayed, until [`Signal::claim`]. Where no member has stayed it opens the room at once.
+    pub returns: bool,
     /// Wrapper applied to each TCP connection, below TLS; none by default.
     pub wrap: Option<WrapTcp>,
     /// Timeout for the first connection: 10 s by default.
@@ -76,6 +80,7 @@ impl WebsocketConfig {
             me,
             door,
             root: None,
+            returns: false,
             wrap: None,
             patience: Duration::from_secs(10),
             roots_der: Vec::new(),
@@ -94,7 +99,8 @@ impl WebsocketConfig {
 #[derive(Debug)]
 pub struct WebsocketSignal {
     send_queue: Arc<SendQueue>,
-    doors: watch::Sender<Doors>,
+    claim: watch::Sender<Claim>,
+    is_on_stage: Arc<AtomicBool>,
     events: Mutex<mpsc::Receiver<SignalEvent>>,
     closing: CancellationToken,
     upkeep: SyncMutex<Option<JoinHandle<()>>>,
@@ -111,16 +117,27 @@ impl WebsocketSignal {
     /// Outside of a tokio runtime.
     pub fn connect(config: WebsocketConfig) -> Result<WebsocketSignal, SignalError> {
         let patience = config.patience;
-        let (doors, open) = watch::channel(Doors::truncated([config.door.id()]));
-        let dial = Dial::new(config, open)?;
+        let claim = Claim { doors: Doors::truncated([config.door.id()]), is_host: !config.returns };
+        let (claim, claimed) = watch::channel(claim);
+        let is_on_stage = Arc::new(AtomicBool::new(config.root.is_some()));
+        let dial = Dial::new(config, claimed)?;
         let send_queue = Arc::new(SendQueue::default());
         let closing = CancellationToken::new();
         let (told, events) = mpsc::channel(EVENTS_MAX);
-        let upkeep = Upkeep::new(dial, send_queue.clone(), told, closing.clone(), patience);
+        let upkeep = Upkeep {
+            dial,
+            claim: claim.clone(),
+            send_queue: send_queue.clone(),
+            events: told,
+            closing: closing.clone(),
+            patience,
+            is_on_stage: is_on_stage.clone(),
+        };
         let upkeep = tokio::spawn(upkeep.run().in_current_span());
         Ok(WebsocketSignal {
             send_queue,
-            doors,
+            claim,
+            is_on_stage,
             events: Mutex::new(events),
             closing,
             upkeep: SyncMutex::new(Some(upkeep)),
@@ -130,7 +147,7 @@ impl WebsocketSignal {
     /// Replaces the doors of the room, now and after each reconnection; by its host only. Each is the public key of a
     /// [`RoomKey::door`](plenary_proto::seal::RoomKey::door). Peers that are in the room stay.
     pub fn set_doors(&self, doors: Doors) {
-        self.doors.send_replace(doors);
+        self.claim.send_modify(|claim| claim.doors = doors);
     }
 }
 
@@ -143,6 +160,14 @@ impl Signal for WebsocketSignal {
 
     async fn next(&self) -> Option<SignalEvent> {
         self.events.lock().await.recv().await
+    }
+
+    fn claim(&self) {
+        self.claim.send_if_modified(|claim| !std::mem::replace(&mut claim.is_host, true));
+    }
+
+    fn set_on_stage(&self, is_on_stage: bool) {
+        self.is_on_stage.store(is_on_stage, Ordering::Relaxed);
     }
 
     async fn close(&self) {

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -18,11 +19,11 @@ use tracing::debug;
 use super::Io;
 use super::backoff::Backoff;
 
-use super::dial::{Dial, Joined, outage};
+use super::dial::{Claim, Dial, Joined, outage};
 use super::send_queue::SendQueue;
 use crate::signal::{Outage, SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
-use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous};
+use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
 
 /// Timeout of one attempt, from name resolution to the welcome.
 const TRY_MAX: Duration = Duration::from_secs(5);
@@ -35,27 +36,21 @@ pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// State of the task that keeps the connection up.
 pub(super) struct Upkeep {
-    dial: Dial,
-    send_queue: Arc<SendQueue>,
-    events: mpsc::Sender<SignalEvent>,
-    closing: CancellationToken,
-    patience: Duration,
+    pub(super) dial: Dial,
+    pub(super) claim: watch::Sender<Claim>,
+    pub(super) send_queue: Arc<SendQueue>,
+    pub(super) events: mpsc::Sender<SignalEvent>,
+    pub(super) closing: CancellationToken,
+    /// Timeout for the first connection.
+    pub(super) patience: Duration,
+    /// Whether the peer is on stage, and therefore tries more often. A host always does.
+    pub(super) is_on_stage: Arc<AtomicBool>,
 }
 
 /// The signal was closed or dropped.
 struct Closed;
 
 impl Upkeep {
-    pub(super) fn new(
-        dial: Dial,
-        send_queue: Arc<SendQueue>,
-        events: mpsc::Sender<SignalEvent>,
-        closing: CancellationToken,
-        patience: Duration,
-    ) -> Upkeep {
-        Upkeep { dial, send_queue, events, closing, patience }
-    }
-
     /// Runs until the signal is closed or has finally failed.
     pub(super) async fn run(self) {
         let Err(Closed) = self.keep_up().await;
@@ -67,12 +62,15 @@ impl Upkeep {
         let mut backoff = Backoff::default();
         let mut been_up = false;
         let mut tries = 0_u32;
+        let mut last = None;
         loop {
             tries = tries.saturating_add(1);
             let left = self.patience.saturating_sub(started.elapsed());
             let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left) };
             let joined = self.unless_closed(timeout(try_max, self.dial.join())).await?;
-            let why = match joined.unwrap_or(Err(Outage::Silent(try_max))) {
+            // an attempt that is cut short says nothing
+            let before = last.take().filter(|_| try_max < TRY_MAX);
+            let why = match joined.unwrap_or_else(|_| Err(before.unwrap_or(Outage::Silent(try_max)))) {
                 Ok(joined) => {
                     been_up = true;
                     self.tell(SignalEvent::Up).await?;
@@ -86,12 +84,18 @@ impl Upkeep {
                 Err(why) => why,
             };
             debug!(url = self.dial.url, %why, tries, "the rendezvous is not connected");
+            let is_unknown = matches!(why, Outage::Refused(Refusal::UnknownRoom | Refusal::NotYet));
+            let opens = |claim: &mut Claim| !std::mem::replace(&mut claim.is_host, true);
+            if is_unknown && self.dial.root.is_some() && self.claim.send_if_modified(opens) {
+                continue; // no member has stayed there: the host opens the room
+            }
             if let Outage::Refused(refusal) = why
-                && refusal.is_final(been_up)
+                && refusal.is_final(been_up, tries)
             {
                 return self.end(SignalError::Refused(refusal)).await;
             }
-            let retry_in = backoff.wait(random());
+            let is_urgent = self.dial.root.is_some() || self.is_on_stage.load(Ordering::Relaxed);
+            let retry_in = backoff.wait(random(), is_urgent);
             // a certificate stays what it is
             let is_final =
                 matches!(why, Outage::Untrusted(_)) || started.elapsed() + retry_in >= self.patience;
@@ -99,6 +103,7 @@ impl Upkeep {
                 let url = self.dial.url.clone();
                 return self.end(SignalError::Unreachable { url, tries, last: why }).await;
             }
+            last = Some(why.clone());
             self.tell(SignalEvent::Down { why, retry_in }).await?;
             self.unless_closed(sleep(retry_in)).await?;
         }
@@ -121,14 +126,14 @@ impl Upkeep {
     /// Carries envelopes in both directions until the connection breaks. When the signal is closed, queued
     /// envelopes are still sent.
     async fn converse(&self, joined: Joined) -> Result<Outage, Closed> {
-        let Joined { mut socket, silence_max } = joined;
+        let Joined { mut socket, silence_max, nonce } = joined;
         let pinged = Notify::new();
         let (sink, stream) = (&mut socket).split();
         let conversation = async {
             // two halves in one task, so that a blocked direction does not stop the other
             tokio::select! {
                 outage = self.read(stream, &pinged, silence_max) => outage,
-                outage = self.write(sink, &pinged) => outage,
+                outage = self.write(sink, &pinged, &nonce) => outage,
             }
         };
         let ended = self.unless_closed(conversation).await.and_then(|ended| ended);
@@ -183,18 +188,21 @@ impl Upkeep {
         &self,
         mut sink: SplitSink<&mut WebSocketStream<Box<dyn Io>>, Message>,
         pinged: &Notify,
+        nonce: &[u8; 32],
     ) -> Result<Outage, Closed> {
-        // doors that change while the peer connects are told twice
-        let mut doors = self.dial.doors.clone();
-        doors.mark_unchanged();
+        // what changes while the peer connects is told twice
+        let mut claim = self.dial.claim.clone();
+        claim.mark_unchanged();
         loop {
             let message = match self.send_queue.pop(Instant::now()) {
                 Some((to, envelope)) => carry(to, &envelope),
                 None => tokio::select! {
                     () = self.send_queue.filled() => continue,
                     () = pinged.notified() => Message::Binary(FromPeer::Pong.to_bytes()),
-                    Ok(()) = doors.changed() => {
-                        Message::Binary(FromPeer::Doors(doors.borrow_and_update().clone()).to_bytes())
+                    Ok(()) = claim.changed() => {
+                        claim.mark_unchanged();
+                        let Some(proof) = self.dial.host_proof(nonce) else { continue };
+                        Message::Binary(FromPeer::Claim(Box::new(proof)).to_bytes())
                     }
                 },
             };

@@ -8,6 +8,7 @@ mod limits;
 mod local;
 mod pages;
 mod reconnecting;
+mod returning;
 mod serving;
 mod support;
 #[cfg(feature = "tls")]

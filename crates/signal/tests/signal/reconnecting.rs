@@ -9,7 +9,7 @@ use plenary_signal::{
 use tokio::net::TcpListener;
 
 use crate::support::{
-    ANY_PORT, Switch, config, door, doors, envelope, key, next, peer, rendezvous, room, root,
+    ANY_PORT, Switch, config, door, doors, envelope, key, next, peer, rendezvous, rendezvous_at, room, root,
     until_undeliverable, until_up, up, within,
 };
 
@@ -104,7 +104,7 @@ async fn a_guest_that_is_back_before_its_host_waits_for_it() {
     let guest = up(config(&first, 2)).await;
     within(host.close()).await;
     within(first.close()).await;
-    let second = Rendezvous::bind(address, RendezvousConfig::default()).unwrap();
+    let second = rendezvous_at(address, Limits { holds_newcomers: Duration::ZERO, ..Limits::default() });
     let unknown = Outage::Refused(Refusal::UnknownRoom);
     within(async { while !matches!(next(&guest).await, SignalEvent::Down { why, .. } if why == unknown) {} })
         .await;

@@ -63,8 +63,13 @@ pub(crate) fn peer(number: u16) -> Address {
     Address::Peer(key(number).id())
 }
 
+/// A rendezvous that has been there for a while: it holds nobody whose room isn't open.
 pub(crate) async fn rendezvous(limits: Limits) -> Rendezvous {
-    Rendezvous::bind(ANY_PORT, RendezvousConfig { limits, ..RendezvousConfig::default() }).unwrap()
+    rendezvous_at(ANY_PORT, Limits { holds_newcomers: Duration::ZERO, ..limits })
+}
+
+pub(crate) fn rendezvous_at(address: SocketAddr, limits: Limits) -> Rendezvous {
+    Rendezvous::bind(address, RendezvousConfig { limits, ..RendezvousConfig::default() }).unwrap()
 }
 
 pub(crate) fn url(rendezvous: &Rendezvous) -> String {

@@ -111,6 +111,7 @@ impl World {
             }
             Output::Solos(solos) => self.peers[at].solos = solos,
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
+            Output::Claim => {}  // the simulated rendezvous knows no root keys
             Output::Key(_) => {} // simulated envelopes are not encrypted
             Output::Event(event) => self.follow_event(at, event),
         }

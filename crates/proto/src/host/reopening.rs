@@ -1,0 +1,189 @@
+//! A host that opens its room again with the keys of an earlier session: it asks the members that have stayed for their
+//! rosters, and goes on from the newest one.
+
+use super::rivals::newest_by;
+use super::{Host, REOPEN_ANSWERED_US, REOPEN_ASK_US, REOPEN_US, Rules};
+use crate::io::{Address, Output};
+use crate::message::{Message, ProvenRoster, REIGN_NUMBER_MAX, Reign, Roster, SignedRoster, reign_of};
+use crate::seal::Signed;
+use crate::time::Time;
+use crate::view::View;
+
+/// How far a host is with opening its room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reopening {
+    /// It asks the members that have stayed, and admits nobody.
+    Asks,
+    /// The room is open, but no member has answered: none has stayed, or none can be reached.
+    Unanswered,
+    /// The room is open, with the members that have stayed; or it is a new one.
+    Done,
+}
+
+/// State of a host that opens its room again.
+#[derive(Debug)]
+pub(super) struct Reopener {
+    /// Minimum number of the reign to begin.
+    pub(super) reign_min: u32,
+    /// When the room opens; `None` once it is open.
+    at: Option<Time>,
+    /// When the members are asked next, and until when.
+    ask_at: Option<Time>,
+    asks_until: Time,
+    /// The newest roster that a member has sent.
+    newest: Option<SignedRoster>,
+    /// Whether the room has been opened although no member had answered: one may do so later.
+    is_unanswered: bool,
+}
+
+impl Reopener {
+    pub(super) fn new(now: Time, reign_min: u32) -> Reopener {
+        let at = (reign_min > 0).then_some(now + REOPEN_US);
+        Reopener { reign_min, at, ask_at: None, asks_until: now, newest: None, is_unanswered: false }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        [self.at, self.ask_at].into_iter().flatten().min()
+    }
+
+    fn ask(&mut self, now: Time) {
+        (self.ask_at, self.asks_until) = (Some(now), now + REOPEN_US);
+    }
+
+    /// Returns the epoch of what a roster proves of the room before: the roster itself, or the newest one in it by this
+    /// host or the root key.
+    fn epoch_of(&self, view: &View<'_>, roster: &ProvenRoster) -> Option<u32> {
+        match self.is_later(roster) {
+            true => Some(roster.epoch),
+            false => newest_by(roster, [view.config.root, view.me]).map(|own| own.epoch),
+        }
+    }
+
+    /// Whether a roster is of this host's latest session or of a later reign. Its keys name a number two above the
+    /// highest that it knew then, and a roster of an earlier session may be a replay.
+    fn is_later(&self, roster: &ProvenRoster) -> bool {
+        reign_of(roster.epoch) + 1 >= self.reign_min
+    }
+}
+
+impl Host {
+    pub(crate) fn reopening(&self) -> Reopening {
+        match self.reopening.at {
+            Some(_) => Reopening::Asks,
+            None if self.reopening.is_unanswered => Reopening::Unanswered,
+            None => Reopening::Done,
+        }
+    }
+
+    pub(super) fn is_reopening(&self) -> bool {
+        self.reopening() == Reopening::Asks
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.reopening() == Reopening::Unanswered
+    }
+
+    /// Asks the members, whom the rendezvous can reach from now on.
+    pub(crate) fn signal_up(&mut self, now: Time) {
+        if self.is_reopening() {
+            self.reopening.at = Some(now + REOPEN_US);
+        }
+        if self.is_reopening() || self.is_unanswered() {
+            self.reopening.ask(now);
+        }
+    }
+
+    /// Asks the members once more, on the application's command, if none has answered.
+    pub(crate) fn ask_again(&mut self, now: Time) {
+        if self.is_unanswered() {
+            self.reopening.ask(now);
+        }
+    }
+
+    /// Keeps a roster that arrives while the room opens again, if it is the newest so far: of this host, of the root
+    /// key, or of a later reign. Returns false if the room is open.
+    pub(crate) fn keep_while_opening(&mut self, view: &View<'_>, roster: &SignedRoster) -> bool {
+        let Some(at) = self.reopening.at else { return false };
+        let age = |roster: &ProvenRoster| self.reopening.epoch_of(view, roster);
+        let known =
+            self.reopening.newest.as_deref().and_then(age).or(self.signed.as_ref().map(|own| own.epoch));
+        if age(roster) > known {
+            self.reopening.newest = Some(roster.clone());
+            self.reopening.at = Some(at.min(view.now + REOPEN_ANSWERED_US));
+        }
+        true
+    }
+
+    /// Goes on from a roster of a member that answers when the room is open already. Returns whether it does.
+    pub(crate) fn take_late_answer(&mut self, view: &mut View<'_>, roster: &ProvenRoster) -> bool {
+        let is_older = self.signed.as_ref().is_some_and(|own| roster.epoch < own.epoch);
+        let counts = self.is_unanswered() && self.reopening.epoch_of(view, roster).is_some();
+        let takes = is_older && counts;
+        if takes {
+            self.go_on_from(view, roster);
+            self.flush(view);
+        }
+        takes
+    }
+
+    /// Opens the room again, under a new reign, with the stage of the newest roster of members that have stayed; then
+    /// answers the newcomers that have asked meanwhile.
+    fn reopen(&mut self, view: &mut View<'_>) {
+        self.reopening.at = None;
+        let newest = self.reopening.newest.take();
+        let after = newest.as_ref().map_or(0, |newest| reign_of(newest.epoch) + 1);
+        let number = self.reopening.reign_min.max(after).min(REIGN_NUMBER_MAX);
+        self.reopening.is_unanswered = newest.is_none();
+        if let Some(newest) = newest {
+            self.go_on_from(view, &newest);
+        }
+        self.begin_reign(view, number);
+        view.out.act(Output::Claim);
+        for (peer, join) in std::mem::take(&mut self.early_joins) {
+            self.join(view, peer, &join);
+        }
+    }
+
+    /// Takes over stage, settings and removals of a member's roster. What a host has changed that the stage chose, this
+    /// one takes over as far as it adds peers to the stage, without votes: the settings are those of the last roster
+    /// before it, and its removals are the application's to judge.
+    pub(super) fn go_on_from(&mut self, view: &mut View<'_>, roster: &ProvenRoster) {
+        (self.reopening.is_unanswered, self.reopening.ask_at) = (false, None);
+        let is_later = self.reopening.is_later(roster);
+        let own = newest_by(roster, [view.config.root, view.me]);
+        if is_later && !roster.reigns.0.iter().any(Reign::is_chosen) {
+            self.follow(view.now, &roster.signed);
+            return;
+        }
+        if is_later {
+            self.judge_removals(view, roster);
+        }
+        if let Some(own) = own {
+            self.follow(view.now, own);
+        }
+        self.take_over(view.now, Some(&roster.signed).filter(|_| is_later), false);
+    }
+
+    /// Takes over stage, settings and removals of a roster by this host, or by one that was named in its name.
+    fn follow(&mut self, now: Time, before: &Signed<Roster>) {
+        self.keep_out(&before.body.access);
+        let Roster { audience, program, k, k1, mixers, stage_open, layout, .. } = before.body.clone();
+        let Rules { mixing, expires_unix_s, title, access, .. } = self.rules.clone();
+        self.rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
+        (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, now);
+        self.take_over(now, Some(before), true);
+    }
+
+    pub(super) fn reopening_on_time(&mut self, view: &mut View<'_>) {
+        if self.reopening.ask_at.is_some_and(|at| at <= view.now) {
+            let goes_on = view.now + REOPEN_ASK_US < self.reopening.asks_until;
+            self.reopening.ask_at = goes_on.then_some(view.now + REOPEN_ASK_US);
+            // by address: the rendezvous delivers it to the members that have been there for longest
+            let roster = self.signed.clone().map(Message::Roster);
+            roster.into_iter().for_each(|roster| view.out.act(Output::Signal(Address::Host, roster)));
+        }
+        if self.reopening.at.is_some_and(|at| at <= view.now) {
+            self.reopen(view);
+        }
+    }
+}
