@@ -73,7 +73,7 @@ pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use media::Shown;
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
-pub use outs::{BodyEvent, CaptureCommand, Envelope, Notice, Out, Outs, Route};
+pub use outs::{BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Route};
 pub use received::{Origin, ReceivedFrame};
 pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};

@@ -14,8 +14,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use plenary_media::codec::{EncodedPicture, VideoFormat};
 use plenary_media::compose::{Layout, Placement};
-use plenary_media::mixer::{CodecWork, Effort, EffortChange, Input as MixInput, MixerOutput, Percentiles};
-use plenary_media::{Encoded, Frame};
+use plenary_media::mixer::{
+    CodecWork, Effort, EffortChange, Input as MixInput, MixerOutput, MixerPart, Percentiles, STALL_MAX,
+};
+use plenary_media::{CodecRemedy, Encoded, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
 use plenary_proto::packet::{Contributor, Contributors, MediaPacket};
@@ -25,6 +27,7 @@ use plenary_proto::{MixRole, PeerId, Rank, RoomId, StreamId, StreamKind, StreamS
 use crate::excess::Excess;
 use crate::inflow::Inbound;
 use crate::maker::Maker;
+use crate::outs::MixerFailure;
 use crate::oversize::PixelsMax;
 
 mod tenures;
@@ -43,6 +46,8 @@ const WARM_US_MAX: u64 = 1_200_000;
 const LEFT_OUT: &str = " (picture too large)";
 /// Maximum number of effort changes that wait to be reported; they are seconds apart.
 const EFFORTS_MAX: usize = 16;
+/// Maximum number of failures of the mixer that wait to be reported. A guess: the parts' guards report a few each.
+const FAILURES_MAX: usize = 16;
 
 /// A speaker on the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +124,8 @@ pub struct MixFigures {
     pub effort: Effort,
     /// Whether the program has had less than its configured frame rate or size for a while.
     pub falls_short: bool,
+    /// Whether the mixer can't make the program, and nothing is left to try.
+    pub failed: bool,
     /// Inputs of which at least one picture was decoded.
     pub pictured: Vec<u64>,
     /// Tile of each input.
@@ -212,6 +219,11 @@ pub(crate) struct Mix {
     mark: Mark,
     least_effort: Effort,
     efforts: VecDeque<EffortChange>,
+    failures: VecDeque<MixerFailure>,
+    /// Whether a failure for good was reported.
+    gave_up: bool,
+    /// Whether the brain was told that this peer can't mix.
+    failed_told: bool,
     tiles_moved: bool,
     warm_told: bool,
     key_seen: bool,
@@ -267,6 +279,9 @@ impl Mix {
             mark: Mark::default(),
             least_effort: Effort::Full,
             efforts: VecDeque::new(),
+            failures: VecDeque::new(),
+            gave_up: false,
+            failed_told: false,
             tiles_moved: false,
             warm_told: false,
             key_seen: false,
@@ -661,6 +676,14 @@ impl Mix {
                 self.tiles_moved = true;
                 Mixed::Nothing
             }
+            MixerOutput::CodecFailed { what, text, remedy } => {
+                let speaker = match what {
+                    MixerPart::Decoder(id) => self.speaker(id),
+                    _ => None,
+                };
+                self.note_failure(MixerFailure { part: what, speaker, text, remedy });
+                Mixed::Nothing
+            }
             MixerOutput::Video { .. } | MixerOutput::Sound { .. } => Mixed::Nothing,
         }
     }
@@ -746,6 +769,31 @@ impl Mix {
     /// Whether the program has had less than its configured frame rate or size for a while.
     pub(crate) fn falls_short(&self) -> bool {
         self.is_mixing() && self.passing_through.is_none() && self.figures.falls_short
+    }
+
+    fn note_failure(&mut self, failure: MixerFailure) {
+        self.gave_up |= failure.remedy == CodecRemedy::GaveUp && failure.part.is_vital();
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push_back(failure);
+        }
+    }
+
+    /// Returns the failures of the mixer since the last call.
+    pub(crate) fn take_failures(&mut self) -> VecDeque<MixerFailure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    /// Whether this peer can't mix any more: true once.
+    pub(crate) fn takes_failure(&mut self) -> bool {
+        if !self.figures.failed || std::mem::replace(&mut self.failed_told, true) {
+            return false;
+        }
+        if !self.gave_up {
+            let text = format!("no picture was made for {} s", STALL_MAX.as_secs());
+            let (part, remedy) = (MixerPart::Compositor, CodecRemedy::GaveUp);
+            self.note_failure(MixerFailure { part, speaker: None, text, remedy });
+        }
+        true
     }
 
     /// Returns the effort changes since the last call.

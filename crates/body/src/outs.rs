@@ -3,8 +3,8 @@
 //! The shell calls the body under its lock. Before it unlocks, it hands [`frames`](Outs::frames) to the application
 //! and queues [`mix`](Outs::mix) for the mixer, so that both keep their order. The other outputs follow.
 
-use plenary_media::Frame;
-use plenary_media::mixer::EffortChange;
+use plenary_media::mixer::{EffortChange, MixerPart};
+use plenary_media::{CodecRemedy, Frame};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
     Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
@@ -201,6 +201,21 @@ pub enum BodyEvent {
     Shedding(Shedding),
     /// The mixer's effort has changed.
     Effort(EffortChange),
+    /// A codec or a thread of the mixer failed.
+    MixerFailed(MixerFailure),
+}
+
+/// Failure of a part of this peer's mixer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MixerFailure {
+    /// The part.
+    pub part: MixerPart,
+    /// Speaker whose pictures the part decodes, if it is a decoder.
+    pub speaker: Option<PeerId>,
+    /// What happened, in one line.
+    pub text: String,
+    /// What followed. A part without which there is no program ends this peer's consent to mix when nothing is left.
+    pub remedy: CodecRemedy,
 }
 
 /// Media event that the brain acts on.

@@ -46,6 +46,10 @@ impl Body {
             self.call_home_again(outs);
         }
         outs.events.extend(self.media.mix.take_efforts().into_iter().map(BodyEvent::Effort));
+        if self.media.mix.takes_failure() {
+            self.input(now_us, Input::CannotMix, outs);
+        }
+        outs.events.extend(self.media.mix.take_failures().into_iter().map(BodyEvent::MixerFailed));
         if self.media.mix.update(now_us, &mut outs.mix) {
             self.input(now_us, Input::Warm, outs);
         }

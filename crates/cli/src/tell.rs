@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use plenary::{Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
+use plenary::{CodecOutcome, CodecUse, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
 use plenary_body::{WISHES_EACH_US, Wishes, people};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
@@ -30,6 +30,33 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",
         Mode::Mixer => "mixer",
+    }
+}
+
+/// Returns what a codec is for.
+fn codec_words(what: CodecUse) -> String {
+    match what {
+        CodecUse::Program => "the encoder of the program's pictures".to_owned(),
+        CodecUse::Compositor => "the compositor".to_owned(),
+        CodecUse::ProgramSound => "the mix of the program's sound".to_owned(),
+        CodecUse::Speaker(peer) => format!("the decoder of the pictures of {peer:?}"),
+        CodecUse::SpeakersSound => "the decoder of a speaker's sound".to_owned(),
+        CodecUse::OwnPicture => "the encoder of this peer's pictures".to_owned(),
+        CodecUse::OwnSound => "the encoder of this peer's sound".to_owned(),
+        CodecUse::Shown => "the decoder of pictures".to_owned(),
+        CodecUse::Heard => "the decoder of sound".to_owned(),
+        CodecUse::Bench => "the bench of the codecs".to_owned(),
+        _ => "a codec".to_owned(),
+    }
+}
+
+/// Returns what followed the failure of a codec.
+fn outcome_words(then: CodecOutcome) -> &'static str {
+    match then {
+        CodecOutcome::Restarted => "a new one goes on",
+        CodecOutcome::ReplacedByBuiltin => "the built-in codec goes on",
+        CodecOutcome::Withdrawn => "and this peer does that no more",
+        _ => "and is tried again with each keyframe",
     }
 }
 
@@ -191,6 +218,9 @@ impl Teller {
                 Shedding::HalfThePictures => format!("{SHORT_OF_CPU}: half of the pictures are left out"),
                 Shedding::Decoding => format!("{SHORT_OF_CPU}: no pictures are decoded"),
             },
+            RoomEvent::CodecFailed { what, text, then } => {
+                format!("{} failed, {}: {text}", codec_words(*what), outcome_words(*then))
+            }
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
             RoomEvent::Solo { speaker, comes: true } => format!("the own stream of {speaker:?} arrives"),
             RoomEvent::Solo { speaker, comes: false } => {

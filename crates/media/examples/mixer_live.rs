@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sound_bitrate_bps: 32_000,
         heard_max: 5,
         codecs,
+        falls_back: true,
     };
     let mixer = Mixer::start(config, clock, move |output| drop(outputs.send(output)))?;
     let input = |id| Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true };
@@ -73,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     links[id as usize].key_wanted = true;
                 }
                 MixerOutput::Effort(change) => println!("effort: {}, {}", change.effort, change.why),
+                MixerOutput::CodecFailed { text, remedy, .. } => println!("a codec failed, {remedy}: {text}"),
                 MixerOutput::MixMinus { .. } | MixerOutput::TilesMoved => {}
             }
         }

@@ -20,6 +20,10 @@ impl Default for BuiltinCodecs {
 }
 
 impl Codecs for BuiltinCodecs {
+    fn name(&self) -> Option<String> {
+        Some(format!("openh264, {} layers", self.temporal_layers))
+    }
+
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
         Ok(Box::new(Openh264Encoder::new(format, 1)?))
     }

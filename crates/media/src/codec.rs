@@ -1,5 +1,7 @@
 //! Codec interface: the traits that encoders and decoders implement. A codec may block: callers run it on a
-//! thread of its own.
+//! thread of its own. What fails, panics or hangs is replaced: see [`GuardedCodecs`](crate::GuardedCodecs).
+
+use std::any::Any;
 
 use bytes::Bytes;
 
@@ -55,7 +57,7 @@ pub trait VideoEncoder: Send {
     /// Encodes a picture of the format's size; returns `None` when the rate control skips the picture.
     ///
     /// # Errors
-    /// [`CodecError::Failed`]; the caller may try the next picture.
+    /// [`CodecError::Failed`]; the caller makes a new encoder.
     fn encode(&mut self, picture: &PictureView<'_>, key: bool) -> Result<Option<EncodedPicture>, CodecError>;
 
     /// Changes the target bitrate from the next picture on, without a keyframe.
@@ -122,7 +124,13 @@ pub trait SoundDecoder: Send {
 }
 
 /// Factory of encoders and decoders: the built-in ones, or an application's own.
-pub trait Codecs: Send + Sync {
+pub trait Codecs: Any + Send + Sync {
+    /// Returns a name of the codecs and their version or device, under which what was measured of them is kept;
+    /// `None`, the default, keeps nothing.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
     /// Creates an H.264 encoder; its first picture is a keyframe.
     ///
     /// # Errors

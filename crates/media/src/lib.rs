@@ -17,6 +17,7 @@ pub mod codec;
 pub mod compose;
 mod encode;
 mod frame;
+mod guard;
 pub mod jitter;
 mod keys;
 pub mod level;
@@ -49,6 +50,9 @@ pub use capture::{
 pub use clock::Clock;
 pub use encode::{Encoded, SoundEncoding, VideoEncoding};
 pub use frame::Frame;
+pub use guard::{
+    CALL_MAX, CodecFailure, CodecPart, CodecRemedy, GuardedCodecs, HUNG_MAX, MAKE_MAX, RECOVERED, is_builtin,
+};
 pub use keys::{KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN};
 #[cfg(feature = "codecs")]
 pub use openh264::TEMPORAL_LAYERS_MAX;

@@ -30,6 +30,8 @@ struct Bench {
     encoded: u64,
     cpu_us: u64,
     codec: CodecWork,
+    /// Whether a mixer couldn't be started.
+    failed: bool,
 }
 
 /// Runs this peer's mixer.
@@ -37,6 +39,8 @@ pub(crate) struct Desk {
     flow: Weak<Flow>,
     clock: Clock,
     codecs: Option<Arc<dyn Codecs>>,
+    /// Whether the built-in codecs stand in for those.
+    falls_back: bool,
     /// Span of the room, for commands that a link's task carries out.
     span: Span,
     queue: Mutex<VecDeque<MixCommand>>,
@@ -46,8 +50,13 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Returns a desk without a mixer. Without codecs it never has one.
-    pub(crate) fn new(flow: Weak<Flow>, clock: Clock, codecs: Option<Arc<dyn Codecs>>, span: Span) -> Desk {
-        Desk { flow, clock, codecs, span, queue: Mutex::default(), bench: Mutex::default() }
+    pub(crate) fn new(
+        flow: Weak<Flow>,
+        clock: Clock,
+        (codecs, falls_back): (Option<Arc<dyn Codecs>>, bool),
+        span: Span,
+    ) -> Desk {
+        Desk { flow, clock, codecs, falls_back, span, queue: Mutex::default(), bench: Mutex::default() }
     }
 
     /// Queues commands.
@@ -76,6 +85,7 @@ impl Desk {
         if let MixCommand::Keep { format, layout, loss_percent } = command {
             if bench.mixer.is_none() {
                 bench.mixer = self.start(format, layout, loss_percent).map(Arc::new);
+                bench.failed = bench.mixer.is_none();
             }
             return;
         }
@@ -109,6 +119,7 @@ impl Desk {
             sound_bitrate_bps: PROGRAM_SOUND_BPS,
             heard_max: HEARD_MAX,
             codecs: self.codecs.clone()?,
+            falls_back: self.falls_back,
         };
         let (clock, flow) = (self.clock, self.flow.clone());
         let output = move |output| {
@@ -157,13 +168,14 @@ impl Bench {
     }
 
     fn figures(&self) -> MixFigures {
-        let Bench { mixer, decoded, encoded, cpu_us: past_us, codec } = self;
+        let Bench { mixer, decoded, encoded, cpu_us: past_us, codec, failed } = self;
         let past = MixFigures {
             decoded: *decoded,
             encoded: *encoded,
             cpu_us: *past_us,
             codec: *codec,
             effort: Effort::Full,
+            failed: *failed,
             ..MixFigures::default()
         };
         let Some(mixer) = mixer else { return past };
@@ -177,6 +189,7 @@ impl Bench {
             codec: past.codec.plus(&stats.codec),
             effort: stats.effort,
             falls_short: mixer.falls_short(),
+            failed: mixer.has_failed(),
             pictured: pictured.map(|input| input.id).collect(),
             places: places.collect(),
             compose_encode_us: stats.compose_encode_us,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use plenary_body::Shedding;
+use plenary_media::CodecRemedy;
 use plenary_media::mixer::{Effort, EffortWhy};
 use plenary_proto::message::{Delivery, ElectionReason, MediaSeen, Muted};
 use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally};
@@ -129,6 +130,17 @@ pub enum RoomEvent {
         effort: Effort,
         /// Reason of the change.
         why: EffortWhy,
+    },
+    /// A codec of this peer failed, panicked or hung, or a thread of its mixer panicked. It is replaced: by a new
+    /// instance first, by the built-in codec next. When nothing is left to try, a mixer resigns and isn't a candidate any
+    /// more while it is in the room, and a speaker sends no more of that kind; the room goes on.
+    CodecFailed {
+        /// What the codec was for.
+        what: CodecUse,
+        /// What happened, in one line.
+        text: String,
+        /// What followed.
+        then: CodecOutcome,
     },
     /// The load that this peer sheds has changed, because its machine is short of processor time, or is no longer.
     Shedding(Shedding),
@@ -266,6 +278,60 @@ pub enum RoomEvent {
         /// How it ended.
         end: End,
     },
+}
+
+/// What a codec that failed was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum CodecUse {
+    /// At a mixer: encodes the program's pictures.
+    Program,
+    /// At a mixer: composes the program's pictures.
+    Compositor,
+    /// At a mixer: mixes and encodes the program's sound.
+    ProgramSound,
+    /// At a mixer: decodes this speaker's pictures.
+    Speaker(PeerId),
+    /// At a mixer: decodes a speaker's sound.
+    SpeakersSound,
+    /// Encodes this peer's own pictures.
+    OwnPicture,
+    /// Encodes this peer's own sound.
+    OwnSound,
+    /// Decodes pictures for the application ([`Room::pictures`](crate::Room::pictures)).
+    Shown,
+    /// Decodes sound for the application ([`Room::sound`](crate::Room::sound)).
+    Heard,
+    /// Measures this machine, before it may mix.
+    Bench,
+}
+
+/// What followed the failure of a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum CodecOutcome {
+    /// A new instance of the same codec goes on.
+    Restarted,
+    /// The built-in codec goes on.
+    ReplacedByBuiltin,
+    /// Nothing is left to try: this peer doesn't mix any more, or sends no more of that kind.
+    Withdrawn,
+    /// Nothing is left to try at present: a decoder begins anew with each keyframe.
+    Missing,
+}
+
+impl CodecOutcome {
+    /// `withdraws`: whether this peer can't go on without the codec.
+    pub(crate) fn of(remedy: CodecRemedy, withdraws: bool) -> CodecOutcome {
+        match remedy {
+            CodecRemedy::Restarted => CodecOutcome::Restarted,
+            CodecRemedy::ReplacedByBuiltin => CodecOutcome::ReplacedByBuiltin,
+            _ if withdraws => CodecOutcome::Withdrawn,
+            _ => CodecOutcome::Missing,
+        }
+    }
 }
 
 /// Reason why a peer is no longer on stage.

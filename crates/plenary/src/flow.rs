@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use plenary_body::{Body, BodyConfig, Out, Outs, ReceivedFrame};
 use plenary_media::codec::Codecs;
 use plenary_media::mixer::MixerOutput;
-use plenary_media::{Clock, Encoded};
+use plenary_media::{Clock, CodecFailure, CodecPart, Encoded};
 use plenary_proto::message::{Message, Pieces, loose_to_bytes};
 use plenary_proto::packet::Destinations;
 use plenary_proto::{PeerId, RoomState, Via};
@@ -23,9 +23,16 @@ use tokio::sync::{Notify, mpsc};
 use tracing::Span;
 
 use crate::desk::Desk;
+use crate::event::{CodecOutcome, CodecUse};
 use crate::notices::Notices;
 use crate::outlets::Outlets;
 use crate::testing::Forge;
+
+/// What failed of this peer's own codecs, what happened, and what followed.
+pub(crate) type Failure = (CodecUse, String, CodecOutcome);
+
+/// Maximum number of failures that wait for the driver. A guess: guards report a few each.
+const FAILURES_MAX: usize = 64;
 
 /// State under the lock.
 struct State {
@@ -43,6 +50,8 @@ pub(crate) struct Flow {
     forge: Option<Forge>,
     /// Signals that a held frame is due earlier than the driver knows.
     frame_waits: Notify,
+    /// Failures of codecs beside the mixer's, with the track that they belong to.
+    failures: Mutex<Vec<(Option<u64>, Failure)>>,
     /// Span of the room, for calls on threads outside it. Packets don't enter it, which costs more than to forward one:
     /// nothing is logged on their way.
     span: Span,
@@ -51,11 +60,12 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Returns a flow that has no links yet; without codecs it can pass through, but not mix.
+    /// The codecs come with whether the built-in ones stand in for them.
     pub(crate) fn new(
         brain: RoomState,
         config: BodyConfig,
         clock: Clock,
-        codecs: Option<Arc<dyn Codecs>>,
+        codecs: (Option<Arc<dyn Codecs>>, bool),
         forge: Option<Forge>,
         span: Span,
     ) -> Arc<Flow> {
@@ -67,6 +77,7 @@ impl Flow {
             forge,
             desk: Desk::new(flow.clone(), clock, codecs, span.clone()),
             frame_waits: Notify::new(),
+            failures: Mutex::default(),
             span,
             state: Mutex::new(State { body, outlets: Outlets::default() }),
         })
@@ -75,11 +86,6 @@ impl Flow {
     /// Sets the links. Links and flow need each other, so one of them comes second.
     pub(crate) fn connect(&self, links: Arc<dyn LinkDriver>) {
         let _ = self.links.set(links);
-    }
-
-    /// Returns the span of the room.
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
     }
 
     pub(crate) fn now_us(&self) -> u64 {
@@ -195,6 +201,26 @@ impl Flow {
                 self.submit(Command::Send { link, channel, bytes });
             }
         }
+    }
+
+    /// Notes the failure of a codec, of a track if one is named; never blocks.
+    pub(crate) fn codec_failed(&self, track: Option<u64>, failure: CodecFailure) {
+        let what = match (failure.part, track) {
+            (CodecPart::VideoEncoder | CodecPart::ProgramEncoder, _) => CodecUse::OwnPicture,
+            (CodecPart::SoundEncoder, _) => CodecUse::OwnSound,
+            (CodecPart::SoundDecoder, _) => CodecUse::Heard,
+            _ => CodecUse::Shown,
+        };
+        let then = CodecOutcome::of(failure.remedy, track.is_some());
+        let mut failures = self.failures.lock();
+        if failures.len() < FAILURES_MAX {
+            failures.push((track, (what, failure.text, then)));
+        }
+    }
+
+    /// Returns the failures since the last call.
+    pub(crate) fn take_failures(&self) -> Vec<(Option<u64>, Failure)> {
+        std::mem::take(&mut *self.failures.lock())
     }
 
     /// Sends a frame of this peer's own stream.

@@ -123,7 +123,7 @@ mod verify;
 pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
 pub use error::Error;
-pub use event::{Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
+pub use event::{CodecOutcome, CodecUse, Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
 pub use governing::Listed;
 pub use hosting::{Host, HostRefusal, NotHost};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
@@ -156,6 +156,7 @@ pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
 pub use signed_name::{SignedName, SignedNameError};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
+pub use threads::CLOSE_MAX;
 pub use track::{Track, TrackKind};
 #[cfg(feature = "files")]
 pub use verify::{Verified, VerifyError, verify_recording};

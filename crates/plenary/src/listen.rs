@@ -129,8 +129,8 @@ pub(crate) fn pictures(
                 match codecs.video_decoder() {
                     Ok(decoder) => decoders.insert(origin, (stream, decoder)),
                     Err(error) => {
-                        tracing::error!("no decoder: {error}");
-                        return;
+                        tracing::debug!("no decoder: {error}");
+                        continue;
                     }
                 };
             }

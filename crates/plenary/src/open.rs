@@ -260,8 +260,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         seed: random_u64(),
         seals: true,
     };
-    let flow =
-        Flow::new(brain, config, clock, options.codecs.clone(), options.testing.forge.clone(), span.clone());
+    let codecs = (options.codecs.clone(), options.falls_back);
+    let flow = Flow::new(brain, config, clock, codecs, options.testing.forge.clone(), span.clone());
     descriptors::raise_limit();
     let config = LinksConfig {
         bind: options.bind.clone(),

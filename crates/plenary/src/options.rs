@@ -77,6 +77,9 @@ pub struct Options {
     pub tls_roots: Vec<Bytes>,
     /// Encoders and decoders; by default the built-in ones, if the feature `codecs` is compiled in.
     pub codecs: Option<Arc<dyn Codecs>>,
+    /// Whether the built-in codecs stand in for the application's own [`codecs`](Self::codecs) that fail twice, if the
+    /// feature `codecs` is compiled in; on by default. [`RoomEvent::CodecFailed`](crate::RoomEvent::CodecFailed) tells.
+    pub falls_back: bool,
     /// Clock of this peer; rooms of one process may share one. By default each `Options` starts its own
     /// clock.
     pub clock: Clock,
@@ -174,6 +177,7 @@ impl Options {
         patience: Duration,
         tls_roots: Vec<Bytes>,
         codecs: Option<Arc<dyn Codecs>>,
+        falls_back: bool,
         clock: Clock,
         on_event: Option<OnEvent>,
         runtime: Option<Handle>,
@@ -213,6 +217,7 @@ impl Options {
             patience: Duration::from_secs(10),
             tls_roots: Vec::new(),
             codecs: builtin_codecs(),
+            falls_back: true,
             clock: Clock::start(),
             on_event: None,
             runtime: None,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use plenary_body::Sources;
 use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, VideoFormat};
@@ -14,7 +15,8 @@ use plenary_proto::message::{ProgramFormat, VideoRequest};
 use tokio::sync::watch;
 
 use crate::Error;
-use crate::flow::Flow;
+use crate::event::{CodecOutcome, CodecUse};
+use crate::flow::{Failure, Flow};
 use crate::track::{Hold, TrackKind};
 
 /// Picture format that a speaker sends until a mixer requests another: the size of a tile among four.
@@ -183,6 +185,8 @@ pub(crate) struct Publisher {
     wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
     kind: TrackKind,
+    /// Whether picture and sound have been withdrawn, since nothing can encode them any more.
+    withdrawn: [bool; 2],
 }
 
 impl Publisher {
@@ -237,14 +241,41 @@ impl Publisher {
         picture_max: Option<ProgramFormat>,
         kind: TrackKind,
     ) -> Publisher {
-        let publisher = Publisher { capture, wish, picture_max, kind };
+        let publisher = Publisher { capture, wish, picture_max, kind, withdrawn: [false; 2] };
         publisher.pause(true);
         publisher
     }
 
-    /// Returns what the track has.
-    pub(crate) fn kind(&self) -> TrackKind {
-        self.kind
+    /// Adds what the track has, and still sends, to the sources of a peer's stream.
+    pub(crate) fn add_to(&self, sources: Sources) -> Sources {
+        let own = self.kind.add_to(Sources::default());
+        let [picture, sound] = self.withdrawn;
+        Sources {
+            picture: sources.picture || own.picture && !picture,
+            sound: sources.sound || own.sound && !sound,
+            shares: sources.shares || own.shares,
+        }
+    }
+
+    /// Sends no more pictures, or sound.
+    pub(crate) fn withdraw(&mut self, kind: MediaKind) {
+        self.withdrawn[kind as usize] = true;
+        match (&self.capture, kind) {
+            (Some(capture), MediaKind::Video) => capture.pause_video(true),
+            (Some(capture), MediaKind::Sound) => capture.pause_sound(true),
+            (None, _) => {}
+        }
+    }
+
+    /// Returns the failures of a capture that has ended by a panic, once: nothing of it is sent any more.
+    pub(crate) fn take_panic(&self) -> Option<Vec<Failure>> {
+        let capture = self.capture.as_ref().filter(|capture| capture.has_panicked())?;
+        let text = capture.trouble().unwrap_or_default();
+        let has = [self.kind.has_picture(), self.kind.has_sound()];
+        let uses =
+            [CodecUse::OwnPicture, CodecUse::OwnSound].into_iter().zip(has.into_iter().zip(self.withdrawn));
+        let uses = uses.filter(|(_, (has, withdrawn))| *has && !withdrawn).map(|(what, _)| what);
+        Some(uses.map(|what| (what, text.clone(), CodecOutcome::Withdrawn)).collect())
     }
 
     /// Changes the requested picture format.
@@ -287,8 +318,9 @@ impl Publisher {
     /// Pauses the encoder while no peer receives the stream, or resumes it.
     pub(crate) fn pause(&self, paused: bool) {
         if let Some(capture) = &self.capture {
-            capture.pause_video(paused || !self.kind.has_picture());
-            capture.pause_sound(paused || !self.kind.has_sound());
+            let [picture, sound] = self.withdrawn;
+            capture.pause_video(paused || picture || !self.kind.has_picture());
+            capture.pause_sound(paused || sound || !self.kind.has_sound());
         }
         if let Some(wish) = &self.wish {
             wish.send_modify(|wish| wish.wanted = !paused);

@@ -13,9 +13,9 @@ use futures::Stream;
 use futures::future::Either;
 use parking_lot::Mutex;
 use plenary_body::{Body, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic};
-use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
+use plenary_media::{GuardedCodecs, RawFormat};
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
@@ -38,7 +38,7 @@ use crate::record::Recording;
 use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
-use crate::threads::Threads;
+use crate::threads::{CLOSE_MAX, Threads};
 use crate::track::{Hold, Published, Track, TrackKind};
 
 /// Maximum duration of [`Room::leave`].
@@ -194,8 +194,8 @@ impl Room {
     /// # Errors
     /// Those of [`publish`](Self::publish).
     pub async fn publish_as(&self, kind: TrackKind, source: Box<dyn Source>) -> Result<Track, Error> {
-        let codecs = self.codecs()?;
         let (turn, hold) = self.turn_to_publish(kind).await?;
+        let codecs = self.guarded(Some(hold.id))?;
         let Options { clock, picture_max, .. } = self.0.options;
         let publisher = self
             .0
@@ -240,8 +240,8 @@ impl Room {
     /// # Errors
     /// Those of [`publish_raw`](Self::publish_raw).
     pub async fn publish_raw_as(&self, kind: TrackKind, format: RawFormat) -> Result<RawTrack, Error> {
-        let codecs = self.codecs()?;
         let (turn, hold) = self.turn_to_publish(kind).await?;
+        let codecs = self.guarded(Some(hold.id))?;
         let (id, Options { clock, picture_max, .. }) = (hold.id, &self.0.options);
         let make = || Publisher::raw(format, codecs, *clock, &self.0.flow, *picture_max, hold);
         let (publisher, track) = self.0.span.in_scope(make)?;
@@ -351,7 +351,7 @@ impl Room {
                 });
             }
         };
-        listen::pictures(self.frames().0, self.codecs()?, shedding, key_wanted, &self.0.threads)
+        listen::pictures(self.frames().0, self.guarded(None)?, shedding, key_wanted, &self.0.threads)
     }
 
     /// Returns a stream of decoded sound to play: at a viewer the program's, at a speaker the other
@@ -360,7 +360,7 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`] without codecs.
     pub fn sound(&self) -> Result<Sound, Error> {
-        listen::sound(self.frames().0, self.codecs()?, self.0.options.clock, &self.0.threads)
+        listen::sound(self.frames().0, self.guarded(None)?, self.0.options.clock, &self.0.threads)
     }
 
     /// Records the received frames to a file (fragmented MP4), without re-encoding. An existing file is
@@ -373,6 +373,17 @@ impl Room {
         let evidence =
             move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
         Recording::start(path.as_ref(), self.frames().0, evidence, &self.0.threads)
+    }
+
+    /// Returns codecs that are replaced when they die: those of a track, or those that decode for the application.
+    fn guarded(&self, track: Option<u64>) -> Result<Arc<dyn Codecs>, Error> {
+        let flow = Arc::downgrade(&self.0.flow);
+        let report = move |failure| {
+            if let Some(flow) = flow.upgrade() {
+                flow.codec_failed(track, failure);
+            }
+        };
+        Ok(Arc::new(GuardedCodecs::new(self.codecs()?, self.0.options.falls_back, report)))
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {
@@ -528,7 +539,9 @@ impl Room {
     }
 
     /// Closes the room at once, and waits until links, threads and files are closed. Streams of frames,
-    /// pictures, sound and events end; recordings are finished. A further call waits for the same.
+    /// pictures, sound and events end; recordings are finished. A further call waits for the same. Threads that hang, in
+    /// a codec, a source or on a disk, are left behind, with a line in the log: it waits for threads no longer than
+    /// [`CLOSE_MAX`].
     pub async fn close(&self) {
         let closing = async {
             // an error means that the driver has ended, or ends
@@ -541,7 +554,9 @@ impl Room {
                 *driver = None;
             }
             drop(driver);
-            self.0.threads.ended().await;
+            if self.within(CLOSE_MAX / 2, self.0.threads.ended()).await.is_none() {
+                tracing::warn!("a thread that decodes or records hangs: it is left behind");
+            }
         };
         closing.instrument(self.0.span.clone()).await;
     }

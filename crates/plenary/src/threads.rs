@@ -1,13 +1,19 @@
 //! Threads that decode and record for an application. Each has a name and logs inside the room's span;
-//! closing the room waits for all of them.
+//! closing the room waits for all of them, but no longer than half of [`CLOSE_MAX`].
 
 use std::convert::Infallible;
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
 use crate::Error;
+
+/// Maximum time for which closing a room waits for threads that run codecs, sources or recordings: half of it for those
+/// that make media, half for those that decode for the application. Codecs that hang are given up after less; a source
+/// of the application, or a disk, may hang for ever. A guess.
+pub const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// All threads of one room.
 #[derive(Debug)]
@@ -51,6 +57,28 @@ impl Threads {
     }
 }
 
+/// Does something on a thread of its own, which is left behind if that hangs: a runtime that is shut down waits for its
+/// own threads. Resolves to the result, or to an error if it panicked or there is no thread.
+pub(crate) fn aside<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    let (tell, told) = oneshot::channel();
+    let span = Span::current();
+    let run = move || drop(tell.send(span.in_scope(run)));
+    if let Err(error) = Builder::new().name(name.to_owned()).spawn(run) {
+        tracing::warn!("cannot start the {name} thread: {error}");
+    }
+    told
+}
+
+/// Waits for what [`aside`] ends until the deadline.
+pub(crate) async fn ended_by(what: &'static str, ended: oneshot::Receiver<()>, by: Instant) {
+    if tokio::time::timeout_at(by.into(), ended).await.is_err() {
+        tracing::warn!("{what} hangs: its thread is left behind");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +93,12 @@ mod tests {
         drop(release);
         ended.await;
         assert!(thread.join().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_hangs_is_left_behind() {
+        let (_held, holds) = std::sync::mpsc::channel::<()>();
+        let ends = aside("hangs", move || drop(holds.recv()));
+        ended_by("what hangs", ends, Instant::now() + Duration::from_millis(50)).await;
     }
 }

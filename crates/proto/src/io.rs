@@ -208,6 +208,9 @@ pub enum Input {
     /// not just plainer ones, for lack of processor time. To be sent about once a second while the overload
     /// lasts.
     Overloaded,
+    /// This peer can't mix any more, or not at all: its codecs fail, and nothing is left to try. It withdraws its consent
+    /// for the rest of the session; a mixer in force has its standby succeed it at once.
+    CannotMix,
     /// Whether this machine is short of processor time: its own timers have fired late for a while. To be sent
     /// on changes. Meanwhile this peer takes no further children, and moves none.
     Busy(bool),

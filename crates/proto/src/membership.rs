@@ -158,6 +158,13 @@ impl Membership {
         self.tell(view);
     }
 
+    /// Tells the host that this peer doesn't mix any more, as the configuration says.
+    pub(crate) fn consent_withdrawn(&mut self, view: &mut View<'_>) {
+        if self.admitted {
+            self.tell(view);
+        }
+    }
+
     /// Tells the host what this peer doesn't send at present, and whether it sends a screen or a film.
     pub(crate) fn sends(&mut self, view: &mut View<'_>, muted: Muted, shares: bool) {
         let changes = std::mem::replace(&mut self.sends, (muted, shares)) != (muted, shares);

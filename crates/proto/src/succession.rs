@@ -8,7 +8,8 @@
 //! - At the limit, if the others have had time to answer and most of those that did haven't heard the mixer for
 //!   350 ms, the watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes
 //!   on with one mixer fewer. Where a voter has answered, only voters' answers count: ids cost nothing.
-//! - A mixer that leaves requests a failover itself (`FailoverWanted`). Its signature is in the failover.
+//! - A mixer that leaves, or that can't make its program any more, requests a failover itself (`FailoverWanted`). Its
+//!   signature is in the failover.
 //! - A mixer that the host has removed is succeeded at once, and may not deny it.
 //! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
 
@@ -88,6 +89,10 @@ impl Watched {
 pub(crate) struct Succession {
     watched: OrderedMap<PeerId, Watched>,
     leaving: bool,
+    /// Whether this peer can't mix any more.
+    resigned: bool,
+    /// Rank under which it has asked its standby to succeed it for that.
+    asked_under: Option<Rank>,
     /// Rank under which this peer has declared a removed mixer gone.
     removed_under: Option<Rank>,
 }
@@ -99,7 +104,7 @@ impl Succession {
         let inherits = |mixer: &PeerId| view.successor(mixer) == Some(view.me) || anyone;
         let mixers = view.mandate.mixers.iter().filter(|_| view.stage.mode() != Mode::Mesh);
         let mut watched: Vec<PeerId> =
-            mixers.filter(|mixer| **mixer != view.me && inherits(mixer)).copied().collect();
+            mixers.filter(|mixer| **mixer != view.me && inherits(mixer) && !self.resigned).copied().collect();
         watched.sort_unstable();
         if !watched.iter().eq(self.watched.keys()) {
             self.watched.retain(|mixer, _| watched.contains(mixer));
@@ -107,6 +112,9 @@ impl Succession {
                 self.watched.entry(*mixer).or_default();
             }
             view.out.act(Output::WatchMixers(watched));
+        }
+        if self.resigned && view.mixes() && self.asked_under != Some(view.rank()) {
+            self.asked_under = self.ask_standby(view).then(|| view.rank());
         }
         let removed = self.watched.keys().find(|mixer| view.stage.has_removed(mixer)).copied();
         if let Some(mixer) = removed.filter(|_| self.removed_under != Some(view.rank())) {
@@ -163,7 +171,13 @@ impl Succession {
         // Two mixers that leave at once are each other's standbys.
         let mixes = view.mandate.mixers.contains(&from);
         let its = Resignation { rank, successor: view.me }.is_by(&from, &view.config.room, &wish);
-        if mixes && its && !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
+        if mixes
+            && its
+            && !self.leaving
+            && !self.resigned
+            && view.standby_of(&from) == Some(view.me)
+            && rank == view.rank()
+        {
             self.declare(view, from, Some(Box::new(wish)));
         }
     }
@@ -172,7 +186,19 @@ impl Succession {
     /// returns false without a linked standby, and at a peer that doesn't mix.
     pub(crate) fn leave(&mut self, view: &mut View<'_>, mixing: bool) -> bool {
         self.leaving = true;
-        let standby = view.standby_of(&view.me).filter(|standby| mixing && view.links.is_up(standby));
+        mixing && self.ask_standby(view)
+    }
+
+    /// This peer can't mix any more: a mixer asks its standby to succeed it, now or under the next rank that names it;
+    /// other peers succeed nobody any more.
+    pub(crate) fn resign(&mut self, view: &mut View<'_>) {
+        self.resigned = true;
+        self.update(view);
+    }
+
+    /// Asks the standby of this mixer to succeed it; returns false without a linked one.
+    fn ask_standby(&self, view: &mut View<'_>) -> bool {
+        let standby = view.standby_of(&view.me).filter(|standby| view.links.is_up(standby));
         if let Some(standby) = standby {
             let rank = view.rank();
             let wish = Resignation { rank, successor: standby }.sign(view.keys, &view.config.room);
@@ -194,6 +220,7 @@ impl Succession {
         if over != view.me
             || view.mandate.is_polite(&failover.body)
             || self.leaving
+            || self.resigned
             || !mixing
             || !view.mandate.may_fail_over(failover)
         {

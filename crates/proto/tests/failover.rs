@@ -242,6 +242,38 @@ fn the_standby_succeeds_a_mixer_that_leaves_if_it_is_asked_under_the_rank_in_for
 }
 
 #[test]
+fn a_mixer_that_cannot_mix_asks_its_standby_at_once_and_takes_back_its_consent() {
+    let asks_for_it = |message: &Message| matches!(message, Message::FailoverWanted { .. });
+    let consents = |message: &Message| match message {
+        Message::Join(join) => Some(join.mixes),
+        _ => None,
+    };
+    let mut mixer = on_stage(3, &[3]);
+    let outputs = mixer.give(Input::CannotMix);
+    assert_eq!(said(&outputs, 4), [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }]);
+    let mut joins = mixer.runs_for(SECOND);
+    joins.extend(outputs);
+    let told: Vec<_> = said(&untimed(&joins), 2).into_iter().filter_map(consents).collect();
+    assert!(!told.is_empty() && told.iter().all(|mixes| !mixes), "the host hears of it: {told:?}");
+    // once, and it denies nothing any more
+    assert!(receivers(&mixer.give(Input::CannotMix), asks_for_it).is_empty());
+    let outputs = mixer.hears(4, over_3(4, 1, false));
+    assert!(!says(&outputs, 2, |message| matches!(message, Message::Alive(_))), "{outputs:?}");
+    assert_eq!(mixer.room.rank(), rank(1));
+
+    // a standby that can't mix succeeds nobody, and one that is elected nevertheless asks its own standby
+    let mut standby = standby();
+    standby.give(Input::CannotMix);
+    let outputs = standby.hears(3, Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) });
+    assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
+    let mut elected = on_stage(6, &[3]);
+    elected.give(Input::CannotMix);
+    elected.elects(4, &[6], &[4]);
+    let outputs = elected.runs_for(SECOND);
+    assert!(says(&untimed(&outputs), 4, asks_for_it), "{outputs:?}");
+}
+
+#[test]
 fn a_living_mixer_denies_a_failover_over_itself_unless_it_wished_it_or_leaves() {
     for (by, count, polite, leaves, denied) in [
         (4, 1, false, false, true),

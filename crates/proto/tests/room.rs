@@ -44,7 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             // trains of children have numbers of their own range
             Step::Measured { peer, train: train | u32::from(below) << 31, some }
         }),
-        2 => (peer(), 0..14u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
+        2 => (peer(), 0..16u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
         3 => (0..3_000_000u32).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..120)
@@ -139,6 +139,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                 10 => Input::Command(Command::Leave),
                 11 => Input::Command(Command::SetLayout(List::truncated([*peer]))),
                 12 => Input::Overloaded,
+                13 => Input::CannotMix,
                 _ => Input::Undeliverable(None),
             },
             Step::Wait(us) => {

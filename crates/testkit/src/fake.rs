@@ -73,7 +73,7 @@ where
 
 impl<F> Codecs for WithEncoders<F>
 where
-    F: Fn(&VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> + Send + Sync,
+    F: Fn(&VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> + Send + Sync + 'static,
 {
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
         (self.0)(format)

@@ -1,8 +1,9 @@
 //! The body under inputs in any order: it never panics, comes to rest, and stays within bounds.
 
+use plenary_media::CodecRemedy;
 use plenary_media::codec::EncodedPicture;
 use plenary_media::compose::Layout;
-use plenary_media::mixer::MixerOutput;
+use plenary_media::mixer::{MixerOutput, MixerPart};
 use plenary_proto::message::{Head, Heartbeat, ProgramFormat, VideoRequest};
 use plenary_proto::packet::LinkStats;
 use plenary_proto::{Command, MixRole};
@@ -85,7 +86,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Step::Watch { parent, backup }
         }),
         2 => (0..6u8).prop_map(Step::Role),
-        2 => (0..5u8, peer()).prop_map(|(what, peer)| Step::Mixed { what, peer }),
+        2 => (0..6u8, peer()).prop_map(|(what, peer)| Step::Mixed { what, peer }),
         1 => any::<bool>().prop_map(Step::Publish),
         2 => any::<bool>().prop_map(Step::Own),
         2 => (0..8u8, peer()).prop_map(|(what, peer)| Step::Application(what, peer)),
@@ -237,6 +238,11 @@ impl Trial {
                     1 => MixerOutput::Sound { packet, captured_us, level, contributors },
                     2 => MixerOutput::MixMinus { id, packet, captured_us, level, contributors },
                     3 => MixerOutput::TilesMoved,
+                    4 => MixerOutput::CodecFailed {
+                        what: MixerPart::Decoder(id),
+                        text: String::new(),
+                        remedy: CodecRemedy::GaveUp,
+                    },
                     _ => MixerOutput::KeyWanted { id },
                 };
                 body.mixed(now_us, output, outs);

@@ -1,8 +1,9 @@
 //! Roles of a mixer, and the commands that each role causes.
 
+use plenary_media::CodecRemedy;
 use plenary_media::codec::EncodedPicture;
 use plenary_media::compose::{Border, Fit, Layout, Placement};
-use plenary_media::mixer::{Effort, EffortChange, EffortWhy, Input, MixerOutput, Percentiles};
+use plenary_media::mixer::{Effort, EffortChange, EffortWhy, Input, MixerOutput, MixerPart, Percentiles};
 use plenary_media::scale::Rect;
 use plenary_proto::MixRole;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
@@ -381,4 +382,35 @@ fn past_tenures_and_unreported_effort_changes_are_bounded() {
     assert_eq!(terms, (37..=100).collect::<Vec<_>>(), "the last 64");
     let efforts = booth.mix.take_efforts();
     assert_eq!((efforts.len(), efforts[0].why), (16, EffortWhy::Skipped(85)));
+}
+
+#[test]
+fn a_mixer_that_has_failed_is_told_once_with_its_reason_and_a_speaker_s_decoder_is_no_reason() {
+    let mut booth = Booth::new(&[ADA, BEN]);
+    booth.role(mixes(1, false));
+    let failed = |what, remedy| MixerOutput::CodecFailed { what, text: "session lost".to_owned(), remedy };
+    let figures = |failed| MixFigures { failed, ..MixFigures::default() };
+    booth.mix.mixed(failed(MixerPart::Decoder(id(BEN)), CodecRemedy::GaveUp), [0; 8]);
+    booth.mix.set_figures(figures(false));
+    assert!(!booth.mix.takes_failure());
+    let told = booth.mix.take_failures();
+    assert_eq!((told.len(), told[0].speaker), (1, Some(BEN)));
+
+    // the thread stands still: no part has said why
+    booth.mix.set_figures(figures(true));
+    assert!(booth.mix.takes_failure() && !booth.mix.takes_failure(), "once");
+    let told = booth.mix.take_failures();
+    assert_eq!((told.len(), told[0].part, told[0].remedy), (1, MixerPart::Compositor, CodecRemedy::GaveUp));
+
+    let mut booth = Booth::new(&[ADA, BEN]);
+    booth.role(mixes(1, false));
+    booth.mix.mixed(failed(MixerPart::Encoder, CodecRemedy::GaveUp), [0; 8]);
+    booth.mix.set_figures(figures(true));
+    assert!(booth.mix.takes_failure());
+    let told = booth.mix.take_failures();
+    assert_eq!((told.len(), told[0].part), (1, MixerPart::Encoder), "not twice");
+    for _ in 0..100 {
+        booth.mix.mixed(failed(MixerPart::Encoder, CodecRemedy::Restarted), [0; 8]);
+    }
+    assert_eq!(booth.mix.take_failures().len(), 16, "bounded");
 }

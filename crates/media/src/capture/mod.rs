@@ -8,7 +8,8 @@ mod encoding;
 mod player;
 mod raw;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -18,6 +19,7 @@ pub use raw::{RawInput, SOUND_FRAMES_WAITING_MAX};
 use crate::Clock;
 use crate::codec::{Codecs, VideoFormat};
 use crate::encode::Encoded;
+use crate::guard::words_of;
 use crate::raw::{RawError, RawFormat};
 use crate::source::Source;
 use encoding::Encoding;
@@ -59,6 +61,8 @@ struct Shared {
     dropped_frames: AtomicU64,
     dropped_sound_frames: AtomicU64,
     trouble: Mutex<Option<String>>,
+    /// Whether the thread has ended by a panic, of the source for example.
+    panicked: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -117,8 +121,14 @@ impl Capture {
     }
 
     fn spawn(shared: Arc<Shared>, run: impl FnOnce() + Send + 'static) -> std::io::Result<Capture> {
-        let span = tracing::Span::current();
-        let thread = thread::Builder::new().name("capture".to_owned()).spawn(move || span.in_scope(run))?;
+        let (span, own) = (tracing::Span::current(), shared.clone());
+        let run = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(move || span.in_scope(run))) {
+                *locked(&own.trouble) = Some(format!("it panicked: {}", words_of(&*panic)));
+                own.panicked.store(true, Ordering::Relaxed);
+            }
+        };
+        let thread = thread::Builder::new().name("capture".to_owned()).spawn(run)?;
         Ok(Capture { shared, thread: Some(thread) })
     }
 
@@ -163,6 +173,12 @@ impl Capture {
         self.shared.counts()
     }
 
+    /// Returns whether the capture's thread has ended by a panic, of its source for example; [`trouble`](Self::trouble)
+    /// says which.
+    pub fn has_panicked(&self) -> bool {
+        self.shared.panicked.load(Ordering::Relaxed)
+    }
+
     /// The latest problem in one line: an encoder that refuses a format, or a source that ended with an
     /// error.
     pub fn trouble(&self) -> Option<String> {
@@ -205,6 +221,7 @@ impl Shared {
             dropped_frames: AtomicU64::new(0),
             dropped_sound_frames: AtomicU64::new(0),
             trouble: Mutex::new(None),
+            panicked: AtomicBool::new(false),
         }
     }
 

@@ -12,8 +12,8 @@ use crate::scale::{Rect, Scaler, is_whole};
 use crate::{Frame, Picture, PictureView};
 
 /// Decodes until the input leaves.
-pub(super) fn run(shared: &Shared, feed: &Feed) {
-    let mut pictures = PictureDecoder::new(Arc::clone(&shared.codecs));
+pub(super) fn run(shared: &Shared, feed: &Feed, codecs: Arc<dyn Codecs>) {
+    let mut pictures = PictureDecoder::new(codecs);
     let mut cpu = CpuMeter::new(&shared.counts);
     loop {
         let work = feed.wait(&*shared.clock);

@@ -18,6 +18,11 @@
 //! A mixer that can't make the whole program in time lowers its [`Effort`]. Sound has a thread of its own and
 //! isn't affected.
 //!
+//! Codecs that fail, panic or hang are replaced ([`GuardedCodecs`]), and so is a thread that panics; each time there is
+//! a [`MixerOutput::CodecFailed`]. When nothing is left to try, or no picture was made for [`STALL_MAX`],
+//! [`Mixer::has_failed`] is true: another peer should mix. What one input's pictures do to their decoder never makes a
+//! mixer fail, since any speaker could have every mixer resign.
+//!
 //! Outputs are delivered one at a time, on the mixer's threads. The output callback must neither block nor
 //! drop the mixer.
 
@@ -30,25 +35,31 @@ mod sound;
 mod speaker;
 mod stats;
 mod video;
+mod watch;
 
 use plenary_proto::ordered::OrderedSet;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::Frame;
-use crate::codec::{CodecError, Codecs, EncodedPicture, VideoFormat};
+use crate::codec::{Codecs, EncodedPicture, VideoFormat};
 use crate::compose::{Guest, Layout, Placement};
+use crate::guard::{CodecFailure, CodecPart, CodecRemedy, GuardedCodecs, RECOVERED, words_of};
 use crate::jitter::HOLD_US_MIN;
 use effort::Strain;
 pub use effort::{Effort, EffortChange, EffortWhy};
 use feed::Feed;
+pub(crate) use stats::thread_cpu;
 pub use stats::{CodecWork, InputStats, MixerCpu, MixerStats, Percentiles};
 use stats::{Counts, Histogram};
+pub use watch::STALL_MAX;
+use watch::Watch;
 
 /// Maximum number of inputs; further ones are ignored. More than the largest stage, 50, needs.
 pub const INPUTS_MAX: usize = 64;
@@ -69,6 +80,8 @@ pub struct MixerConfig {
     pub heard_max: usize,
     /// Factory for the encoders and decoders.
     pub codecs: Arc<dyn Codecs>,
+    /// Whether the built-in codecs stand in for those that fail.
+    pub falls_back: bool,
 }
 
 /// One speaker to be mixed.
@@ -127,6 +140,15 @@ pub enum MixerOutput {
     TilesMoved,
     /// The mixer changed the work that it spends on its pictures. A change of size comes with a keyframe.
     Effort(EffortChange),
+    /// A codec or a thread of the mixer failed and was replaced, or couldn't be.
+    CodecFailed {
+        /// What failed.
+        what: MixerPart,
+        /// What happened, in one line.
+        text: String,
+        /// What followed.
+        remedy: CodecRemedy,
+    },
     /// Keyframe request: an input can't be decoded before its next keyframe. At most one a second per input.
     KeyWanted {
         /// The input that needs a keyframe.
@@ -134,19 +156,50 @@ pub enum MixerOutput {
     },
 }
 
+/// Part of a mixer that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MixerPart {
+    /// The encoder of the program's pictures.
+    Encoder,
+    /// The thread that composes pictures.
+    Compositor,
+    /// The decoder of this input's pictures.
+    Decoder(u64),
+    /// An encoder of the program's sound, or of a mix-minus.
+    SoundEncoder,
+    /// The decoder of an input's sound.
+    SoundDecoder,
+    /// The thread that mixes sound.
+    SoundMix,
+}
+
+impl MixerPart {
+    /// Returns the part of the mixer that such a codec belongs to.
+    fn of(part: CodecPart, input: Option<u64>) -> MixerPart {
+        match (part, input) {
+            (CodecPart::VideoDecoder, Some(id)) => MixerPart::Decoder(id),
+            (CodecPart::SoundEncoder, _) => MixerPart::SoundEncoder,
+            (CodecPart::SoundDecoder, _) => MixerPart::SoundDecoder,
+            _ => MixerPart::Encoder,
+        }
+    }
+
+    /// Returns whether there is no program without this part.
+    pub fn is_vital(self) -> bool {
+        !matches!(self, MixerPart::Decoder(_) | MixerPart::SoundDecoder)
+    }
+}
+
 /// Error of a mixer operation.
 #[derive(Debug, thiserror::Error)]
 pub enum MixerError {
-    /// A codec refused to make an encoder.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
     /// The operating system refused to start a thread.
     #[error("a thread of the mixer could not be started: {0}")]
     Thread(#[from] io::Error),
 }
 
 /// A running mixer. Dropping it ends its threads, and waits until the encodings and decodings in progress are
-/// done.
+/// done; not longer for a codec that hangs than its guard does.
 pub struct Mixer {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -154,7 +207,10 @@ pub struct Mixer {
 
 /// State shared by all threads of the mixer.
 struct Shared {
-    codecs: Arc<dyn Codecs>,
+    codecs: GuardedCodecs,
+    /// Whether a vital part has failed for good.
+    failed: AtomicBool,
+    watch: Mutex<Watch>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
     output: Mutex<Box<dyn FnMut(MixerOutput) + Send>>,
     fps: u8,
@@ -218,20 +274,24 @@ impl Mixer {
     /// outputs; the [module](self) states its restrictions.
     ///
     /// # Errors
-    /// [`MixerError`] when a codec refuses the formats, or a thread can't be started.
+    /// [`MixerError`] when a thread can't be started.
     pub fn start(
         config: MixerConfig,
         clock: impl Fn() -> u64 + Send + Sync + 'static,
         output: impl FnMut(MixerOutput) + Send + 'static,
     ) -> Result<Mixer, MixerError> {
-        let MixerConfig { program, layout, sound_bitrate_bps, heard_max, codecs } = config;
-        let video = video::VideoProgram::new(Arc::clone(&codecs), &program)?;
-        let sound = sound::SoundProgram::new(Arc::clone(&codecs), sound_bitrate_bps, heard_max)?;
-        let shared = Arc::new(Shared::new(codecs, &program, layout, Box::new(clock), Box::new(output)));
+        let MixerConfig { program, layout, sound_bitrate_bps, heard_max, codecs, falls_back } = config;
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let shared = Weak::clone(shared);
+            let report = move |failure| Shared::codec_failed(&shared, failure, None);
+            let codecs = GuardedCodecs::new(codecs, falls_back, report);
+            Shared::new(codecs, &program, layout, Box::new(clock), Box::new(output))
+        });
         let mixer = Mixer { shared, threads: Mutex::default() };
-        let video = mixer.spawn("mixer-video".to_owned(), move |shared| video::run(shared, video))?;
+        let video = mixer.spawn("mixer-video".to_owned(), move |shared| video::run(shared, &program))?;
         lock(&mixer.threads).push(video);
-        let sound = mixer.spawn("mixer-sound".to_owned(), move |shared| sound::run(shared, sound))?;
+        let config = sound::SoundConfig { bitrate_bps: sound_bitrate_bps, heard_max };
+        let sound = mixer.spawn("mixer-sound".to_owned(), move |shared| sound::run(shared, config))?;
         lock(&mixer.threads).push(sound);
         Ok(mixer)
     }
@@ -257,8 +317,11 @@ impl Mixer {
             next.push((input, feed));
         }
         for feed in &entering {
-            let own = Arc::clone(feed);
-            match self.spawn(format!("mixer-in-{}", feed.id), move |shared| decode::run(shared, &own)) {
+            let (own, weak, id) = (Arc::clone(feed), Arc::downgrade(&self.shared), feed.id);
+            let report = move |failure| Shared::codec_failed(&weak, failure, Some(id));
+            let codecs = Arc::new(self.shared.codecs.reporting(report));
+            let run = move |shared: &Shared| decode::run(shared, &own, codecs);
+            match self.spawn(format!("mixer-in-{}", feed.id), run) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     entering.iter().for_each(|feed| feed.close());
@@ -368,6 +431,17 @@ impl Mixer {
         started && lock(&self.shared.strain).falls_short((self.shared.clock)())
     }
 
+    /// Returns whether the mixer can't make its program: an encoder failed and nothing is left to try, or no picture was
+    /// made for [`STALL_MAX`]. To be called at least ten times a second while it is started: only time between calls
+    /// that are close counts, since a machine that stalls as a whole says nothing about the mixer.
+    pub fn has_failed(&self) -> bool {
+        let started = self.shared.orders().is_some_and(|orders| orders.started);
+        let turns = self.shared.counts.turns.load(Ordering::Relaxed);
+        let now_us = (self.shared.clock)();
+        let stalls = lock(&self.shared.watch).stalls(now_us, started, turns);
+        stalls || self.shared.failed.load(Ordering::Relaxed)
+    }
+
     /// Returns statistics of the mixer since its start.
     pub fn stats(&self) -> MixerStats {
         let counts = &self.shared.counts;
@@ -382,7 +456,7 @@ impl Mixer {
             compose_encode_us: times.compose_encode.percentiles(),
             added_latency_us: times.added_latency.percentiles(),
             playout_delay_us: self.shared.delay_us(),
-            cpu: counts.cpu(),
+            cpu: self.shared.cpu(),
             codec: counts.codec(),
             inputs: self.shared.stage().inputs.iter().map(|(_, feed)| feed.stats()).collect(),
         }
@@ -447,7 +521,7 @@ impl Drop for Mixer {
             feed.close();
         }
         for thread in lock(&self.threads).drain(..) {
-            // A panic of the thread (in a codec, or in the output callback) was reported where it happened.
+            // A panic of the thread was reported where it happened.
             drop(thread.join());
         }
     }
@@ -456,7 +530,7 @@ impl Drop for Mixer {
 impl Shared {
     /// State of a stopped mixer without inputs.
     fn new(
-        codecs: Arc<dyn Codecs>,
+        codecs: GuardedCodecs,
         program: &VideoFormat,
         layout: Layout,
         clock: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -465,6 +539,8 @@ impl Shared {
         let size = (usize::from(program.width), usize::from(program.height));
         Shared {
             codecs,
+            failed: AtomicBool::new(false),
+            watch: Mutex::default(),
             clock,
             output: Mutex::new(output),
             fps: program.fps.max(1),
@@ -483,6 +559,49 @@ impl Shared {
             times: Mutex::default(),
             strain: Mutex::default(),
         }
+    }
+
+    /// Reports the failure of a codec: of this input, if it is a decoder of pictures.
+    fn codec_failed(shared: &Weak<Shared>, failure: CodecFailure, input: Option<u64>) {
+        if let Some(shared) = shared.upgrade() {
+            shared.part_failed(MixerPart::of(failure.part, input), failure.text, failure.remedy);
+        }
+    }
+
+    fn part_failed(&self, what: MixerPart, text: String, remedy: CodecRemedy) {
+        if what.is_vital() && remedy == CodecRemedy::GaveUp {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        self.give(MixerOutput::CodecFailed { what, text, remedy });
+    }
+
+    /// Runs a thread's work until it ends. When it panics it begins anew, once; after [`RECOVERED`] of work, once more.
+    fn keep_running(&self, what: MixerPart, mut work: impl FnMut()) {
+        let mut spent = false;
+        loop {
+            let begun = Instant::now();
+            let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) else { return };
+            spent &= begun.elapsed() < RECOVERED;
+            let remedy = if spent { CodecRemedy::GaveUp } else { CodecRemedy::Restarted };
+            tracing::error!("a thread of the mixer panicked, {remedy}");
+            self.part_failed(what, format!("it panicked: {}", words_of(&*panic)), remedy);
+            if std::mem::replace(&mut spent, true) {
+                return;
+            }
+        }
+    }
+
+    /// Returns the CPU time of the mixer's threads and of its codecs' own.
+    fn cpu(&self) -> Option<MixerCpu> {
+        let mut cpu = self.counts.cpu()?;
+        let own_us = |part| self.codecs.cpu_ns(part) / 1_000;
+        let [encode_us, decode_us] = [CodecPart::ProgramEncoder, CodecPart::VideoDecoder].map(own_us);
+        let sound_us = own_us(CodecPart::SoundEncoder) + own_us(CodecPart::SoundDecoder);
+        cpu.encode_us += encode_us;
+        cpu.decode_us += decode_us;
+        cpu.sound_us += sound_us;
+        cpu.total_us += encode_us + decode_us + sound_us;
+        Some(cpu)
     }
 
     fn give(&self, output: MixerOutput) {

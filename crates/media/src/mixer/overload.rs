@@ -12,7 +12,7 @@ use super::video::{Turns, VideoProgram};
 use super::*;
 use crate::PictureView;
 use crate::SOUND_FRAME_US;
-use crate::codec::{SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder};
+use crate::codec::{CodecError, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder};
 
 const START_US: u64 = 1_763_627_600_000_000;
 const SECOND_US: u64 = 1_000_000;
@@ -125,7 +125,7 @@ impl Room {
         let (send, given) = mpsc::channel();
         let (clock, at) = (Arc::clone(&cost.now_us), Arc::clone(&cost.now_us));
         let shared = Shared::new(
-            Arc::clone(&codecs),
+            GuardedCodecs::new(Arc::clone(&codecs), true, |_| ()),
             &format,
             Layout::Grid,
             Box::new(move || clock.load(Ordering::Relaxed)),

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::pace::{Steps, follow};
 use super::speaker::Speaker;
 use super::stats::{Counts, CpuMeter, Spent, count};
-use super::{MixerOutput, Shared, Stage};
+use super::{MixerOutput, MixerPart, Shared, Stage};
 use crate::SOUND_FRAME_US;
 use crate::codec::{CodecError, Codecs, SoundEncoder};
 use crate::jitter::HOLD_US_MIN;
@@ -46,8 +46,27 @@ const REHEARSED_STEPS: usize = 25;
 /// Factor of the stereo bitrate over the mono bitrate: each side gets as much as mono.
 const STEREO_RATE: u32 = 2;
 
-/// Mixes the program's sound, and sets the playout delay, until the mixer ends.
-pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
+/// Configuration of the program's sound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SoundConfig {
+    /// Bitrate of each mono stream, bits per second.
+    pub(super) bitrate_bps: u32,
+    /// Maximum number of speakers heard at a time.
+    pub(super) heard_max: usize,
+}
+
+/// Mixes the program's sound, and sets the playout delay, until the mixer ends, or until it can't.
+pub(super) fn run(shared: &Shared, config: SoundConfig) {
+    shared.keep_running(MixerPart::SoundMix, || {
+        let SoundConfig { bitrate_bps, heard_max } = config;
+        // the guard has reported why there is no encoder
+        let codecs = Arc::new(shared.codecs.clone());
+        let Ok(program) = SoundProgram::new(codecs, bitrate_bps, heard_max) else { return };
+        mix(shared, program);
+    });
+}
+
+fn mix(shared: &Shared, mut program: SoundProgram) {
     let mut steps = Steps::new(1_000_000 / SOUND_FRAME_US, BEHIND_MAX);
     let mut cpu = CpuMeter::new(&shared.counts);
     while let Some(orders) = shared.orders() {

@@ -124,6 +124,8 @@ pub(super) struct Counts {
     pub(super) encoded: AtomicU64,
     pub(super) skipped: AtomicU64,
     pub(super) codec_errors: AtomicU64,
+    /// Turns of the thread that makes pictures, whether they made one or not.
+    pub(super) turns: AtomicU64,
     cpu_ns: [AtomicU64; 5],
     /// Wall time in nanoseconds and pixels: of encoding, of decoding.
     codec: [[AtomicU64; 2]; 2],
@@ -269,7 +271,7 @@ fn wall() -> Option<Instant> {
 }
 
 /// Returns the CPU time of the calling thread; `None` where the system doesn't report it.
-fn thread_cpu() -> Option<Duration> {
+pub(crate) fn thread_cpu() -> Option<Duration> {
     #[cfg(not(target_family = "wasm"))]
     return cpu_time::ThreadTime::try_now().ok().map(|time| time.as_duration());
     #[cfg(target_family = "wasm")]

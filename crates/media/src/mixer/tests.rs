@@ -18,7 +18,9 @@ use super::sound::{SoundProgram, wanted_delay_us};
 use super::stats::CpuMeter;
 use super::video::VideoProgram;
 use super::*;
+use crate::PictureView;
 use crate::SOUND_FRAME_US;
+use crate::codec::{CodecError, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder};
 use crate::jitter::{HOLD_US_MAX, Pulled, TRANSIT_US_MAX};
 use crate::scale::Rect;
 
@@ -509,9 +511,99 @@ fn the_playout_delay_is_that_of_the_input_that_needs_most() {
 }
 
 #[test]
-fn a_format_that_the_codec_refuses_is_an_error() {
+fn a_format_that_no_codec_takes_makes_the_mixer_fail_and_says_so() {
     let config = MixerConfig { program: VideoFormat { width: 0, ..FORMAT }, ..config(FakeCodecs::default()) };
-    assert!(matches!(Mixer::start(config, now_us, |_| ()), Err(MixerError::Codec(_))));
+    let (outputs, given) = mpsc::channel();
+    let mixer = Mixer::start(config, now_us, move |output| drop(outputs.send(output))).unwrap();
+    let failed = |output| match output {
+        MixerOutput::CodecFailed { what: MixerPart::Encoder, remedy, .. } => Some(remedy),
+        _ => None,
+    };
+    let mut remedies =
+        std::iter::from_fn(|| given.recv_timeout(Duration::from_secs(20)).ok()).filter_map(failed);
+    while remedies.next() != Some(CodecRemedy::GaveUp) {}
+    assert!(mixer.has_failed());
+}
+
+/// Codecs whose program encoders die at their third picture in one way, and those of an input's pictures panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dies {
+    Fails,
+    Panics,
+    Hangs,
+    LeavesOut,
+}
+
+struct DyingCodecs(Dies, FakeCodecs);
+
+struct DyingEncoder(Dies, u32, Box<dyn VideoEncoder>);
+
+impl Codecs for DyingCodecs {
+    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
+        Ok(Box::new(DyingEncoder(self.0, 0, self.1.video_encoder(format)?)))
+    }
+    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        self.1.video_decoder()
+    }
+    fn sound_encoder(&self, channels: u8, bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
+        self.1.sound_encoder(channels, bps)
+    }
+    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
+        self.1.sound_decoder(channels)
+    }
+}
+
+impl VideoEncoder for DyingEncoder {
+    fn encode(&mut self, picture: &PictureView<'_>, key: bool) -> Result<Option<EncodedPicture>, CodecError> {
+        self.1 += 1;
+        if self.1 < 3 {
+            return self.2.encode(picture, key);
+        }
+        match self.0 {
+            Dies::Fails => Err(CodecError::Failed { codec: "fake", code: "session lost".to_owned() }),
+            Dies::Panics => panic!("an encoder that fails as badly as it can"),
+            Dies::Hangs => loop {
+                std::thread::park();
+            },
+            Dies::LeavesOut => Ok(None),
+        }
+    }
+    fn set_bitrate(&mut self, _: u32) {}
+}
+
+#[cfg(feature = "codecs")]
+#[test]
+fn a_mixer_whose_encoder_dies_makes_pictures_again_with_a_new_one_and_then_the_builtin_one() {
+    for dies in [Dies::Fails, Dies::Panics, Dies::Hangs, Dies::LeavesOut] {
+        let (outputs, given) = mpsc::channel();
+        let fakes = config(FakeCodecs::default());
+        let config = MixerConfig { codecs: Arc::new(DyingCodecs(dies, FakeCodecs::default())), ..fakes };
+        let mixer =
+            Mixer::start(config, now_us, move |output| drop(outputs.send((now_us(), output)))).unwrap();
+        mixer.begin(0);
+        let (mut remedies, mut pictures, mut keys, mut gap_us) = (Vec::new(), 0, 0, 0);
+        let mut before_us = None;
+        while pictures < 20 {
+            match given.recv_timeout(Duration::from_secs(20)).unwrap() {
+                (_, MixerOutput::CodecFailed { what: MixerPart::Encoder, remedy, .. }) => {
+                    remedies.push(remedy)
+                }
+                (at_us, MixerOutput::Video { picture, .. }) => {
+                    (pictures, keys) = (pictures + 1, keys + u32::from(picture.key));
+                    gap_us = gap_us.max(at_us - before_us.replace(at_us).unwrap_or(at_us));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(remedies, [CodecRemedy::Restarted, CodecRemedy::ReplacedByBuiltin], "{dies:?}");
+        assert!(keys >= 3, "{dies:?}: each encoder begins with a keyframe: {keys}");
+        assert!(!mixer.has_failed());
+        let began = Instant::now();
+        drop(mixer);
+        eprintln!("{dies:?}: longest gap {} ms, closed in {:?}", gap_us / 1_000, began.elapsed());
+        assert!(gap_us < 5 * SECOND_US, "{dies:?}: {gap_us} µs");
+        assert!(began.elapsed() < Duration::from_secs(5), "{dies:?}");
+    }
 }
 
 #[test]
@@ -764,7 +856,14 @@ fn hz(id: u64) -> u32 {
 
 fn config(codecs: FakeCodecs) -> MixerConfig {
     let codecs = Arc::new(codecs);
-    MixerConfig { program: FORMAT, layout: Layout::Grid, sound_bitrate_bps: 32_000, heard_max: 5, codecs }
+    MixerConfig {
+        program: FORMAT,
+        layout: Layout::Grid,
+        sound_bitrate_bps: 32_000,
+        heard_max: 5,
+        codecs,
+        falls_back: true,
+    }
 }
 
 fn now_us() -> u64 {

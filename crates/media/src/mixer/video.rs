@@ -8,7 +8,7 @@ use super::effort::{Effort, EffortChange, Governor, Went};
 use super::feed::Ready;
 use super::pace::{Step, Steps};
 use super::stats::{CpuMeter, Spent, count};
-use super::{MixerOutput, Orders, Shared, Stage, lock};
+use super::{MixerOutput, MixerPart, Orders, Shared, Stage, lock};
 use crate::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat};
 use crate::compose::{Composer, Tile};
 use crate::keys::KeyFrames;
@@ -19,11 +19,21 @@ const PICTURE_US_MAX: u64 = 2_000_000;
 /// guess.
 const BEHIND_MAX: u64 = 2;
 
-/// Makes program pictures until the mixer ends.
-pub(super) fn run(shared: &Shared, program: VideoProgram) {
-    let mut turns = Turns::new(shared, program);
-    let mut cpu = CpuMeter::new(&shared.counts);
-    while turns.turn(shared, &mut cpu) {}
+/// Makes program pictures until the mixer ends, or until it can't.
+pub(super) fn run(shared: &Shared, format: &VideoFormat) {
+    shared.keep_running(MixerPart::Compositor, || {
+        // the guard has reported why there is no encoder
+        let Ok(program) = VideoProgram::new(Arc::new(shared.codecs.clone()), format) else { return };
+        let (size, mut cpu) = (program.size(), CpuMeter::new(&shared.counts));
+        let mut turns = Turns::new(shared, program);
+        if shared.stage().size != size {
+            // after a panic at a lower effort
+            *lock(&shared.strain) = turns.governor.strain();
+            shared.restage(|stage| stage.size = size);
+            shared.give(MixerOutput::TilesMoved);
+        }
+        while turns.turn(shared, &mut cpu) {}
+    });
 }
 
 /// Makes program pictures in time, at the rate that the effort allows.
@@ -67,6 +77,7 @@ impl Turns {
                 count(&shared.counts.codec_errors, 1);
             }
         }
+        count(&shared.counts.turns, 1);
         self.steps.done();
         self.govern(shared, orders.started, begun_us);
         cpu.lap(Spent::Rest); // all the work of a stopped mixer

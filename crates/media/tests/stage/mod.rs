@@ -96,6 +96,7 @@ impl Stage {
             sound_bitrate_bps: SOUND_BITRATE_BPS,
             heard_max: 5,
             codecs: Arc::clone(&codecs),
+            falls_back: true,
         };
         let output = move |output| drop(send.send(output));
         let mixers = Arc::clone(&clock);
@@ -180,6 +181,7 @@ impl Stage {
             }
             MixerOutput::KeyWanted { id } => return self.speakers[id as usize].want_key(),
             MixerOutput::TilesMoved | MixerOutput::Effort(_) => return,
+            MixerOutput::CodecFailed { what, text, .. } => panic!("{what:?} failed: {text}"),
         };
         let newest_us = &mut self.newest_us[kind as usize];
         assert!(*newest_us < captured_us);

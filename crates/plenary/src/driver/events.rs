@@ -1,10 +1,10 @@
 //! Events of the body, as the log and the application get them.
 
-use plenary_body::BodyEvent;
-use plenary_media::mixer::EffortChange;
+use plenary_body::{BodyEvent, MixerFailure};
+use plenary_media::mixer::{EffortChange, MixerPart};
 use plenary_proto::{Event, PeerId};
 
-use crate::event::{Departure, RoomEvent};
+use crate::event::{CodecOutcome, CodecUse, Departure, RoomEvent};
 use crate::snapshot::Member;
 
 /// Returns whether an event answers a peer that waits to join: admitted, or refused.
@@ -72,7 +72,20 @@ pub(super) fn public(event: BodyEvent) -> Option<RoomEvent> {
         BodyEvent::Speaking { dominant, speaking } => Some(RoomEvent::Speaking { dominant, speaking }),
         BodyEvent::Shedding(shedding) => Some(RoomEvent::Shedding(shedding)),
         BodyEvent::Effort(EffortChange { effort, why }) => Some(RoomEvent::MixerEffort { effort, why }),
+        BodyEvent::MixerFailed(failure) => of_mixer(failure),
     }
+}
+
+fn of_mixer(MixerFailure { part, speaker, text, remedy }: MixerFailure) -> Option<RoomEvent> {
+    let what = match part {
+        MixerPart::Encoder => CodecUse::Program,
+        MixerPart::Compositor => CodecUse::Compositor,
+        MixerPart::Decoder(_) => CodecUse::Speaker(speaker?), // one that has left meanwhile is nobody's concern
+        MixerPart::SoundEncoder | MixerPart::SoundMix => CodecUse::ProgramSound,
+        MixerPart::SoundDecoder => CodecUse::SpeakersSound,
+    };
+    let then = CodecOutcome::of(remedy, part.is_vital());
+    Some(RoomEvent::CodecFailed { what, text, then })
 }
 
 fn of_brain(event: Event) -> Option<RoomEvent> {

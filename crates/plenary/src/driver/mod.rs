@@ -17,6 +17,7 @@ use plenary_body::{
 };
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
+use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Fingerprints, Heartbeat, Message, loose_from_bytes};
 use plenary_proto::{Address, Command, DataRefusal, Event, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
@@ -25,13 +26,14 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::benches::Benches;
-use crate::event::{End, OnEvent, RoomEvent};
+use crate::event::{CodecOutcome, CodecUse, End, OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::line_share::outflow_bytes_per_s;
 use crate::publish::Publisher;
 use crate::random_bytes;
 use crate::room::LEAVE_MAX;
 use crate::snapshot::{ConnectionState, Member, RoomSnapshot};
+use crate::threads::{CLOSE_MAX, aside, ended_by};
 
 /// Minimum interval of the application's snapshots.
 const SNAPSHOT_US: u64 = 200_000;
@@ -126,7 +128,7 @@ enum Happened {
 
 impl Driver {
     /// Runs until the room is left or closed; when its last handle is dropped, it leaves. `bench`: this machine's
-    /// codec times, if it may mix.
+    /// codec times, if the application stated them.
     pub(crate) async fn run(mut self, bench: Option<CodecBench>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -219,7 +221,36 @@ impl Driver {
         }
     }
 
+    /// Takes the failures of this peer's own codecs and of those that decode for the application. A track whose encoder
+    /// or source has failed for good sends no more of that kind: the room sees it muted.
+    fn take_failures(&mut self) {
+        let mut failures = self.flow.take_failures();
+        for (id, publisher) in &mut self.publishers {
+            failures.extend(publisher.take_panic().into_iter().flatten().map(|failure| (Some(*id), failure)));
+        }
+        let mut withdrawn = false;
+        for (track, (what, text, then)) in failures {
+            let kind = match what {
+                CodecUse::OwnPicture => Some(MediaKind::Video),
+                CodecUse::OwnSound => Some(MediaKind::Sound),
+                _ => None,
+            };
+            let publisher = self.publishers.iter_mut().find(|(id, _)| Some(*id) == track);
+            if let Some((kind, (_, publisher))) =
+                kind.zip(publisher).filter(|_| then == CodecOutcome::Withdrawn)
+            {
+                publisher.withdraw(kind);
+                withdrawn = true;
+            }
+            self.emit(RoomEvent::CodecFailed { what, text, then });
+        }
+        if withdrawn {
+            self.sources_changed();
+        }
+    }
+
     async fn tick(&mut self) {
+        self.take_failures();
         if let Some(CodecBench { encode_us, decode_us }) = self.benches.take().await {
             self.input(In::Bench { encode_us, decode_us });
         }
@@ -309,9 +340,10 @@ impl Driver {
                 let ends = self.publishers.extract_if(.., |(known, _)| *known == id).next();
                 self.sources_changed();
                 while self.ending.try_join_next().is_some() {}
-                // an encoder may take a picture's time to end
-                self.ending.spawn_blocking(move || {
-                    drop(ends);
+                // an encoder may take a picture's time to end, and a source for ever
+                let ended = aside("end", move || drop(ends));
+                self.ending.spawn(async move {
+                    ended_by("a track", ended, Instant::now() + CLOSE_MAX / 2).await;
                     let _ = reply.map(|reply| reply.send(()));
                 });
             }
@@ -342,8 +374,9 @@ impl Driver {
     }
 
     fn sources_changed(&mut self) {
-        let kinds = self.publishers.iter().map(|(_, publisher)| publisher.kind());
-        self.input(In::Sources(kinds.fold(Sources::default(), |sources, kind| kind.add_to(sources))));
+        let publishers = self.publishers.iter().map(|(_, publisher)| publisher);
+        let sources = publishers.fold(Sources::default(), |sources, publisher| publisher.add_to(sources));
+        self.input(In::Sources(sources));
     }
 
     fn emit(&mut self, event: RoomEvent) {
@@ -596,13 +629,15 @@ impl Driver {
         if self.left {
             tokio::time::sleep(FAREWELL).await;
         }
-        self.publishers.clear();
-        while self.ending.join_next().await.is_some() {}
-        let (flow, span) = (self.flow.clone(), self.flow.span().clone());
-        let ended = tokio::task::spawn_blocking(move || span.in_scope(|| flow.close_mixer())).await;
-        if let Err(error) = ended {
-            tracing::warn!("the mixer did not close: {error}");
-        }
+        let by = Instant::now() + CLOSE_MAX / 2;
+        let (flow, publishers) = (self.flow.clone(), std::mem::take(&mut self.publishers));
+        let tracks = aside("end", move || drop(publishers));
+        let mixer = aside("end", move || flow.close_mixer());
+        ended_by("a track", tracks, by).await;
+        ended_by("a mixer", mixer, by).await;
+        let ending = async { while self.ending.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout_at(by.into(), ending).await;
+        self.ending.abort_all();
         self.links.close().await;
         self.flow.close();
         if let Some(signal) = &self.signal {

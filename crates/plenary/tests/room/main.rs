@@ -2,6 +2,7 @@
 
 mod data;
 mod degradation;
+mod dying;
 mod encoded;
 mod errors;
 mod floor;

@@ -121,6 +121,18 @@ impl RoomState {
         }
     }
 
+    /// Withdraws this peer's consent to mix: its codecs fail. The host hears of it by a `Join`, the standby of a mixer
+    /// directly.
+    pub(super) fn resign(&mut self) {
+        let config = &mut self.shared.config;
+        if std::mem::replace(&mut config.consent, Consent::Never) == Consent::Never {
+            return;
+        }
+        config.views |= !config.speaks;
+        self.succession.resign(&mut self.shared.view());
+        self.membership.consent_withdrawn(&mut self.shared.view());
+    }
+
     /// Sets whether this peer wants to speak. A peer that neither speaks nor consents to mix views.
     pub(super) fn set_speaks(&mut self, speaks: bool) {
         let config = &mut self.shared.config;

@@ -194,6 +194,7 @@ impl Mixing {
             sound_bitrate_bps: SOUND_BPS,
             heard_max: heard.into(),
             codecs: Arc::clone(codecs),
+            falls_back: true,
         };
         let mixer = Mixer::start(
             config,

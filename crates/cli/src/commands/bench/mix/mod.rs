@@ -308,6 +308,7 @@ impl Mixing {
             sound_bitrate_bps: 32_000,
             heard_max: 5,
             codecs: Arc::clone(codecs),
+            falls_back: true,
         };
         let clock = Arc::clone(&clock_us);
         let output = move |output| {
