@@ -361,8 +361,9 @@ impl Program {
                         self.consider(id, fed, now_us, outs);
                     }
                     if self.current == Some(id) {
-                        if kind == MediaKind::Video {
-                            self.suffering.picture(Time(now_us));
+                        match kind {
+                            MediaKind::Video => self.suffering.picture(Time(now_us)),
+                            MediaKind::Sound => self.suffering.sound(Time(now_us)),
                         }
                         if self.children.values().any(|child| child.frames.is_some()) {
                             self.forward_frame(&frame, &originals(&frame), outs);
@@ -410,6 +411,11 @@ impl Program {
     /// Returns how often the program degraded here since the last call, given the frame rate that the room requests.
     pub(crate) fn take_suffered(&mut self, now_us: u64, fps_wanted: Option<u8>) -> u16 {
         self.suffering.take(Time(now_us), fps_wanted)
+    }
+
+    /// Returns whether the program is heard here, and not seen.
+    pub(crate) fn is_pictureless(&self, now_us: u64, fps_wanted: Option<u8>) -> bool {
+        !self.hears_only && self.suffering.is_pictureless(Time(now_us), fps_wanted)
     }
 
     /// Gives up packets that were waited for long enough. To be called some 40 times a second.

@@ -112,6 +112,10 @@ impl Body {
         if suffered > 0 && self.media.lag.late_us() < LATE_US {
             self.input(now_us, Input::Trouble(suffered), outs);
         }
+        let lacks = self.media.program.is_pictureless(now_us, self.brain.fps_wanted());
+        if lacks && self.media.lag.late_us() < LATE_US {
+            self.input(now_us, Input::Pictureless, outs);
+        }
         if let Some(shedding) = self.load.observe(self.media.lag.late_us()) {
             let is_busy = shedding > Shedding::Nothing;
             self.input(now_us, Input::Busy(is_busy), outs);

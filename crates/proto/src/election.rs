@@ -212,6 +212,11 @@ impl Election {
         self.audience.counted(view, place, self.trouble.sum());
     }
 
+    /// Handles the body's report that the program is heard here, and not seen.
+    pub(crate) fn pictureless(&mut self, view: &mut View<'_>) {
+        self.trouble.pictureless(view);
+    }
+
     /// Handles the body's report that its own mixer can't produce the program as requested.
     pub(crate) fn overloaded(&mut self, view: &mut View<'_>) {
         self.trouble.overloaded(view);

@@ -18,6 +18,12 @@ const STRETCH_US: u64 = 4 * SECOND;
 /// plain to see, and an honest mixer leaves no picture out.
 const ENOUGH_PERCENT: u64 = 75;
 
+/// Time without a picture of a program that is heard after which it counts as pictureless. A guess: three freezes, and
+/// longer than a handover takes.
+pub const PICTURELESS_US: u64 = SECOND;
+/// Time since the last sound within which a program is heard: a few packets of 20 ms on a bad line. A guess.
+const SOUND_US: u64 = 300 * MS;
+
 /// Counts the faults of the program at this peer.
 #[derive(Debug, Default)]
 pub struct Suffering {
@@ -26,12 +32,13 @@ pub struct Suffering {
     picture_at: Option<Time>,
     /// Start of the present period, and the number of pictures since.
     stretch: Option<(Time, u64)>,
+    sound_at: Option<Time>,
 }
 
 impl Suffering {
     /// Starts with another program: the gap since the end of the previous program isn't its fault.
     pub fn another_program(&mut self) {
-        (self.picture_at, self.stretch) = (None, None);
+        (self.picture_at, self.stretch, self.sound_at) = (None, None, None);
     }
 
     /// Counts a keyframe that had to be requested.
@@ -49,6 +56,20 @@ impl Suffering {
             Some((_, pictures)) => *pictures += 1,
             None => self.stretch = Some((now, 0)),
         }
+    }
+
+    /// Records sound of the program.
+    pub fn sound(&mut self, now: Time) {
+        self.sound_at = Some(now);
+    }
+
+    /// Returns whether the program's sound goes on while its pictures have stopped for [`PICTURELESS_US`], though a mixer
+    /// is asked for them: the maker lives, and its encoder may not. To be called about once a second, with `fps_wanted`
+    /// as for [`take`](Self::take).
+    pub fn is_pictureless(&self, now: Time, fps_wanted: Option<u8>) -> bool {
+        let before = |at: Option<Time>, us: u64| at.is_some_and(|at| now.since(at) >= us);
+        let hears = self.sound_at.is_some() && !before(self.sound_at, SOUND_US);
+        fps_wanted.is_some() && hears && before(self.picture_at, PICTURELESS_US)
     }
 
     /// Returns the number of faults since the last call. To be called about once a second; `fps_wanted` as
@@ -116,5 +137,29 @@ mod tests {
         suffering.key_wanted();
         assert_eq!(suffering.take(Time(28 * SECOND), Some(30)), 1);
         assert_eq!(suffering.take(Time(40 * SECOND), Some(30)), 1, "nothing came at all");
+    }
+
+    #[test]
+    fn a_program_that_is_heard_and_not_seen_for_a_second_is_pictureless() {
+        let mut suffering = Suffering::default();
+        let at = |ms: u64| Time(SECOND + ms * MS);
+        let rows = [
+            // (sound at, picture at, seen at, wanted, pictureless)
+            (Some(0), Some(0), 900, Some(30), false),
+            (Some(1_000), None, 1_100, Some(30), true),
+            (None, None, 1_299, Some(30), true),
+            (None, None, 1_300, Some(30), false), // nothing comes at all: another's matter
+            (Some(1_400), None, 1_400, None, false), // no mixer composes
+            (Some(1_500), Some(1_500), 1_600, Some(30), false),
+        ];
+        assert!(!suffering.is_pictureless(at(0), Some(30)));
+        for (row, (sound, picture, seen, wanted, pictureless)) in rows.into_iter().enumerate() {
+            sound.into_iter().for_each(|ms| suffering.sound(at(ms)));
+            picture.into_iter().for_each(|ms| suffering.picture(at(ms)));
+            assert_eq!(suffering.is_pictureless(at(seen), wanted), pictureless, "row {row}");
+        }
+        suffering.another_program();
+        suffering.sound(at(9_000));
+        assert!(!suffering.is_pictureless(at(9_000), Some(30)), "it has shown nothing yet");
     }
 }

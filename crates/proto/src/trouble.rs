@@ -6,6 +6,10 @@
 //! at least half of the speakers that don't mix, and from more than one. So the bad line of one peer, or a
 //! few liars, cause no election. No count causes one until a mixer has been in force for [`TENURE_US`].
 //!
+//! A peer that hears the program and hasn't seen a picture for a second says so at once, by a count above any other
+//! ([`PICTURELESS`]). When half of the speakers say it together, there is trouble without that wait: the mixer's line
+//! works, and its encoder doesn't.
+//!
 //! A mixer in force reports only on itself: that it can't produce the program as requested, and hasn't for a
 //! while. Its report alone is enough, and counts earlier: it could leave as well, and its claims are
 //! distrusted in the election that follows.
@@ -39,6 +43,13 @@ const OWN_WORD_US: u64 = 2 * TELL_US;
 /// elections in ten minutes.
 pub(crate) const TENURE_US: u64 = 5 * WINDOW_US;
 
+/// Count in a report that means: the program is heard, and no picture has come for a second. Receivers that don't know
+/// it take it for [`COUNT_OF_ONE`].
+const PICTURELESS: u32 = COUNT_OF_ONE + 1;
+/// Time in force before speakers without pictures can call an election: a mixer that has begun has made pictures by
+/// then. A guess.
+const PICTURELESS_AFTER_US: u64 = 5 * SECOND;
+
 /// Faults that this peer has counted, and the reports of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
@@ -69,6 +80,15 @@ impl Trouble {
         }
     }
 
+    /// Reports to the stage that the program is heard and not seen here. To be called about once a second meanwhile.
+    pub(crate) fn pictureless(&mut self, view: &mut View<'_>) {
+        // receivers ignore reports that come faster
+        let early = self.told_at.is_some_and(|at| view.now.since(at) < TELL_US / 2);
+        if view.on_stage() && !early && !view.mandate.mixers.contains(&view.me) {
+            self.tell(view, PICTURELESS);
+        }
+    }
+
     fn may_tell(&self, view: &View<'_>) -> bool {
         view.on_stage() && self.told_at.is_none_or(|at| view.now.since(at) >= TELL_US)
     }
@@ -76,7 +96,7 @@ impl Trouble {
     fn tell(&mut self, view: &mut View<'_>, sum: u32) {
         self.told_at = Some(view.now);
         self.take(view, view.me, sum);
-        view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
+        view.send_stage(&Message::Trouble { count: sum.min(PICTURELESS) as u8 });
     }
 
     /// Adds faults that this peer's body has counted, and reports the sum to the stage when due.
@@ -93,7 +113,7 @@ impl Trouble {
         // a mixer doesn't report on the program: what it sees of the program says nothing about the program's
         // maker
         if sum > 0 && !view.mandate.mixers.contains(&view.me) && self.may_tell(view) {
-            self.tell(view, sum);
+            self.tell(view, sum.min(COUNT_OF_ONE));
         }
     }
 
@@ -116,7 +136,7 @@ impl Trouble {
     }
 
     fn take(&mut self, view: &View<'_>, of: PeerId, count: u32) {
-        self.heard.insert(of, (view.now, count.min(COUNT_OF_ONE)));
+        self.heard.insert(of, (view.now, count.min(PICTURELESS)));
         self.heard.retain(|peer, _| view.stage.contains(peer));
     }
 
@@ -129,7 +149,7 @@ impl Trouble {
 
     /// Returns whether there is trouble now that calls for an election.
     pub(crate) fn is_there(&self, view: &View<'_>) -> bool {
-        if self.is_given_up(view) {
+        if self.is_given_up(view) || self.lacks_pictures(view) {
             return true;
         }
         if view.now.since(self.since) < TENURE_US {
@@ -144,10 +164,31 @@ impl Trouble {
             let fresh = |(at, _): &&(Time, u32)| view.now.since(*at) < WINDOW_US;
             if let Some((_, count)) = self.heard.get(&entry.peer).filter(fresh) {
                 complaining += 1;
-                sum += count;
+                sum += count.min(&COUNT_OF_ONE);
             }
         }
         sum >= COUNT && complaining > 1 && 2 * complaining >= speakers
+    }
+
+    /// Returns whether half of the speakers that don't mix, and more than one, hear the program and don't see it, while
+    /// there is another candidate to try. Not soon after an election for trouble: its cause may be another.
+    fn lacks_pictures(&self, view: &View<'_>) -> bool {
+        let mandate = view.mandate;
+        let decided = mandate.decided.as_ref();
+        let again = decided.is_some_and(|decided| decided.body.reason == ElectionReason::Trouble);
+        let given_us = if again { TENURE_US } else { PICTURELESS_AFTER_US };
+        if view.now.since(self.since) < given_us || view.stage.candidates().len() <= mandate.mixers.len() {
+            return false;
+        }
+        let says = |peer: &PeerId| {
+            let word = self.heard.get(peer).filter(|(at, _)| view.now.since(*at) < TELL_US);
+            word.is_some_and(|(_, count)| *count >= PICTURELESS)
+        };
+        let judges = |peer: &PeerId| !mandate.mixers.contains(peer);
+        let speakers = view.stage.present().filter(|entry| entry.speaks).map(|entry| entry.peer);
+        let speakers: Vec<PeerId> = speakers.filter(judges).collect();
+        let saying = speakers.iter().filter(|peer| says(peer)).count();
+        saying > 1 && 2 * saying >= speakers.len()
     }
 
     /// Returns whether a mixer in force reports itself overloaded while there is another candidate to try.

@@ -140,6 +140,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                 11 => Input::Command(Command::SetLayout(List::truncated([*peer]))),
                 12 => Input::Overloaded,
                 13 => Input::CannotMix,
+                14 => Input::Pictureless,
                 _ => Input::Undeliverable(None),
             },
             Step::Wait(us) => {

@@ -171,6 +171,7 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Warm),
         Just(Input::Overloaded),
         Just(Input::CannotMix),
+        Just(Input::Pictureless),
         Just(Input::Command(Command::ReconnectUpstream)),
         rank().prop_map(|rank| Input::Started(program(5, rank.term, rank.failover_count))),
         prop::collection::vec((peer_id(), number()), 0..9).prop_map(Input::RoundTrips),

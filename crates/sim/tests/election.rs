@@ -306,6 +306,53 @@ fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() 
 }
 
 #[test]
+fn speakers_that_hear_the_program_and_see_nothing_do_not_wait_100_s() {
+    for seed in seeds(SEEDS) {
+        let mut world = settled(seed, 4, 4, 2);
+        let first = world.mixers()[0];
+        let speakers = stage(&world, 4);
+        let lacks = |world: &mut World, peers: &[PeerId], seconds: u64| {
+            for _ in 0..seconds {
+                peers.iter().for_each(|peer| world.lack_pictures(*peer));
+                world.run_for(SECOND);
+            }
+        };
+        lacks(&mut world, &speakers[..1], 15);
+        assert_eq!(votes_for_trouble(&world), [], "seed {seed}: one peer may have a bad line");
+        let began = world.now();
+        lacks(&mut world, &speakers[..2], 10);
+        let votes = votes_for_trouble(&world);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
+        assert!(votes[0].since(began) < 8 * SECOND, "seed {seed}: {votes:?}");
+        let second = world.mixers()[0];
+        assert_ne!(second, first, "seed {seed}: it stays");
+        // liars can't go on like that
+        lacks(&mut world, &speakers[..2], 60);
+        assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}");
+        assert_eq!(world.mixers()[0], second, "seed {seed}");
+        assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_mixer_that_loses_its_codecs_is_succeeded_within_a_second_and_not_elected_again() {
+    for seed in seeds(SEEDS) {
+        let mut world = settled(seed, 4, 4, 2);
+        let first = world.mixers()[0];
+        let before = world.snapshot(world.planned(0)).rank;
+        world.lose_codecs(first);
+        world.run_for(SECOND);
+        let seats = world.snapshot(world.planned(0));
+        assert!(seats.rank > before && !seats.mixers.contains(&first), "seed {seed}: {seats:?}");
+        world.run_for(60 * SECOND);
+        let seats = world.snapshot(world.planned(0));
+        assert!(seats.rank.term > before.term, "seed {seed}: no vote followed");
+        assert!(![&seats.mixers, &seats.standbys].iter().any(|seats| seats.contains(&first)), "seed {seed}");
+        assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
 fn the_only_candidate_mixes_on_whatever_it_says() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 1, 2);

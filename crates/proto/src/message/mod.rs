@@ -281,7 +281,7 @@ pub enum Message {
     /// A speaker's degradation report to the stage. From a mixer in force it means instead that the mixer
     /// cannot produce what is asked of it.
     Trouble {
-        /// Number of degradations in the last 20 s; at most 3 count.
+        /// Number of degradations in the last 20 s; at most 3 count. 4: the program is heard and not seen.
         count: u8,
     },
     /// A viewer's degradation report to its parent: the degraded viewers of its subtree, itself included. A

@@ -335,6 +335,7 @@ impl RoomState {
                 self.election.suffered(&mut self.shared.view(), &place, count);
             }
             Input::Overloaded => self.election.overloaded(&mut self.shared.view()),
+            Input::Pictureless => self.election.pictureless(&mut self.shared.view()),
             Input::CannotMix => self.resign(),
             Input::Busy(is_busy) => self.tree.busy(&mut self.shared.view(), is_busy),
             Input::UplinkCarries(children) => {

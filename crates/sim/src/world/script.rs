@@ -213,6 +213,18 @@ impl World {
         self.input(at, Input::Trouble(count));
     }
 
+    /// Reports to a peer's brain that the program is heard there, and not seen.
+    pub fn lack_pictures(&mut self, id: PeerId) {
+        let at = self.at(id);
+        self.input(at, Input::Pictureless);
+    }
+
+    /// Reports to a peer's brain that its codecs fail and nothing is left to try.
+    pub fn lose_codecs(&mut self, id: PeerId) {
+        let at = self.at(id);
+        self.input(at, Input::CannotMix);
+    }
+
     /// Reports to a peer's brain that its mixer makes less of the program than required.
     pub fn overload(&mut self, id: PeerId) {
         let at = self.at(id);
