@@ -74,14 +74,16 @@ pub enum In {
         /// Address of the other end, if known.
         address: Option<IpAddr>,
     },
-    /// A benchmark of this machine's codecs has ended: time for one 1280×720 picture. The first one is passed before
-    /// any other input; a peer without one can't mix.
+    /// A benchmark of this machine's codecs has ended: time for one 1280×720 picture. Until the first one, a peer
+    /// that consents to mix claims nothing.
     Bench {
         /// Time to encode, in microseconds.
         encode_us: u32,
         /// Time to decode, in microseconds.
         decode_us: u32,
     },
+    /// This machine's codecs can't mix: the benchmark failed.
+    CannotMix,
     /// The links refused to send a train.
     TrainRefused {
         /// The link.
@@ -301,6 +303,7 @@ impl Body {
                 let claimed = self.codec_times.bench(now_us, encode_us, decode_us);
                 self.claim_codec_times(claimed, now_us, outs);
             }
+            In::CannotMix => self.input(now_us, Input::CannotMix, outs),
             In::TrainRefused { link, train } => {
                 if let Some((_, LinkKind::Peer)) = self.media.links.of(link) {
                     outs.control(link, Message::ProbeBusy { train });

@@ -1,6 +1,6 @@
 //! Conversion of command-line flags to the library's options.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plenary::media::codec::Codecs;
@@ -13,6 +13,14 @@ use crate::{Failure, json, not_yet, serving, usage};
 
 /// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
+
+/// Returns the folder in which this user's programs keep what they can find out again (XDG Base Directory Specification);
+/// `None` where the environment names none.
+fn cache_folder() -> Option<PathBuf> {
+    let of = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?;
+    Some(folder.join("plenary"))
+}
 
 impl RoomArgs {
     /// Returns the options that these flags mean for a peer; `mix` is its consent to mix unless --mix is
@@ -31,6 +39,7 @@ impl RoomArgs {
         options.solo_allowed = !self.no_solo;
         options.udp_ports = self.network.udp_ports.clone();
         options.tls_roots = serving::roots(&self.network.tls_trust)?;
+        options.cache = cache_folder();
         options.testing.seed = self.seed;
         options.clock = Clock::start();
         Ok(options)

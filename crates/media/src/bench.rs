@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 
 use crate::codec::{CodecError, Codecs, VideoFormat};
+use crate::guard::is_builtin;
 use crate::source::{Source, TestSource};
 
 /// Longest processor time of a benchmark, also when the caller requests a larger budget.
@@ -26,15 +27,19 @@ pub struct CodecBench {
     pub decode_us: u32,
 }
 
-/// Encodes and decodes the test source's pictures for `budget` of processor time, at most
+/// Encodes and decodes the test source's pictures for `budget` of time, at most
 /// [`CODEC_BENCH_BUDGET_MAX`], but at least five pictures.
 ///
-/// Measures processor time, not wall time: when many peers of a room start together on one machine, they slow
-/// each other down for a moment. [`codec_bench_again`] shows the load that lasts.
+/// Of the built-in codecs it measures processor time, not wall time: when many peers of a room start together on one
+/// machine, they slow each other down for a moment. [`codec_bench_again`] shows the load that lasts. Other codecs may
+/// work elsewhere, in hardware or on threads of their own: of those it measures wall time.
 ///
 /// # Errors
 /// [`CodecError`] when the codecs refuse the format or their own frames.
 pub fn codec_bench(codecs: &dyn Codecs, budget: Duration) -> Result<CodecBench, CodecError> {
+    if !is_builtin(codecs) {
+        return codec_bench_again(codecs, budget);
+    }
     let began = ThreadTime::now();
     bench(codecs, budget, || began.elapsed())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Contact, Letters, layout};
-use plenary_media::{CodecBench, codec_bench};
+use plenary_media::CodecBench;
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
@@ -44,8 +44,6 @@ use crate::threads::Threads;
 const REQUESTS_MAX: usize = 64;
 /// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Maximum duration of the codec bench, for which opening a room waits. A guess.
-const BENCH_MAX: Duration = Duration::from_millis(300);
 
 /// Parts of a room before it is opened.
 struct Opening {
@@ -214,9 +212,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let Opening { me, invite, keys, key, host, signal, rendezvous, span } = opening;
     let id = me.id();
     options.password = None; // its key is derived
-    let bench = prepare_to_mix(&mut options).await?;
-    let codecs_to_measure =
-        options.codecs.clone().filter(|_| bench.is_some() && options.testing.bench.is_none());
+    let mixes = prepare_to_mix(&mut options);
+    let stated = options.testing.bench.filter(|_| mixes);
+    let bench = stated.map(|(encode_us, decode_us)| CodecBench { encode_us, decode_us });
+    let codecs_to_measure = options.codecs.clone().filter(|_| mixes && bench.is_none());
     let (clock, room) = (options.clock, invite.room());
     let zero_us = clock.now_us();
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
@@ -298,7 +297,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot_due_us: 0,
         connection: ConnectionState::default(),
         contact: Contact::default(),
-        benches: Benches::new(codecs_to_measure),
+        benches: Benches::new(codecs_to_measure, options.cache.as_deref()),
         scores: Arc::default(),
         members: Vec::new(),
         speaking: Vec::new(),
@@ -357,22 +356,18 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     }
 }
 
-/// Measures this machine's codecs if needed. Withdraws the consent to mix of a peer that has no codecs, or
-/// that consents only on mains power and runs on battery. A slow machine keeps its consent: the room's
-/// pictures may be small, and ballots rank slow candidates behind real-time capable ones.
-async fn prepare_to_mix(options: &mut Options) -> Result<Option<CodecBench>, Error> {
+/// Withdraws the consent to mix of a peer that has no codecs, or that consents only on mains power and runs on battery;
+/// returns whether it consents still. Its codecs are measured once it is in the room. A slow machine keeps its consent:
+/// the room's pictures may be small, and ballots rank slow candidates behind real-time capable ones.
+fn prepare_to_mix(options: &mut Options) -> bool {
     if options.mix == Consent::Auto && !on_mains() {
         tracing::info!("this machine is on battery: it won't mix");
         options.mix = Consent::Never;
     }
-    let Some(codecs) = options.codecs.clone().filter(|_| options.mix != Consent::Never) else {
+    if options.codecs.is_none() {
         options.mix = Consent::Never;
-        return Ok(None);
-    };
-    Ok(Some(match options.testing.bench {
-        Some((encode_us, decode_us)) => CodecBench { encode_us, decode_us },
-        None => blocking(move || codec_bench(&*codecs, BENCH_MAX)).await??,
-    }))
+    }
+    options.mix != Consent::Never
 }
 
 /// Derives the room's key. With a password this takes a while, so it runs on a blocking thread.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,9 @@ pub struct Options {
     /// Whether the built-in codecs stand in for the application's own [`codecs`](Self::codecs) that fail twice, if the
     /// feature `codecs` is compiled in; on by default. [`RoomEvent::CodecFailed`](crate::RoomEvent::CodecFailed) tells.
     pub falls_back: bool,
+    /// Folder in which what was measured of this machine is kept for the next start, in a file that its user alone may
+    /// read: how fast the codecs are, by their [`name`](Codecs::name). `None`, the default, keeps nothing.
+    pub cache: Option<PathBuf>,
     /// Clock of this peer; rooms of one process may share one. By default each `Options` starts its own
     /// clock.
     pub clock: Clock,
@@ -178,6 +182,7 @@ impl Options {
         tls_roots: Vec<Bytes>,
         codecs: Option<Arc<dyn Codecs>>,
         falls_back: bool,
+        cache: Option<PathBuf>,
         clock: Clock,
         on_event: Option<OnEvent>,
         runtime: Option<Handle>,
@@ -218,6 +223,7 @@ impl Options {
             tls_roots: Vec::new(),
             codecs: builtin_codecs(),
             falls_back: true,
+            cache: None,
             clock: Clock::start(),
             on_event: None,
             runtime: None,

@@ -25,7 +25,7 @@ use plenary_signal::{Address as SignalAddress, Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::benches::Benches;
+use crate::benches::{Benches, Found};
 use crate::event::{CodecOutcome, CodecUse, End, OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::line_share::outflow_bytes_per_s;
@@ -251,8 +251,16 @@ impl Driver {
 
     async fn tick(&mut self) {
         self.take_failures();
-        if let Some(CodecBench { encode_us, decode_us }) = self.benches.take().await {
-            self.input(In::Bench { encode_us, decode_us });
+        match self.benches.take().await {
+            Some(Found::Bench(CodecBench { encode_us, decode_us })) => {
+                self.input(In::Bench { encode_us, decode_us });
+            }
+            Some(Found::Failed(text)) => {
+                let (what, then) = (CodecUse::Bench, CodecOutcome::Withdrawn);
+                self.emit(RoomEvent::CodecFailed { what, text, then });
+                self.input(In::CannotMix);
+            }
+            None => {}
         }
         let (figures, links) = (self.flow.desk.figures(), self.links.clone());
         self.step(|body, now_us, outs| {
@@ -270,6 +278,7 @@ impl Driver {
             match events::settles(event) {
                 Some(Ok(())) => {
                     self.admitted = true;
+                    self.benches.start_first();
                     self.renew_snapshot(); // an admitted peer sees the stage at once
                     self.answer_once_in();
                 }

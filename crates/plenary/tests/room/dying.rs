@@ -11,7 +11,7 @@ use plenary::{
     CLOSE_MAX, CodecOutcome, CodecUse, Consent, Events, Frames, MediaKind, Mode, Options, Origin, Room,
     RoomEvent,
 };
-use plenary_testkit::fake::{FakeCodecs, WithEncoders};
+use plenary_testkit::fake::{FakeCodecs, SlowCodecs, WithEncoders};
 
 use crate::support::*;
 
@@ -256,6 +256,80 @@ async fn a_speaker_whose_encoder_dies_goes_on_with_the_builtin_one() {
     for _ in 0..30 {
         frame(&mut frames, "more pictures", of_ada).await;
     }
+    for room in [ben, ada] {
+        room.close().await;
+    }
+}
+
+/// Codecs whose device has no session left.
+fn no_session() -> Arc<dyn Codecs> {
+    Arc::new(WithEncoders::new(|_: &VideoFormat| {
+        Err(CodecError::Failed { codec: "hw", code: "no session left".to_owned() })
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_session_left_joins_and_is_no_candidate() {
+    let ada = host(quick(Options::speaker("Ada")).mix(Consent::Never)).await;
+    for (panics, codecs) in
+        [(false, no_session()), (true, Arc::new(WithEncoders::new(|_: &VideoFormat| panic!("hw"))))]
+    {
+        let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+        let mut options = quick(Options::speaker("Ben")).mix(Consent::Always).codecs(Some(codecs));
+        options.testing.bench = None;
+        let options =
+            options.on_event(Some(Arc::new(move |event: &RoomEvent| drop(told.send(event.clone())))));
+        let ben = join(&ada, options).await;
+        let failed = async {
+            while let Some(event) = tells.recv().await {
+                if let RoomEvent::CodecFailed { what: CodecUse::Bench, then, text } = event {
+                    return (then, text);
+                }
+            }
+            panic!("no word of it");
+        };
+        let (then, text) = within("the bench", failed).await;
+        assert_eq!(then, CodecOutcome::Withdrawn);
+        assert!(!text.is_empty() && panics == !text.contains("no session left"), "{text}");
+        let no_candidate = |room: &plenary::RoomSnapshot| {
+            room.stage.iter().any(|member| member.name == "Ben" && member.speaks && !member.mixes)
+        };
+        until(&ada, "a speaker that doesn't mix", no_candidate).await;
+        ben.leave().await;
+        ben.close().await;
+        until(&ada, "his leave", |room| room.stage.len() == 1).await;
+    }
+    ada.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_does_not_wait_for_the_bench_and_the_claim_comes_after() {
+    let ada = host(quick(Options::speaker("Ada")).mix(Consent::Never)).await;
+    let mut options = quick(Options::speaker("Ben")).mix(Consent::Always);
+    let slow = SlowCodecs { encode_us: Arc::new(150_000.into()), ..SlowCodecs::default() };
+    options = options.codecs(Some(Arc::new(slow)));
+    options.testing.bench = None;
+    let began = Instant::now();
+    let ben = join(&ada, options).await;
+    let joined = began.elapsed();
+    eprintln!("joined after {joined:?}");
+    // five pictures of the bench take 750 ms
+    assert!(joined < Duration::from_millis(700), "{joined:?}");
+    let mut events = ada.events();
+    let claim = within("a claim", async {
+        loop {
+            ada.measure(ben.me()).await.unwrap();
+            let measured = event(&mut events, "a measurement", |event| match event {
+                RoomEvent::Measured { codec, .. } => Some(codec),
+                _ => None,
+            });
+            if let Some(codec) = measured.await {
+                return codec;
+            }
+        }
+    })
+    .await;
+    assert!(claim.encode_us >= 150_000, "wall time also the first time: {claim:?}");
     for room in [ben, ada] {
         room.close().await;
     }
