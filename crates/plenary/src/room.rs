@@ -194,8 +194,9 @@ impl Room {
     /// # Errors
     /// Those of [`publish`](Self::publish).
     pub async fn publish_as(&self, kind: TrackKind, source: Box<dyn Source>) -> Result<Track, Error> {
+        let codecs = self.codecs()?;
         let (turn, hold) = self.turn_to_publish(kind).await?;
-        let codecs = self.guarded(Some(hold.id))?;
+        let codecs = self.guarded(codecs, Some(hold.id));
         let Options { clock, picture_max, .. } = self.0.options;
         let publisher = self
             .0
@@ -240,8 +241,9 @@ impl Room {
     /// # Errors
     /// Those of [`publish_raw`](Self::publish_raw).
     pub async fn publish_raw_as(&self, kind: TrackKind, format: RawFormat) -> Result<RawTrack, Error> {
+        let codecs = self.codecs()?;
         let (turn, hold) = self.turn_to_publish(kind).await?;
-        let codecs = self.guarded(Some(hold.id))?;
+        let codecs = self.guarded(codecs, Some(hold.id));
         let (id, Options { clock, picture_max, .. }) = (hold.id, &self.0.options);
         let make = || Publisher::raw(format, codecs, *clock, &self.0.flow, *picture_max, hold);
         let (publisher, track) = self.0.span.in_scope(make)?;
@@ -351,7 +353,13 @@ impl Room {
                 });
             }
         };
-        listen::pictures(self.frames().0, self.guarded(None)?, shedding, key_wanted, &self.0.threads)
+        listen::pictures(
+            self.frames().0,
+            self.guarded(self.codecs()?, None),
+            shedding,
+            key_wanted,
+            &self.0.threads,
+        )
     }
 
     /// Returns a stream of decoded sound to play: at a viewer the program's, at a speaker the other
@@ -360,7 +368,12 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`] without codecs.
     pub fn sound(&self) -> Result<Sound, Error> {
-        listen::sound(self.frames().0, self.guarded(None)?, self.0.options.clock, &self.0.threads)
+        listen::sound(
+            self.frames().0,
+            self.guarded(self.codecs()?, None),
+            self.0.options.clock,
+            &self.0.threads,
+        )
     }
 
     /// Records the received frames to a file (fragmented MP4), without re-encoding. An existing file is
@@ -375,15 +388,15 @@ impl Room {
         Recording::start(path.as_ref(), self.frames().0, evidence, &self.0.threads)
     }
 
-    /// Returns codecs that are replaced when they die: those of a track, or those that decode for the application.
-    fn guarded(&self, track: Option<u64>) -> Result<Arc<dyn Codecs>, Error> {
+    /// Has codecs replaced when they die: those of a track, or those that decode for the application.
+    fn guarded(&self, codecs: Arc<dyn Codecs>, track: Option<u64>) -> Arc<dyn Codecs> {
         let flow = Arc::downgrade(&self.0.flow);
         let report = move |failure| {
             if let Some(flow) = flow.upgrade() {
                 flow.codec_failed(track, failure);
             }
         };
-        Ok(Arc::new(GuardedCodecs::new(self.codecs()?, self.0.options.falls_back, report)))
+        Arc::new(GuardedCodecs::new(codecs, self.0.options.falls_back, report))
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {

@@ -73,7 +73,7 @@ pub(crate) fn aside<T: Send + 'static>(
 }
 
 /// Waits for what [`aside`] ends until the deadline.
-pub(crate) async fn ended_by(what: &'static str, ended: oneshot::Receiver<()>, by: Instant) {
+pub(crate) async fn ended_by<T>(what: &'static str, ended: oneshot::Receiver<T>, by: Instant) {
     if tokio::time::timeout_at(by.into(), ended).await.is_err() {
         tracing::warn!("{what} hangs: its thread is left behind");
     }
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn a_thread_that_hangs_is_left_behind() {
         let (_held, holds) = std::sync::mpsc::channel::<()>();
-        let ends = aside("hangs", move || drop(holds.recv()));
+        let ends = aside("hangs", move || holds.recv().is_err());
         ended_by("what hangs", ends, Instant::now() + Duration::from_millis(50)).await;
     }
 }

@@ -348,7 +348,8 @@ fn a_mixer_that_loses_its_codecs_is_succeeded_within_a_second_and_not_elected_ag
         let seats = world.snapshot(world.planned(0));
         assert!(seats.rank.term > before.term, "seed {seed}: no vote followed");
         assert!(![&seats.mixers, &seats.standbys].iter().any(|seats| seats.contains(&first)), "seed {seed}");
-        assert!(liveness(&world).is_empty(), "seed {seed}");
+        let found = liveness(&world);
+        assert!(found.is_empty(), "seed {seed}: {found:?}");
     }
 }
 

@@ -41,8 +41,8 @@ pub const HUNG_MAX: u32 = 8;
 /// Time without a single picture after which an encoder that leaves all pictures out counts as dead: as long as viewers
 /// wait before they complain. Rate controls leave out a few in a row.
 const PICTURELESS_MAX: Duration = Duration::from_secs(1);
-/// Number of access units or packets in a row that a decoder must refuse to count as dead. After an error only a
-/// keyframe is decoded, so they are keyframes. A guess.
+/// Number of keyframes or packets of sound in a row that a decoder must refuse to count as dead: after a loss it refuses
+/// all other pictures. A guess.
 const REFUSED_MAX: u32 = 4;
 
 /// Part of the codecs that failed.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use plenary_proto::identity::h264::nals;
 
 use super::{Death, Guarded, PICTURELESS_MAX, REFUSED_MAX, Running, calm};
 use crate::codec::{CodecError, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder};
@@ -128,6 +129,9 @@ impl VideoEncoder for Views {
     }
 }
 
+/// Kind of a NAL unit with a slice of a keyframe (H.264, table 7-1).
+const NAL_IDR: u8 = 5;
+
 /// Errors of a decoder, which are a matter of the stream until there are too many in a row.
 #[derive(Debug, Default)]
 struct Refusals {
@@ -137,11 +141,13 @@ struct Refusals {
 }
 
 impl Refusals {
-    fn note(&mut self, tried: Result<Option<&CodecError>, Death>) {
+    /// `tried`: how decoding went. `begins`: whether the input needs none before it, so that a living decoder takes it
+    /// also after a loss.
+    fn note(&mut self, tried: Result<Option<&CodecError>, Death>, begins: bool) {
         match tried {
             Ok(None) => self.in_a_row = 0,
             Ok(Some(error @ CodecError::Decode { .. })) => {
-                self.in_a_row += 1;
+                self.in_a_row += u32::from(begins);
                 if self.in_a_row >= REFUSED_MAX {
                     self.death = Some((Death::Failed(error.to_string()), true));
                 }
@@ -194,6 +200,7 @@ fn whole<'a>(
 impl VideoDecoder for ViewsBack {
     fn decode(&mut self, access_unit: &[u8]) -> Result<Option<PictureView<'_>>, CodecError> {
         let ViewsBack { guarded, copy, refusals } = self;
+        let begins = nals(access_unit).any(|nal| nal.kind() == NAL_IDR);
         // an error means that the instance after it is made for the next access unit
         refusals.settle(guarded)?;
         let tried = match guarded.running()? {
@@ -213,12 +220,12 @@ impl VideoDecoder for ViewsBack {
         };
         match tried {
             Ok(decoded) => {
-                refusals.note(Ok(decoded.as_ref().err()));
+                refusals.note(Ok(decoded.as_ref().err()), begins);
                 decoded
             }
             Err(death) => {
                 let error = lost("video decoder", &death);
-                refusals.note(Err(death));
+                refusals.note(Err(death), begins);
                 Err(error)
             }
         }
@@ -324,13 +331,13 @@ impl SoundsBack {
         };
         let result = match tried {
             Ok(result) => {
-                self.refusals.note(Ok(result.as_ref().err()));
+                self.refusals.note(Ok(result.as_ref().err()), true);
                 result
             }
             Err(death) => {
                 samples.fill(0.0);
                 let error = lost("sound decoder", &death);
-                self.refusals.note(Err(death));
+                self.refusals.note(Err(death), true);
                 Err(error)
             }
         };
