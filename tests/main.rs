@@ -17,4 +17,5 @@ mod restarts;
 mod running;
 mod secrets;
 mod secure;
+mod services;
 mod topology;

@@ -19,11 +19,25 @@ pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
     fn read(&self, from: impl Read + Send + 'static) -> JoinHandle<()> {
+        self.read_while(from, |_| true)
+    }
+
+    /// Reads lines as long as `goes_on` says after one, and closes the pipe then.
+    fn read_while(
+        &self,
+        from: impl Read + Send + 'static,
+        goes_on: impl Fn(&str) -> bool + Send + 'static,
+    ) -> JoinHandle<()> {
         let lines = self.0.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                lines.0.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let ends = !goes_on(&line);
+                lines.0.lock().unwrap().push(line);
                 lines.1.notify_all();
+                if ends {
+                    return;
+                }
             }
         })
     }
@@ -86,6 +100,20 @@ impl Running {
         let mut running = Running::of(child, args);
         running.stdin = stdin;
         running
+    }
+
+    /// Starts the process with a standard error that nobody reads after the line that says it is in the room.
+    pub(crate) fn start_unread(args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.env_remove("RUST_LOG").spawn().unwrap();
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let until_there = |line: &str| !line.contains("in the room as ");
+        let readers = vec![
+            stdout.read(child.stdout.take().unwrap()),
+            stderr.read_while(child.stderr.take().unwrap(), until_there),
+        ];
+        Running { child, what: format!("plenary {}", args.join(" ")), stdout, stderr, readers, stdin: None }
     }
 
     /// Writes a line to the process.

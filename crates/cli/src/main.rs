@@ -3,6 +3,11 @@
 //! Exit codes: 0 for success; 1 for a failure, with one line on stderr that says why; 2 for wrong usage or a
 //! feature that is not implemented yet. stdout carries data only.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)] // they panic when their reader has gone: `say!`, `json::say`
+
+#[macro_use]
+mod say;
+
 mod args;
 mod commands;
 mod demo;
@@ -74,7 +79,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("plenary: {failure}");
+            say!("plenary: {failure}");
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
@@ -92,7 +97,7 @@ fn answer(error: &clap::Error) -> ExitCode {
         // a closed stdout is no error: its reader has read enough
         let _ = error.print();
     } else {
-        eprintln!("plenary: {}", wrong_usage(&error.render().to_string()));
+        say!("plenary: {}", wrong_usage(&error.render().to_string()));
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

@@ -59,7 +59,7 @@ impl RoomArgs {
             (self.network.listen.is_some(), "--listen"),
         ];
         for (_, flag) in hosts.iter().filter(|(used, _)| *used) {
-            eprintln!("{flag} has no effect here: only the host sets it");
+            say!("{flag} has no effect here: only the host sets it");
         }
         options.children_max = self.k.unwrap_or(options.children_max);
         Ok(options)
@@ -68,7 +68,7 @@ impl RoomArgs {
     /// Reports flags that only have an effect in a demo.
     pub(crate) fn say_unused(&self) {
         if self.out.is_some() {
-            eprintln!("--out has no effect here: only a demo writes files there");
+            say!("--out has no effect here: only a demo writes files there");
         }
     }
 
@@ -113,7 +113,7 @@ impl RoomArgs {
     pub(crate) fn check_sources(&self, speaks: bool) -> Result<(), Failure> {
         self.source.iter().try_for_each(|file| open(file).map(|_| ()))?;
         if !speaks && !self.source.is_empty() {
-            eprintln!("--source is not played before this peer speaks");
+            say!("--source is not played before this peer speaks");
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! typed at a prompt. Every user of a machine may read the arguments of its processes; the other ways hide the secret.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::os::fd::AsRawFd as _;
 
 use anyhow::Context as _;
@@ -77,9 +77,7 @@ fn given(typed: Option<&str>, variable: &str) -> Result<Option<String>, Failure>
 fn line_of_stdin(prompt: &str, shown: bool) -> Result<String, Failure> {
     let is_terminal = io::stdin().is_terminal();
     if is_terminal {
-        let mut stderr = io::stderr().lock();
-        write!(stderr, "{prompt}")?;
-        stderr.flush()?;
+        say_text!("{prompt}");
     }
     let hidden = if is_terminal && !shown { Hidden::begin() } else { None };
     let line = first_line(io::stdin().lock());
@@ -122,7 +120,7 @@ impl Drop for Hidden {
     fn drop(&mut self) {
         // SAFETY: the descriptor is open as long as the process, and the call only reads the settings
         unsafe { libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSAFLUSH, &self.0) };
-        eprintln!(); // the line end that was typed was not shown either
+        say!(""); // the line end that was typed was not shown either
     }
 }
 

@@ -64,8 +64,8 @@ impl ServeArgs {
         };
         let certificate = Certificate::self_signed(data, listen, self.advertise.as_ref())?;
         let file = certificate.file().display();
-        eprintln!("the certificate is in {file}: native peers join with --tls-trust and a copy of it");
-        eprintln!("browsers warn of it, and show its SHA-256 fingerprint: {}", certificate.fingerprint());
+        say!("the certificate is in {file}: native peers join with --tls-trust and a copy of it");
+        say!("browsers warn of it, and show its SHA-256 fingerprint: {}", certificate.fingerprint());
         Ok(Some(certificate))
     }
 }

@@ -126,7 +126,7 @@ impl Teller {
         Arc::new(move |event| {
             let lines = [teller.line(event), teller.due_knock(), teller.due_hand()];
             for line in lines.into_iter().flatten() {
-                eprintln!("{}", plain(&line));
+                say!("{}", plain(&line));
             }
             teller.tell_later();
         })
@@ -143,7 +143,7 @@ impl Teller {
         runtime.spawn(async move {
             tokio::time::sleep(Duration::from_micros(WISHES_EACH_US)).await;
             for line in [teller.due_knock(), teller.due_hand()].into_iter().flatten() {
-                eprintln!("{}", plain(&line));
+                say!("{}", plain(&line));
             }
             teller.tells_later.store(false, Ordering::Relaxed);
             teller.tell_later();

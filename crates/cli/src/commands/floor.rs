@@ -34,7 +34,7 @@ impl Floor {
             if comes_on_stage && !self.publishes {
                 match self.publish(&room).await {
                     Ok(()) => self.publishes = true,
-                    Err(failure) => eprintln!("nothing is sent: {failure}"),
+                    Err(failure) => say!("nothing is sent: {failure}"),
                 }
             }
         }
@@ -43,7 +43,7 @@ impl Floor {
     async fn publish(&self, room: &Room) -> Result<(), Failure> {
         let source = self.sources.source(own_index(room).await?)?;
         room.publish(source).await?.detach();
-        eprintln!("on stage: picture and sound are sent; /watch ends it");
+        say!("on stage: picture and sound are sent; /watch ends it");
         Ok(())
     }
 }

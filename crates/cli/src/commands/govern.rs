@@ -83,7 +83,7 @@ fn read_lines(mut input: impl BufRead, mut take: impl FnMut(String) -> bool) {
 /// Prints an answer, without what would steer the terminal.
 fn tell(answer: &str) {
     let lines: Vec<_> = answer.lines().map(plain).collect();
-    eprintln!("{}", lines.join("\n"));
+    say!("{}", lines.join("\n"));
 }
 
 /// Carries out lines as they come, and tells the answers as they are known.

@@ -65,12 +65,12 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
             room.publish(args.room.source(0)?).await?.detach();
         }
         publish_invite(&room.invite(), files.invite.as_deref())?;
-        eprintln!("the room's key: {}", room.invite().root());
+        say!("the room's key: {}", room.invite().root());
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
             let origin = room.invite().rendezvous().unwrap_or_default();
-            eprintln!("the room's tree, live: {}", topology.address(&origin));
+            say!("the room's tree, live: {}", topology.address(&origin));
             beside.spawn(topology.serve(room.clone()));
         }
         beside.spawn(govern(room.clone(), files));
@@ -102,11 +102,11 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
     });
     let ids: Vec<_> = ids.collect::<Result<_, Failure>>()?;
     if ids.is_empty() {
-        eprintln!("{} has no key", file.display());
+        say!("{} has no key", file.display());
     }
     if ids.len() > DIRECTORY_MAX {
         let (file, many) = (file.display(), ids.len());
-        eprintln!("{file} has {many} keys: only the first {DIRECTORY_MAX} come in without waiting");
+        say!("{file} has {many} keys: only the first {DIRECTORY_MAX} come in without waiting");
     }
     Ok(ids)
 }
@@ -115,7 +115,7 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
 pub(crate) fn publish_invite(invite: &Invite, file: Option<&Path>) -> Result<(), Failure> {
     if let Some(file) = file {
         plenary::save_invite(invite, file)?;
-        eprintln!("the invite is in {}", file.display());
+        say!("the invite is in {}", file.display());
         return Ok(());
     }
     let mut stdout = std::io::stdout().lock();

@@ -45,7 +45,7 @@ pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level) {
     tracing_subscriber::fmt()
         .with_env_filter(filter(typed, default))
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::say::Stderr)
         .compact()
         .init();
 }

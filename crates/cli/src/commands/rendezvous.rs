@@ -25,7 +25,7 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         let rendezvous = Rendezvous::bind(args.listen, config)?;
         let local = rendezvous.local_addr();
         let advertise = args.serve.advertise.unwrap_or_else(|| local.into());
-        eprintln!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
+        say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
         Signals::listen()?.come().await;
         rendezvous.close().await;
         Ok(())

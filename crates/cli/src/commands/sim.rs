@@ -108,7 +108,7 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
     match &args.json {
         Some(to) => json::write(to, &timed)?,
         None => {
-            eprintln!("{}  {:<26} {wall_s:.1} s, {:.0} MiB", timed.report.summary(), "took", timed.rss_mib)
+            say!("{}  {:<26} {wall_s:.1} s, {:.0} MiB", timed.report.summary(), "took", timed.rss_mib)
         }
     }
     if let Some(folder) = &args.keep {
@@ -127,7 +127,7 @@ fn keep(folder: &Path, report: &plenary_sim::Report, viewers: Option<usize>) -> 
     for (file, broken) in Broken::of(report, viewers).map_err(anyhow::Error::msg)? {
         let path = folder.join(file);
         std::fs::write(&path, broken.text()).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("kept in {}", path.display());
+        say!("kept in {}", path.display());
     }
     Ok(())
 }

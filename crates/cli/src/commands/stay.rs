@@ -69,7 +69,7 @@ pub(crate) async fn stay(
     // before the line that says so: its reader may send a signal at once
     let told_to_end = Signals::listen()?;
     teller.knows(&room);
-    eprintln!("in the room as {:?}", room.me());
+    say!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
     wait(stay.duration, &room, told_to_end).await;
@@ -85,7 +85,7 @@ pub(crate) async fn stay(
     match room.closed().await {
         End::Removed => Err(anyhow::anyhow!("removed by the host").into()),
         End::HostEnded => {
-            eprintln!("the host ended the room");
+            say!("the host ended the room");
             Ok(())
         }
         _ => Ok(()),
@@ -96,7 +96,7 @@ fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<(
     if let (Some(recording), Some(file)) = (recording, file)
         && !recording.finish()?
     {
-        eprintln!("nothing was received: {} was not written", file.display());
+        say!("nothing was received: {} was not written", file.display());
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ fn told(found: &Verified) -> anyhow::Result<()> {
     });
     match found.forged.len() {
         0 if found.is_genuine() => {
-            eprintln!("genuine; {} frames at the ends or beside gaps have no seal", found.unproven);
+            say!("genuine; {} frames at the ends or beside gaps have no seal", found.unproven);
             Ok(())
         }
         0 if found.has_unread => Err(anyhow!(

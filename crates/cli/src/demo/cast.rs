@@ -89,9 +89,9 @@ impl Cast {
         let (created, created_us) = (Instant::now(), clock.now_us());
         let invite = room.invite();
         if has_page {
-            eprintln!("join it in a browser: {invite}");
+            say!("join it in a browser: {invite}");
         }
-        eprintln!("its tree, live: {}", topology.address(&invite.rendezvous().unwrap_or_default()));
+        say!("its tree, live: {}", topology.address(&invite.rendezvous().unwrap_or_default()));
         let drawn = room.clone();
         let (speakers, viewers) = (usize::from(args.speakers), usize::from(args.viewers));
         let recorded = Recorded::choose(viewers, args.record_all);
@@ -419,7 +419,7 @@ fn on_trouble(teller: &Arc<Teller>) -> OnEvent {
             && let Some(line) = teller.line(event)
         {
             tracing::warn!("{line}");
-            eprintln!("{line}");
+            say!("{line}");
         }
     })
 }

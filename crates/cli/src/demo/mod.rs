@@ -152,8 +152,8 @@ async fn play(args: DemoArgs, out: PathBuf, log: fs::File) -> Result<(), Failure
     if let Some(to) = &cast.args().room.json {
         json::write(to, &report)?;
     }
-    eprint!("{}", report.summary());
-    eprintln!("written to {}", out.display());
+    say_text!("{}", report.summary());
+    say!("written to {}", out.display());
     Ok(cast.outcome()?)
 }
 
@@ -196,8 +196,8 @@ fn progress(cast: &Cast) {
     cast.read_gauge();
     let line = cast.progress(Instant::now().saturating_duration_since(cast.created));
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{line}");
+        say_text!("\r\x1b[K{line}");
     } else {
-        eprintln!("{line}");
+        say!("{line}");
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter(args.room.log, Level::INFO))
         .with_ansi(false)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::say::Stderr)
         .init();
     let mut lines = BufReader::new(std::io::stdin()).lines(); // a lock of stdin can't move to another thread
     let first = lines.next().transpose()?.unwrap_or_default();

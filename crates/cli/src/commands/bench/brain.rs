@@ -37,7 +37,7 @@ pub(super) fn run(args: &BrainBenchArgs) -> Result<(), Failure> {
     let report = brain();
     match &args.json {
         Some(to) => json::write(to, &report)?,
-        None => eprint!("{}", summary(&report)),
+        None => say_text!("{}", summary(&report)),
     }
     Ok(())
 }

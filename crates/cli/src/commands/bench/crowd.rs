@@ -38,9 +38,12 @@ pub(super) fn run(args: &CrowdBenchArgs) -> Result<(), Failure> {
         rss_mib: round(figures.rss_mib),
         delivered: round(figures.delivered),
     };
-    eprintln!(
+    say!(
         "{} viewers on the bare stack: {} cores, {} MiB, {} of the packets arrived",
-        report.viewers, report.cpu_cores, report.rss_mib, report.delivered
+        report.viewers,
+        report.cpu_cores,
+        report.rss_mib,
+        report.delivered
     );
     if let Some(to) = &args.json {
         json::write(to, &report)?;

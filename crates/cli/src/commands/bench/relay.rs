@@ -95,7 +95,7 @@ pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
     let (mut stack, mut own, mut others) = (Vec::new(), Vec::new(), vec![Vec::new(); args.server.len()]);
     for number in 1..=args.rounds {
-        eprintln!("round {number} of {}", args.rounds);
+        say!("round {number} of {}", args.rounds);
         runtime.block_on(round_of_all(args, &mut stack, &mut own, &mut others))?;
     }
     let server = |(server, rounds): (&super::Server, &Vec<Figures>)| Server {
@@ -116,7 +116,7 @@ pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
         bare,
         servers: args.server.iter().zip(&others).map(server).collect(),
     };
-    eprintln!(
+    say!(
         "{} children: {:.2} µs a packet, bare stack {:.2} ({:.2} times); delay p95 {:.2} ms, bare {:.2}",
         report.children,
         report.measured.cpu_us_per_packet,
@@ -127,7 +127,7 @@ pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
     );
     for Server { name, measured } in &report.servers {
         let (cost, delay) = (measured.cpu_us_per_packet, measured.added_ms.p95);
-        eprintln!("{name}: {cost:.2} µs a packet; delay p95 {delay:.2} ms");
+        say!("{name}: {cost:.2} µs a packet; delay p95 {delay:.2} ms");
     }
     if let Some(to) = &args.json {
         json::write(to, &report)?;

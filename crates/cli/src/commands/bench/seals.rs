@@ -38,9 +38,11 @@ pub(super) fn run(args: &SealsBenchArgs) -> Result<(), Failure> {
     let report = seals(args.bitrate);
     match &args.json {
         Some(to) => json::write(to, &report)?,
-        None => eprintln!(
+        None => say!(
             "{:.2} % more bytes, {:.3} % of a core at the maker, {:.3} % at a receiver",
-            report.bytes_percent, report.maker_percent, report.receiver_percent
+            report.bytes_percent,
+            report.maker_percent,
+            report.receiver_percent
         ),
     }
     Ok(())

@@ -113,7 +113,7 @@ pub(super) fn run(args: &MixBenchArgs) -> Result<(), Failure> {
     let report = bench(args)?;
     match &args.json {
         Some(to) => json::write(to, &report)?,
-        None => eprint!("{}", summary(&report)),
+        None => say_text!("{}", summary(&report)),
     }
     Ok(())
 }
