@@ -1,7 +1,9 @@
 //! Runs the `plenary` command as a user does, with arguments, output lines and an exit code. A process still
 //! running when a test ends is killed, also after a panic.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -100,6 +102,26 @@ impl Running {
         let mut running = Running::of(child, args);
         running.stdin = stdin;
         running
+    }
+
+    /// Starts the process on a terminal, of which the file is the other end.
+    pub(crate) fn start_on_terminal(args: &[&str]) -> (Running, File) {
+        let (mut other_end, mut terminal) = (0, 0);
+        let null = std::ptr::null_mut();
+        // SAFETY: the descriptors are local variables, and the rest may be null
+        let opened = unsafe { libc::openpty(&mut other_end, &mut terminal, null, null.cast(), null.cast()) };
+        assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: both were just opened, and have no other owner
+        let (other_end, terminal) = unsafe { (File::from_raw_fd(other_end), OwnedFd::from_raw_fd(terminal)) };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
+        command
+            .args(args)
+            .stdin(terminal)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove("RUST_LOG");
+        let child = command.spawn().unwrap();
+        (Running::of(child, args), other_end)
     }
 
     /// Starts the process with a standard error that nobody reads after the line that says it is in the room.

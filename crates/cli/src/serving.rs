@@ -51,7 +51,7 @@ impl ServeArgs {
     }
 
     /// Returns the certificate to serve with; `None` for plain HTTP.
-    pub(crate) fn certificate(&self, listen: SocketAddr) -> Result<Option<Certificate>, Failure> {
+    fn read_certificate(&self, listen: SocketAddr) -> Result<Option<Certificate>, Failure> {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             return Ok(Some(Certificate::load(certificate, key)?));
         }
@@ -62,11 +62,31 @@ impl ServeArgs {
                 .context("this system names no directory for a certificate: choose one by --data")?
                 .join("plenary"),
         };
-        let certificate = Certificate::self_signed(data, listen, self.advertise.as_ref())?;
+        Ok(Some(Certificate::self_signed(data, listen, self.advertise.as_ref())?))
+    }
+
+    /// Returns the certificate to serve with, `None` for plain HTTP, and says how others trust one that is signed by
+    /// itself.
+    pub(crate) fn certificate(&self, listen: SocketAddr) -> Result<Option<Certificate>, Failure> {
+        let found = self.read_certificate(listen)?;
+        let Some(certificate) = found.as_ref().filter(|_| self.tls.is_some()) else { return Ok(found) };
         let file = certificate.file().display();
         say!("the certificate is in {file}: native peers join with --tls-trust and a copy of it");
         say!("browsers warn of it, and show its SHA-256 fingerprint: {}", certificate.fingerprint());
-        Ok(Some(certificate))
+        Ok(found)
+    }
+
+    /// Reads the certificate again, for connections from now on. A file that can't be used changes nothing.
+    pub(crate) fn renew(&self, listen: SocketAddr, serves: Option<&Certificate>) {
+        let Some(serves) = serves else { return };
+        match self.read_certificate(listen) {
+            Ok(Some(newer)) => {
+                serves.replace(&newer);
+                say!("the certificate in {} serves from now on", newer.file().display());
+            }
+            Ok(None) => {}
+            Err(why) => say!("the certificate stays as it is: {why}"),
+        }
     }
 }
 

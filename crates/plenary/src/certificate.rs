@@ -104,6 +104,12 @@ impl Certificate {
         &self.fingerprint
     }
 
+    /// Lets the servers that were opened with this certificate serve with a newer one from the next connection on: a
+    /// certificate that was renewed while they run.
+    pub fn replace(&self, newer: &Certificate) {
+        self.tls.replace(&newer.tls);
+    }
+
     /// Returns it in the form that [`plenary_signal::RendezvousConfig`] takes.
     pub fn server_tls(&self) -> ServerTls {
         self.tls.clone()

@@ -71,6 +71,16 @@ impl Host<'_> {
         self.command(Command::Deny(peer), |_| true).await
     }
 
+    /// Replaces the peers that come in without waiting, by any invite that this room had lately, also when it has expired
+    /// or the room is locked: [`HostOptions::members`](crate::HostOptions::members). At most 1000 count. Peers that are
+    /// in the room stay.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn set_members(self, members: Vec<PeerId>) -> Result<(), Error> {
+        self.command(Command::SetMembers(members), |_| true).await
+    }
+
     /// Sets whether newcomers wait in the lobby.
     ///
     /// # Errors

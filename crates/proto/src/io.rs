@@ -73,6 +73,8 @@ pub enum Command {
     Admit(PeerId),
     /// Host only: turns a peer in the lobby away.
     Deny(PeerId),
+    /// Host only: replaces the peers that need neither wait nor hold the newest invite; at most 1000 count.
+    SetMembers(Vec<PeerId>),
     /// Host only: asks a speaker to send no picture or no sound.
     AskToMute(PeerId, Muted),
     /// Host only: a new invite is in force, with this key.

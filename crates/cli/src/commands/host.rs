@@ -13,6 +13,7 @@ use tracing::Level;
 
 use super::floor::Floor;
 use super::govern::{Files, govern};
+use super::signals::Signals;
 use super::topology::Topology;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::{HostArgs, Stage};
@@ -42,11 +43,12 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         Some(topology) => Some(topology.add_to(page)),
         None => page,
     };
-    let listed = args.only_members.as_deref();
+    let listed = args.members.clone().or_else(|| args.only_members.clone());
+    let certificate = args.serve.certificate(listen)?;
     let host = host
         .rendezvous(args.rendezvous.clone())
         .advertise(args.serve.advertise.clone())
-        .certificate(args.serve.certificate(listen)?)
+        .certificate(certificate.clone())
         .page(page)
         .page_at(args.page_at.clone())
         .embed(args.serve.embed.clone())
@@ -56,9 +58,11 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .stage_open(args.stage == Stage::Open)
         .mixing(args.mixing.map(MixPolicy::from).or(args.only_members.as_ref().map(|_| MixPolicy::Named)))
         .lobby(args.lobby || args.only_members.is_some())
-        .members(args.members.as_deref().or(listed).map(members).transpose()?.unwrap_or_default());
+        .members(listed.as_deref().map(members).transpose()?.unwrap_or_default());
     runtime()?.block_on(async {
-        let room = Room::host(options, host).await?;
+        let (signals, mut renewals) = Signals::listen()?;
+        let Some(room) = signals.unless_ended(Room::host(options, host)).await else { return Ok(()) };
+        let room = room?;
         let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };
         files.save_keys(&room)?;
         if args.speak {
@@ -75,8 +79,30 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         }
         beside.spawn(govern(room.clone(), files));
         beside.spawn(floor.follow(room.clone()));
-        stay(room, &args.room, &args.stay, &teller).await
+        let renewed = room.clone();
+        beside.spawn(async move {
+            while renewals.next().await.is_some() {
+                args.serve.renew(listen, certificate.as_ref());
+                renew_members(&renewed, listed.as_deref()).await;
+            }
+        });
+        stay(room, &args.room, &args.stay, &teller, &signals).await
     })
+}
+
+/// Reads the list of members again. One that can't be used changes nothing.
+async fn renew_members(room: &Room, file: Option<&Path>) {
+    let Some(file) = file else { return };
+    let renewed = async {
+        let members = members(file)?;
+        let many = members.len();
+        room.as_host()?.set_members(members).await?;
+        Ok::<_, Failure>(many)
+    };
+    match renewed.await {
+        Ok(many) => say!("{} is read again: {many} members", file.display()),
+        Err(why) => say!("the members stay as they are: {why}"),
+    }
 }
 
 /// Maximum length of a list of members, in bytes: more than a thousand signed names. A guess.

@@ -7,6 +7,7 @@ use tracing::Level;
 
 use super::floor::{Floor, own_index};
 use super::govern::{Files, govern};
+use super::signals::Signals;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::JoinArgs;
 use crate::tell::Teller;
@@ -23,7 +24,9 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     let invite = secrets::invite(args.invite.as_deref())?;
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
-        let room = Room::join(&invite, options).await?;
+        let (signals, _) = Signals::listen()?;
+        let Some(room) = signals.unless_ended(Room::join(&invite, options)).await else { return Ok(()) };
+        let room = room?;
         if args.speak {
             let index = own_index(&room).await?;
             room.publish(args.room.source(index)?).await?.detach();
@@ -36,7 +39,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         beside.spawn(govern(room.clone(), Files::default()));
         beside.spawn(floor.follow(room.clone()));
-        stay(room, &args.room, &args.stay, &teller).await
+        stay(room, &args.room, &args.stay, &teller, &signals).await
     })
 }
 

@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::govern::{Files, govern};
+use super::signals::Signals;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::MixerArgs;
 use crate::tell::Teller;
@@ -27,9 +28,11 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     let invite = secrets::invite(args.invite.as_deref())?;
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
-        let room = Room::join(&invite, options).await?;
+        let (signals, _) = Signals::listen()?;
+        let Some(room) = signals.unless_ended(Room::join(&invite, options)).await else { return Ok(()) };
+        let room = room?;
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         beside.spawn(govern(room.clone(), Files::default()));
-        stay(room, &args.room, &args.stay, &teller).await
+        stay(room, &args.room, &args.stay, &teller, &signals).await
     })
 }

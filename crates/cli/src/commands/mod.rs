@@ -11,6 +11,7 @@ mod order;
 pub(crate) mod people;
 pub(crate) mod probe;
 pub(crate) mod rendezvous;
+pub(crate) mod signals;
 pub(crate) mod sim;
 pub(crate) mod stay;
 pub(crate) mod topology;
@@ -19,7 +20,6 @@ pub(crate) mod verify;
 use std::io::IsTerminal as _;
 use std::str::FromStr as _;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
@@ -48,24 +48,6 @@ pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level) {
         .with_writer(|| crate::say::Stderr)
         .compact()
         .init();
-}
-
-/// Listener for SIGINT and SIGTERM.
-pub(crate) struct Signals([Signal; 2]);
-
-impl Signals {
-    pub(crate) fn listen() -> std::io::Result<Signals> {
-        Ok(Signals([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
-    }
-
-    /// Waits for the first of the signals.
-    pub(crate) async fn come(&mut self) {
-        let [interrupted, terminated] = &mut self.0;
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-    }
 }
 
 /// Creates the tokio runtime of the program.

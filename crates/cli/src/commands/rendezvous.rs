@@ -1,10 +1,11 @@
 //! `plenary rendezvous`: runs the signalling server alone.
 
-use plenary::Advertise;
+use plenary::{Advertise, Certificate};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 use tracing::Level;
 
-use super::{Signals, log_to_stderr, runtime};
+use super::signals::Signals;
+use super::{log_to_stderr, runtime};
 use crate::args::RendezvousArgs;
 use crate::{Failure, not_yet};
 
@@ -13,8 +14,10 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         return Err(not_yet("--store"));
     }
     log_to_stderr(args.log, Level::INFO);
-    let tls = args.serve.certificate(args.listen)?.map(|certificate| certificate.server_tls());
+    let certificate = args.serve.certificate(args.listen)?;
+    let tls = certificate.as_ref().map(Certificate::server_tls);
     runtime()?.block_on(async {
+        let (signals, mut renewals) = Signals::listen()?;
         let config = RendezvousConfig {
             page: args.serve.page(false),
             embed: args.serve.embed.clone(),
@@ -24,9 +27,17 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         };
         let rendezvous = Rendezvous::bind(args.listen, config)?;
         let local = rendezvous.local_addr();
-        let advertise = args.serve.advertise.unwrap_or_else(|| local.into());
+        let advertise = args.serve.advertise.clone().unwrap_or_else(|| local.into());
         say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
-        Signals::listen()?.come().await;
+        let renewing = async {
+            while renewals.next().await.is_some() {
+                args.serve.renew(args.listen, certificate.as_ref());
+            }
+        };
+        tokio::select! {
+            () = signals.come() => {}
+            () = renewing => {}
+        }
         rendezvous.close().await;
         Ok(())
     })

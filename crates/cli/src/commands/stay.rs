@@ -10,7 +10,7 @@ use plenary::media::Picture;
 use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room, SignedName};
 use tokio::sync::watch;
 
-use super::Signals;
+use super::signals::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::figures::ViewerReport;
 use crate::tell::Teller;
@@ -65,9 +65,8 @@ pub(crate) async fn stay(
     room_args: &RoomArgs,
     stay: &StayArgs,
     teller: &Teller,
+    told_to_end: &Signals,
 ) -> Result<(), Failure> {
-    // before the line that says so: its reader may send a signal at once
-    let told_to_end = Signals::listen()?;
     teller.knows(&room);
     say!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
@@ -130,7 +129,7 @@ fn keep_newest(room: &Room, path: PathBuf) -> Result<Snapshot, Failure> {
 }
 
 /// Waits until the duration is over, the room has ended, or a signal arrives.
-async fn wait(duration: Option<Duration>, room: &Room, mut told_to_end: Signals) {
+async fn wait(duration: Option<Duration>, room: &Room, told_to_end: &Signals) {
     let mut events = room.events();
     let over = async {
         match duration {

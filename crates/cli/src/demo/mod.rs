@@ -38,7 +38,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Level;
 
 use crate::args::DemoArgs;
-use crate::commands::{Signals, filter, runtime};
+use crate::commands::signals::Signals;
+use crate::commands::{filter, runtime};
 use crate::units::{At, What};
 use crate::{Failure, json, not_yet, secrets, usage};
 use cast::Cast;
@@ -135,7 +136,7 @@ fn log_to(file: &Path, level: Option<Level>) -> anyhow::Result<fs::File> {
 }
 
 async fn play(args: DemoArgs, out: PathBuf, log: fs::File) -> Result<(), Failure> {
-    let told_to_end = Signals::listen()?;
+    let (told_to_end, _) = Signals::listen()?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
     let bench = (bench.encode_us, bench.decode_us);
     let setting = Setting { args, out: out.clone(), bench, clock: Clock::start() };
@@ -158,7 +159,7 @@ async fn play(args: DemoArgs, out: PathBuf, log: fs::File) -> Result<(), Failure
 }
 
 /// Runs the demo and its events until the end or a signal; returns whether there was a picture.
-async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> anyhow::Result<bool> {
+async fn perform(cast: &Arc<Cast>, told_to_end: Signals) -> anyhow::Result<bool> {
     let end = cast.created + cast.args().duration;
     let picture_at = (end - PICTURE_BEFORE_END).max(cast.created);
     let mut happenings = cast.args().at.clone();

@@ -1,6 +1,8 @@
 //! The host's part in membership: admission, the lobby, removal, and the room's end.
 
-use super::{EARLY_JOINS_MAX, Host, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate};
+use super::{
+    EARLY_JOINS_MAX, Host, MEMBERS_MAX, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate,
+};
 use crate::bounded::List;
 use crate::floor::Answer;
 use crate::id::PeerId;
@@ -63,6 +65,11 @@ impl Host {
     pub(crate) fn refuse_old_invite(&mut self, view: &mut View<'_>, from: PeerId) {
         let is_removed = self.rules.access.removed.contains(&from);
         self.refuse(view, from, if is_removed { Refusal::Removed } else { Refusal::OldInvite });
+    }
+
+    /// Replaces the peers that the application names as members, on its command.
+    pub(crate) fn set_members(&mut self, members: Vec<PeerId>) {
+        self.members = members.into_iter().take(MEMBERS_MAX).collect();
     }
 
     /// Refuses a joiner.

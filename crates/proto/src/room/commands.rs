@@ -64,6 +64,7 @@ impl RoomState {
             | Command::Lobby(_)
             | Command::Admit(_)
             | Command::Deny(_)
+            | Command::SetMembers(_)
             | Command::AskToMute(..)
             | Command::Renew(_)
             | Command::End
@@ -102,6 +103,7 @@ impl RoomState {
             Command::Lobby(lobby) => host.set_access(view.now, |access| access.lobby = lobby),
             Command::Admit(peer) => host.let_in(view, peer),
             Command::Deny(peer) => host.deny(view, peer),
+            Command::SetMembers(members) => host.set_members(members),
             Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
             Command::Renew(key) => self.renew(key),
             Command::End => host.end(view),

@@ -3,7 +3,7 @@
 //! The first byte of a connection tells TLS from plain HTTP, which is redirected to https at the same address.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,9 +25,9 @@ use super::{Lobby, downloads};
 /// First byte of a TLS handshake (RFC 8446, 5.1: the content type of its record).
 const HANDSHAKE: u8 = 22;
 
-/// Certificate and private key by which a rendezvous serves https.
+/// Certificate and private key by which a rendezvous serves https. Clones share them.
 #[derive(Clone)]
-pub struct ServerTls(TlsAcceptor);
+pub struct ServerTls(Arc<Mutex<TlsAcceptor>>);
 
 /// Reason that a certificate or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,17 @@ impl ServerTls {
             other => TlsError::Key(other.to_string()),
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
+        Ok(ServerTls(Arc::new(Mutex::new(TlsAcceptor::from(Arc::new(config))))))
+    }
+
+    /// Serves with another certificate from the next connection on, at all servers that have a clone of this.
+    pub fn replace(&self, with: &ServerTls) {
+        let newer = with.acceptor();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = newer;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shakes hands with a connection within `handshake_max`.
@@ -74,7 +84,7 @@ impl ServerTls {
             if first != [HANDSHAKE] {
                 return Ok(Opened::Plain(stream));
             }
-            Ok(Opened::Secure(Box::new(self.0.accept(stream).await?)))
+            Ok(Opened::Secure(Box::new(self.acceptor().accept(stream).await?)))
         };
         timeout(handshake_max, opening).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
