@@ -126,3 +126,40 @@ fn on_a_terminal_that_hangs_up_a_host_leaves_and_a_second_signal_ends_it_at_once
     assert!(ended.stderr.contains("ended by a second signal"), "{}", ended.stderr);
     viewer.kill();
 }
+
+#[test]
+fn members_come_in_by_a_replaced_invite_that_has_expired_also_after_a_restart_of_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (keys, members, identity) = (path("keys"), path("members"), path("identity"));
+    fs::write(&members, run(&["identity", &identity]).stdout).unwrap();
+    let listen = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let open = ["host", "--mix", "never", "--listen", &listen, "--room-keys", &keys, "--members", &members];
+    let open = [&open[..], &["--invite-life", "1s"]].concat();
+    let mut host = Running::start_listening(&open);
+    let invite = invite_of(&host);
+    let zoe = Running::start(&["join", &invite, "--name", "Zoe"]);
+    is_in(&zoe);
+    host.say("/ban Zoe");
+    host.stderr.wait("the ban", |line| line.contains("the old invite admits nobody").then_some(()));
+    assert_eq!(zoe.ended().code, Some(1));
+    #[expect(clippy::disallowed_methods, reason = "a test's own thread")]
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    let comes = || {
+        let member = Running::start(&["mixer", &invite, "--identity", &identity]);
+        is_in(&member);
+        ends_politely(member);
+        let stranger = run(&["join", &invite]);
+        assert_eq!(stranger.code, Some(1), "{}", stranger.stderr);
+        assert!(stranger.stderr.contains("replaced"), "{}", stranger.stderr);
+    };
+    comes();
+    host.kill();
+    let host = Running::start(&open);
+    is_in(&host);
+    comes();
+    ends_politely(host);
+}

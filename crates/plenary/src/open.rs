@@ -51,6 +51,8 @@ struct Opening {
     invite: Invite,
     keys: Option<RoomKeys>,
     key: RoomKey,
+    /// Keys of earlier invites.
+    earlier: Vec<RoomKey>,
     host: Option<HostConfig>,
     signal: Arc<dyn Signal>,
     rendezvous: Option<Rendezvous>,
@@ -190,8 +192,10 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
         reign,
     };
     // the next session begins above this one, and above a reign that is handed over without being begun
+    let earlier = keys.earlier_keys(&key);
     let keys = Some(RoomKeys(seal::RoomKeys { reign: reign.saturating_add(2), ..keys }));
-    open(Opening { me, invite, keys, key, host: Some(host), signal, rendezvous, span }, options).await
+    open(Opening { me, invite, keys, key, earlier, host: Some(host), signal, rendezvous, span }, options)
+        .await
 }
 
 /// Returns the first 64 characters of a title.
@@ -203,13 +207,13 @@ async fn join_as(me: Keypair, invite: Invite, options: Options, span: Span) -> R
     let key = key_of(&invite, &options).await?;
     let url = invite.rendezvous().ok_or(Error::NoRendezvous)?;
     let signal = Arc::new(websocket(&url, &me, None, &key, &options)?);
-    let (keys, host, rendezvous) = (None, None, None);
-    open(Opening { me, invite, keys, key, host, signal, rendezvous, span }, options).await
+    let (keys, earlier, host, rendezvous) = (None, Vec::new(), None, None);
+    open(Opening { me, invite, keys, key, earlier, host, signal, rendezvous, span }, options).await
 }
 
 /// Assembles a room, starts its driver, and waits until the host has admitted this peer.
 async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
-    let Opening { me, invite, keys, key, host, signal, rendezvous, span } = opening;
+    let Opening { me, invite, keys, key, earlier, host, signal, rendezvous, span } = opening;
     let id = me.id();
     options.password = None; // its key is derived
     let mixes = prepare_to_mix(&mut options);
@@ -228,7 +232,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         invite.root(),
         id,
         Sealer::new(me.clone(), key.clone(), counter),
-        Opener::new(id, key.clone()),
+        Opener::new(id, key.clone()).with_earlier(earlier),
     );
     let config = RoomConfig {
         room,

@@ -142,7 +142,8 @@ pub struct HostOptions {
     pub layout: Layout,
     /// Newcomers wait in the lobby until the host lets them in ([`Host::admit`](crate::Host::admit)). Off by default.
     pub lobby: bool,
-    /// Peers that come in without waiting; at most 1000.
+    /// Peers that come in without waiting, by any of the newest four invites, also when that has expired or the room is
+    /// locked; at most 1000.
     pub members: Vec<PeerId>,
     /// Title of the room; cut to 64 characters. Empty by default.
     pub title: String,

@@ -78,6 +78,35 @@ fn a_replaced_invite_admits_members_of_the_host_alone_whatever_ticket_is_shown()
 }
 
 #[test]
+fn peers_that_the_host_lists_pass_lock_lobby_expiry_and_a_replaced_invite() {
+    let listed = |host: &mut HostConfig| host.members = vec![key(5).id()];
+    let mut host = host_with(|host| {
+        listed(host);
+        host.invite_expires_us = Some(SECOND);
+    });
+    host.rests_for(5 * SECOND);
+    assert_eq!(refusal(&host.hears(6, join(None)), 6), Some(Refusal::Expired));
+    assert!(is_admitted(&host.hears(5, join(None)), 5), "after its end");
+
+    let mut host = host_with(listed);
+    host.give(Input::Command(Command::Lobby(true)));
+    host.give(Input::Command(Command::Lock(true)));
+    assert_eq!(refusal(&host.hears(6, join(None)), 6), Some(Refusal::Locked));
+    assert!(is_admitted(&host.hears(5, join(None)), 5), "through lock and lobby");
+
+    let mut host = host_with(listed);
+    assert_eq!(refusal(&by_old_invite(&mut host, 6, None), 6), Some(Refusal::OldInvite));
+    assert!(is_admitted(&by_old_invite(&mut host, 5, None), 5), "by a replaced invite");
+    host.give(Input::Command(Command::SetMembers(vec![key(6).id()])));
+    host.rests_for(2 * SECOND);
+    assert!(is_admitted(&by_old_invite(&mut host, 6, None), 6), "listed later");
+    host.give(Input::Command(Command::Remove(key(6).id())));
+    host.give(Input::Command(Command::SetMembers(vec![key(6).id()])));
+    host.rests_for(2 * SECOND);
+    assert_eq!(refusal(&by_old_invite(&mut host, 6, None), 6), Some(Refusal::Removed), "removed is removed");
+}
+
+#[test]
 fn tickets_by_guests_on_stage_pass_neither_lock_nor_lobby_nor_expiry() {
     for closed in ["lobby", "lock", "expiry"] {
         let expires = (closed == "expiry").then_some(5 * SECOND);

@@ -174,6 +174,19 @@ fn a_room_opens_again_with_the_password_of_its_keys_only() {
     let (again, room) = open(&mut kept.clone(), Some("tulip")).unwrap();
     assert_eq!((again.generation(), room.hash()), (1, renewed.hash()));
     assert_eq!(room.door().id(), renewed.door().id());
+    let earlier: Vec<_> = kept.earlier_keys(&room).iter().map(|key| (key.generation(), key.hash())).collect();
+    assert_eq!(
+        earlier,
+        [(0, first.key(Some("tulip")).unwrap().hash())],
+        "members come by the first invite too"
+    );
+    let mut newest = (later, renewed);
+    for generation in 2..7 {
+        newest = newest.0.renewed((generation, RoomSecret([9; 16])), &newest.1);
+        keys.follow(&newest.0, &newest.1);
+    }
+    let kept = RoomKeys::from_bytes(&keys.to_bytes()).unwrap();
+    assert_eq!(kept.earlier.iter().map(|(generation, _)| *generation).collect::<Vec<_>>(), [3, 4, 5]);
 
     let mut without = RoomKeys::new(key(1), key(2), RoomSecret([7; 16]));
     open(&mut without, None).unwrap();

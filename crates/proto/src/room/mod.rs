@@ -272,7 +272,9 @@ impl RoomState {
             Input::Message { from, via, message } => self.arrived(from, &via, message),
             Input::OldInvite { from, via, message } => {
                 let view = &mut self.shared.view();
-                let is_member = |join| view.stage.contains(&from) || has_ticket_of_host(view, &from, join);
+                let is_listed = self.membership.host().is_some_and(|host| host.is_listed(&from));
+                let is_member =
+                    |join| is_listed || view.stage.contains(&from) || has_ticket_of_host(view, &from, join);
                 if matches!(&*message, Message::Join(join) if is_member(join)) {
                     self.arrived(from, &via, message);
                 } else if let Some(host) = self.membership.host() {

@@ -31,7 +31,7 @@ const ENVELOPE_LIFE_S: u64 = 300;
 /// Maximum senders remembered against replays: four times the audience of a large room's host.
 const SENDERS_MAX: usize = 4096;
 /// Maximum keys of one opener: of the invite in force, and of those that it has replaced lately. A guess.
-const KEYS_MAX: usize = 4;
+pub(super) const KEYS_MAX: usize = 4;
 /// Anti-replay window: an envelope may arrive up to this many counters late (as in RFC 4303).
 const WINDOW: u64 = 64;
 
@@ -272,6 +272,15 @@ impl Opener {
     /// Creates an opener for envelopes sealed with `key`, for `me` or for all members.
     pub fn new(me: PeerId, key: RoomKey) -> Opener {
         Opener { me, keys: vec![key], seen: OrderedMap::new(), order: VecDeque::new() }
+    }
+
+    /// Opens envelopes sealed with these keys of earlier invites too, the newest of them last.
+    #[must_use]
+    pub fn with_earlier(mut self, keys: Vec<RoomKey>) -> Opener {
+        let free = KEYS_MAX.saturating_sub(self.keys.len());
+        let surplus = keys.len().saturating_sub(free);
+        self.keys.splice(..0, keys.into_iter().skip(surplus));
+        self
     }
 
     /// Opens envelopes sealed with this key too. Of more than four keys the oldest is forgotten.

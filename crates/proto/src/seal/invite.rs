@@ -298,7 +298,7 @@ fn hash_password(password: &str, room: &RoomId) -> Zeroizing<[u8; 32]> {
 }
 
 /// HKDF(secret ‖ hash of the password): the key, and the 8-byte key check, by which a wrong password is recognized.
-fn derive(
+pub(super) fn derive(
     generation: u16,
     secret: &RoomSecret,
     password_hash: Option<&[u8; 32]>,

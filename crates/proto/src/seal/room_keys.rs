@@ -2,14 +2,23 @@
 
 use zeroize::Zeroizing;
 
+use super::envelope::KEYS_MAX;
+use super::invite::derive;
 use super::{DoorSeed, Invite, InviteError, Keypair, RoomKey, RoomSecret};
 use crate::PeerId;
 use crate::message::{Access, REMOVED_MAX, reign_of};
 
 /// Version of the encoded keys.
-const VERSION: u8 = 4;
-/// Bytes before the removed peers: version, root key, host's key, secret, generation, door, hash of the key, reign, lock.
-const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 16 + 4 + 1;
+const VERSION: u8 = 5;
+/// Version without earlier invites, which is read too.
+const VERSION_WITHOUT_EARLIER: u8 = 4;
+/// Bytes before the earlier invites and the removed peers: version, root key, host's key, secret, generation, door, hash
+/// of the key, reign, lock, number of earlier invites.
+const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 16 + 4 + 1 + 1;
+/// Bytes of an earlier invite: generation and secret.
+const EARLIER_LEN: usize = 2 + 16;
+/// Maximum earlier invites: with the newest, as many as an [`Opener`](super::Opener) has keys.
+const EARLIER_MAX: usize = KEYS_MAX - 1;
 
 /// Bytes that are no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +36,9 @@ pub struct RoomKeys {
     pub secret: RoomSecret,
     /// Generation of the newest invite.
     pub generation: u16,
+    /// Generations and secrets of the invites that the newest has replaced lately, at most three: by these members come
+    /// back, and others are told that the invite was replaced.
+    pub earlier: Vec<(u16, RoomSecret)>,
     /// Door of the room's first invite, once there is a later one.
     pub door: Option<DoorSeed>,
     /// Hash of the newest invite's key, once the room has been open: another password would give another key, which no
@@ -48,6 +60,7 @@ impl RoomKeys {
             host,
             secret,
             generation: 0,
+            earlier: Vec::new(),
             door: None,
             key_hash: None,
             removed: Vec::new(),
@@ -82,8 +95,19 @@ impl RoomKeys {
         Ok((invite, key))
     }
 
+    /// Returns the keys of the earlier invites, beside that of the newest.
+    pub fn earlier_keys(&self, newest: &RoomKey) -> Vec<RoomKey> {
+        let (room, hash) = (newest.room(), newest.password_hash());
+        let derived = |(generation, secret): &(u16, RoomSecret)| derive(*generation, secret, hash, &room).0;
+        self.earlier.iter().map(derived).collect()
+    }
+
     /// Notes the room's newest invite, and its key.
     pub fn follow(&mut self, invite: &Invite, key: &RoomKey) {
+        if invite.generation() != self.generation {
+            self.earlier.push((self.generation, self.secret.clone()));
+            self.earlier.drain(..self.earlier.len().saturating_sub(EARLIER_MAX));
+        }
         (self.secret, self.generation) = (invite.secret().clone(), invite.generation());
         (self.door, self.key_hash) = (invite.door().cloned(), Some(key.hash()));
     }
@@ -101,7 +125,9 @@ impl RoomKeys {
 
     /// Encodes the keys, to store them.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FIXED_LEN + 32 * self.removed.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(
+            FIXED_LEN + EARLIER_LEN * self.earlier.len() + 32 * self.removed.len(),
+        ));
         bytes.push(VERSION);
         bytes.extend_from_slice(&*self.root.seed());
         bytes.extend_from_slice(&*self.host.seed());
@@ -111,6 +137,11 @@ impl RoomKeys {
         bytes.extend_from_slice(&self.key_hash.unwrap_or([0; 16]));
         bytes.extend_from_slice(&self.reign.to_be_bytes());
         bytes.push(self.locked.into());
+        bytes.push(self.earlier.len() as u8);
+        for (generation, secret) in &self.earlier {
+            bytes.extend_from_slice(&generation.to_be_bytes());
+            bytes.extend_from_slice(&secret.0);
+        }
         self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
         bytes
     }
@@ -128,17 +159,37 @@ impl RoomKeys {
         let (door, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
         let (key_hash, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
         let (reign, rest) = rest.split_first_chunk().ok_or(NoRoomKeys)?;
-        let (locked, removed) = rest.split_first().filter(|(locked, _)| **locked <= 1).ok_or(NoRoomKeys)?;
+        let (locked, rest) = rest.split_first().filter(|(locked, _)| **locked <= 1).ok_or(NoRoomKeys)?;
+        let (earlier, removed) = match *version {
+            VERSION_WITHOUT_EARLIER => (Vec::new(), rest),
+            _ => earlier_invites(rest).ok_or(NoRoomKeys)?,
+        };
         let key_hash = (*key_hash != [0; 16]).then_some(*key_hash);
         let door = (*door != [0; 32]).then_some(DoorSeed(*door));
         let generation = u16::from_be_bytes(*generation);
         let (removed, rest) = removed.as_chunks::<32>();
-        if *version != VERSION || !rest.is_empty() || removed.len() > REMOVED_MAX {
+        if ![VERSION, VERSION_WITHOUT_EARLIER].contains(version)
+            || !rest.is_empty()
+            || removed.len() > REMOVED_MAX
+        {
             return Err(NoRoomKeys);
         }
         let removed = removed.iter().map(|id| PeerId(*id)).collect();
         let [root, host] = [root, host].map(Keypair::from_seed);
         let (secret, reign) = (RoomSecret(*secret), u32::from_be_bytes(*reign));
-        Ok(RoomKeys { root, host, secret, generation, door, key_hash, removed, reign, locked: *locked == 1 })
+        let locked = *locked == 1;
+        Ok(RoomKeys { root, host, secret, generation, earlier, door, key_hash, removed, reign, locked })
     }
+}
+
+/// Reads the earlier invites; returns them and the rest of the bytes.
+fn earlier_invites(bytes: &[u8]) -> Option<(Vec<(u16, RoomSecret)>, &[u8])> {
+    let (count, rest) = bytes.split_first().filter(|(count, _)| usize::from(**count) <= EARLIER_MAX)?;
+    let (listed, rest) = rest.split_at_checked(EARLIER_LEN * usize::from(*count))?;
+    let (listed, _) = listed.as_chunks::<EARLIER_LEN>();
+    let read = listed.iter().map(|bytes| {
+        let ([high, low], secret) = bytes.split_first_chunk()?;
+        Some((u16::from_be_bytes([*high, *low]), RoomSecret(secret.try_into().ok()?)))
+    });
+    Some((read.collect::<Option<_>>()?, rest))
 }
