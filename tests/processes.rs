@@ -33,7 +33,7 @@ impl Peer {
     /// Returns the parent by the last line that names one.
     fn parent(&self) -> Option<String> {
         let lines = self.running.stderr.so_far();
-        let last = lines.iter().rev().find_map(|line| line.strip_prefix("fed by "))?;
+        let last = lines.iter().rev().find_map(|line| Some(line.split_once("fed by ")?.1))?;
         (!last.starts_with("no peer")).then(|| last.to_owned())
     }
 }
@@ -103,7 +103,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
 
 /// Returns the id of the first mixer in the line of an election.
 fn mixer_in(line: &str) -> Option<String> {
-    let (_, named) = line.strip_prefix("mixed by ")?.split_once("\" (")?;
+    let (_, named) = line.split_once("mixed by ")?.1.split_once("\" (")?;
     Some(named.split_once(')')?.0.to_owned())
 }
 

@@ -1,9 +1,11 @@
 //! Host, mixer and rendezvous as services: nobody at a terminal, and months of running.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use plenary::Certificate;
+use serde_json::Value;
 
 use crate::running::{Running, last_picture_s, run, wait_until};
 
@@ -23,6 +25,12 @@ fn ends_politely(process: Running) -> String {
     let ended = process.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     ended.stderr
+}
+
+/// A TCP address that nobody listens on.
+fn free_address() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().to_string()
 }
 
 /// Seconds of pictures in a recording so far.
@@ -133,10 +141,7 @@ fn members_come_in_by_a_replaced_invite_that_has_expired_also_after_a_restart_of
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (keys, members, identity) = (path("keys"), path("members"), path("identity"));
     fs::write(&members, run(&["identity", &identity]).stdout).unwrap();
-    let listen = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().to_string()
-    };
+    let listen = free_address();
     let open = ["host", "--mix", "never", "--listen", &listen, "--room-keys", &keys, "--members", &members];
     let open = [&open[..], &["--invite-life", "1s"]].concat();
     let mut host = Running::start_listening(&open);
@@ -162,4 +167,149 @@ fn members_come_in_by_a_replaced_invite_that_has_expired_also_after_a_restart_of
     is_in(&host);
     comes();
     ends_politely(host);
+}
+
+#[test]
+fn a_mixer_without_a_terminal_waits_for_rendezvous_and_room_and_says_so_once_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let listen = free_address();
+    let open = ["host", "--mix", "never", "--listen", &listen, "--room-keys", keys.to_str().unwrap()];
+    let host = Running::start(&open);
+    let invite = invite_of(&host);
+    is_in(&host);
+    host.kill();
+
+    let at_once = run(&["mixer", &invite, "--no-wait"]);
+    assert_eq!(at_once.code, Some(1), "{}", at_once.stderr);
+    let mixer = Running::start(&["mixer", &invite]);
+    let waits_for = |what: &str| {
+        let line = format!("waiting for {what}, and trying again");
+        mixer.stderr.wait(&line, |said| said.contains(&line).then_some(()));
+    };
+    waits_for("the rendezvous");
+    let stopped = Running::start(&["mixer", &invite]);
+    stopped.stderr.wait("its waiting", |line| line.contains("waiting for the rendezvous").then_some(()));
+    ends_politely(stopped);
+    let rendezvous = Running::start(&["rendezvous", "--listen", &listen]);
+    waits_for("the room to open");
+    rendezvous.kill();
+    let host = Running::start(&open);
+    is_in(&mixer);
+    let said = ends_politely(mixer);
+    assert!(said.matches("waiting for").count() <= 4, "{said}");
+    ends_politely(host);
+}
+
+#[test]
+fn without_a_terminal_each_event_is_one_log_line_and_in_json_everything_is() {
+    let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--mixers", "1"];
+    let host = Running::start(&[&open[..], &["--log", "info", "--log-format", "json"], &SMALL].concat());
+    let invite = invite_of(&host);
+    is_in(&host);
+    let viewer = Running::start(&["join", &invite, "--log", "info"]);
+    let fed = viewer.stderr.wait("its parent", |line| line.contains("fed by ").then(|| line.to_owned()));
+    assert!(fed.contains(" INFO ") && fed.starts_with("20"), "{fed}");
+    let said = ends_politely(viewer);
+    assert_eq!(said.matches("fed by ").count(), 1, "{said}");
+    assert_eq!(said.lines().filter(|line| line.ends_with("mode: pass-through")).count(), 1, "{said}");
+    assert!(!said.contains("mode: PassThrough"), "the library's line has the same event: {said}");
+    let said = ends_politely(host);
+    for line in said.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
+    }
+    assert_eq!(said.matches("mode: pass-through").count(), 1, "{said}");
+    let failed = run(&["join", &invite, "--log-format", "json"]);
+    let line: Value = serde_json::from_str(&failed.stderr).unwrap();
+    assert_eq!((failed.code, line["level"].as_str()), (Some(1), Some("ERROR")), "{line}");
+}
+
+/// Returns the answer to a request.
+fn get(address: &str, path: &str) -> String {
+    let mut tcp = std::net::TcpStream::connect(address).unwrap();
+    write!(tcp, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Returns a figure in the answer of `/metrics`, whose lines are all well-formed.
+fn figure(address: &str, name: &str) -> Option<f64> {
+    let answer = get(address, "/metrics");
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    let mut found = None;
+    for line in text.lines().filter(|line| !line.starts_with("# HELP ") && !line.starts_with("# TYPE ")) {
+        let (named, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{text}"));
+        let value: f64 = value.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(text.contains(&format!("# TYPE {} ", named.split('{').next().unwrap())), "{line}");
+        found = found.or((named == name).then_some(value));
+    }
+    assert!(!text.contains('#') || text.lines().all(|line| line.len() < 160), "{text}");
+    found
+}
+
+#[test]
+fn rendezvous_host_and_mixer_serve_their_health_and_figures_and_no_secret() {
+    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
+    let url = rendezvous.stderr.wait("address", |line| Some(line.split_once("listening on ")?.1.to_owned()));
+    let at = url.strip_prefix("http://").unwrap();
+    assert!(get(at, "/healthz").ends_with("ok\n"));
+    assert_eq!(figure(at, "plenary_rendezvous_rooms"), Some(0.0));
+    let opened = Running::start(&["host", "--mix", "never", "--rendezvous", &url]);
+    is_in(&opened);
+    assert_eq!(figure(at, "plenary_rendezvous_rooms"), Some(1.0));
+    assert_eq!(figure(at, "plenary_rendezvous_peers"), Some(1.0));
+    ends_politely(opened);
+
+    let open = ["host", "--speak", "--mix", "never", "--listen", "127.0.0.1:0", "--mixers", "1"];
+    let host = Running::start(&[&open[..], &SMALL].concat());
+    let invite = invite_of(&host);
+    is_in(&host);
+    let (origin, secret) = invite.split_once("/#").unwrap();
+    let at_host = origin.strip_prefix("http://").unwrap();
+    let metrics = free_address();
+    let mixer = Running::start(&["mixer", &invite, "--metrics", &metrics]);
+    is_in(&mixer);
+    let viewer = Running::start(&["join", &invite]);
+    is_in(&viewer);
+    wait_until("mixed pictures", || figure(&metrics, "plenary_pictures_mixed_total") > Some(30.0));
+    assert_eq!(figure(&metrics, "plenary_mixing"), Some(1.0));
+    assert!(get(&metrics, "/healthz").ends_with("ok\n"));
+    wait_until("the viewer", || figure(at_host, "plenary_viewers") == Some(1.0));
+    assert_eq!(figure(at_host, "plenary_is_host"), Some(1.0));
+    assert!(figure(at_host, "plenary_rendezvous_envelopes_total") > Some(3.0));
+    assert!(figure(at_host, "plenary_pictures_sent_total") > Some(30.0));
+    let text = get(at_host, "/metrics");
+    assert!(!text.contains(&secret[..20]) && !text.contains(&secret[secret.len() - 20..]), "{text}");
+    for process in [viewer, mixer, host, rendezvous] {
+        ends_politely(process);
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_of_readiness_of_work_and_of_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let next = || {
+        let mut told = [0; 256];
+        let len = manager.recv(&mut told).expect("a word in time");
+        String::from_utf8(told[..len].to_vec()).unwrap()
+    };
+    let variables = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "400000")];
+    let listen = free_address();
+    for arguments in [&["rendezvous", "--listen", &listen][..], &["host", "--listen", "127.0.0.1:0"]] {
+        let service = Running::start_with(arguments, "", &variables);
+        let told: Vec<_> = (0..4).map(|_| next().trim_end().to_owned()).collect();
+        assert!(told.iter().any(|word| word == "READY=1"), "{told:?}");
+        assert!(told.iter().filter(|word| *word == "WATCHDOG=1").count() >= 2, "{told:?}");
+        ends_politely(service);
+        assert!((0..100).map(|_| next()).any(|word| word.trim_end() == "STOPPING=1"));
+        manager.set_nonblocking(true).unwrap();
+        while manager.recv(&mut [0; 256]).is_ok() {}
+        manager.set_nonblocking(false).unwrap();
+    }
 }

@@ -242,6 +242,23 @@ pub(crate) struct StayArgs {
     /// identity` has signed is the default of --name
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: LogArgs,
+}
+
+/// How a long-running command logs.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Log lines as text or, for a collector, as a JSON object each; then everything on standard error is one
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -336,6 +353,9 @@ pub(crate) struct JoinArgs {
     /// Watch; the default without --speak
     #[arg(long)]
     pub(crate) view: bool,
+    /// Keep trying while the room isn't open yet or the rendezvous can't be reached
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Watch the own stream of the speaker with this name instead of the program
     #[arg(long, value_name = "NAME")]
     pub(crate) solo: Option<String>,
@@ -349,9 +369,15 @@ pub(crate) struct MixerArgs {
     pub(crate) room: RoomArgs,
     #[command(flatten)]
     pub(crate) stay: StayArgs,
-    /// Serve Prometheus metrics (not yet)
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) metrics: Option<String>,
+    /// Keep trying while the room isn't open yet or the rendezvous can't be reached; the default without a terminal
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// End at once if the room isn't open, also without a terminal
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+    /// Serve `/metrics` for Prometheus, and `/healthz`, at this address
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -367,6 +393,8 @@ pub(crate) struct RendezvousArgs {
     /// Log level: error, warn, info, debug, trace [default: RUST_LOG, else info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<tracing::Level>,
+    #[command(flatten)]
+    pub(crate) format: LogArgs,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,7 +2,15 @@
 //! stderr (a terminal, a log collector) may go away at any time, and the room goes on.
 
 use std::fmt::Arguments;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Targets of log lines with events of the room, and with what is said otherwise.
+pub(crate) const EVENTS: &str = "plenary_cli::event";
+pub(crate) const SAID: &str = "plenary_cli::said";
+
+/// Whether all that is said is written to the log.
+static AS_LOG: AtomicBool = AtomicBool::new(false);
 
 /// Writer to stderr whose failures lose what was to be written.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +28,35 @@ impl Write for Stderr {
     }
 }
 
+/// Writes everything to the log from now on, which has been set up.
+pub(crate) fn as_log() {
+    AS_LOG.store(true, Ordering::Relaxed);
+}
+
+/// Says what has happened in the room: as a bare line on a terminal, elsewhere in the log.
+pub(crate) fn event(line: &str) {
+    if !AS_LOG.load(Ordering::Relaxed) && io::stderr().is_terminal() {
+        write(format_args!("{line}\n"));
+    } else {
+        tracing::info!(target: EVENTS, "{line}");
+    }
+}
+
+/// Says why the command has failed.
+pub(crate) fn failure(line: &str) {
+    if AS_LOG.load(Ordering::Relaxed) {
+        tracing::error!(target: SAID, "{line}");
+    } else {
+        write(format_args!("plenary: {line}\n"));
+    }
+}
+
 /// Writes text in one piece, so that lines of several threads don't mix.
 pub(crate) fn write(text: Arguments<'_>) {
+    if AS_LOG.load(Ordering::Relaxed) {
+        tracing::info!(target: SAID, "{}", text.to_string().trim_end());
+        return;
+    }
     let _ = Stderr.write(text.to_string().as_bytes());
 }
 

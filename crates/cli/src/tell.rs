@@ -11,6 +11,7 @@ use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
 
 use crate::commands::people::{all, quoted, waits};
+use crate::say;
 
 /// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
 /// guess.
@@ -65,6 +66,10 @@ fn outcome_words(then: CodecOutcome) -> &'static str {
 pub(crate) struct Teller {
     begun: Begun,
     leaving: AtomicBool,
+    /// Whether this peer tries to join again and again, and has said so.
+    waiting: AtomicBool,
+    /// Why the rendezvous was last reported to be down.
+    outage_told: Mutex<Option<String>>,
     /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
     trouble_told: AtomicBool,
     /// Whether a clock that differs was reported.
@@ -126,8 +131,9 @@ impl Teller {
         Arc::new(move |event| {
             let lines = [teller.line(event), teller.due_knock(), teller.due_hand()];
             for line in lines.into_iter().flatten() {
-                say!("{}", plain(&line));
+                say::event(&plain(&line));
             }
+            teller.log(event);
             teller.tell_later();
         })
     }
@@ -143,7 +149,7 @@ impl Teller {
         runtime.spawn(async move {
             tokio::time::sleep(Duration::from_micros(WISHES_EACH_US)).await;
             for line in [teller.due_knock(), teller.due_hand()].into_iter().flatten() {
-                say!("{}", plain(&line));
+                say::event(&plain(&line));
             }
             teller.tells_later.store(false, Ordering::Relaxed);
             teller.tell_later();
@@ -197,6 +203,25 @@ impl Teller {
         )
     }
 
+    /// Sets whether this peer waits for its room: then it isn't told of each try.
+    pub(crate) fn waits(&self, waits: bool) {
+        self.waiting.store(waits, Ordering::Relaxed);
+    }
+
+    /// Logs the events that are worth a line in a log alone.
+    fn log(&self, event: &RoomEvent) {
+        match event {
+            RoomEvent::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
+            RoomEvent::PeerMisbehaved { peer, count, dropped: false } => {
+                tracing::warn!("{peer:?} violated the protocol ({count} times so far)");
+            }
+            RoomEvent::Withdrawn { rank, peer } => {
+                tracing::info!("{rank} is withdrawn: {} lives", self.mixer(peer));
+            }
+            _ => {}
+        }
+    }
+
     /// Stops the reports of a missing parent, since this peer leaves.
     pub(crate) fn leaves(&self) {
         self.leaving.store(true, Ordering::Relaxed);
@@ -205,7 +230,14 @@ impl Teller {
     /// Returns the message for an event, if it is worth a line.
     pub(crate) fn line(&self, event: &RoomEvent) -> Option<String> {
         Some(match event {
-            RoomEvent::Rendezvous { up: false, why: Some(why) } => format!("rendezvous: {why}"),
+            RoomEvent::Rendezvous { .. } | RoomEvent::Waiting { .. } if self.waiting.load(Ordering::Relaxed) => {
+                return None;
+            }
+            RoomEvent::Rendezvous { up, why } => {
+                let why = why.as_ref().map(|why| format!("rendezvous: {why}")).filter(|_| !up);
+                let told = std::mem::replace(&mut *self.outage_told.lock(), why.clone());
+                return why.filter(|why| told.as_ref() != Some(why)); // a retry that fails alike is nothing new
+            }
             RoomEvent::Waiting { tries } => format!("waiting for the host (asked {} times)", tries + 1),
             RoomEvent::Mode(mode) => format!("mode: {}", mode_word(*mode)),
             RoomEvent::Parent(Some(parent)) => format!("fed by {parent:?}"),

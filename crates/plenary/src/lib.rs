@@ -147,8 +147,8 @@ pub use plenary_rtc::LinkError;
 #[doc(hidden)]
 pub use plenary_rtc::{Shape, Shaper};
 pub use plenary_signal::{
-    Authority, NoOrigin, Outage, PageOrigin, Refusal as RendezvousRefusal, RendezvousError, Router,
-    ServerTls, SignalError, TlsError,
+    Authority, FIGURES_TYPE, Figures, MoreFigures, NoOrigin, Outage, PageOrigin,
+    Refusal as RendezvousRefusal, RendezvousError, Router, ServerTls, SignalError, TlsError,
 };
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;

@@ -140,6 +140,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
             let page_at = host.page_at.iter().filter_map(|url| PageOrigin::of_url(url).ok());
             let config = RendezvousConfig {
                 page: host.page.clone(),
+                figures: host.figures.clone(),
                 embed: host.embed.iter().cloned().chain(page_at).collect(),
                 advertised: host.advertise.as_ref().and_then(Advertise::authority),
                 limits: Limits {

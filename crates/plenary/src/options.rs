@@ -12,7 +12,7 @@ use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
 use plenary_proto::message::{Consent, MixPolicy, ProgramFormat};
 use plenary_proto::{HostConfig, PeerId};
-use plenary_signal::{PageOrigin, Router};
+use plenary_signal::{MoreFigures, PageOrigin, Router};
 use tokio::runtime::Handle;
 
 use crate::advertise::Advertise;
@@ -115,6 +115,9 @@ pub struct HostOptions {
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
+    /// Serves `/healthz` and, for Prometheus, `/metrics` at the host's own rendezvous: its figures, and these. Anyone may
+    /// read them. `None`, the default, serves neither.
+    pub figures: Option<MoreFigures>,
     /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page
     /// to the rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets
     /// pages of that origin in; another one must list it.
@@ -265,6 +268,7 @@ impl HostOptions {
         advertise: Option<Advertise>,
         certificate: Option<Certificate>,
         page: Option<Router>,
+        figures: Option<MoreFigures>,
         page_at: Option<String>,
         embed: Vec<PageOrigin>,
         stage_open: bool,
@@ -296,6 +300,7 @@ impl Default for HostOptions {
             advertise: None,
             certificate: None,
             page: None,
+            figures: None,
             page_at: None,
             embed: Vec::new(),
             stage_open: true,

@@ -61,6 +61,11 @@ impl Gate {
         Ok(Arc::new(Pass { gate: gate.clone(), address }))
     }
 
+    /// Returns the number of open connections.
+    pub(crate) fn open(gate: &Mutex<Gate>) -> usize {
+        gate.lock().unwrap_or_else(PoisonError::into_inner).open
+    }
+
     fn enter(&mut self, address: IpAddr, now: Instant) -> Result<(), Turned> {
         if self.open >= self.limits.connections_max {
             return Err(Turned::Full);

@@ -22,6 +22,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+mod figures;
 mod gate;
 mod limits;
 mod local;
@@ -37,11 +38,12 @@ mod websocket;
 
 pub use axum::Router;
 pub use axum::http::uri::Authority;
+pub use figures::{FIGURES_TYPE, Figures};
 pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
 pub use page_origin::{NoOrigin, PageOrigin};
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal, SIGNAL_PATH};
-pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError};
+pub use rendezvous::{MoreFigures, Rendezvous, RendezvousConfig, RendezvousError};
 #[cfg(feature = "tls")]
 pub use rendezvous::{ServerTls, TlsError, certificates_from_pem};
 pub use signal::{Outage, Signal, SignalError, SignalEvent};

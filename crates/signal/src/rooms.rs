@@ -239,6 +239,11 @@ impl Rooms {
         Ok(())
     }
 
+    /// Returns the number of rooms, and of their members.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.rooms.len(), self.rooms.values().map(|room| room.members.len()).sum())
+    }
+
     /// Ends every stay and closes every room.
     pub(crate) fn clear(&mut self) {
         self.rooms.clear();

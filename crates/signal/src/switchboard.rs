@@ -1,5 +1,6 @@
 //! The switchboard: the rooms of one rendezvous, shared by its connections and by peers in the same process.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::figures::Counts;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::rooms::{Rooms, StayOver, Ticket, Way};
@@ -30,6 +32,7 @@ struct Inside {
     started: Instant,
     /// Woken when a room opens.
     opened: Notify,
+    counts: Counts,
 }
 
 impl Default for Switchboard {
@@ -48,6 +51,7 @@ impl Switchboard {
             closing: CancellationToken::new(),
             started: Instant::now(),
             opened: Notify::new(),
+            counts: Counts::default(),
             limits,
         }))
     }
@@ -115,6 +119,21 @@ impl Switchboard {
         timeout(hold_max.min(left), opens).await.map_err(|_| Refusal::NotYet)
     }
 
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Returns the number of open rooms, and of the peers in them.
+    pub(crate) fn rooms_and_peers(&self) -> (usize, usize) {
+        self.rooms().count()
+    }
+
+    /// Returns the bytes that wait in all mailboxes.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let all = self.0.limits.queues_bytes_max.min(Semaphore::MAX_PERMITS);
+        all.saturating_sub(self.0.queues_bytes.available_permits())
+    }
+
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,6 +148,9 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub(crate) fn carry(&self, to: Address, bytes: Bytes) -> Result<(), StayOver> {
+        let counts = self.switchboard.counts();
+        counts.envelopes.fetch_add(1, Relaxed);
+        counts.envelope_bytes.fetch_add(bytes.len() as u64, Relaxed);
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
     }
 

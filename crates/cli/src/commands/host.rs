@@ -15,13 +15,14 @@ use super::floor::Floor;
 use super::govern::{Files, govern};
 use super::signals::Signals;
 use super::topology::Topology;
+use super::watched::Watched;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::{HostArgs, Stage};
 use crate::tell::Teller;
 use crate::{Failure, secrets, usage};
 
 pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log, Level::WARN);
+    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
     let mut options = args.room.options(args.speak, args.view, Consent::Auto)?;
     if args.room.name.is_none() {
         options.name = "host".to_owned();
@@ -43,6 +44,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         Some(topology) => Some(topology.add_to(page)),
         None => page,
     };
+    let watched = Watched::default();
     let listed = args.members.clone().or_else(|| args.only_members.clone());
     let certificate = args.serve.certificate(listen)?;
     let host = host
@@ -50,6 +52,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .advertise(args.serve.advertise.clone())
         .certificate(certificate.clone())
         .page(page)
+        .figures(Some(watched.figures()))
         .page_at(args.page_at.clone())
         .embed(args.serve.embed.clone())
         .invite_life(args.invite_life)
@@ -63,6 +66,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let (signals, mut renewals) = Signals::listen()?;
         let Some(room) = signals.unless_ended(Room::host(options, host)).await else { return Ok(()) };
         let room = room?;
+        watched.knows(&room);
         let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };
         files.save_keys(&room)?;
         if args.speak {

@@ -1,20 +1,21 @@
 //! `plenary join`: joins a room to speak, to watch, or both.
 
 use anyhow::bail;
-use plenary::{Consent, PeerId, Room, RoomSnapshot, Solo};
+use plenary::{Consent, PeerId, RoomSnapshot, Solo};
 use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::floor::{Floor, own_index};
 use super::govern::{Files, govern};
 use super::signals::Signals;
+use super::wait;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::JoinArgs;
 use crate::tell::Teller;
 use crate::{Failure, secrets};
 
 pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log, Level::WARN);
+    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
     let mix = if args.speak { Consent::Auto } else { Consent::Never };
     let mut options = args.room.guest_options(args.speak, args.view || !args.speak, mix)?;
     let teller = Teller::new();
@@ -25,7 +26,9 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let (signals, _) = Signals::listen()?;
-        let Some(room) = signals.unless_ended(Room::join(&invite, options)).await else { return Ok(()) };
+        let Some(room) = signals.unless_ended(wait::join(&invite, options, &teller, args.wait)).await else {
+            return Ok(());
+        };
         let room = room?;
         if args.speak {
             let index = own_index(&room).await?;

@@ -1,21 +1,22 @@
 //! `plenary mixer`: joins a room as a strong machine that only mixes.
 
-use plenary::{Consent, Room};
+use std::io::IsTerminal as _;
+
+use plenary::Consent;
 use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::govern::{Files, govern};
 use super::signals::Signals;
+use super::wait;
+use super::watched::Watched;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::MixerArgs;
 use crate::tell::Teller;
-use crate::{Failure, not_yet, secrets};
+use crate::{Failure, secrets};
 
 pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
-    if args.metrics.is_some() {
-        return Err(not_yet("--metrics"));
-    }
-    log_to_stderr(args.room.log, Level::WARN);
+    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
     let views = args.stay.record.is_some() || args.stay.snapshot.is_some();
     let mut options = args.room.guest_options(false, views, Consent::Always)?;
     if args.room.name.is_none() {
@@ -29,9 +30,16 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let (signals, _) = Signals::listen()?;
-        let Some(room) = signals.unless_ended(Room::join(&invite, options)).await else { return Ok(()) };
-        let room = room?;
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        let watched = Watched::default();
+        if let Some(address) = args.metrics {
+            beside.spawn(watched.serve_at(address).await?);
+        }
+        let waits = !args.no_wait && (args.wait || !std::io::stdin().is_terminal());
+        let joining = wait::join(&invite, options, &teller, waits);
+        let Some(room) = signals.unless_ended(joining).await else { return Ok(()) };
+        let room = room?;
+        watched.knows(&room);
         beside.spawn(govern(room.clone(), Files::default()));
         stay(room, &args.room, &args.stay, &teller, &signals).await
     })

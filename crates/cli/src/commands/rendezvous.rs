@@ -1,9 +1,11 @@
 //! `plenary rendezvous`: runs the signalling server alone.
 
-use plenary::{Advertise, Certificate};
+use plenary::{Advertise, Certificate, MoreFigures};
 use plenary_signal::{Rendezvous, RendezvousConfig};
+use tokio::task::JoinSet;
 use tracing::Level;
 
+use super::service;
 use super::signals::Signals;
 use super::{log_to_stderr, runtime};
 use crate::args::RendezvousArgs;
@@ -13,13 +15,14 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     if args.store.is_some() {
         return Err(not_yet("--store"));
     }
-    log_to_stderr(args.log, Level::INFO);
+    log_to_stderr(args.log, Level::INFO, args.format);
     let certificate = args.serve.certificate(args.listen)?;
     let tls = certificate.as_ref().map(Certificate::server_tls);
     runtime()?.block_on(async {
         let (signals, mut renewals) = Signals::listen()?;
         let config = RendezvousConfig {
             page: args.serve.page(false),
+            figures: Some(MoreFigures::none()),
             embed: args.serve.embed.clone(),
             advertised: args.serve.advertise.as_ref().and_then(Advertise::authority),
             tls,
@@ -29,6 +32,9 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         let local = rendezvous.local_addr();
         let advertise = args.serve.advertise.clone().unwrap_or_else(|| local.into());
         say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        service::watch(&mut beside, async || true);
+        service::ready();
         let renewing = async {
             while renewals.next().await.is_some() {
                 args.serve.renew(args.listen, certificate.as_ref());
@@ -38,6 +44,7 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
             () = signals.come() => {}
             () = renewing => {}
         }
+        service::stopping();
         rendezvous.close().await;
         Ok(())
     })

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use plenary::media::Picture;
 use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room, SignedName};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::service;
 use super::signals::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::figures::ViewerReport;
@@ -71,7 +73,12 @@ pub(crate) async fn stay(
     say!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
+    let mut beside = JoinSet::new(); // its tasks end when it is dropped
+    let watched = room.clone();
+    service::watch(&mut beside, move || service::answers(watched.clone()));
+    service::ready();
     wait(stay.duration, &room, told_to_end).await;
+    service::stopping();
     let viewer = ViewerReport::of(&room, &room.reception());
     teller.leaves();
     room.leave().await;

@@ -42,6 +42,11 @@ impl Gauge {
         Gauge { cpu_before_s: cpu_s(), links_max: 0, descriptors_max: None, threads_max: None }
     }
 
+    /// Counts processor time from the start of the process.
+    pub(crate) fn since_start() -> Gauge {
+        Gauge { cpu_before_s: 0.0, links_max: 0, descriptors_max: None, threads_max: None }
+    }
+
     /// Takes a reading; `links` is the number of links of all peers in this process.
     pub(crate) fn read(&mut self, links: usize) -> ProcessReport {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -65,6 +65,7 @@ where
             socket::part(socket, None, CloseCode::Normal, "").await;
         }
         Ending::Refused(refusal, detail) => {
+            lobby.switchboard.counts().refused(refusal);
             if is_misbehaviour(refusal) {
                 warn!(address, %refusal, %detail, "a peer was refused");
             } else {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
@@ -53,10 +54,19 @@ pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
             match listener.accept().await {
                 Ok((stream, address)) => match Gate::pass(&lobby.gate, address.ip(), Instant::now()) {
                     Ok(pass) => {
+                        lobby.switchboard.counts().connections.fetch_add(1, Relaxed);
                         let serving = connection(stream, address, pass, router.clone(), lobby.clone());
                         lobby.tasks.spawn(serving);
                     }
-                    Err(turned) => turn_away(&stream, address, turned, lobby.is_secure(), &mut logged),
+                    Err(turned) => {
+                        let counts = lobby.switchboard.counts();
+                        let count = match turned {
+                            Turned::Full => &counts.turned_full,
+                            Turned::TooFast => &counts.turned_fast,
+                        };
+                        count.fetch_add(1, Relaxed);
+                        turn_away(&stream, address, turned, lobby.is_secure(), &mut logged);
+                    }
                 },
                 Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection broke early"),
                 Err(error) => {

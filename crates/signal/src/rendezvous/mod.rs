@@ -21,6 +21,7 @@ mod seldom;
 mod stun;
 #[cfg(feature = "tls")]
 mod tls;
+mod watched;
 
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ use outflow::Outflow;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
 #[cfg(feature = "tls")]
 pub use tls::{ServerTls, TlsError, certificates_from_pem};
+pub use watched::MoreFigures;
 
 /// Answer to `GET /` when no page was added.
 const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
@@ -72,6 +74,9 @@ pub struct RendezvousConfig {
     /// addresses, and `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was
     /// served.
     pub advertised: Option<Authority>,
+    /// Serves `/healthz` and, in the text format of Prometheus, `/metrics`: the rendezvous's own figures and these. Anyone
+    /// may read them. `None`, the default, serves neither; otherwise `page` has no such routes.
+    pub figures: Option<MoreFigures>,
     /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to
     /// https on the same port.
     #[cfg(feature = "tls")]
@@ -151,7 +156,7 @@ impl Rendezvous {
             tls: config.tls,
             tasks: TaskTracker::new(),
         };
-        let router = lobby.router(config.page);
+        let router = lobby.router(config.page, config.figures);
         lobby.tasks.spawn(listener::serve(listener, router, lobby.clone()));
         let (outflow, closing) = (lobby.outflow.clone(), lobby.switchboard.closing().clone());
         lobby.tasks.spawn(async move { closing.run_until_cancelled(outflow.serve()).await });
@@ -208,7 +213,7 @@ impl Rendezvous {
     /// The routes lead to the same rooms. The other web server must limit the number of connections and the
     /// time of their requests. To have the addresses of peers in the log, it must add axum's [`ConnectInfo`].
     pub fn router(&self) -> Router {
-        self.lobby.router(None)
+        self.lobby.router(None, None)
     }
 
     /// Notifies every peer, closes all connections (about a second for those that don't answer) and stops
@@ -238,8 +243,12 @@ impl Lobby {
         self.tasks.close();
     }
 
-    fn router(&self, page: Option<Router>) -> Router {
+    fn router(&self, page: Option<Router>, figures: Option<MoreFigures>) -> Router {
         let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
+        let page = match figures {
+            Some(more) => page.merge(watched::routes(self.clone(), more)),
+            None => page,
+        };
         let signal = Router::new().route(SIGNAL_PATH, get(signal)).merge(fetch::routes());
         let signal = signal.layer(middleware::from_fn_with_state(self.clone(), callers::check));
         let signal = signal.layer(middleware::from_fn_with_state(self.clone(), downloads::pace_refusals));
