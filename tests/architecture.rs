@@ -47,6 +47,7 @@ const PROTO_DEPENDENCIES: &[&str] = &[
     "sha2",
     "smallvec",
     "thiserror",
+    "unicode-normalization",
     "zeroize",
 ];
 

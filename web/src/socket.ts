@@ -6,7 +6,7 @@
 /** Websockets that may fail before they open, until requests carry the frames. One may fail by chance. */
 const FAILURES_MAX = 2;
 /** Path of connections carried by requests. */
-const FETCH_PATH = "/signal/fetch";
+const FETCH = "/fetch";
 /** Length of the number before each frame in a body: its length, big endian. */
 const PREFIX_LEN = 4;
 /** Maximum length of a body, in bytes: the longest frame. */
@@ -40,12 +40,12 @@ export class Dialler {
   constructor(private readonly origin: string) {}
 
   dial(url: string, events: SocketEvents): Socket {
-    const { host, protocol } = new URL(url);
+    const { host, protocol, pathname } = new URL(url);
     const served = `${protocol === "wss:" ? "https:" : "http:"}//${host}`;
     if (served === this.origin && this.#failures !== null && this.#failures >= FAILURES_MAX) {
       // when requests fail too, the rendezvous may be away: a websocket is tried by turns
       const closed = (hasOpened: boolean) => (this.#failures = hasOpened ? FAILURES_MAX : FAILURES_MAX - 1);
-      return new Requests(served + FETCH_PATH, events, closed);
+      return new Requests(served + pathname + FETCH, events, closed);
     }
     const settled = (hasOpened: boolean) => {
       if (hasOpened) this.#failures = null;

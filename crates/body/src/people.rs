@@ -4,6 +4,7 @@
 //! around it. Console and page show peers by the same rules.
 
 use plenary_proto::PeerId;
+use plenary_proto::bounded::composed;
 
 use crate::Body;
 
@@ -21,7 +22,7 @@ const NO_NAME: &str = "(no name)";
 /// Returns a name without space at its ends, with single spaces inside, and with apostrophes in place of quotes, which
 /// may surround it where it is shown.
 pub fn tidy(name: &str) -> String {
-    name.replace('"', "'").split_whitespace().collect::<Vec<_>>().join(" ")
+    composed(&name.replace('"', "'")).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a character shows nothing alone: joiners and variation selectors, which names of some scripts need.

@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use serde::de::{self, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Fill level of one list or map of the brain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,12 @@ fn may_hold(c: char) -> bool {
 /// person.
 pub fn plain(text: &str) -> String {
     text.chars().filter(|c| may_hold(*c)).collect()
+}
+
+/// Returns text in the form in which equal words are equal bytes: composed (Unicode NFC), with any space as a plain one
+/// (RFC 8265, 4.2: OpaqueString, and 2.1 for names). Keyboards compose "é" or don't.
+pub fn composed(text: &str) -> String {
+    text.chars().map(|c| if c.is_whitespace() && !c.is_ascii() { ' ' } else { c }).nfc().collect()
 }
 
 /// UTF-8 text of at most `MAX` bytes, without control characters, characters that change the direction of writing,

@@ -78,8 +78,7 @@ fn without_a_hint_the_rendezvous_is_where_the_link_leads() {
     assert_eq!(create(Some("https://example.org/room/"), &[]).unwrap(), "https://example.org");
     assert_eq!(create(None, &[]), None);
     // hints of other forms are for readers to come
-    let others =
-        ["wss://a.example/path", "ws://", "wss://user@a.example", "dht:abc", "ftp://a.example", "ws"];
+    let others = ["wss://a.example/a b", "ws://", "wss://user@a.example", "dht:abc", "ftp://a.example", "ws"];
     assert_eq!(create(Some("https://example.org"), &others[..4]).unwrap(), "https://example.org");
     assert_eq!(create(None, &others[2..]), None);
     assert_eq!(create(None, &["dht:abc", "http://a.example", "ws://b.example"]).unwrap(), "http://a.example");
@@ -107,6 +106,54 @@ fn without_an_address_the_invite_begins_with_plenary() {
     let bare = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], NOW);
     assert!(bare.to_string().starts_with("plenary:#"));
     assert_eq!(bare.to_string().parse(), Ok(bare));
+}
+
+#[test]
+fn an_invite_is_found_in_what_people_paste() {
+    let text = invite(None).to_string();
+    let by_hand = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], NOW).to_string();
+    for text in [text, by_hand, leading_to("https://ada.example/room/", "http://a.example").to_string()] {
+        let expected: Invite = text.parse().unwrap();
+        for pasted in [
+            format!("{text}."),
+            format!("\"{text}\""),
+            format!("„{text}“"),
+            format!("<{text}>"),
+            format!("({text}),"),
+            format!("[room]({text})"),
+            format!("Join here: {text}\n"),
+            format!("See http://example.org/#top, then join: {text}!"),
+            format!("<a href='{text}'>room</a>"),
+        ] {
+            assert_eq!(pasted.parse::<Invite>().as_ref(), Ok(&expected), "{pasted}");
+        }
+    }
+    let cut = invite(None).to_string();
+    let cut = format!("Join here: {}", &cut[..cut.len() - 20]);
+    assert_eq!(cut.parse::<Invite>(), Err(InviteError::Malformed("it ends too early")));
+    assert_eq!("http://a/ #".repeat(10_000).parse::<Invite>(), Err(InviteError::NotAnInvite));
+}
+
+#[test]
+fn a_password_is_the_same_however_its_letters_are_composed() {
+    let with = invite(Some("caf\u{e9} au lait"));
+    for typed in ["cafe\u{301} au lait", "caf\u{e9}\u{a0}au\u{3000}lait"] {
+        assert_eq!(with.key(Some(typed)).unwrap().hash(), with.key(Some("café au lait")).unwrap().hash());
+    }
+    assert_eq!(with.key(Some("cafe au lait")).unwrap_err(), InviteError::WrongPassword);
+}
+
+#[test]
+fn a_rendezvous_below_a_path_is_named_with_it() {
+    let (place, hint) = Invite::places("https://rooms.example/a/b", None).unwrap();
+    let hints = hint.as_deref();
+    let secret = (0, RoomSecret([7; 16]));
+    let invite = Invite::create(&key(1), secret, None, true, Some(place), hints.as_slice(), NOW);
+    let read: Invite = invite.to_string().parse().unwrap();
+    assert!(invite.to_string().starts_with("https://rooms.example/a/b/#"), "{invite}");
+    assert_eq!(read.rendezvous().as_deref(), Some("https://rooms.example/a/b"));
+    let long = format!("https://rooms.example/{}", "a".repeat(200));
+    assert_eq!(Invite::places(&long, None), Err(InviteError::LongRendezvous));
 }
 
 #[test]

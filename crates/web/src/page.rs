@@ -10,7 +10,7 @@ use plenary_body::{
     Outs, Sources, Wishes,
 };
 use plenary_media::Encoded;
-use plenary_proto::bounded::Text;
+use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
 use plenary_proto::message::{
@@ -146,7 +146,7 @@ impl Joined {
             room,
             root: invite.root(),
             host,
-            name: Text::truncated(&name),
+            name: Text::truncated(&composed(&name)),
             speaks,
             no_solo: false,
             views,

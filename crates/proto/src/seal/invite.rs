@@ -16,7 +16,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::envelope::RoomKey;
 use super::keys::{Keypair, Signature, verify};
-use crate::bounded::{List, Text};
+use crate::bounded::{List, Text, composed};
 use crate::id::{PeerId, RoomId};
 
 /// Maximum rendezvous hints of an invite.
@@ -27,6 +27,8 @@ const INVITE_LEN_MAX: usize = 2048;
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
 /// Maximum bytes of a page's path. A guess.
 const PATH_LEN_MAX: usize = 256;
+/// Maximum links in a text that are tried as invites: each may cost a signature's check. A guess.
+const CANDIDATES_MAX: usize = 16;
 const VERSION: u8 = 2;
 const KEY_CHECK_LEN: usize = 8;
 const CHECKSUM_LEN: usize = 4;
@@ -164,14 +166,18 @@ impl Invite {
         Invite { place, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT]`, with its page
-    /// at `page`; `None` where the rendezvous serves it.
+    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT][/PATH]`, with its
+    /// page at `page`; `None` where the rendezvous serves it.
     ///
     /// # Errors
     /// [`InviteError::NotAPage`], [`InviteError::LongRendezvous`].
     pub fn places(rendezvous: &str, page: Option<&str>) -> Result<(String, Option<String>), InviteError> {
-        let Some(page) = page else { return Ok((rendezvous.to_owned(), None)) };
-        let page = place_of(page).ok_or(InviteError::NotAPage)?;
+        let page = match page {
+            None if origin_of(rendezvous) == rendezvous => return Ok((rendezvous.to_owned(), None)),
+            // its page is below the same path, and a link alone doesn't tell where that ends
+            None => format!("{rendezvous}/"),
+            Some(page) => place_of(page).ok_or(InviteError::NotAPage)?,
+        };
         let hint = rendezvous.replacen("http", "ws", 1);
         if hint.len() > HINT_LEN_MAX { Err(InviteError::LongRendezvous) } else { Ok((page, Some(hint))) }
     }
@@ -225,12 +231,12 @@ impl Invite {
         self.signed.flags
     }
 
-    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT]`: that of the first hint at one, otherwise
+    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT][/PATH]`: that of the first hint at one, otherwise
     /// that of the link.
     pub fn rendezvous(&self) -> Option<String> {
         let hinted = self.hints().find_map(|hint| {
             let url = hint.strip_prefix("ws").map_or(hint.to_owned(), |rest| format!("http{rest}"));
-            place_of(&url).filter(|url| origin_of(url) == url)
+            place_of(&url).map(|url| url.trim_end_matches('/').to_owned())
         });
         hinted.or_else(|| self.place.as_deref().map(|place| origin_of(place).to_owned()))
     }
@@ -288,6 +294,7 @@ impl Body {
 
 /// Argon2id of a password, with the room id as salt, so every invite of a room shares one hash. Takes about 30 ms.
 fn hash_password(password: &str, room: &RoomId) -> Zeroizing<[u8; 32]> {
+    let password = Zeroizing::new(composed(password));
     let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
         .expect("constants within Argon2's bounds");
     let mut hash = Zeroizing::new([0; 32]);
@@ -360,40 +367,69 @@ impl fmt::Display for Invite {
 impl FromStr for Invite {
     type Err = InviteError;
 
-    /// Parses an invite and checks its signature. The expiry isn't checked, since that needs a clock.
+    /// Parses an invite and checks its signature. The expiry isn't checked, since that needs a clock. What people paste
+    /// around an invite, such as quotes, brackets, words in front of it and a full stop behind it, counts for nothing.
     fn from_str(text: &str) -> Result<Invite, InviteError> {
-        let (place, body) = text.trim().split_once('#').ok_or(InviteError::NotAnInvite)?;
-        let place = match place {
-            "plenary:" => None,
-            url => Some(place_of(url).ok_or(InviteError::NotAnInvite)?),
+        let wrong = match exact(text) {
+            Ok(invite) => return Ok(invite),
+            Err(wrong) => wrong,
         };
-        if body.len() > INVITE_LEN_MAX {
-            return Err(InviteError::Malformed("it is too long"));
-        }
-        let bytes = Base64UrlUnpadded::decode_vec(body);
-        let bytes =
-            Zeroizing::new(bytes.map_err(|_| InviteError::Malformed("a character is wrong or missing"))?);
-        match bytes.first() {
-            None => return Err(InviteError::Malformed("nothing stands behind the #")),
-            Some(&VERSION) => {}
-            Some(&other) => return Err(InviteError::Version(other)),
-        }
-        let ((signed, signature, secrets), rest): ((Body, Signature, Secrets), _) =
-            postcard::take_from_bytes(&bytes).map_err(|_| InviteError::Malformed("it ends too early"))?;
-        let read = bytes.len() - rest.len();
-        match rest.len().cmp(&CHECKSUM_LEN) {
-            Ordering::Less => return Err(InviteError::Malformed("it ends too early")),
-            Ordering::Greater => return Err(InviteError::Malformed("something stands behind its end")),
-            Ordering::Equal if *rest != checksum(&bytes[..read]) => {
-                return Err(InviteError::Malformed("a character is wrong"));
+        let mut why = Some(wrong).filter(|wrong| *wrong != InviteError::NotAnInvite);
+        for candidate in candidates(text) {
+            match exact(candidate) {
+                Ok(invite) => return Ok(invite),
+                Err(wrong) => why = why.or(Some(wrong)),
             }
-            Ordering::Equal => {}
         }
-        if signed.room != RoomId::of_root(&signed.root)
-            || verify(&signed.root, &signed.covered(), &signature).is_err()
-        {
-            return Err(InviteError::Malformed("its signature does not hold"));
-        }
-        Ok(Invite { place, signed, signature, secrets })
+        Err(why.unwrap_or(InviteError::NotAnInvite))
     }
+}
+
+/// Returns the parts of a text that may be invites: from the beginning of a link up to the last character that may stand
+/// behind its `#`.
+fn candidates(text: &str) -> impl Iterator<Item = &str> {
+    let begins = ["http://", "https://", "plenary:#"];
+    let starts = text.char_indices().map(|(at, _)| &text[at..]);
+    let links = starts.filter(move |rest| begins.iter().any(|begin| rest.starts_with(begin)));
+    links.take(CANDIDATES_MAX).filter_map(|link| {
+        let (place, body) = link.split_once('#')?;
+        let len = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        Some(&link[..place.len() + 1 + len.unwrap_or(body.len())])
+    })
+}
+
+/// Parses a text that is an invite and nothing else.
+fn exact(text: &str) -> Result<Invite, InviteError> {
+    let (place, body) = text.trim().split_once('#').ok_or(InviteError::NotAnInvite)?;
+    let place = match place {
+        "plenary:" => None,
+        url => Some(place_of(url).ok_or(InviteError::NotAnInvite)?),
+    };
+    if body.len() > INVITE_LEN_MAX {
+        return Err(InviteError::Malformed("it is too long"));
+    }
+    let bytes = Base64UrlUnpadded::decode_vec(body);
+    let bytes = Zeroizing::new(bytes.map_err(|_| InviteError::Malformed("a character is wrong or missing"))?);
+    match bytes.first() {
+        None => return Err(InviteError::Malformed("nothing stands behind the #")),
+        Some(&VERSION) => {}
+        Some(&other) => return Err(InviteError::Version(other)),
+    }
+    let ((signed, signature, secrets), rest): ((Body, Signature, Secrets), _) =
+        postcard::take_from_bytes(&bytes).map_err(|_| InviteError::Malformed("it ends too early"))?;
+    let read = bytes.len() - rest.len();
+    match rest.len().cmp(&CHECKSUM_LEN) {
+        Ordering::Less => return Err(InviteError::Malformed("it ends too early")),
+        Ordering::Greater => return Err(InviteError::Malformed("something stands behind its end")),
+        Ordering::Equal if *rest != checksum(&bytes[..read]) => {
+            return Err(InviteError::Malformed("a character is wrong"));
+        }
+        Ordering::Equal => {}
+    }
+    if signed.room != RoomId::of_root(&signed.root)
+        || verify(&signed.root, &signed.covered(), &signature).is_err()
+    {
+        return Err(InviteError::Malformed("its signature does not hold"));
+    }
+    Ok(Invite { place, signed, signature, secrets })
 }

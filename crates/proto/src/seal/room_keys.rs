@@ -17,7 +17,7 @@ const VERSION_WITHOUT_EARLIER: u8 = 4;
 const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 16 + 4 + 1 + 1;
 /// Bytes of an earlier invite: generation and secret.
 const EARLIER_LEN: usize = 2 + 16;
-/// Maximum earlier invites: with the newest, as many as an [`Opener`](super::Opener) has keys.
+/// Maximum earlier invites: the newest one's key and theirs fill an [`Opener`](super::Opener).
 const EARLIER_MAX: usize = KEYS_MAX - 1;
 
 /// Bytes that are no room keys of this version.
