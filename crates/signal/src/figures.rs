@@ -1,7 +1,7 @@
 //! Figures of a running server for monitoring, in the text format that Prometheus reads (exposition format 0.0.4), and
 //! those of a rendezvous.
 //!
-//! No figure names a room, a peer or an address: whoever may connect may read them.
+//! No figure names a room, a peer or an address, since any visitor may read the text.
 
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use plenary_proto::rendezvous::Refusal;
 /// Media type of the text.
 pub const FIGURES_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Figures as text, one after the other.
+/// Text of several figures.
 #[derive(Debug, Default)]
 pub struct Figures(String);
 
@@ -23,7 +23,7 @@ impl Figures {
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    /// Adds a count since the start, whose name ends in `_total`.
+    /// Adds a count since the start; its name ends in `_total`.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, help, "counter");
         let _ = writeln!(self.0, "{name} {value}");

@@ -116,13 +116,13 @@ pub enum Outage {
     #[error("its certificate is not trusted: {0}")]
     Untrusted(String),
     /// A web server answered, but did not open a websocket.
-    #[error("the server answered with HTTP status {0}")]
+    #[error("{}", answered(*.0))]
     Http(u16),
     /// The rendezvous refused this peer.
     #[error("the rendezvous refused: {0}")]
     Refused(Refusal),
     /// Timeout: the rendezvous sent no frame, or a connection attempt did not finish, within this time.
-    #[error("no answer for {0:?}")]
+    #[error("no answer for {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
     /// The connection was closed.
     #[error("the connection ended: {0}")]
@@ -130,6 +130,20 @@ pub enum Outage {
     /// The server sent bytes that are not of the rendezvous protocol.
     #[error("the server does not speak the rendezvous protocol: {0}")]
     Protocol(String),
+}
+
+/// Returns what a web server's answer in place of a websocket means.
+fn answered(status: u16) -> String {
+    let why = match status {
+        426 | 400 => {
+            "a proxy in front of it passes no websockets on: it drops the headers Upgrade and Connection"
+        }
+        404 | 405 => "something else than a rendezvous answers there",
+        502..=504 => "a proxy in front of it can't reach it at the moment",
+        429 => "too many connections came from this address",
+        _ => return format!("the server answered with HTTP status {status}"),
+    };
+    format!("{why} (HTTP status {status})")
 }
 
 /// Checks the length of an envelope.

@@ -1,7 +1,7 @@
 //! Accepts TCP connections and serves their HTTP requests, within the limits on number, rate and time.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,8 +12,9 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
@@ -30,20 +31,43 @@ const HEAD_LEN_MAX: usize = 8 * 1024;
 /// Length of the kernel's queue of connections that are not accepted yet: Linux's own limit
 /// (net.core.somaxconn since 5.4). With the usual 1024, 1000 peers that connected at once took 1.3 s, since
 /// some had to repeat their SYN.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// Pause of accepting after an error that shows a lack of resources, mostly of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for the answer to a last request, in intervals of the pings: twice what a request for mail waits. A guess.
 const ANSWER_PINGS: u32 = 4;
 
-/// Listens on `address`, even while connections of a rendezvous that just closed linger there.
+/// Listens on `address`, even while connections of a rendezvous that just closed linger there; at `[::]` for IPv4 too, and
+/// for IPv4 alone on a machine without IPv6.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let is_all_v6 = address.is_ipv6() && address.ip().is_unspecified();
+    match listen_at(address) {
+        Err(error) if is_all_v6 && lacks_ipv6(&error) => {
+            listen_at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        listening => listening,
+    }
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
     // on Windows this option would let another program take the port over
     #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Whether a socket couldn't be made or bound since the machine has no IPv6, or has switched it off.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    let no_family = if cfg!(target_os = "linux") { 97 } else { 47 }; // EAFNOSUPPORT, which has no kind
+    matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(no_family)
 }
 
 /// Accepts connections until the lobby closes.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, is_stun_message};
 use rtc_stun::xoraddr::XorMappedAddress;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
 use tracing::debug;
@@ -99,9 +100,13 @@ impl Answers {
 
 /// Binds the UDP port of that address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?; // as the TCP port of the same number
+    }
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// Returns the answer to a datagram; `None` if it is no binding request.

@@ -68,9 +68,10 @@ impl Dial {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             _ => return Err(bad("it begins neither with http:// nor with https://")),
         };
-        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
-            return Err(bad("something stands behind the host"));
+        if uri.query().is_some() {
+            return Err(bad("something stands behind its path"));
         }
+        let below = uri.path().trim_end_matches('/'); // a proxy may serve it below a path
         let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
         let port = match authority.as_str().strip_prefix(authority.host()) {
             _ if authority.host().is_empty() => return Err(bad("it names no host")),
@@ -92,7 +93,7 @@ impl Dial {
         Ok(Dial {
             host: bare,
             port,
-            websocket_url: format!("ws://{authority}{SIGNAL_PATH}"),
+            websocket_url: format!("ws://{authority}{below}{SIGNAL_PATH}"),
             url: config.url,
             room: config.room,
             me: config.me,

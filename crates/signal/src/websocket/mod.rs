@@ -48,8 +48,8 @@ pub type WrapTcp = Arc<dyn Fn(TcpStream) -> Box<dyn Io> + Send + Sync>;
 /// Configuration of a [`WebsocketSignal`]: the rendezvous, the room, and the peer's keys.
 #[derive(Clone)]
 pub struct WebsocketConfig {
-    /// URL of the rendezvous: `http://HOST[:PORT]` or, with the feature `tls`, `https://HOST[:PORT]`; no
-    /// path.
+    /// URL of the rendezvous: `http://HOST[:PORT]` or, with the feature `tls`, `https://HOST[:PORT]`, and a
+    /// path below which it is served, if there is one.
     pub url: String,
     /// The room to enter.
     pub room: RoomId,

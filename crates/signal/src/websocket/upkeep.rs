@@ -27,6 +27,8 @@ use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous, R
 
 /// Timeout of one attempt, from name resolution to the welcome.
 const TRY_MAX: Duration = Duration::from_secs(5);
+/// Minimum timeout of one attempt, whatever is left of the patience: a shorter one would say nothing. A guess.
+const TRY_MIN: Duration = Duration::from_millis(500);
 /// Duration after which a connection counts as stable and resets the backoff.
 const STEADY: Duration = Duration::from_secs(10);
 /// Timeout for sending the queued envelopes when the signal is closed.
@@ -66,7 +68,7 @@ impl Upkeep {
         loop {
             tries = tries.saturating_add(1);
             let left = self.patience.saturating_sub(started.elapsed());
-            let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left) };
+            let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left.max(TRY_MIN)) };
             let joined = self.unless_closed(timeout(try_max, self.dial.join())).await?;
             // an attempt that is cut short says nothing
             let before = last.take().filter(|_| try_max < TRY_MAX);

@@ -71,12 +71,16 @@ async fn another_web_server_can_serve_the_same_rooms() {
     let rendezvous = rendezvous(Limits::default()).await;
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let elsewhere = format!("http://{}", listener.local_addr().unwrap());
-    let serving = tokio::spawn(axum::serve(listener, rendezvous.router()).into_future());
+    let routes = rendezvous.router().nest("/below/a/path", rendezvous.router());
+    let serving = tokio::spawn(axum::serve(listener, routes).into_future());
     let host = rendezvous.attach_host(room(), root().id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
-    let guest = up(WebsocketConfig::new(elsewhere, room(), key(2), door())).await;
-    guest.send(plenary_signal::Address::Host, "hello".into()).unwrap();
-    assert!(matches!(next(&host).await, SignalEvent::Envelope { .. }));
+    for (number, path) in [(2, ""), (3, "/"), (4, "/below/a/path"), (5, "/below/a/path/")] {
+        let url = format!("{elsewhere}{path}");
+        let guest = up(WebsocketConfig::new(url, room(), key(number), door())).await;
+        guest.send(plenary_signal::Address::Host, "hello".into()).unwrap();
+        assert!(matches!(next(&host).await, SignalEvent::Envelope { .. }));
+    }
     serving.abort();
 }
 

@@ -8,7 +8,9 @@ use plenary_signal::{
     Address, Limits, Outage, Rendezvous, RendezvousConfig, ServerTls, Signal, SignalError, SignalEvent,
     TlsError, WebsocketConfig, WebsocketSignal, certificates_from_pem,
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair, generate_simple_self_signed,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -63,8 +65,20 @@ async fn a_rendezvous_with_a_certificate_is_reached_by_those_who_trust_it() {
     assert_eq!(named, url);
     assert!(matches!(last, Outage::Untrusted(_)), "{last}");
 
-    let elsewhere = generate_simple_self_signed(["elsewhere.example".to_owned()]).unwrap();
-    let misnamed = secure(Limits::default(), &elsewhere);
+    // trusted itself, whatever it is called, and though it is that of an authority, as `openssl req -x509` makes it
+    let mut params = CertificateParams::new(["elsewhere.example".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let signing_key = KeyPair::generate().unwrap();
+    let elsewhere = CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key };
+    let pinned = secure(Limits::default(), &elsewhere);
+    drop(up(trusting(&pinned, 1, &elsewhere)).await);
+
+    // certified by a trusted authority, for another name
+    let authority = Issuer::from_params(&params, &elsewhere.signing_key);
+    let signing_key = KeyPair::generate().unwrap();
+    let named = CertificateParams::new(["elsewhere.example".to_owned()]).unwrap();
+    let cert = named.signed_by(&signing_key, &authority).unwrap();
+    let misnamed = secure(Limits::default(), &CertifiedKey { cert, signing_key });
     let told = next(&WebsocketSignal::connect(trusting(&misnamed, 3, &elsewhere)).unwrap()).await;
     let SignalEvent::Ended(SignalError::Unreachable { last: Outage::Untrusted(why), .. }) = told else {
         panic!("{told:?}")
