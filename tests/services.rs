@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use plenary::Certificate;
@@ -212,7 +213,7 @@ fn without_a_terminal_each_event_is_one_log_line_and_in_json_everything_is() {
     assert!(fed.contains(" INFO ") && fed.starts_with("20"), "{fed}");
     let said = ends_politely(viewer);
     assert_eq!(said.matches("fed by ").count(), 1, "{said}");
-    assert_eq!(said.lines().filter(|line| line.ends_with("mode: pass-through")).count(), 1, "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("mode: pass-through")).count(), 1, "{said}");
     assert!(!said.contains("mode: PassThrough"), "the library's line has the same event: {said}");
     let said = ends_politely(host);
     for line in said.lines() {
@@ -312,4 +313,120 @@ fn a_service_manager_is_told_of_readiness_of_work_and_of_the_end() {
         while manager.recv(&mut [0; 256]).is_ok() {}
         manager.set_nonblocking(false).unwrap();
     }
+}
+
+#[test]
+fn a_restart_overwrites_no_recording_and_outputs_are_refused_before_the_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0"];
+    let host = Running::start(&[&open[..], &SMALL].concat());
+    let invite = invite_of(&host);
+    let (first, second, third) = (path("room.mp4"), path("room-2.mp4"), path("room-3.mp4"));
+    let record = ["join", &invite, "--view", "--record", &first];
+    let viewer = Running::start(&record);
+    wait_until("a recording", || shown(Path::new(&first)) >= 1.0);
+    viewer.kill();
+    let before = fs::read(&first).unwrap();
+    let viewer = Running::start(&[&record[..], &["--record-max", "2s"]].concat());
+    viewer
+        .stderr
+        .wait("its name", |line| line.contains("recording to ").then(|| assert!(line.contains(&second))));
+    wait_until("a further part", || shown(Path::new(&third)) >= 1.0);
+    assert!(shown(Path::new(&second)) >= 1.5, "the first part has its length");
+    ends_politely(viewer);
+    assert_eq!(fs::read(&first).unwrap(), before);
+
+    let fifo = path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (flag, file) in
+        [("--record", &*fifo), ("--json", &*fifo), ("--json", "/proc/x.json"), ("--record", "/proc/x")]
+    {
+        let ended = run(&["join", &invite, flag, file]);
+        assert_eq!(ended.code, Some(1), "{flag} {file}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("in the room") && ended.stderr.contains(file), "{}", ended.stderr);
+    }
+    ends_politely(host);
+}
+
+#[test]
+fn a_recording_on_a_full_disk_says_so_at_once_and_goes_on_when_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let at = disk.to_str().unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none", at]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return; // only root mounts
+    }
+    struct Unmounts<'a>(&'a str);
+    impl Drop for Unmounts<'_> {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").args(["-l", self.0]).status();
+        }
+    }
+    let _unmounts = Unmounts(at);
+    let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0"];
+    let host = Running::start(&[&open[..], &SMALL].concat());
+    let invite = invite_of(&host);
+    let room = disk.join("room.mp4");
+    let viewer = Running::start(&["join", &invite, "--view", "--record", room.to_str().unwrap()]);
+    wait_until("a recording", || shown(&room) >= 1.0);
+    let filler = disk.join("filler");
+    let _ = fs::write(&filler, vec![1; 3 << 20]); // as much as there is space
+    viewer.stderr.wait("the full disk", |line| line.contains("nothing is recorded for now").then_some(()));
+    fs::remove_file(&filler).unwrap();
+    let next = disk.join("room-2.mp4");
+    wait_until("a further recording", || shown(&next) >= 1.0);
+    ends_politely(viewer);
+    ends_politely(host);
+    assert!(shown(&room) >= 1.0, "what was recorded before plays");
+}
+
+#[test]
+fn with_ipv6_alone_an_invite_names_an_address_that_others_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let invite = folder.path().join("invite");
+    let script = format!(
+        "ip link set lo up && ip link add v0 type veth peer name v1 && \
+         ip addr add 2001:db8:1::1/64 dev v0 nodad && ip link set v0 up && ip link set v1 up || exit 77
+         {plenary} host --speak --mix always --speaker-size 160x90@15 --program 320x180@15 \
+             --invite-file {invite} </dev/null &
+         host=$!
+         for _ in $(seq 100); do [ -s {invite} ] && break; sleep 0.1; done
+         {plenary} join @{invite} --view --duration 4s --json -
+         kill $host; wait $host",
+        plenary = env!("CARGO_BIN_EXE_plenary"),
+        invite = invite.display(),
+    );
+    let ran = std::process::Command::new("unshare").args(["-n", "sh", "-c", &script]).output().unwrap();
+    if ran.status.code() == Some(77)
+        || !invite.exists() && String::from_utf8_lossy(&ran.stderr).contains("unshare")
+    {
+        return; // only root makes namespaces
+    }
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let invite = fs::read_to_string(invite).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert!(invite.starts_with("http://[2001:db8:1::1]:"), "{invite}");
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert!(report["frames_received"].as_u64() > Some(10), "{report} {said}");
+}
+
+#[test]
+fn a_host_behind_a_proxy_with_https_names_it_and_the_address_of_its_tree_is_kept_from_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    let open = ["host", "--listen", "127.0.0.1:0", "--advertise", "https://rooms.example.org/a/b"];
+    let host = Running::start(&[&open[..], &["--tree-file", tree.to_str().unwrap()]].concat());
+    assert!(invite_of(&host).starts_with("https://rooms.example.org/a/b/#"));
+    is_in(&host);
+    let address = fs::read_to_string(&tree).unwrap();
+    assert!(address.starts_with("https://rooms.example.org/a/b/room?token="), "{address}");
+    assert_eq!(fs::metadata(&tree).unwrap().permissions().mode() & 0o777, 0o600);
+    let said = ends_politely(host);
+    assert!(!said.contains("token="), "{said}");
+    let host = Running::start(&["host", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    is_in(&host);
+    assert!(!ends_politely(host).contains("token="));
 }

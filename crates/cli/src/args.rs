@@ -1,6 +1,6 @@
 //! Command-line arguments as they are typed; the commands interpret them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -168,6 +168,9 @@ pub(crate) struct NetworkArgs {
     /// host with --tls self
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_trust: Vec<PathBuf>,
+    /// Address of this machine for media, repeatable, and for a host's own server; otherwise all of them
+    #[arg(long, value_name = "IP", value_parser = own_address)]
+    pub(crate) bind: Vec<IpAddr>,
     /// UDP ports for media, one per link
     #[arg(long, value_name = "A-B", value_parser = ports)]
     pub(crate) udp_ports: Option<RangeInclusive<u16>>,
@@ -229,9 +232,13 @@ pub(crate) struct DemoArgs {
 /// Arguments that host, join and mixer share, beside those of a demo.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StayArgs {
-    /// Record what is received, without re-encoding
+    /// Record received media, without re-encoding; an existing FILE is kept, and FILE-2 written; in the name %Y %m %d %H
+    /// %M %S stand for the local date and time
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// Begin a further recording when this one is so large or long: 500MB, 2GB, 30m
+    #[arg(long, value_name = "SIZE|D", value_parser = units::record_max, requires = "record")]
+    pub(crate) record_max: Option<units::RecordMax>,
     /// Save the last picture
     #[arg(long, value_name = "FILE.png")]
     pub(crate) snapshot: Option<PathBuf>,
@@ -249,7 +256,7 @@ pub(crate) struct StayArgs {
 /// How a long-running command logs.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Log lines as text or, for a collector, as a JSON object each; then everything on standard error is one
+    /// Log lines as text, or as JSON objects for a log collector, which then reads only JSON on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
@@ -294,6 +301,10 @@ pub(crate) struct HostArgs {
     /// with its room
     #[arg(long, value_name = "FILE")]
     pub(crate) room_keys: Option<PathBuf>,
+    /// Write the address of the room's tree, which holds a secret, to this file, for this user alone, instead of standard
+    /// error
+    #[arg(long, value_name = "FILE", conflicts_with = "rendezvous")]
+    pub(crate) tree_file: Option<PathBuf>,
     /// Title of the room, up to 64 characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
@@ -382,9 +393,12 @@ pub(crate) struct MixerArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RendezvousArgs {
-    /// TCP address to listen on
-    #[arg(long, value_name = "IP[:PORT]", value_parser = listen, default_value = "0.0.0.0:7420")]
+    /// TCP address to listen on; [::] stands for all addresses, of IPv4 too
+    #[arg(long, value_name = "IP[:PORT]", value_parser = listen, default_value = "[::]:7420")]
     pub(crate) listen: SocketAddr,
+    /// Address of this machine to listen on, in place of that in --listen
+    #[arg(long, value_name = "IP", value_parser = own_address)]
+    pub(crate) bind: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     /// Storage of rooms (not yet)
@@ -623,6 +637,16 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .or_else(|_| bare())
         .map_err(|_| "an address looks like 127.0.0.1 or 127.0.0.1:7420".to_owned())
+}
+
+/// Parses an address that this machine has.
+fn own_address(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text.parse().map_err(|_| "an address looks like 192.0.2.1 or 2001:db8::1".to_owned())?;
+    match UdpSocket::bind((ip, 0)) {
+        _ if ip.is_unspecified() => Err(format!("{ip} is no single address")),
+        Ok(_) => Ok(ip),
+        Err(error) => Err(format!("{ip} is no address of this machine: {error}")),
+    }
 }
 
 /// Parses `40000-40099`.

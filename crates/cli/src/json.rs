@@ -1,6 +1,8 @@
 //! Reports as JSON, to a file or to standard output.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, absolute};
 
 use anyhow::{Context as _, ensure};
@@ -33,6 +35,18 @@ pub(crate) fn can_be_made(file: &Path, made: Option<&Path>) -> anyhow::Result<()
         (Some(folder), None) => folder.is_dir(),
     };
     ensure!(there, "cannot write {}: there is no such directory", file.display());
+    Ok(())
+}
+
+/// Checks that a file can be written, by opening it: it stays as it is, and a new one doesn't stay.
+pub(crate) fn can_be_written(file: &Path) -> anyhow::Result<()> {
+    let is_new = !file.exists();
+    // a pipe without a reader is refused, and not waited for
+    let opened = File::options().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(file);
+    opened.with_context(|| format!("cannot write {}", file.display()))?;
+    if is_new {
+        std::fs::remove_file(file).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     Ok(())
 }
 

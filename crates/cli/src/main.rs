@@ -9,11 +9,14 @@
 mod say;
 
 mod args;
+mod bounded_file;
 mod commands;
 mod demo;
+mod descriptors;
 mod drawing;
 mod figure_sources;
 mod json;
+mod recording;
 mod room_options;
 mod secrets;
 mod serving;
@@ -33,7 +36,7 @@ const INVITE_TAIL_MAX: usize = 40;
 
 /// What helps against a certificate that is not trusted.
 const TRUST_HINT: &str =
-    ". If that is a host with --tls self, get a copy of its certificate and add --tls-trust FILE";
+    ". If that is a host with --tls self, get a copy of its present certificate for --tls-trust FILE";
 
 /// Reason why a command failed.
 #[derive(Debug)]

@@ -37,6 +37,7 @@ impl RoomArgs {
         options.picture_max = self.speaker_size;
         options.shares = self.share;
         options.solo_allowed = !self.no_solo;
+        options.bind = self.network.bind.clone();
         options.udp_ports = self.network.udp_ports.clone();
         options.tls_roots = serving::roots(&self.network.tls_trust)?;
         options.cache = cache_folder();

@@ -5,11 +5,11 @@ use std::fmt::Arguments;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Targets of log lines with events of the room, and with what is said otherwise.
+/// Targets of log lines with events of the room, and with other messages.
 pub(crate) const EVENTS: &str = "plenary_cli::event";
 pub(crate) const SAID: &str = "plenary_cli::said";
 
-/// Whether all that is said is written to the log.
+/// Whether messages are written to the log.
 static AS_LOG: AtomicBool = AtomicBool::new(false);
 
 /// Writer to stderr whose failures lose what was to be written.
@@ -33,7 +33,7 @@ pub(crate) fn as_log() {
     AS_LOG.store(true, Ordering::Relaxed);
 }
 
-/// Says what has happened in the room: as a bare line on a terminal, elsewhere in the log.
+/// Reports an event of the room: as a bare line on a terminal, elsewhere in the log.
 pub(crate) fn event(line: &str) {
     if !AS_LOG.load(Ordering::Relaxed) && io::stderr().is_terminal() {
         write(format_args!("{line}\n"));

@@ -21,8 +21,9 @@ pub(crate) enum TlsWord {
 /// How others reach a rendezvous.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on
-    #[arg(long, value_name = "HOST[:PORT]")]
+    /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on; behind a
+    /// proxy with https its address there: https://example.org/path
+    #[arg(long, value_name = "HOST[:PORT]|URL")]
     pub(crate) advertise: Option<Advertise>,
     /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example
     /// https://example.org; * lets all pages in [default: the page of this server alone]
@@ -76,7 +77,7 @@ impl ServeArgs {
         Ok(found)
     }
 
-    /// Reads the certificate again, for connections from now on. A file that can't be used changes nothing.
+    /// Reads the certificate again, for connections from now on. A file with an error changes nothing.
     pub(crate) fn renew(&self, listen: SocketAddr, serves: Option<&Certificate>) {
         let Some(serves) = serves else { return };
         match self.read_certificate(listen) {

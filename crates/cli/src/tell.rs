@@ -329,6 +329,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_outage_of_the_rendezvous_is_told_once_until_it_is_over_or_another_one() {
+        let teller = Teller::new();
+        let told = |why: Option<&str>| {
+            let why = why.map(str::to_owned);
+            teller.line(&RoomEvent::Rendezvous { up: why.is_none(), why }).is_some()
+        };
+        let rows = [(Some("refused"), true), (Some("refused"), false), (Some("no answer"), true)];
+        for (why, expected) in rows.into_iter().chain([(None, false), (Some("no answer"), true)]) {
+            assert_eq!(told(why), expected, "{why:?}");
+        }
+        teller.waits(true);
+        assert!(!told(Some("refused")), "one that waits to join has said so");
+    }
+
+    #[test]
     fn who_leaves_does_not_look_for_another_parent() {
         let teller = Teller::new();
         assert!(teller.line(&RoomEvent::Parent(None)).is_some());

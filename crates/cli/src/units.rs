@@ -5,6 +5,8 @@ use std::time::Duration;
 use plenary::{ProgramFormat, Shape};
 use plenary_media::compose::Layout;
 
+use crate::bounded_file;
+
 /// Minimum bit rate: below it the encoder yields no watchable picture. A guess.
 const BITRATE_BPS_MIN: u64 = 50_000;
 /// Maximum share of the viewers that is replaced in a minute: a viewer then stays for 10 s on average, and a
@@ -55,6 +57,32 @@ pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Length of a recording after which the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordMax {
+    Bytes(u64),
+    Time(Duration),
+}
+
+/// Parses `500MB`, `2GB`, or a duration.
+pub(crate) fn record_max(text: &str) -> Result<RecordMax, String> {
+    let sizes = [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+    match sizes.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes))) {
+        Some((number, unit_bytes)) => {
+            let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(*unit_bytes));
+            let bytes = bytes.filter(|bytes| *bytes > 0);
+            bytes.map(RecordMax::Bytes).ok_or_else(|| "a size looks like 500MB or 2GB".to_owned())
+        }
+        None => match some_time(text) {
+            Ok(time) => Ok(RecordMax::Time(time)),
+            Err(_) => Err("the length of a recording looks like 500MB, 2GB or 30m".to_owned()),
+        },
+    }
+}
+
+/// Maximum length of a file that describes a layout, in bytes: some hundred tiles. A guess.
+const LAYOUT_LEN_MAX: u64 = 64 << 10;
+
 /// Parses `grid`, `active`, `share`, `side-by-side`, or the name of a TOML file.
 pub(crate) fn layout(text: &str) -> Result<Layout, String> {
     match text {
@@ -63,8 +91,8 @@ pub(crate) fn layout(text: &str) -> Result<Layout, String> {
         "share" => Ok(Layout::Share),
         "side-by-side" => Ok(Layout::SideBySide),
         file if file.ends_with(".toml") => {
-            let described =
-                std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+            let described = bounded_file::text(file.as_ref(), LAYOUT_LEN_MAX)
+                .map_err(|error| format!("cannot read {file}: {error}"))?;
             let custom = toml::from_str(&described).map_err(|error| {
                 let before = error.span().and_then(|span| described.get(..span.start)).unwrap_or_default();
                 let line = 1 + before.matches('\n').count();
@@ -239,6 +267,15 @@ mod tests {
         }
         for wrong in ["1500", "kbit", "5mb", "-1kbit", "0kbit", "1e99mbit", "nanmbit"] {
             assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn recordings_are_as_long_as_a_size_or_a_time() {
+        assert_eq!(record_max("500MB"), Ok(RecordMax::Bytes(500_000_000)));
+        assert_eq!(record_max("30m"), Ok(RecordMax::Time(Duration::from_secs(1800))));
+        for wrong in ["", "0MB", "-1GB", "20", "1.5GB", "MB", "0s", "99999999999999GB"] {
+            assert!(record_max(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The host and port by which others reach a rendezvous, as an invite names them.
+//! The host and port, or the address at a proxy, by which others reach a rendezvous, as an invite names them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,23 +7,39 @@ use std::str::FromStr;
 use plenary_signal::Authority;
 use url::Host;
 
+use crate::reachable::reachable;
+
+/// Maximum length of a proxy's path, in bytes: with the host it has to fit into an invite's hint of 128.
+const PATH_LEN_MAX: usize = 64;
+
 /// Host, and optionally port, that an invite names in place of the listening address: `example.org`, `192.0.2.1:7420`
-/// or `[2001:db8::1]:7420`.
+/// or `[2001:db8::1]:7420`. Or the address at a proxy in front of it that speaks https:
+/// `https://example.org[:PORT][/PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertise {
     host: Host,
-    /// `None`: the listening port.
+    /// `None`: the listening port, or the proxy's 443.
     port: Option<u16>,
+    /// Path below which a proxy with https serves it, empty or beginning with a slash; `None` without such a proxy.
+    proxied: Option<String>,
 }
 
 /// The text is no host with an optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an address for others looks like example.org, 192.0.2.1:7420 or [2001:db8::1]:7420")]
+#[error(
+    "an address for others looks like example.org, 192.0.2.1:7420, [2001:db8::1]:7420 or https://example.org/path"
+)]
 pub struct NoAddress;
 
 impl Advertise {
     /// Returns the URL of a rendezvous that listens on this port.
     pub fn url(&self, is_secure: bool, listening_port: u16) -> String {
+        if let Some(path) = &self.proxied {
+            return match self.port {
+                None | Some(443) => format!("https://{}{path}", self.host),
+                Some(port) => format!("https://{}:{port}{path}", self.host),
+            };
+        }
         let port = self.port.unwrap_or(listening_port);
         match (is_secure, port) {
             (false, 80) => format!("http://{}", self.host),
@@ -35,7 +51,14 @@ impl Advertise {
 
     /// Returns the host, and the port if there is one, in the form that [`plenary_signal::RendezvousConfig`] takes.
     pub fn authority(&self) -> Option<Authority> {
-        self.to_string().parse().ok()
+        let port = self.port.or(self.proxied.as_ref().map(|_| 443));
+        Advertise { port, proxied: None, ..self.clone() }.to_string().parse().ok()
+    }
+
+    /// Returns the address at which other machines may reach a listener: its own or, if it takes connections at all
+    /// addresses, one of this machine.
+    pub fn of_listener(local: SocketAddr) -> Advertise {
+        reachable(local).into()
     }
 
     /// Returns the name for a certificate: an IPv6 address without brackets.
@@ -54,7 +77,7 @@ impl From<SocketAddr> for Advertise {
             SocketAddr::V4(v4) => Host::Ipv4(*v4.ip()),
             SocketAddr::V6(v6) => Host::Ipv6(*v6.ip()),
         };
-        Advertise { host, port: Some(address.port()) }
+        Advertise { host, port: Some(address.port()), proxied: None }
     }
 }
 
@@ -62,6 +85,13 @@ impl FromStr for Advertise {
     type Err = NoAddress;
 
     fn from_str(text: &str) -> Result<Advertise, NoAddress> {
+        let (text, proxied) = match text.strip_prefix("https://") {
+            Some(rest) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                (authority, Some(path_of(path).ok_or(NoAddress)?))
+            }
+            None => (text, None),
+        };
         // an IPv6 address without brackets leaves open which colon begins the port
         let end = text.find(']').map(|end| end + 1).or(text.find(':')).unwrap_or(text.len());
         let (host, rest) = text.split_at(end);
@@ -79,16 +109,26 @@ impl FromStr for Advertise {
             Host::Ipv4(ip) => ip.is_unspecified() || ip.is_multicast(),
             Host::Ipv6(ip) => ip.is_unspecified() || ip.is_multicast(),
         };
-        if is_nowhere { Err(NoAddress) } else { Ok(Advertise { host, port }) }
+        if is_nowhere { Err(NoAddress) } else { Ok(Advertise { host, port, proxied }) }
     }
+}
+
+/// Returns a path of plain segments without the slash at its end; `None` for another one.
+fn path_of(path: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let path = path.trim_end_matches('/');
+    (path.len() <= PATH_LEN_MAX && path.chars().all(is_plain) && !path.contains("//"))
+        .then(|| path.to_owned())
 }
 
 impl fmt::Display for Advertise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            Some(port) => write!(f, "{}:{port}", self.host),
-            None => self.host.fmt(f),
+        f.write_str(if self.proxied.is_some() { "https://" } else { "" })?;
+        self.host.fmt(f)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
         }
+        f.write_str(self.proxied.as_deref().unwrap_or_default())
     }
 }
 
@@ -112,6 +152,28 @@ mod tests {
             assert_eq!(advertise.url(true, 7420), secure);
             assert_eq!(advertise.authority().unwrap().as_str(), advertise.to_string());
             assert_eq!(advertise.to_string().parse(), Ok(advertise));
+        }
+    }
+
+    #[test]
+    fn a_proxy_with_https_becomes_its_url_and_the_authority_of_its_pages() {
+        for (text, url, authority) in [
+            ("https://Rooms.example", "https://rooms.example", "rooms.example:443"),
+            ("https://rooms.example:443/", "https://rooms.example", "rooms.example:443"),
+            ("https://rooms.example:8443/a/b/", "https://rooms.example:8443/a/b", "rooms.example:8443"),
+            ("https://[2001:db8::1]/a", "https://[2001:db8::1]/a", "[2001:db8::1]:443"),
+        ] {
+            let advertise: Advertise = text.parse().unwrap();
+            for is_secure in [false, true] {
+                assert_eq!(advertise.url(is_secure, 7420), url, "the proxy's scheme and port count");
+            }
+            assert_eq!(advertise.authority().unwrap().as_str(), authority);
+            assert_eq!(advertise.to_string().parse(), Ok(advertise));
+        }
+        for text in
+            ["https://", "https://a?b", "https://a/b#c", "https://a//b", "https://a/b c", "https://0.0.0.0/"]
+        {
+            assert_eq!(text.parse::<Advertise>(), Err(NoAddress), "{text}");
         }
     }
 

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::advertise::Advertise;
 use crate::error::Error;
-use crate::open::reachable;
+use crate::reachable::reachable;
 use crate::{random_u64, secret_file};
 
 /// Files of a certificate that is signed by itself, in its folder.

@@ -90,7 +90,6 @@
 mod advertise;
 mod benches;
 mod certificate;
-mod descriptors;
 mod desk;
 mod driver;
 mod error;
@@ -107,6 +106,7 @@ mod options;
 mod outlets;
 mod power;
 mod publish;
+mod reachable;
 mod record;
 mod room;
 mod secret_file;
@@ -151,9 +151,9 @@ pub use plenary_signal::{
     Refusal as RendezvousRefusal, RendezvousError, Router, ServerTls, SignalError, TlsError,
 };
 pub use publish::{EncodedTrack, RawTrack, Wish};
-pub use record::Recording;
+pub use record::{RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
-pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
+pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 pub use threads::CLOSE_MAX;

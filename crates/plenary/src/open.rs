@@ -1,14 +1,14 @@
 //! Opening and joining of rooms, up to the moment the driver runs.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Contact, Letters, layout};
 use plenary_media::CodecBench;
-use plenary_proto::bounded::{Text, plain};
+use plenary_proto::bounded::{Text, composed, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
@@ -25,7 +25,6 @@ use tracing::{Instrument, Span};
 use crate::advertise::Advertise;
 use crate::benches::Benches;
 use crate::certificate::Certificate;
-use crate::descriptors;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::{EVENTS_MAX, End};
@@ -35,6 +34,7 @@ use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::random_u64;
+use crate::reachable::reachable;
 use crate::room::{Inner, Room};
 use crate::secrets::{Identity, Password, RoomKeys};
 use crate::snapshot::{ConnectionState, RoomSnapshot};
@@ -135,7 +135,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
-            let address = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+            let address = host.listen.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
             let tls = host.certificate.as_ref().map(Certificate::server_tls);
             let page_at = host.page_at.iter().filter_map(|url| PageOrigin::of_url(url).ok());
             let config = RendezvousConfig {
@@ -152,7 +152,13 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
             };
             let rendezvous = Rendezvous::bind(address, config)?;
             let local = rendezvous.local_addr();
-            let advertise = host.advertise.clone().unwrap_or_else(|| reachable(local).into());
+            let advertise = host.advertise.clone().unwrap_or_else(|| Advertise::of_listener(local));
+            if host.advertise.is_none() && local.ip().is_unspecified() && reachable(local).ip().is_loopback()
+            {
+                tracing::warn!(
+                    "the invite leads to this machine alone, which has no other address: advertise one"
+                );
+            }
             let url = advertise.url(rendezvous.is_secure(), local.port());
             (Some(rendezvous), url)
         }
@@ -238,7 +244,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let config = RoomConfig {
         room,
         root: invite.root(),
-        name: Text::truncated(options.name.trim()),
+        name: Text::truncated(&composed(options.name.trim())),
         speaks: options.speaks,
         views: options.views,
         no_solo: !options.solo_allowed,
@@ -266,7 +272,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     };
     let codecs = (options.codecs.clone(), options.falls_back);
     let flow = Flow::new(brain, config, clock, codecs, options.testing.forge.clone(), span.clone());
-    descriptors::raise_limit();
     let config = LinksConfig {
         bind: options.bind.clone(),
         udp_ports: options.udp_ports.clone(),
@@ -405,19 +410,4 @@ fn websocket(
         roots_der: options.tls_roots.clone(),
         ..WebsocketConfig::new(url, key.room(), me.clone(), key.door())
     })
-}
-
-/// Returns the address at which other machines may reach a listener on `local`. If the listener is bound to
-/// all addresses, this is the address that the machine would use towards the internet; no packet is sent to
-/// find it.
-pub(crate) fn reachable(local: SocketAddr) -> SocketAddr {
-    if !local.ip().is_unspecified() {
-        return local;
-    }
-    // TEST-NET-1 (RFC 5737): connecting the socket looks up a route, and sends no packet
-    let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).map(|()| socket))
-        .and_then(|socket| socket.local_addr());
-    let ip = route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
-    SocketAddr::new(ip, local.port())
 }

@@ -103,7 +103,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HostOptions {
-    /// TCP address on which the host's own rendezvous listens; `None` for all addresses and any free port.
+    /// TCP address on which the host's own rendezvous listens; `None`, the default, for all addresses, of IPv6 and IPv4,
+    /// and any free port.
     /// Ignored when `rendezvous` is set.
     pub listen: Option<SocketAddr>,
     /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
@@ -295,7 +296,7 @@ impl HostOptions {
 impl Default for HostOptions {
     fn default() -> Self {
         HostOptions {
-            listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
+            listen: None,
             rendezvous: None,
             advertise: None,
             certificate: None,

@@ -34,7 +34,7 @@ use crate::hosting::{Host, NotHost};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
-use crate::record::Recording;
+use crate::record::{RecordParts, Recording};
 use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
@@ -397,6 +397,19 @@ impl Room {
             }
         };
         Arc::new(GuardedCodecs::new(codecs, self.0.options.falls_back, report))
+    }
+
+    /// Records the received frames like [`record`](Self::record), in files that exist not yet, one after the other: a
+    /// restarted program doesn't overwrite what it recorded before, and a file that can't be written, for example on a
+    /// full disk, is followed by a further one. [`Recording::state`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if the first file can't be made, or there is no space for it.
+    pub fn record_parts(&self, parts: RecordParts) -> Result<Recording, Error> {
+        let flow = self.0.flow.clone();
+        let evidence =
+            move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
+        Recording::start_parts(parts, self.frames().0, evidence, &self.0.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {

@@ -174,6 +174,14 @@ pub fn save_invite(invite: &Invite, path: impl AsRef<Path>) -> Result<(), Error>
     secret_file::replace(path.as_ref(), &Zeroizing::new(format!("{invite}\n")))
 }
 
+/// Writes a line to a file, for this user alone (mode 0600), such as an address that holds a secret.
+///
+/// # Errors
+/// [`Error::Io`] if the file can't be written.
+pub fn save_secret(line: &str, path: impl AsRef<Path>) -> Result<(), Error> {
+    secret_file::replace(path.as_ref(), &Zeroizing::new(format!("{line}\n")))
+}
+
 pub(crate) fn random_seed() -> Zeroizing<[u8; 32]> {
     Zeroizing::new(random_bytes())
 }

@@ -1,18 +1,23 @@
 //! Names with their peers' signatures, for lists of members: no line can claim another peer's id.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use plenary_proto::PeerId;
-use plenary_proto::bounded::plain;
+use plenary_proto::bounded::{composed, plain};
 use plenary_proto::message::NAME_LEN_MAX;
 use plenary_proto::seal::{Signature, verify};
 
 use crate::error::Error;
 use crate::secrets::Identity;
 
+/// Bytes that are read of a file with a signed name, which is no longer than 64 + 1 + 128 + 1 + [`NAME_LEN_MAX`] and a line
+/// end.
+const LINE_LEN_MAX: u64 = 512;
 /// First bytes of what is signed.
 const DOMAIN: &[u8] = b"plenary 1 name";
 
@@ -44,7 +49,7 @@ impl SignedName {
     /// # Errors
     /// [`SignedNameError::Name`].
     pub fn new(identity: &Identity, name: &str) -> Result<SignedName, SignedNameError> {
-        let name = checked(name)?;
+        let name = checked(&composed(name))?;
         let signature = identity.0.sign(&[DOMAIN, name.as_bytes()].concat());
         Ok(SignedName { peer: identity.peer(), name, signature })
     }
@@ -72,7 +77,11 @@ impl SignedName {
     /// [`Error::Io`] if the file can't be read, or holds another peer's name.
     pub fn load(identity: &Identity, key_file: impl AsRef<Path>) -> Result<Option<SignedName>, Error> {
         let path = SignedName::path_of(key_file);
-        let text = match std::fs::read_to_string(&path) {
+        let read = |path: &Path| {
+            let mut text = String::new();
+            File::open(path)?.take(LINE_LEN_MAX).read_to_string(&mut text).map(|_| text)
+        };
+        let text = match read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|error| of(&path, error))?,
         };

@@ -65,6 +65,14 @@ impl Drop for Port {
     }
 }
 
+/// Returns the addresses of this machine that are offered to other peers, or loopback if it has no other.
+///
+/// # Errors
+/// The system doesn't list them.
+pub fn local_addresses() -> std::io::Result<Vec<IpAddr>> {
+    interfaces()
+}
+
 fn interfaces() -> std::io::Result<Vec<IpAddr>> {
     let interfaces = rtc::shared::ifaces::ifaces()?;
     let all =

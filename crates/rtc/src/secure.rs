@@ -91,6 +91,8 @@ impl Dtls {
             // certificates are self-signed; the fingerprint in the description identifies the other end
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(Arc::new(verify)))
+            // as the stack names it, which otherwise warns at each link that no name was set
+            .with_server_name("localhost".to_owned())
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
             .build(is_client, None)?;
         let config = Arc::new(config);

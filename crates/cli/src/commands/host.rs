@@ -1,8 +1,8 @@
 //! `plenary host`: opens a room and prints its invite.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -17,9 +17,9 @@ use super::signals::Signals;
 use super::topology::Topology;
 use super::watched::Watched;
 use super::{log_to_stderr, runtime, stay::stay};
-use crate::args::{HostArgs, Stage};
+use crate::args::{HostArgs, LogArgs, LogFormat, Stage};
 use crate::tell::Teller;
-use crate::{Failure, secrets, usage};
+use crate::{Failure, bounded_file, secrets, usage};
 
 pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     log_to_stderr(args.room.log, Level::WARN, args.stay.format);
@@ -36,7 +36,8 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     args.stay.identify(&mut options, &args.room)?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
     let host = args.room.host_options();
-    let listen = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let own = args.room.network.bind.first().copied().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+    let listen = host.listen.unwrap_or(SocketAddr::new(own, 0));
     // there is nowhere to show it where another rendezvous serves the page
     let topology = args.rendezvous.is_none().then(Topology::new).transpose()?;
     let page = args.serve.page(args.page_auto_speak);
@@ -48,6 +49,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     let listed = args.members.clone().or_else(|| args.only_members.clone());
     let certificate = args.serve.certificate(listen)?;
     let host = host
+        .listen(Some(listen))
         .rendezvous(args.rendezvous.clone())
         .advertise(args.serve.advertise.clone())
         .certificate(certificate.clone())
@@ -78,7 +80,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
             let origin = room.invite().rendezvous().unwrap_or_default();
-            say!("the room's tree, live: {}", topology.address(&origin));
+            publish_tree(&topology.address(&origin), args.tree_file.as_deref(), args.stay.format)?;
             beside.spawn(topology.serve(room.clone()));
         }
         beside.spawn(govern(room.clone(), files));
@@ -94,7 +96,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     })
 }
 
-/// Reads the list of members again. One that can't be used changes nothing.
+/// Reads the list of members again. A list with an error changes nothing.
 async fn renew_members(room: &Room, file: Option<&Path>) {
     let Some(file) = file else { return };
     let renewed = async {
@@ -115,12 +117,8 @@ const LIST_LEN_MAX: u64 = 1 << 20;
 /// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind
 /// `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|file| file.take(LIST_LEN_MAX + 1).read_to_string(&mut text));
-    read.with_context(|| format!("cannot read {}", file.display()))?;
-    if text.len() as u64 > LIST_LEN_MAX {
-        return Err(usage(format!("{}: a list of members has at most {LIST_LEN_MAX} bytes", file.display())));
-    }
+    let text = bounded_file::text(file, LIST_LEN_MAX);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
     let lines =
         text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
@@ -139,6 +137,25 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
         say!("{file} has {many} keys: only the first {DIRECTORY_MAX} come in without waiting");
     }
     Ok(ids)
+}
+
+/// Says the address of the room's tree, which holds a secret: to a file for this user alone, or else to a terminal or
+/// another program that reads standard error; not to what keeps a log.
+fn publish_tree(address: &str, file: Option<&Path>, format: LogArgs) -> Result<(), Failure> {
+    let is_kept = format.log_format == LogFormat::Json
+        || std::env::var_os("JOURNAL_STREAM").is_some()
+        || fs::metadata("/dev/stderr").is_ok_and(|stderr| stderr.is_file());
+    match file {
+        Some(file) => {
+            plenary::save_secret(address, file)?;
+            say!("the address of the room's tree is in {}", file.display());
+        }
+        None if is_kept && !io::stderr().is_terminal() => {
+            say!("the room's tree, live: --tree-file FILE writes its address, which no log should hold");
+        }
+        None => say!("the room's tree, live: {address}"),
+    }
+    Ok(())
 }
 
 /// Prints the invite, or writes it to a file that only this user may read.

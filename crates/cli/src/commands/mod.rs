@@ -28,6 +28,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
 use crate::args::{LogArgs, LogFormat};
+use crate::descriptors;
 use crate::say::{self, EVENTS, SAID};
 
 /// Returns the log filter: the level given by flag, else `RUST_LOG`, else the default. The WebRTC stack is
@@ -70,7 +71,8 @@ pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level, args: LogArgs)
     }
 }
 
-/// Creates the tokio runtime of the program.
+/// Creates the tokio runtime of the program, which may open as many files as the system lets it.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    descriptors::raise_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

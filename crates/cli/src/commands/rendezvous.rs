@@ -1,5 +1,7 @@
 //! `plenary rendezvous`: runs the signalling server alone.
 
+use std::net::SocketAddr;
+
 use plenary::{Advertise, Certificate, MoreFigures};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 use tokio::task::JoinSet;
@@ -15,8 +17,12 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     if args.store.is_some() {
         return Err(not_yet("--store"));
     }
+    let listen = match args.bind {
+        Some(ip) => SocketAddr::new(ip, args.listen.port()),
+        None => args.listen,
+    };
     log_to_stderr(args.log, Level::INFO, args.format);
-    let certificate = args.serve.certificate(args.listen)?;
+    let certificate = args.serve.certificate(listen)?;
     let tls = certificate.as_ref().map(Certificate::server_tls);
     runtime()?.block_on(async {
         let (signals, mut renewals) = Signals::listen()?;
@@ -28,16 +34,16 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
             tls,
             ..RendezvousConfig::default()
         };
-        let rendezvous = Rendezvous::bind(args.listen, config)?;
+        let rendezvous = Rendezvous::bind(listen, config)?;
         let local = rendezvous.local_addr();
-        let advertise = args.serve.advertise.clone().unwrap_or_else(|| local.into());
+        let advertise = args.serve.advertise.clone().unwrap_or_else(|| Advertise::of_listener(local));
         say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         service::watch(&mut beside, async || true);
         service::ready();
         let renewing = async {
             while renewals.next().await.is_some() {
-                args.serve.renew(args.listen, certificate.as_ref());
+                args.serve.renew(listen, certificate.as_ref());
             }
         };
         tokio::select! {

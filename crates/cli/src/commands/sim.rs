@@ -12,7 +12,10 @@ use serde_json::Value;
 use crate::args::SimArgs;
 use crate::demo::process::rss_max_mib;
 use crate::json::{self, round};
-use crate::{Failure, usage};
+use crate::{Failure, bounded_file, usage};
+
+/// Maximum length of a report that is compared, in bytes. A guess: hundreds of violations.
+const REPORT_LEN_MAX: u64 = 64 << 20;
 
 /// Report with the time and the memory that the run took on this machine.
 #[derive(Serialize)]
@@ -60,7 +63,7 @@ fn list(to: Option<&Path>) -> Result<(), Failure> {
 fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
     let read = |path: &Path| -> anyhow::Result<Value> {
         let told = || format!("cannot read {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(told)?;
+        let text = bounded_file::text(path, REPORT_LEN_MAX).with_context(told)?;
         let report: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
         let named = ["scenario", "trace_hash"].iter().all(|figure| report[*figure].is_string());

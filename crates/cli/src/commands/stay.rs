@@ -16,7 +16,7 @@ use super::signals::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::figures::ViewerReport;
 use crate::tell::Teller;
-use crate::{Failure, json, secrets};
+use crate::{Failure, json, recording, secrets};
 
 /// Picture file to be written at the end, and the newest picture so far.
 struct Snapshot {
@@ -32,7 +32,10 @@ impl StayArgs {
             room.spares_sources(file)?;
             json::can_be_made(file, None)?;
         }
-        Ok(())
+        for file in self.snapshot.iter().chain(room.json_file()) {
+            json::can_be_written(file)?;
+        }
+        Ok(self.check_recording()?)
     }
 }
 
@@ -71,9 +74,12 @@ pub(crate) async fn stay(
 ) -> Result<(), Failure> {
     teller.knows(&room);
     say!("in the room as {:?}", room.me());
-    let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
+    let recording = stay.parts().map(|parts| room.record_parts(parts)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
     let mut beside = JoinSet::new(); // its tasks end when it is dropped
+    if let Some(recording) = &recording {
+        beside.spawn(recording::tell(recording));
+    }
     let watched = room.clone();
     service::watch(&mut beside, move || service::answers(watched.clone()));
     service::ready();

@@ -1,4 +1,4 @@
-//! `/healthz` and `/metrics` of a host or mixer, for whoever watches over it.
+//! `/healthz` and `/metrics` of a host or mixer, for monitoring.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ use tokio::time::timeout;
 use crate::demo::process::Gauge;
 use crate::tell::mode_word;
 
-/// Maximum connections to a mixer's figures at a time; further ones wait. A guess: some that watch, each with a request
-/// now and then.
+/// Maximum connections to a mixer's figures at a time; further ones wait. A guess: several monitors, each with a request
+/// a minute.
 const CONNECTIONS_MAX: usize = 16;
 /// Time for a request and its answer.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Pause of accepting after a failure, mostly a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Figures of the room that a process is in; before it is in one, those of the process.
+/// Figures of the process, and of its room once it has joined one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watched(Arc<OnceLock<Room>>);
 

@@ -601,8 +601,8 @@ impl Driver {
                 self.reached = true;
                 self.answer_once_in();
             }
-            SignalEvent::Down { why, retry_in } => {
-                let why = format!("{why}; trying again in {retry_in:.0?}");
+            SignalEvent::Down { why, .. } => {
+                let why = format!("{why}; trying again");
                 self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
                 self.input(In::SignalUp(false));
             }

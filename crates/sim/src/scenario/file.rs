@@ -1,5 +1,8 @@
 //! Scenario files, and the plan of a world that follows from one.
 
+use std::fs::File;
+use std::io::Read as _;
+
 use plenary_proto::Time;
 use plenary_proto::message::ROSTER_MAX;
 use plenary_proto::time::MS;
@@ -13,6 +16,8 @@ use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, W
 use crate::report::is_figure;
 use crate::units::{Rate, Share, Span};
 
+/// Maximum length of a scenario file, in bytes. A guess: a hundred times the longest one.
+const FILE_LEN_MAX: u64 = 1 << 20;
 /// Minimum length of the calm: the window over which liveness is checked.
 const CALM_MIN: Span = Span(STEADY_US);
 
@@ -166,7 +171,12 @@ impl Scenario {
     /// # Errors
     /// A one-line description: the file is unreadable, or its content is invalid.
     pub fn open(path: &str) -> Result<Scenario, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        let wrong = |error: std::io::Error| format!("cannot read {path}: {error}");
+        let mut text = String::new();
+        File::open(path).map_err(wrong)?.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(wrong)?;
+        if text.len() as u64 > FILE_LEN_MAX {
+            return Err(format!("cannot read {path}: a scenario has at most {FILE_LEN_MAX} bytes"));
+        }
         Scenario::read(path, &text)
     }
 
