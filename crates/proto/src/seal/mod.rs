@@ -20,6 +20,6 @@ pub(crate) use envelope::key_hash;
 pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
 pub use invite::{DoorSeed, INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
-pub use room_keys::{NoRoomKeys, RoomKeys};
+pub use room_keys::{Earlier, NoRoomKeys, RoomKeys};
 pub use signed::{Countersigned, SealError, Signed, Statement, Verified};
 pub use verifier::Verifier;

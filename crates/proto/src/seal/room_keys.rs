@@ -20,6 +20,9 @@ const EARLIER_LEN: usize = 2 + 16;
 /// Maximum earlier invites: the newest one's key and theirs fill an [`Opener`](super::Opener).
 const EARLIER_MAX: usize = KEYS_MAX - 1;
 
+/// Generation and secret of an earlier invite.
+pub type Earlier = (u16, RoomSecret);
+
 /// Bytes that are no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these are no keys of a version that this program reads")]
@@ -38,7 +41,7 @@ pub struct RoomKeys {
     pub generation: u16,
     /// Generations and secrets of the invites that the newest has replaced lately, at most three: by these members come
     /// back, and others are told that the invite was replaced.
-    pub earlier: Vec<(u16, RoomSecret)>,
+    pub earlier: Vec<Earlier>,
     /// Door of the room's first invite, once there is a later one.
     pub door: Option<DoorSeed>,
     /// Hash of the newest invite's key, once the room has been open: another password would give another key, which no
@@ -98,7 +101,7 @@ impl RoomKeys {
     /// Returns the keys of the earlier invites, beside that of the newest.
     pub fn earlier_keys(&self, newest: &RoomKey) -> Vec<RoomKey> {
         let (room, hash) = (newest.room(), newest.password_hash());
-        let derived = |(generation, secret): &(u16, RoomSecret)| derive(*generation, secret, hash, &room).0;
+        let derived = |(generation, secret): &Earlier| derive(*generation, secret, hash, &room).0;
         self.earlier.iter().map(derived).collect()
     }
 
@@ -183,7 +186,7 @@ impl RoomKeys {
 }
 
 /// Reads the earlier invites; returns them and the rest of the bytes.
-fn earlier_invites(bytes: &[u8]) -> Option<(Vec<(u16, RoomSecret)>, &[u8])> {
+fn earlier_invites(bytes: &[u8]) -> Option<(Vec<Earlier>, &[u8])> {
     let (count, rest) = bytes.split_first().filter(|(count, _)| usize::from(**count) <= EARLIER_MAX)?;
     let (listed, rest) = rest.split_at_checked(EARLIER_LEN * usize::from(*count))?;
     let (listed, _) = listed.as_chunks::<EARLIER_LEN>();
