@@ -222,7 +222,7 @@ fn without_a_terminal_each_event_is_one_log_line_and_in_json_everything_is() {
     }
     assert_eq!(said.matches("mode: pass-through").count(), 1, "{said}");
     let failed = run(&["join", &invite, "--log-format", "json"]);
-    let line: Value = serde_json::from_str(&failed.stderr).unwrap();
+    let line: Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
     assert_eq!((failed.code, line["level"].as_str()), (Some(1), Some("ERROR")), "{line}");
 }
 
@@ -253,9 +253,13 @@ fn figure(address: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn rendezvous_host_and_mixer_serve_their_health_and_figures_and_no_secret() {
-    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
+    let apart = free_address();
+    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0", "--metrics", &apart]);
     let url = rendezvous.stderr.wait("address", |line| Some(line.split_once("listening on ")?.1.to_owned()));
     let at = url.strip_prefix("http://").unwrap();
+    wait_until("the other server", || std::net::TcpStream::connect(&apart).is_ok());
+    assert!(get(&apart, "/healthz").ends_with("ok\n"));
+    assert_eq!(figure(&apart, "plenary_rendezvous_rooms"), Some(0.0));
     assert!(get(at, "/healthz").ends_with("ok\n"));
     assert_eq!(figure(at, "plenary_rendezvous_rooms"), Some(0.0));
     let opened = Running::start(&["host", "--mix", "never", "--rendezvous", &url]);

@@ -249,6 +249,9 @@ pub(crate) struct StayArgs {
     /// identity` has signed is the default of --name
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    /// Serve `/metrics` for Prometheus, and `/healthz`, at this address
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) format: LogArgs,
 }
@@ -386,9 +389,6 @@ pub(crate) struct MixerArgs {
     /// End at once if the room isn't open, also without a terminal
     #[arg(long, conflicts_with = "wait")]
     pub(crate) no_wait: bool,
-    /// Serve `/metrics` for Prometheus, and `/healthz`, at this address
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -401,6 +401,9 @@ pub(crate) struct RendezvousArgs {
     pub(crate) bind: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// Serve `/metrics` for Prometheus, and `/healthz`, at this address too
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Storage of rooms (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,

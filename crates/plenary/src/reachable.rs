@@ -39,7 +39,8 @@ mod tests {
     #[test]
     fn a_listener_at_one_address_is_reached_there_and_one_at_all_of_them_at_one_of_its_family() {
         for own in ["127.0.0.1:7", "[::1]:7", "192.0.2.9:7"] {
-            assert_eq!(reachable(own.parse().unwrap()), own.parse().unwrap());
+            let own: SocketAddr = own.parse().unwrap();
+            assert_eq!(reachable(own), own);
         }
         let found = reachable("0.0.0.0:7".parse().unwrap());
         assert!(found.is_ipv4() && !found.ip().is_unspecified() && found.port() == 7, "{found}");

@@ -69,6 +69,10 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let Some(room) = signals.unless_ended(Room::host(options, host)).await else { return Ok(()) };
         let room = room?;
         watched.knows(&room);
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        if let Some(address) = args.stay.metrics {
+            beside.spawn(watched.serve_at(address, None).await?);
+        }
         let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };
         files.save_keys(&room)?;
         if args.speak {
@@ -77,7 +81,6 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         publish_invite(&room.invite(), files.invite.as_deref())?;
         say!("the room's key: {}", room.invite().root());
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
-        let mut beside = JoinSet::new(); // its tasks end when it is dropped
         if let Some(topology) = topology {
             let origin = room.invite().rendezvous().unwrap_or_default();
             publish_tree(&topology.address(&origin), args.tree_file.as_deref(), args.stay.format)?;

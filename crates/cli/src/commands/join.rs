@@ -9,6 +9,7 @@ use super::floor::{Floor, own_index};
 use super::govern::{Files, govern};
 use super::signals::Signals;
 use super::wait;
+use super::watched::Watched;
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::JoinArgs;
 use crate::tell::Teller;
@@ -26,10 +27,16 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let (signals, _) = Signals::listen()?;
+        let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        let watched = Watched::default();
+        if let Some(address) = args.stay.metrics {
+            beside.spawn(watched.serve_at(address, None).await?);
+        }
         let Some(room) = signals.unless_ended(wait::join(&invite, options, &teller, args.wait)).await else {
             return Ok(());
         };
         let room = room?;
+        watched.knows(&room);
         if args.speak {
             let index = own_index(&room).await?;
             room.publish(args.room.source(index)?).await?.detach();
@@ -39,7 +46,6 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
             room.set_solo(Some(Solo { speaker, instead: true })).await?;
         }
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
-        let mut beside = JoinSet::new(); // its tasks end when it is dropped
         beside.spawn(govern(room.clone(), Files::default()));
         beside.spawn(floor.follow(room.clone()));
         stay(room, &args.room, &args.stay, &teller, &signals).await

@@ -32,8 +32,8 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
         let (signals, _) = Signals::listen()?;
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
         let watched = Watched::default();
-        if let Some(address) = args.metrics {
-            beside.spawn(watched.serve_at(address).await?);
+        if let Some(address) = args.stay.metrics {
+            beside.spawn(watched.serve_at(address, None).await?);
         }
         let waits = !args.no_wait && (args.wait || !std::io::stdin().is_terminal());
         let joining = wait::join(&invite, options, &teller, waits);

@@ -9,6 +9,7 @@ use tracing::Level;
 
 use super::service;
 use super::signals::Signals;
+use super::watched::Watched;
 use super::{log_to_stderr, runtime};
 use crate::args::RendezvousArgs;
 use crate::{Failure, not_yet};
@@ -39,6 +40,9 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         let advertise = args.serve.advertise.clone().unwrap_or_else(|| Advertise::of_listener(local));
         say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
+        if let Some(address) = args.metrics {
+            beside.spawn(Watched::default().serve_at(address, Some(rendezvous.figures())).await?);
+        }
         service::watch(&mut beside, async || true);
         service::ready();
         let renewing = async {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -52,25 +52,28 @@ impl Watched {
         figures
     }
 
-    /// Serves the figures at an address, as long as the task runs.
+    /// Serves the figures at an address, as long as the task runs: those of the room or, of a rendezvous, `more`.
     ///
     /// # Errors
     /// The address can't be listened on.
     pub(crate) async fn serve_at(
         &self,
         address: SocketAddr,
+        more: Option<MoreFigures>,
     ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
         let listener = TcpListener::bind(address);
         let listener = listener.await.with_context(|| format!("--metrics: cannot listen on {address}"))?;
-        let shown = self.clone();
+        let (shown, is_rendezvous) = (self.clone(), more.is_some());
+        let more = more.unwrap_or_else(MoreFigures::none);
         let metrics = async move || {
-            let text = shown.add_to(Figures::default()).await.into_text();
+            let text = more.add_to(shown.add_to(Figures::default()).await).await.into_text();
             ([(header::CONTENT_TYPE, FIGURES_TYPE)], text)
         };
         let watched = self.clone();
         let health = async move || match watched.0.get().map(|room| room.snapshot().connection) {
-            Some(ConnectionState::Connected) => (axum::http::StatusCode::OK, "ok\n"),
-            _ => (axum::http::StatusCode::SERVICE_UNAVAILABLE, "not in a room\n"),
+            None if is_rendezvous => (StatusCode::OK, "ok\n"),
+            Some(ConnectionState::Connected) => (StatusCode::OK, "ok\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "not in a room\n"),
         };
         let routes = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
         Ok(accept(listener, routes))

@@ -207,6 +207,11 @@ impl Rendezvous {
         self.switchboard().attach_host(room, me, doors)
     }
 
+    /// Returns its figures, for another server than its own ([`RendezvousConfig::figures`]).
+    pub fn figures(&self) -> MoreFigures {
+        watched::figures(self.lobby.clone())
+    }
+
     /// Returns the routes at [`SIGNAL_PATH`] and below, and the default page at `/`, to be served by another web server
     /// as well.
     ///

@@ -43,17 +43,21 @@ impl fmt::Debug for MoreFigures {
     }
 }
 
+/// Returns the figures of a rendezvous, to be served elsewhere.
+pub(super) fn figures(lobby: Lobby) -> MoreFigures {
+    MoreFigures::new(move |figures| std::future::ready(of_lobby(&lobby, figures)))
+}
+
 /// Returns the routes.
 pub(super) fn routes(lobby: Lobby, more: MoreFigures) -> Router {
     let figures = async move || {
-        let text = more.add_to(of_lobby(&lobby)).await.into_text();
+        let text = more.add_to(of_lobby(&lobby, Figures::default())).await.into_text();
         ([(header::CONTENT_TYPE, FIGURES_TYPE)], text).into_response()
     };
     Router::new().route("/healthz", get("ok\n")).route("/metrics", get(figures))
 }
 
-fn of_lobby(lobby: &Lobby) -> Figures {
-    let mut figures = Figures::default();
+fn of_lobby(lobby: &Lobby, mut figures: Figures) -> Figures {
     let (rooms, peers) = lobby.switchboard.rooms_and_peers();
     figures.gauge("plenary_rendezvous_rooms", "Open rooms", rooms as f64);
     figures.gauge("plenary_rendezvous_peers", "Peers in these rooms", peers as f64);

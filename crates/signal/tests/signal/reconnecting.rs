@@ -51,7 +51,7 @@ async fn addresses_that_cannot_be_a_rendezvous_are_refused_at_once() {
         "ftp://host",
         "ws://host",
         "http://",
-        "http://host/path",
+        "http://host/?path",
         "http://host/?query",
         "http://user@host",
         "http://host:99999",
