@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod besieged;
 mod busy_candidate;
+mod clocks;
 mod demo;
 mod embedding;
 mod genuine;

@@ -13,6 +13,7 @@ use plenary_proto::seal::{NONCE_LEN, Opener, RoomKey, SealError, Sealer, Verifie
 use plenary_proto::{PeerId, RoomId, Time, Via};
 
 use crate::generations::{Counts, Generations};
+use crate::room_time::RoomTime;
 
 /// Number of verified signatures that are remembered, 32 bytes each: the reports, claims and votes of ten elections of a
 /// stage of 64.
@@ -42,6 +43,7 @@ pub struct Letters {
     opener: Opener,
     verifier: Verifier,
     generations: Generations,
+    time: RoomTime,
     notice_us: Option<u64>,
     /// When the shell was last told of another version, of a notice, and of another clock.
     told_us: [Option<u64>; 3],
@@ -83,7 +85,8 @@ pub enum Letter {
         /// Whether it told so in answer to a message of this peer.
         is_notice: bool,
     },
-    /// An envelope from a clock that differs from this machine's by more than five minutes. Returned at most once a second.
+    /// An envelope from a clock that differs from the room's time by more than five minutes. Returned at most once a
+    /// second.
     OtherClock,
     /// A message of an unknown variant or of nobody's business, an expired statement, or a useless envelope: no peer's
     /// violation.
@@ -104,6 +107,7 @@ impl Letters {
             opener,
             verifier: Verifier::new(VERIFIED_SLOTS),
             generations,
+            time: RoomTime::default(),
             notice_us: None,
             told_us: [None; 3],
             opened: Bucket::new(ENVELOPES, Time(0)),
@@ -118,6 +122,15 @@ impl Letters {
         self.generations.renew(key.generation(), now_us);
         self.sealer.set_key(key.clone());
         self.opener.add_key(key);
+    }
+
+    /// Takes the wall clock of the rendezvous: letters are sealed and judged by it from now on, if this peer's differs
+    /// by more than 30 seconds. Returns the seconds by which the room's time moves then, which the brain is to be told,
+    /// and the seconds by which it is later than this peer's clock.
+    pub fn told_time(&mut self, now_us: u64, unix_s: u64) -> Option<(i64, i64)> {
+        let moves_s = self.time.told(now_us, unix_s)?;
+        self.sealer.count_from(self.time.unix_s(now_us) << 20);
+        Some((moves_s, self.time.later_s()))
     }
 
     /// Seals a message for a peer, or for the host (`None`). `nonce` must be random. Returns `None` for a message
@@ -147,7 +160,7 @@ impl Letters {
         now_us: u64,
         nonce: [u8; NONCE_LEN],
     ) -> Option<Vec<u8>> {
-        let now_unix_s = now_us / 1_000_000;
+        let now_unix_s = self.time.unix_s(now_us);
         let older = to.and_then(|to| self.opener.key(self.generations.of(&to)?).cloned());
         let sealed = match older {
             Some(key) => self.sealer.seal_with(&key, to, bytes, now_unix_s, nonce),
@@ -192,7 +205,7 @@ impl Letters {
             tracing::debug!(peer = ?from, "an envelope is beyond what is opened");
             return Letter::Nothing;
         }
-        match self.opener.open(envelope, now_us / 1_000_000) {
+        match self.opener.open(envelope, self.time.unix_s(now_us)) {
             // the name outside was not signed
             Ok(opened) if opened.sender != from => Letter::Nothing,
             Ok(opened) => {
@@ -257,7 +270,7 @@ impl Letters {
         match message {
             Ok(message) if !may_say(&from, &via, &message) => Letter::Nothing,
             Ok(message) => {
-                let (room, root, unix_s) = (&self.room, &self.root, now_us / 1_000_000);
+                let (room, root, unix_s) = (&self.room, &self.root, self.time.unix_s(now_us));
                 match message.verify_with(&mut self.verifier, room, root, unix_s) {
                     Ok(message) => Letter::Message { from, via, message },
                     // a statement of another peer that the author forwarded may simply be old

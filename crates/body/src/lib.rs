@@ -54,6 +54,7 @@ mod rate;
 mod rebuild;
 mod received;
 mod repeats;
+mod room_time;
 mod solo;
 mod stats;
 mod stream;

@@ -312,8 +312,9 @@ impl Teller {
             RoomEvent::OtherVersion { peer, version } if is_due(&self.version_told, VERSIONS_EACH) => {
                 format!("{peer:?} speaks version {version} of the protocol, this program {MESSAGE_VERSION}: one is to be updated")
             }
+            RoomEvent::OwnClock { ahead_s } => own_clock(*ahead_s),
             RoomEvent::OtherClock if !self.clock_told.swap(true, Ordering::Relaxed) => {
-                "the clock of another peer differs from this machine's by more than five minutes: one of the two is wrong"
+                "the clock of another peer differs from the room's time by more than five minutes: its messages are refused"
                     .to_owned()
             }
             RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {
@@ -321,6 +322,20 @@ impl Teller {
             }
             _ => return None,
         })
+    }
+}
+
+/// Returns the line about this machine's clock.
+fn own_clock(ahead_s: i64) -> String {
+    let by = humantime::format_duration(Duration::from_secs(ahead_s.unsigned_abs()));
+    match ahead_s.signum() {
+        0 => "this machine's clock agrees with that of the rendezvous again".to_owned(),
+        1 => format!(
+            "this machine's clock is {by} ahead of that of the rendezvous: the room goes by the latter"
+        ),
+        _ => {
+            format!("this machine's clock is {by} behind that of the rendezvous: the room goes by the latter")
+        }
     }
 }
 

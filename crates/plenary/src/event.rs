@@ -76,9 +76,15 @@ pub enum RoomEvent {
         /// The version that it speaks.
         version: u8,
     },
-    /// The clock of another peer differs from this machine's by more than five minutes, so its messages are refused:
-    /// one of the two is wrong. At most one event a second.
+    /// The clock of another peer differs from the room's time by more than five minutes, so its messages are refused:
+    /// its rendezvous is of an earlier version, or its clock was set a moment ago. At most one event a second.
     OtherClock,
+    /// This machine's clock differs from that of the rendezvous by more than 30 s, or by another amount than before.
+    /// Nothing stops: letters to other peers go by the clock of the rendezvous from now on.
+    OwnClock {
+        /// Seconds by which this machine's clock is ahead; negative when it is behind, 0 when the two agree again.
+        ahead_s: i64,
+    },
     /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),
     /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has the new one.

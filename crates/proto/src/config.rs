@@ -41,6 +41,7 @@ pub struct RoomConfig {
     /// Key of the invite by which the peer comes. Members pass on the keys of later invites.
     pub key: Option<GenerationKey>,
     /// Wall clock at [`Time`](crate::Time) 0, seconds since 1970; the base of all expiries.
+    /// [`Input::RoomTime`](crate::Input) corrects it.
     pub unix_s_at_zero: u64,
 }
 

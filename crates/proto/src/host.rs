@@ -311,6 +311,14 @@ impl Host {
         heir.is_some()
     }
 
+    /// Moves the time at which the invite ends, as the room's time moves.
+    pub(crate) fn move_invite_end(&mut self, now: Time, later_s: i64) {
+        if let Some(end) = &mut self.rules.expires_unix_s {
+            *end = end.saturating_add_signed(later_s);
+            self.change(now);
+        }
+    }
+
     /// Whether the stage chose this host within the last seconds: its predecessor may return, and limits its powers.
     pub(crate) fn is_bound(&self, now: Time) -> bool {
         self.bound_until.is_some_and(|until| now < until)

@@ -122,6 +122,12 @@ pub enum Input {
     Timeout,
     /// The rendezvous became available, or unavailable.
     SignalUp(bool),
+    /// The room's time, by which statements are signed and judged, moves against this peer's clock: the rendezvous has
+    /// told it.
+    RoomTime {
+        /// Seconds by which it is later than was known; negative when it is earlier.
+        later_s: i64,
+    },
     /// A message with verified signatures.
     Message {
         /// Author of the message: the link's other end, or the envelope's signer.

@@ -152,6 +152,17 @@ impl Membership {
         }
     }
 
+    /// Handles a move of the room's time. The end of the invite is a time after the opening, so at the peer that opened
+    /// the room it moves along. Another member asks for a ticket by the new time, since its own may have expired by it.
+    pub(crate) fn time_moved(&mut self, view: &mut View<'_>, later_s: i64, has_opened: bool) {
+        match &mut self.host {
+            Some(host) if has_opened => host.move_invite_end(view.now, later_s),
+            Some(_) => {}
+            None if self.admitted => self.join_at(view.now + view.rng.below(ASK_ANEW_US)),
+            None => {}
+        }
+    }
+
     /// Requests to speak or to stop speaking, as the configuration already says.
     pub(crate) fn wish(&mut self, view: &mut View<'_>) {
         self.asked_floor = view.config.speaks;

@@ -130,6 +130,35 @@ fn tickets_by_guests_on_stage_pass_neither_lock_nor_lobby_nor_expiry() {
 }
 
 #[test]
+fn an_invite_ends_a_time_after_the_opening_whatever_the_rendezvous_tells() {
+    for later_s in [-7200, 7200] {
+        let mut host = host_with(|host| host.invite_expires_us = Some(600 * SECOND));
+        host.give(Input::RoomTime { later_s });
+        host.rests_for(590 * SECOND);
+        let outputs = host.hears(50, join(None));
+        assert!(is_admitted(&outputs, 50), "{later_s}: {outputs:?}");
+        host.rests_for(11 * SECOND);
+        let outputs = host.hears(51, join(None));
+        assert_eq!(refusal(&outputs, 51), Some(Refusal::Expired), "{later_s}: {outputs:?}");
+    }
+}
+
+#[test]
+fn what_a_peer_signs_lasts_ten_minutes_by_the_rooms_time() {
+    for later_s in [-7200, 7200] {
+        let mut host = host_with(|_| {});
+        host.give(Input::RoomTime { later_s });
+        let outputs = host.hears(50, join(None));
+        let ticket = said(&outputs, 50).into_iter().find_map(|message| match message {
+            Message::Admit(admit) => admit.ticket.clone(),
+            _ => None,
+        });
+        let ends_s = ticket.unwrap().expires_unix_s;
+        assert!(ends_s.abs_diff((NOW + 600).saturating_add_signed(later_s)) <= 2, "{ends_s}");
+    }
+}
+
+#[test]
 fn tickets_by_guests_on_stage_are_worth_nothing_to_members_either() {
     let guest = Entry { votes: Vote::No, ..candidate(6) };
     for closed in ["lobby", "lock", "expiry"] {

@@ -81,6 +81,7 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
         (FromRendezvous::Undeliverable { to: Address::Host }, "010400".to_owned()),
         (FromRendezvous::Undeliverable { to: Address::Peer(PEER) }, format!("010401{peer}")),
         (FromRendezvous::Ping, "0105".to_owned()),
+        (FromRendezvous::Clock { unix_s: 1_800_000_000 }, "010680a4a7da06".to_owned()),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -115,7 +116,7 @@ fn what_is_no_frame_is_said_to_be_none() {
     for (bytes, expected) in cases {
         assert_eq!(FromPeer::from_bytes(bytes), Err(expected));
     }
-    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 6]), Err(FrameError::Unknown(6)));
+    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 7]), Err(FrameError::Unknown(7)));
 }
 
 #[test]

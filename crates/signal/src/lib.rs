@@ -34,6 +34,7 @@ mod rooms;
 mod signal;
 mod socket;
 mod switchboard;
+mod wall;
 mod websocket;
 
 pub use axum::Router;

@@ -6,16 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use plenary_proto::{PeerId, RoomId};
 use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::mailbox::{Mail, Mailbox};
 use crate::rooms::{StayOver, Way};
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::switchboard::{Membership, Switchboard};
+use crate::wall::wall_unix_s;
 use plenary_proto::rendezvous::{Address, Doors, Refusal};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
-/// It is `Up` from the start and never `Down`. When `send` returns, the envelope is in the recipient's queue,
+/// After a first `Clock` it is `Up` from the start and never `Down`. When `send` returns, the envelope is in the recipient's queue,
 /// or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of a remote peer; an
 /// envelope that finds the queue full is undeliverable.
 #[derive(Debug)]
@@ -30,13 +32,15 @@ pub struct LocalSignal {
 struct Inbox {
     mailbox: Mailbox,
     said_up: bool,
+    /// When the time is told: at once, and as often as others are pinged. Begins with the first event.
+    clock: Option<Interval>,
 }
 
 impl LocalSignal {
     pub(crate) fn new((membership, mailbox): (Membership, Mailbox)) -> LocalSignal {
         LocalSignal {
             membership,
-            inbox: Mutex::new(Inbox { mailbox, said_up: false }),
+            inbox: Mutex::new(Inbox { mailbox, said_up: false, clock: None }),
             over: AtomicBool::new(false),
         }
     }
@@ -82,11 +86,24 @@ impl Signal for LocalSignal {
 
     async fn next(&self) -> Option<SignalEvent> {
         let mut inbox = self.inbox.lock().await;
-        if !inbox.said_up {
-            inbox.said_up = true;
+        let Inbox { mailbox, said_up, clock } = &mut *inbox;
+        let Some(clock) = clock else {
+            let each = self.membership.limits().ping_interval;
+            let mut ticks = interval(each);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks.reset();
+            *clock = Some(ticks);
+            return Some(SignalEvent::Clock { unix_s: wall_unix_s() });
+        };
+        if !std::mem::replace(said_up, true) {
             return Some(SignalEvent::Up);
         }
-        match inbox.mailbox.next().await {
+        let mail = tokio::select! {
+            biased;
+            mail = mailbox.next() => mail,
+            _ = clock.tick() => return Some(SignalEvent::Clock { unix_s: wall_unix_s() }),
+        };
+        match mail {
             Some(Mail::Envelope { from, bytes }) => Some(SignalEvent::Envelope { from, bytes }),
             Some(Mail::Undeliverable { to }) => Some(SignalEvent::Undeliverable { to }),
             None if self.over.swap(true, Ordering::Relaxed) => None,

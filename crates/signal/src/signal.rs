@@ -42,6 +42,11 @@ pub trait Signal: Send + Sync {
 /// Events of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
+    /// The wall clock of the rendezvous. It comes before [`Up`](SignalEvent::Up), and with each ping from then on.
+    Clock {
+        /// Seconds since 1970.
+        unix_s: u64,
+    },
     /// The connection is up: envelopes are carried from now on.
     Up,
     /// The connection broke or could not be established; the signal retries by itself.

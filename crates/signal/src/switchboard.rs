@@ -154,6 +154,10 @@ impl Membership {
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        self.switchboard.limits()
+    }
+
     /// Whether the room was opened by a peer of another process.
     pub(crate) fn is_of_others(&self) -> bool {
         self.ticket.is_of_others

@@ -22,7 +22,7 @@ use plenary_proto::rendezvous::{
 };
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, Sealer};
-use plenary_proto::{Address, Event, Newcomer, PeerId, RoomConfig, RoomState, Time, Via};
+use plenary_proto::{Address, Event, Input, Newcomer, PeerId, RoomConfig, RoomState, Time, Via};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -604,7 +604,7 @@ impl Joined {
                 self.other_version(now_us, from, version, is_notice);
             }
             Letter::OtherClock => {
-                let why = "the clocks of this machine and of another peer differ by more than five minutes";
+                let why = "the clocks of the room and of another peer differ by more than five minutes";
                 self.tell(&PageEvent::Trouble { why: why.to_owned() });
             }
             Letter::Bad(from) => self.input(now_us, In::Misbehaved(from)),
@@ -666,11 +666,28 @@ impl Joined {
         }
     }
 
+    /// Goes by the clock of the rendezvous from now on, if this machine's differs.
+    fn told_time(&mut self, now_us: u64, unix_s: u64) {
+        let Some((later_s, rendezvous_later_s)) = self.letters.told_time(now_us, unix_s) else { return };
+        if rendezvous_later_s != 0 {
+            let (by_s, way) = (
+                rendezvous_later_s.unsigned_abs(),
+                if rendezvous_later_s < 0 { "ahead of" } else { "behind" },
+            );
+            let why = format!(
+                "this machine's clock is {by_s} s {way} that of the rendezvous: the room goes by the latter"
+            );
+            self.tell(&PageEvent::Trouble { why });
+        }
+        self.input(now_us, In::Brain(Box::new(Input::RoomTime { later_s })));
+    }
+
     fn take_step(&mut self, now_us: u64, step: Step) {
         match step {
             Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
             Step::HangUp => self.asks.push(Ask::HangUp),
             Step::Send(bytes) => self.asks.push(Ask::Transmit(bytes)),
+            Step::Clock { unix_s } => self.told_time(now_us, unix_s),
             Step::Up => {
                 self.reached = true;
                 self.tell(&PageEvent::Rendezvous { up: true, why: None });

@@ -365,6 +365,44 @@ fn an_envelope_of_a_clock_that_differs_by_more_than_five_minutes_is_told_apart()
 }
 
 #[test]
+fn peers_with_other_clocks_read_each_other_once_the_rendezvous_has_told_the_time() {
+    let (mut ada, mut ben) = (letters(2), letters(3));
+    let (ahead_us, to_ben) = (NOW_US + LONG_US, Some(key(3).id()));
+    assert_eq!(ada.told_time(ahead_us, NOW_US / SECOND), Some((-3600, -3600)));
+    let sealed = ada.seal(to_ben, &join(), ahead_us, nonce(1)).unwrap();
+    assert_eq!(author(open(&mut ben, &sealed, NOW_US)), Some((key(2).id(), join())));
+    let sealed = ben.seal(Some(key(2).id()), &join(), NOW_US, nonce(2)).unwrap();
+    let opened = ada.open(key(3).id(), &sealed, ahead_us, |_, _, _| true);
+    assert_eq!(author(opened), Some((key(3).id(), join())));
+}
+
+#[test]
+fn a_letter_that_was_opened_is_refused_also_when_the_rendezvous_sets_the_time_back() {
+    let (mut ada, mut ben) = (letters(2), letters(3));
+    let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
+    assert!(author(open(&mut ben, &sealed, NOW_US)).is_some());
+    let later_us = NOW_US + LONG_US;
+    assert_eq!(ben.told_time(later_us, NOW_US / SECOND), Some((-3600, -3600)));
+    assert_eq!(author(open(&mut ben, &sealed, later_us)), None);
+}
+
+#[test]
+fn a_peer_that_starts_again_with_another_clock_is_heard_again() {
+    let (mut ben, me, room) = (letters(3), key(2), room_key());
+    for (number, wrong_s) in [3600, 0, -3600].into_iter().enumerate() {
+        // some seconds later each time
+        let right_us = NOW_US + 5 * number as u64 * SECOND;
+        let clock_us = right_us.saturating_add_signed(wrong_s * 1_000_000);
+        let sealer = Sealer::new(me.clone(), room.clone(), (clock_us / SECOND) << 20);
+        let opener = Opener::new(me.id(), room.clone());
+        let mut ada = Letters::new(room.room(), key(1).id(), me.id(), sealer, opener);
+        ada.told_time(clock_us, right_us / SECOND);
+        let sealed = ada.seal(Some(key(3).id()), &join(), clock_us, nonce(1)).unwrap();
+        assert_eq!(author(open(&mut ben, &sealed, right_us)), Some((key(2).id(), join())), "{wrong_s}");
+    }
+}
+
+#[test]
 fn other_versions_and_clocks_are_told_once_a_second_however_many_peers_send_them() {
     let mut ada = letters(2);
     let mut other = Message::Leave.to_bytes();

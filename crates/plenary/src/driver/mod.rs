@@ -19,7 +19,7 @@ use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Fingerprints, Heartbeat, Message, loose_from_bytes};
-use plenary_proto::{Address, Command, DataRefusal, Event, PeerId, Tally, Via};
+use plenary_proto::{Address, Command, DataRefusal, Event, Input, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
 use plenary_signal::{Address as SignalAddress, Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -593,8 +593,19 @@ impl Driver {
         }
     }
 
+    /// Goes by the clock of the rendezvous from now on, if this machine's differs.
+    fn told_time(&mut self, unix_s: u64) {
+        let Some((later_s, rendezvous_later_s)) = self.letters.told_time(self.clock.now_us(), unix_s) else {
+            return;
+        };
+        tracing::info!(rendezvous_later_s, "the rendezvous tells another time");
+        self.emit(RoomEvent::OwnClock { ahead_s: rendezvous_later_s.saturating_neg() });
+        self.input(In::Brain(Box::new(Input::RoomTime { later_s })));
+    }
+
     fn signal_event(&mut self, event: SignalEvent) {
         match event {
+            SignalEvent::Clock { unix_s } => self.told_time(unix_s),
             SignalEvent::Up => {
                 self.emit(RoomEvent::Rendezvous { up: true, why: None });
                 self.input(In::SignalUp(true));

@@ -47,6 +47,11 @@ pub enum Step {
     HangUp,
     /// Send a binary message.
     Send(Bytes),
+    /// The wall clock of the rendezvous; before [`Up`](Step::Up), and from then on at each ping.
+    Clock {
+        /// Seconds since 1970.
+        unix_s: u64,
+    },
     /// The peer is in its room.
     Up,
     /// There is no connection. A further attempt follows by itself.
@@ -223,6 +228,7 @@ impl Connection {
                 let hello = Hello::new(*room, &nonce, me, door, host);
                 vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
             }
+            (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],
             (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                 let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
                 self.state = State::Up { nonce, since_us: now_us, heard_us: now_us, silence_us_max };
@@ -246,6 +252,7 @@ impl Connection {
                 vec![Step::Envelope { from, bytes: Bytes::copy_from_slice(envelope) }]
             }
             Ok(FromRendezvous::Undeliverable { to }) => vec![Step::Undeliverable(to)],
+            Ok(FromRendezvous::Clock { unix_s }) => vec![Step::Clock { unix_s }],
             Ok(FromRendezvous::Ping) => vec![Step::Send(FromPeer::Pong.to_bytes())],
             Ok(FromRendezvous::Refused(refusal)) => self.give_up(now_us, Outage::Refused(refusal)),
             Err(FrameError::Unknown(_)) => Vec::new(),
@@ -306,6 +313,8 @@ mod tests {
         let [Step::Send(hello)] = &steps[..] else { panic!("{steps:?}") };
         let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(hello) else { panic!() };
         hello.check(&[9; 32]).unwrap();
+        let clock = FromRendezvous::Clock { unix_s: 1_800_000_000 };
+        assert_eq!(frame(connection, now_us, &clock), [Step::Clock { unix_s: 1_800_000_000 }]);
         frame(connection, now_us, &FromRendezvous::Welcome { ping_interval_ms: 5_000 })
     }
 
@@ -319,6 +328,8 @@ mod tests {
         let sent = |byte: u8| Step::Send(FromPeer::Send { to, envelope: &[byte] }.to_bytes());
         assert_eq!(enter(&mut connection, 12 * S), [Step::Up, sent(2)], "the first one is too old");
         assert_eq!(connection.send(12 * S, to, Bytes::from_static(&[3])), Some(sent(3)));
+        let clock = FromRendezvous::Clock { unix_s: 1_800_000_001 };
+        assert_eq!(frame(&mut connection, 13 * S, &clock), [Step::Clock { unix_s: 1_800_000_001 }]);
         let pong = Step::Send(FromPeer::Pong.to_bytes());
         assert_eq!(frame(&mut connection, 13 * S, &FromRendezvous::Ping), [pong]);
         let from = PeerId([5; 32]);

@@ -1,8 +1,9 @@
 //! Wire format between a peer and a rendezvous. Each frame is one binary websocket message: one version byte,
 //! then [`FromPeer`] or [`FromRendezvous`] encoded by postcard.
 //!
-//! The rendezvous begins with `Challenge`. The peer answers with `Hello`, and the rendezvous with `Welcome`
-//! or `Refused`. From then on the peer sends `Send`, and the rendezvous sends `Deliver` and `Undeliverable`.
+//! The rendezvous begins with `Challenge`. The peer answers with `Hello`, and the rendezvous with `Clock` and
+//! `Welcome`, or with `Refused`. From then on the peer sends `Send`, and the rendezvous sends `Deliver` and
+//! `Undeliverable`.
 //!
 //! The rendezvous sends a `Ping` at fixed intervals, which the peer answers with `Pong`. A side that receives
 //! nothing for [`SILENT_PINGS`] intervals treats the connection as dead. Pings are frames of this protocol,
@@ -42,7 +43,7 @@ const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Number of variants of [`FromPeer`] in this version.
 const FROM_PEER_VARIANTS: u32 = 4;
 /// Number of variants of [`FromRendezvous`] in this version.
-const FROM_RENDEZVOUS_VARIANTS: u32 = 6;
+const FROM_RENDEZVOUS_VARIANTS: u32 = 7;
 
 /// Address of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,6 +108,11 @@ pub enum FromRendezvous<'a> {
     },
     /// Liveness check, to be answered with `Pong`.
     Ping,
+    /// The wall clock of the rendezvous, read when the frame is made; sent before `Welcome` and before each `Ping`.
+    Clock {
+        /// Seconds since 1970.
+        unix_s: u64,
+    },
 }
 
 /// Reason for which a rendezvous refuses a peer. Encoded as one byte, so that an older peer can read a newer

@@ -5,6 +5,7 @@ mod commands;
 mod messages;
 mod notes;
 mod permission;
+mod time;
 
 use crate::ordered::OrderedMap;
 
@@ -39,7 +40,7 @@ use crate::stage::{Mode, Stage};
 use crate::streams::{Relations, Streams};
 use crate::succession::Succession;
 use crate::tickets::{Tickets, has_ticket_of_host};
-use crate::time::{MS, SECOND, Time};
+use crate::time::{MS, Time};
 use crate::tree::Tree;
 use crate::uplink::Uplink;
 use crate::view::UplinkEstimate;
@@ -191,8 +192,7 @@ impl RoomState {
     /// same.
     pub fn new(keys: Keypair, config: RoomConfig, seed: u64, now: Time) -> RoomState {
         let me = keys.id();
-        // after a restart the counters must continue above those of earlier statements
-        let counter = (config.unix_s_at_zero + now.0 / SECOND) << 20;
+        let counter = time::first_counter(&config, now);
         let key = config.key.clone();
         let shared = Shared {
             me,
@@ -269,6 +269,7 @@ impl RoomState {
                     self.membership.signal_up(view, lost);
                 }
             }
+            Input::RoomTime { later_s } => self.move_time(later_s),
             Input::Message { from, via, message } => self.arrived(from, &via, message),
             Input::OldInvite { from, via, message } => {
                 let view = &mut self.shared.view();

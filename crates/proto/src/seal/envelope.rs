@@ -149,13 +149,19 @@ pub struct Sealer {
     me: Keypair,
     key: RoomKey,
     counter: u64,
+    has_sealed: bool,
 }
 
 impl Sealer {
     /// Creates a sealer that counts from `counter_start`. The start must be above all counters that this key
     /// has used; the seconds since 1970, shifted left by 20, serve well.
     pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
-        Sealer { me, key, counter: counter_start }
+        Sealer { me, key, counter: counter_start, has_sealed: false }
+    }
+
+    /// Counts on from that start, which is by a clock that was corrected, unless the counter is above it and was used.
+    pub fn count_from(&mut self, start: u64) {
+        self.counter = if self.has_sealed { self.counter.max(start) } else { start };
     }
 
     /// Seals with another key from now on.
@@ -202,6 +208,7 @@ impl Sealer {
         nonce: [u8; NONCE_LEN],
     ) -> Result<Vec<u8>, SealError> {
         self.counter += 1;
+        self.has_sealed = true;
         let expires_unix_s = now_unix_s.saturating_add(ENVELOPE_LIFE_S);
         let letter = Letter(message.to_vec());
         let signed =

@@ -25,6 +25,7 @@ use crate::owner::owner;
 use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
+use crate::wall::wall_unix_s;
 use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Hello, Refusal};
 
 /// Maximum number of frames written before a flush. A guess.
@@ -177,6 +178,7 @@ where
     let entered = switchboard.enter(hello.room, hello.peer, way)?;
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
     let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
+    socket.feed(Message::Binary(clock())).await.map_err(|error| gone(&error))?;
     socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
     debug!(room = %hello.room, peer = %hello.peer, host = hello.host.is_some(), "a peer came in");
     Ok(entered)
@@ -283,7 +285,12 @@ where
                 Some(mail) => frame_of(&mail),
                 None => return membership.end().into(),
             },
-            _ = pings.tick() => FromRendezvous::Ping.to_bytes(),
+            _ = pings.tick() => {
+                if let Err(ending) = in_time(limits.send_timeout, sink.feed(Message::Binary(clock()))).await {
+                    return ending;
+                }
+                FromRendezvous::Ping.to_bytes()
+            }
         };
         if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout, paced).await {
             return ending;
@@ -326,6 +333,11 @@ async fn in_time(
         Ok(written) => written.map_err(|error| Ending::Gone(error.to_string())),
         Err(_) => Err(Refusal::Slow.into()),
     }
+}
+
+/// Returns the frame that tells the time.
+fn clock() -> Bytes {
+    FromRendezvous::Clock { unix_s: wall_unix_s() }.to_bytes()
 }
 
 fn frame_of(mail: &Mail) -> Bytes {

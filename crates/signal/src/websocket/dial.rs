@@ -44,6 +44,8 @@ pub(super) struct Joined {
     pub(super) socket: WebSocketStream<Box<dyn Io>>,
     /// Silence after which the rendezvous counts as gone.
     pub(super) silence_max: Duration,
+    /// The wall clock of the rendezvous, seconds since 1970; one of an earlier version tells none.
+    pub(super) unix_s: Option<u64>,
     /// The challenge, over which a peer proves later that it is the host, too.
     pub(super) nonce: [u8; 32],
 }
@@ -136,7 +138,7 @@ impl Dial {
 
     /// Answers the challenge and waits for the welcome.
     async fn greet(&self, mut socket: WebSocketStream<Box<dyn Io>>) -> Result<Joined, Outage> {
-        let mut said = None;
+        let (mut said, mut told_unix_s) = (None, None);
         loop {
             let frame = match heard(socket.next().await) {
                 Heard::Frame(frame) => frame,
@@ -153,9 +155,10 @@ impl Dial {
                     let sent = socket.send(Message::Binary(frame)).await;
                     sent.map_err(|error| outage(socket::trouble(&error)))?;
                 }
+                (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => told_unix_s = Some(unix_s),
                 (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                     let silence_max = Duration::from_millis(silence_ms_max(ping_interval_ms).into());
-                    return Ok(Joined { socket, silence_max, nonce });
+                    return Ok(Joined { socket, silence_max, unix_s: told_unix_s, nonce });
                 }
                 (Ok(FromRendezvous::Refused(refusal)), _) => return Err(Outage::Refused(refusal)),
                 (Ok(_), _) => return Err(Outage::Protocol("a frame out of turn".to_owned())),

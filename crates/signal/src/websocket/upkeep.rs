@@ -75,6 +75,9 @@ impl Upkeep {
             let why = match joined.unwrap_or_else(|_| Err(before.unwrap_or(Outage::Silent(try_max)))) {
                 Ok(joined) => {
                     been_up = true;
+                    if let Some(unix_s) = joined.unix_s {
+                        self.tell(SignalEvent::Clock { unix_s }).await?;
+                    }
                     self.tell(SignalEvent::Up).await?;
                     let up = Instant::now();
                     let why = self.converse(joined).await?;
@@ -128,7 +131,7 @@ impl Upkeep {
     /// Carries envelopes in both directions until the connection breaks. When the signal is closed, queued
     /// envelopes are still sent.
     async fn converse(&self, joined: Joined) -> Result<Outage, Closed> {
-        let Joined { mut socket, silence_max, nonce } = joined;
+        let Joined { mut socket, silence_max, nonce, .. } = joined;
         let pinged = Notify::new();
         let (sink, stream) = (&mut socket).split();
         let conversation = async {
@@ -175,6 +178,7 @@ impl Upkeep {
                 Ok(FromRendezvous::Undeliverable { to }) => {
                     self.tell(SignalEvent::Undeliverable { to }).await?;
                 }
+                Ok(FromRendezvous::Clock { unix_s }) => self.tell(SignalEvent::Clock { unix_s }).await?,
                 Ok(FromRendezvous::Ping) => pinged.notify_one(),
                 Ok(FromRendezvous::Refused(refusal)) => return Ok(Outage::Refused(refusal)),
                 Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) => {

@@ -90,8 +90,14 @@ pub(crate) async fn up(config: WebsocketConfig) -> WebsocketSignal {
     signal
 }
 
+/// Returns the next event other than the time.
 pub(crate) async fn next(signal: &dyn Signal) -> SignalEvent {
-    within(signal.next()).await.expect("the signal has ended")
+    loop {
+        match within(signal.next()).await.expect("the signal has ended") {
+            SignalEvent::Clock { .. } => {}
+            event => return event,
+        }
+    }
 }
 
 /// Waits for the event `Up`; returns the events before it.
@@ -173,17 +179,22 @@ impl RawPeer {
 
     /// Waits until the peer is in the room.
     pub(crate) async fn welcome(&mut self) {
-        let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
-            panic!("no frame");
-        };
-        assert!(matches!(FromRendezvous::from_bytes(&frame), Ok(FromRendezvous::Welcome { .. })));
+        let mut frames = Vec::new();
+        for _ in 0..2 {
+            let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
+                panic!("no frame");
+            };
+            frames.push(frame);
+        }
+        assert!(matches!(FromRendezvous::from_bytes(&frames[0]), Ok(FromRendezvous::Clock { .. })));
+        assert!(matches!(FromRendezvous::from_bytes(&frames[1]), Ok(FromRendezvous::Welcome { .. })));
     }
 
     pub(crate) async fn say(&mut self, frame: &FromPeer<'_>) {
         self.0.send(Message::Binary(frame.to_bytes())).await.unwrap();
     }
 
-    /// Returns the next frame that is not a ping.
+    /// Returns the next frame that is neither a ping nor the time.
     pub(crate) async fn received(&mut self) -> Received {
         loop {
             let frame = match within(self.0.next()).await {
@@ -195,7 +206,7 @@ impl RawPeer {
                 Some(Err(_)) | None => return Received::Gone,
             };
             match FromRendezvous::from_bytes(&frame).unwrap() {
-                FromRendezvous::Ping => {}
+                FromRendezvous::Ping | FromRendezvous::Clock { .. } => {}
                 FromRendezvous::Deliver { from, envelope } => {
                     return Received::Envelope(from, Bytes::copy_from_slice(envelope));
                 }
