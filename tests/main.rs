@@ -12,6 +12,7 @@ mod genuine;
 mod governing;
 mod hostile;
 mod hostile_peer;
+mod moving;
 mod processes;
 mod prose;
 mod restarts;

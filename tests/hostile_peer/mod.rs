@@ -439,7 +439,7 @@ impl HostilePeer {
                     self.input(Input::Message { from: opened.sender, via: Via::Signal, message });
                 }
             }
-            SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Clock { .. } | SignalEvent::Undeliverable { .. } => {}
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => self.is_out = true,
         }
     }

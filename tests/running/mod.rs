@@ -93,6 +93,15 @@ impl Running {
         Running::start_with(args, "", &[])
     }
 
+    /// Starts the process in a network namespace.
+    pub(crate) fn start_in(namespace: &str, args: &[&str]) -> Running {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_plenary")]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // `ip` replaces itself by the process
+        Running::of(command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1").spawn().unwrap(), args)
+    }
+
     /// Starts the process with a standard input that stays open for [`say`](Self::say).
     pub(crate) fn start_listening(args: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
@@ -217,6 +226,11 @@ impl Drop for Running {
 /// Runs a command to its end.
 pub(crate) fn run(args: &[&str]) -> Ended {
     Running::start(args).ended()
+}
+
+/// Returns the invite that a host prints.
+pub(crate) fn invite_of(host: &Running) -> String {
+    host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()))
 }
 
 /// Waits until a condition holds.

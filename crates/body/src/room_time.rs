@@ -7,7 +7,7 @@
 /// Difference that changes nothing, in seconds: of clocks that were set by hand, and of a frame that came late. A guess,
 /// far below the life of an envelope.
 const AGREES_S: u64 = 30;
-/// Difference between two tellings that confirm each other, in seconds: what one of them may have waited. A guess.
+/// Difference between two tellings that confirm each other, in seconds, since frames wait in queues. A guess.
 const CONFIRMS_S: u64 = 5;
 /// Time between them, in microseconds. Frames that have waited while this machine stood still come together, and say
 /// what the time was: they don't confirm each other. A guess, below the interval of pings.
@@ -21,7 +21,7 @@ pub(crate) struct RoomTime {
     /// Seconds by which the room's time is later than this peer's clock.
     later_s: i64,
     is_told: bool,
-    /// A telling that differs and isn't confirmed: when it came, and by how much it is later than this peer's clock.
+    /// An unconfirmed telling of another time: its arrival, and the seconds ahead of this peer's clock.
     unconfirmed: Option<(u64, i64)>,
 }
 

@@ -312,9 +312,13 @@ impl Teller {
             RoomEvent::OtherVersion { peer, version } if is_due(&self.version_told, VERSIONS_EACH) => {
                 format!("{peer:?} speaks version {version} of the protocol, this program {MESSAGE_VERSION}: one is to be updated")
             }
+            RoomEvent::StoodStill(time) => {
+                let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
+                format!("this machine slept, or this program was stopped, for {time}: connecting anew")
+            }
             RoomEvent::OwnClock { ahead_s } => own_clock(*ahead_s),
             RoomEvent::OtherClock if !self.clock_told.swap(true, Ordering::Relaxed) => {
-                "the clock of another peer differs from the room's time by more than five minutes: its messages are refused"
+                "the clock of another peer differs from the room's by more than five minutes: its messages are refused"
                     .to_owned()
             }
             RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -85,6 +86,9 @@ pub enum RoomEvent {
         /// Seconds by which this machine's clock is ahead; negative when it is behind, 0 when the two agree again.
         ahead_s: i64,
     },
+    /// This machine has slept, or this process was stopped, for that long, so that other peers have given its links up:
+    /// all are made anew. Pauses below 5 s are no event.
+    StoodStill(Duration),
     /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),
     /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has the new one.

@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,6 +64,8 @@ pub(crate) struct Connection {
     transport: Box<Transport>,
     sockets: Vec<LinkSocket>,
     wire: Arc<Wire>,
+    /// The address of this end that the link goes by.
+    goes_by: Option<IpAddr>,
     /// Datagrams that the sockets have not taken yet.
     outgoing: VecDeque<TaggedBytesMut>,
     /// Datagrams of one send.
@@ -91,8 +94,8 @@ pub(crate) enum Happening {
 
 /// Reason why a connection was not opened.
 pub(crate) enum OpenError {
-    /// No socket could be bound.
-    Unbound,
+    /// No socket could be bound, for this reason at the last address.
+    Unbound(io::Error),
     Stack(Error),
 }
 
@@ -106,17 +109,20 @@ impl Connection {
     /// Binds the sockets. An address that cannot be bound is left out; at least one must be. Must be called within
     /// a tokio runtime.
     pub(crate) fn open(credentials: &Credentials, plan: Plan) -> std::result::Result<Connection, OpenError> {
+        let mut why = io::ErrorKind::AddrNotAvailable.into();
         let bind = |&address| match LinkSocket::bind(address, plan.wire.clone(), plan.shaper.clone()) {
             Ok(socket) => Some(socket),
             Err(error) => {
                 tracing::debug!(%address, %error, "an address cannot be bound");
+                why = error;
                 None
             }
         };
         let sockets: Vec<LinkSocket> = plan.addresses.iter().filter_map(bind).collect();
         if sockets.is_empty() {
-            return Err(OpenError::Unbound);
+            return Err(OpenError::Unbound(why));
         }
+        plan.wire.set_bound(sockets.iter().map(|socket| socket.local().ip()));
         let now = Instant::now();
         let transport = Transport::new(
             now,
@@ -131,6 +137,7 @@ impl Connection {
             transport: Box::new(transport),
             sockets,
             wire: plan.wire,
+            goes_by: None,
             outgoing: VecDeque::new(),
             segments: Vec::new(),
             timer: Box::pin(tokio::time::sleep_until(now.into())),
@@ -262,6 +269,11 @@ impl Connection {
                 if now >= self.timeout_handled + TIMEOUT_INTERVAL_MIN {
                     self.timeout_handled = now;
                     self.transport.handle_timeout(now)?;
+                    let goes_by = self.transport.goes_by();
+                    if goes_by != self.goes_by {
+                        self.goes_by = goes_by;
+                        self.wire.set_bound(goes_by);
+                    }
                     return Ok(true);
                 }
                 due = self.timeout_handled + TIMEOUT_INTERVAL_MIN;

@@ -82,7 +82,7 @@ pub use plenary_proto::packet::{
     BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
     PAYLOAD_LEN_MAX,
 };
-pub use ports::local_addresses;
+pub use ports::{AddressChange, local_addresses};
 #[cfg(feature = "raw")]
 pub use raw::Raw;
 pub use seam::{

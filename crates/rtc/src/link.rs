@@ -6,6 +6,7 @@
 //! has been received for 5 s; a shorter silence does not end it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -182,10 +183,13 @@ impl Link {
             match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),
                 Err(OpenError::Stack(error)) => return Err(failed(error)),
-                Err(OpenError::Unbound) if port.number() > 0 && port.number() < u16::MAX => {
-                    from = port.number() + 1;
+                Err(OpenError::Unbound(error)) if error.kind() == io::ErrorKind::AddrInUse => {
+                    match port.number() {
+                        0 | u16::MAX => return Err(DownReason::NoPort),
+                        taken => from = taken + 1,
+                    }
                 }
-                Err(OpenError::Unbound) => return Err(DownReason::NoPort),
+                Err(OpenError::Unbound(error)) => return Err(DownReason::NoSocket(error.to_string())),
             }
         }
     }

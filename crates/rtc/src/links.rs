@@ -13,7 +13,7 @@ use crate::credentials::{Credentials, ice_credentials};
 use crate::events::{EventQueue, Events};
 use crate::handle::Handle;
 use crate::link::Link;
-use crate::ports::Ports;
+use crate::ports::{AddressChange, Ports};
 use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
 use crate::sync::lock;
@@ -82,6 +82,23 @@ impl Links {
     /// Counters of a link; `None` once it is down.
     pub fn stats(&self, link: LinkId) -> Option<LinkStats> {
         self.shared.handle(link).map(|handle| handle.wire.stats())
+    }
+
+    /// Reads the addresses of this machine, at most once a second, and ends links with vanished addresses. Call it each
+    /// second. Returns the changes since the last call.
+    pub fn look_at_addresses(&self) -> AddressChange {
+        let (addresses, change) = self.shared.ports.look();
+        if change.gone {
+            let table = self.shared.table();
+            let unbound = table.values().filter(|handle| handle.wire.is_unbound(&addresses));
+            unbound.for_each(|handle| handle.end(DownReason::AddressGone));
+        }
+        change
+    }
+
+    /// Ends all links: this machine has stood still for so long that their other ends have given them up.
+    pub fn lose_all(&self) {
+        self.shared.table().values().for_each(|handle| handle.end(DownReason::Lost));
     }
 
     /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each

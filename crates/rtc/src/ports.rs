@@ -1,17 +1,28 @@
 //! Local addresses and UDP ports of links.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::checks::ADDRESSES_MAX;
 use crate::sync::lock;
 
+/// Time for which the addresses of this machine are known: a peer may open many links at once, and asking the system takes
+/// up to a millisecond. A guess.
+const KNOWN_MAX: Duration = Duration::from_secs(1);
+
 /// Local addresses of a peer, and the range of its UDP ports.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    addresses: Vec<IpAddr>,
+    /// Addresses that the application wants; if empty, each link takes the machine's present ones.
+    wanted: Vec<IpAddr>,
+    /// Time of the last reading, and all addresses of this machine.
+    known: Mutex<(Instant, Vec<IpAddr>)>,
+    /// Last result of [`Ports::look`].
+    looked: Mutex<Vec<IpAddr>>,
     range: Option<RangeInclusive<u16>>,
     taken: Mutex<BTreeSet<u16>>,
 }
@@ -20,31 +31,74 @@ pub(crate) struct Ports {
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
+    addresses: Vec<IpAddr>,
     ports: Arc<Ports>,
 }
 
+/// What has become of this machine's addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressChange {
+    /// An address has gone.
+    pub gone: bool,
+    /// An address has come.
+    pub come: bool,
+}
+
 impl Ports {
-    /// Without `bind`, takes the unicast addresses of this machine, or loopback if it has no other. At most
-    /// [`ADDRESSES_MAX`] are used, since the other end checks no more.
-    pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> std::io::Result<Ports> {
-        let mut addresses = if bind.is_empty() { interfaces()? } else { bind.to_vec() };
-        addresses.truncate(ADDRESSES_MAX);
-        Ok(Ports { addresses, range, taken: Mutex::default() })
+    /// Without `bind`, each link takes the unicast addresses that this machine has then, or loopback if it has no other.
+    /// At most [`ADDRESSES_MAX`] are used, since the other end checks no more.
+    pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> io::Result<Ports> {
+        let all = interfaces()?;
+        let (looked, known) = (Mutex::new(all.clone()), Mutex::new((Instant::now(), all)));
+        Ok(Ports { wanted: bind.to_vec(), known, looked, range, taken: Mutex::default() })
     }
 
-    /// Claims the lowest port from `from` up that is free on all addresses; `None` when there is none.
+    /// Claims the lowest port from `from` up that is free on all addresses that this machine has; `None` when there is
+    /// none.
     pub(crate) fn claim(self: &Arc<Self>, from: u16) -> Option<Port> {
-        let Some(range) = &self.range else { return Some(Port { number: 0, ports: self.clone() }) };
+        let addresses = self.addresses();
+        let port = |number| Port { number, addresses: addresses.clone(), ports: self.clone() };
+        let Some(range) = &self.range else { return Some(port(0)) };
         for number in range.clone().filter(|&number| number >= from.max(1)) {
             // the link binds a moment later: until then the claim keeps other links of this peer away
             if lock(&self.taken).insert(number) {
-                let port = Port { number, ports: self.clone() };
-                if port.addresses().iter().all(|address| UdpSocket::bind(address).is_ok()) {
+                let port = port(number);
+                let is_taken = |address: &SocketAddr| {
+                    UdpSocket::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+                };
+                if !port.addresses().iter().any(is_taken) {
                     return Some(port);
                 }
             }
         }
         None
+    }
+
+    /// Returns the addresses that a link binds to at present.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let mut addresses = if self.wanted.is_empty() { usable(&self.known()) } else { self.wanted.clone() };
+        addresses.truncate(ADDRESSES_MAX);
+        addresses
+    }
+
+    /// Returns all addresses of this machine, read within the last second. A failed reading leaves the list unchanged.
+    fn known(&self) -> Vec<IpAddr> {
+        let mut known = lock(&self.known);
+        if known.0.elapsed() >= KNOWN_MAX {
+            let read =
+                interfaces().inspect_err(|error| tracing::warn!("the interfaces cannot be listed: {error}"));
+            *known = (Instant::now(), read.unwrap_or_else(|_| std::mem::take(&mut known.1)));
+        }
+        known.1.clone()
+    }
+
+    /// Returns the addresses of this machine, with what has changed since the last call.
+    pub(crate) fn look(&self) -> (Vec<IpAddr>, AddressChange) {
+        let now = self.known();
+        let before = std::mem::replace(&mut *lock(&self.looked), now.clone());
+        let lacks = |of: &[IpAddr], other: &[IpAddr]| other.iter().any(|address| !of.contains(address));
+        let change = AddressChange { gone: lacks(&now, &before), come: lacks(&before, &now) };
+        (now, change)
     }
 }
 
@@ -55,7 +109,7 @@ impl Port {
 
     /// Addresses to bind to.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.ports.addresses.iter().map(|&ip| SocketAddr::new(ip, self.number)).collect()
+        self.addresses.iter().map(|&ip| SocketAddr::new(ip, self.number)).collect()
     }
 }
 
@@ -70,23 +124,29 @@ impl Drop for Port {
 /// # Errors
 /// The system doesn't list them.
 pub fn local_addresses() -> std::io::Result<Vec<IpAddr>> {
-    interfaces()
+    Ok(usable(&interfaces()?))
 }
 
-fn interfaces() -> std::io::Result<Vec<IpAddr>> {
+/// Returns all addresses of this machine.
+fn interfaces() -> io::Result<Vec<IpAddr>> {
     let interfaces = rtc::shared::ifaces::ifaces()?;
-    let all =
-        interfaces.iter().filter_map(|interface| Some(interface.addr?.ip())).filter(|&ip| is_offerable(ip));
-    let (loopback, mut usable): (Vec<_>, Vec<_>) = all.partition(IpAddr::is_loopback);
-    usable.sort_unstable();
-    usable.dedup();
+    let mut all: Vec<_> = interfaces.iter().filter_map(|interface| Some(interface.addr?.ip())).collect();
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// Returns those of a machine's addresses that links use.
+fn usable(all: &[IpAddr]) -> Vec<IpAddr> {
+    let offerable = all.iter().copied().filter(|&ip| is_offerable(ip));
+    let (loopback, mut usable): (Vec<_>, Vec<_>) = offerable.partition(IpAddr::is_loopback);
     if usable.is_empty() {
         usable = loopback.into_iter().filter(IpAddr::is_ipv4).collect();
     }
     if usable.is_empty() {
         usable.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    Ok(usable)
+    usable
 }
 
 /// Whether an address is worth offering to other peers; the caller decides about loopback.
@@ -121,6 +181,28 @@ mod tests {
             drop(freed);
             assert_eq!(ports.claim(0).map(|port| port.number()), Some(number));
         }
+    }
+
+    #[test]
+    fn a_machine_s_addresses_are_read_again_and_those_that_are_gone_are_left_out() {
+        let before = ["10.9.0.2", "127.0.0.1", "fe80::1"].map(|address| address.parse().unwrap());
+        let ports = Arc::new(Ports::new(&[], None).unwrap());
+        *lock(&ports.known) = (Instant::now(), before.to_vec());
+        ports.look();
+        assert_eq!(ports.claim(0).unwrap().addresses(), ["10.9.0.2:0".parse().unwrap()]);
+        assert_eq!(ports.look().1, AddressChange::default(), "not read yet");
+        *lock(&ports.known) = (Instant::now().checked_sub(KNOWN_MAX).unwrap(), before.to_vec());
+        ports.claim(0);
+        assert!(ports.look().1.gone, "although a link has read them before");
+        assert!(!ports.claim(0).unwrap().addresses().contains(&"10.9.0.2:0".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_address_that_is_gone_takes_no_port() {
+        let gone: IpAddr = "192.0.2.7".parse().unwrap(); // TEST-NET-1 (RFC 5737)
+        let free = UdpSocket::bind((LOCAL, 0)).unwrap().local_addr().unwrap().port();
+        let ports = Arc::new(Ports::new(&[gone, LOCAL], Some(free..=free)).unwrap());
+        assert_eq!(ports.claim(0).map(|port| port.number()), Some(free));
     }
 
     #[test]

@@ -276,6 +276,12 @@ pub enum DownReason {
     /// All ports of [`LinksConfig::udp_ports`](crate::LinksConfig::udp_ports) are taken.
     #[error("no UDP port is free")]
     NoPort,
+    /// No socket could be opened at any address of this machine; the system's error.
+    #[error("no UDP socket could be opened: {0}")]
+    NoSocket(String),
+    /// This machine no longer has the address that the link went by.
+    #[error("this machine's address has changed")]
+    AddressGone,
     /// There are [`LinksConfig::links_max`](crate::LinksConfig::links_max) links already.
     #[error("too many links")]
     TooMany,

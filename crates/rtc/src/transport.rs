@@ -239,6 +239,11 @@ impl Transport {
         read
     }
 
+    /// Returns the address of this end that the link goes by, once there is a path.
+    pub(crate) fn goes_by(&self) -> Option<IpAddr> {
+        self.path.map(|path| path.local_addr.ip())
+    }
+
     /// Handles the events of the ICE agent.
     fn check_path(&mut self) -> Result<()> {
         while let Some(tagged) = self.agent.poll_event() {

@@ -41,6 +41,8 @@ pub(crate) struct Wire {
     /// Notified by the first drop since the drop counts were last taken.
     pub(crate) dropped: Notify,
     pub(crate) counters: Counters,
+    /// Addresses of this end's sockets, and then the one that the link goes by.
+    bound: Mutex<Vec<IpAddr>>,
     /// Source address of the answer to the newest check.
     answered_from: Mutex<Option<IpAddr>>,
     wakeups: Wakeups,
@@ -104,6 +106,7 @@ impl Wire {
             packet_queue: Mutex::new(PacketQueue::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),
+            bound: Mutex::default(),
             answered_from: Mutex::new(None),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
             wakeups: Wakeups::default(),
@@ -190,6 +193,17 @@ impl Wire {
     pub(crate) fn rtt(&self) -> Option<Duration> {
         let rtt_us = self.counters.rtt_us.load(Ordering::Relaxed);
         (rtt_us != RTT_UNKNOWN).then(|| Duration::from_micros(rtt_us))
+    }
+
+    /// Sets the addresses of this end's sockets, or the one that the link goes by from now on.
+    pub(crate) fn set_bound(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        *lock(&self.bound) = addresses.into_iter().collect();
+    }
+
+    /// Returns whether this machine, with these addresses, has none left of those that the link may go by.
+    pub(crate) fn is_unbound(&self, addresses: &[IpAddr]) -> bool {
+        let bound = lock(&self.bound);
+        !bound.is_empty() && !bound.iter().any(|ip| ip.is_unspecified() || addresses.contains(ip))
     }
 
     pub(crate) fn stats(&self) -> LinkStats {

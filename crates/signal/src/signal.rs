@@ -35,6 +35,10 @@ pub trait Signal: Send + Sync {
     /// Sets whether this peer is on stage: it then reconnects sooner.
     fn set_on_stage(&self, _is_on_stage: bool) {}
 
+    /// Connects anew at once, without waiting for the next attempt: this machine has stood still, or its network has
+    /// changed, so that the connection is no longer what it seems. No effect within the rendezvous's own process.
+    fn renew(&self) {}
+
     /// Sends the queued envelopes, for at most a second, and leaves the room. A second call is allowed.
     async fn close(&self);
 }
@@ -42,7 +46,7 @@ pub trait Signal: Send + Sync {
 /// Events of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
-    /// The wall clock of the rendezvous. It comes before [`Up`](SignalEvent::Up), and with each ping from then on.
+    /// The wall clock of the rendezvous: a first time ahead of [`Up`](SignalEvent::Up), later with each ping.
     Clock {
         /// Seconds since 1970.
         unix_s: u64,
@@ -132,6 +136,9 @@ pub enum Outage {
     /// The connection was closed.
     #[error("the connection ended: {0}")]
     Closed(String),
+    /// The peer has asked for another connection ([`Signal::renew`]).
+    #[error("this machine has slept, or its network has changed")]
+    Renewed,
     /// The server sent bytes that are not of the rendezvous protocol.
     #[error("the server does not speak the rendezvous protocol: {0}")]
     Protocol(String),

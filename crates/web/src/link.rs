@@ -56,6 +56,11 @@ impl PageLinks {
         self.0.remove(&link).is_some()
     }
 
+    /// Returns the ids of all links.
+    pub(crate) fn all(&self) -> Vec<LinkId> {
+        self.0.keys().copied().collect()
+    }
+
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut PageLink> {
         self.0.get_mut(&link)
     }

@@ -38,6 +38,9 @@ const BULK: u8 = 2;
 /// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as
 /// a peer on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
+/// Pause between calls after which this machine, or the browser's tab, has slept: links and rendezvous have given it up. A
+/// hidden tab without links still hears two pings of the rendezvous meanwhile. A guess.
+const SLEPT_US: u64 = 12_000_000;
 /// Interval at which a change of the mixers' labels is looked for: a newcomer may have the same name. A guess.
 const LABELS_EACH_US: u64 = 1_000_000;
 
@@ -100,6 +103,8 @@ pub(crate) struct Joined {
     contact: Contact,
     standing: Standing,
     opened_us: u64,
+    /// Time of the last call.
+    called_us: u64,
     /// Whether the host has answered: admitted, or in the lobby.
     answered: bool,
     admitted: bool,
@@ -186,6 +191,7 @@ impl Joined {
             contact: Contact::default(),
             standing: Standing::Joining,
             opened_us: now_us,
+            called_us: now_us,
             answered: false,
             admitted: false,
             told_admitted: false,
@@ -207,6 +213,9 @@ impl Joined {
     }
 
     fn handle(&mut self, now_us: u64, call: Call) {
+        if now_us.saturating_sub(std::mem::replace(&mut self.called_us, now_us)) >= SLEPT_US {
+            self.slept(now_us);
+        }
         match call {
             Call::Open(_) => {} // one room at a time
             Call::Tick => self.tick(now_us),
@@ -299,6 +308,16 @@ impl Joined {
         self.asks.push(event(told));
         if told.is_end() {
             self.stand(Standing::Ended);
+        }
+    }
+
+    /// Connects anew: links and rendezvous look alive from here.
+    fn slept(&mut self, now_us: u64) {
+        for step in self.rendezvous.renew(now_us) {
+            self.take_step(now_us, step);
+        }
+        for link in self.links.all() {
+            self.close(now_us, link);
         }
     }
 

@@ -43,6 +43,13 @@ const ENDING_US: u64 = 1_000_000;
 /// Time that the last messages of a peer that leaves have to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// Pause of this loop after which the other ends have given all links up: the silence after which a link is lost
+/// ([`DownReason::Lost`]).
+const STOOD_STILL_US: u64 = 5_000_000;
+
+/// Interval at which the machine's addresses are looked at. A guess.
+const LOOK_US: u64 = 1_000_000;
+
 /// Request of the application to the driver.
 pub(crate) enum Request {
     Command(Command),
@@ -91,6 +98,12 @@ pub(crate) struct Driver {
     /// Whether the rendezvous was reached at least once.
     pub(crate) reached: bool,
     pub(crate) snapshot_due_us: u64,
+    /// When the machine's addresses are looked at again.
+    pub(crate) look_due_us: u64,
+    /// Whether the rendezvous is connected.
+    pub(crate) is_up: bool,
+    /// Time of the last tick.
+    pub(crate) ticked_us: u64,
     pub(crate) connection: ConnectionState,
     pub(crate) contact: Contact,
     pub(crate) benches: Benches,
@@ -251,6 +264,15 @@ impl Driver {
 
     async fn tick(&mut self) {
         self.take_failures();
+        let now_us = self.clock.now_us();
+        let since_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
+        if since_us >= STOOD_STILL_US {
+            self.stood_still(Duration::from_micros(since_us));
+        }
+        if now_us >= self.look_due_us {
+            self.look_due_us = now_us + LOOK_US;
+            self.look_at_addresses();
+        }
         match self.benches.take().await {
             Some(Found::Bench(CodecBench { encode_us, decode_us })) => {
                 self.input(In::Bench { encode_us, decode_us });
@@ -270,6 +292,28 @@ impl Driver {
         self.left |= self.over_at_us.is_some_and(|at_us| self.clock.now_us() >= at_us);
         if self.clock.now_us() >= self.snapshot_due_us {
             self.renew_snapshot();
+        }
+    }
+
+    /// Connects anew after the machine has slept, or the process was stopped: links and rendezvous look alive from here.
+    fn stood_still(&mut self, time: Duration) {
+        tracing::info!(?time, "this machine has stood still: connecting anew");
+        self.emit(RoomEvent::StoodStill(time));
+        if let Some(signal) = &self.signal {
+            signal.renew();
+        }
+        self.links.lose_all();
+    }
+
+    /// Connects with the rendezvous anew if this machine's network has changed: the connection may go by an address that
+    /// is gone, or a network has come that it waits for. The links see to themselves.
+    fn look_at_addresses(&mut self) {
+        let change = self.links.look_at_addresses();
+        if change.gone || (change.come && !self.is_up) {
+            tracing::info!(change.gone, change.come, "the addresses of this machine have changed");
+            if let Some(signal) = &self.signal {
+                signal.renew();
+            }
         }
     }
 
@@ -462,7 +506,9 @@ impl Driver {
                 self.unproven.remove(&link);
                 let of = self.flow.read(|body| body.link_of(link));
                 tracing::debug!(?of, "link down: {reason}");
-                if of.is_some() && matches!(reason, DownReason::NoPort | DownReason::TooMany) {
+                if of.is_some()
+                    && matches!(reason, DownReason::NoPort | DownReason::NoSocket(_) | DownReason::TooMany)
+                {
                     self.emit(RoomEvent::LinkTrouble(reason.to_string()));
                 }
                 self.input(In::LinkDown(link));
@@ -608,6 +654,7 @@ impl Driver {
             SignalEvent::Clock { unix_s } => self.told_time(unix_s),
             SignalEvent::Up => {
                 self.emit(RoomEvent::Rendezvous { up: true, why: None });
+                self.is_up = true;
                 self.input(In::SignalUp(true));
                 self.reached = true;
                 self.answer_once_in();
@@ -615,6 +662,7 @@ impl Driver {
             SignalEvent::Down { why, .. } => {
                 let why = format!("{why}; trying again");
                 self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
+                self.is_up = false;
                 self.input(In::SignalUp(false));
             }
             SignalEvent::Envelope { from, bytes } => {

@@ -47,7 +47,7 @@ pub enum Step {
     HangUp,
     /// Send a binary message.
     Send(Bytes),
-    /// The wall clock of the rendezvous; before [`Up`](Step::Up), and from then on at each ping.
+    /// The wall clock of the rendezvous: a first time ahead of [`Up`](Step::Up), later with each ping.
     Clock {
         /// Seconds since 1970.
         unix_s: u64,
@@ -81,6 +81,9 @@ pub enum Outage {
     /// The rendezvous refused the peer.
     #[error("the rendezvous refused: {0}")]
     Refused(Refusal),
+    /// This machine has stood still ([`Connection::renew`]).
+    #[error("this machine has slept")]
+    Slept,
     /// Something arrived that is no frame, or a frame out of turn.
     #[error("the rendezvous doesn't keep to the protocol")]
     Protocol,
@@ -164,6 +167,19 @@ impl Connection {
             self.waiting.pop_front();
         }
         None
+    }
+
+    /// Connects anew at once: this machine has stood still, so that the rendezvous has given its connection up.
+    pub fn renew(&mut self, now_us: u64) -> Vec<Step> {
+        let had_websocket = match self.state {
+            State::Ended => return Vec::new(),
+            State::Waiting { .. } => false,
+            State::Entering { .. } | State::Up { .. } => true,
+        };
+        self.backoff.reset();
+        self.state = State::Waiting { until_us: now_us };
+        let ends = had_websocket.then_some([Step::HangUp, Step::Down(Outage::Slept)]);
+        ends.into_iter().flatten().chain(self.handle(now_us, Happening::Timeout)).collect()
     }
 
     /// Replaces the doors of the room, at its host; now and after each reconnection.
@@ -359,6 +375,17 @@ mod tests {
         }
         assert!(waits_us[0] <= 100_000 && waits_us[9] >= 5 * S, "{waits_us:?}");
         assert!(waits_us.iter().all(|wait_us| *wait_us <= 10 * S), "{waits_us:?}");
+    }
+
+    #[test]
+    fn a_peer_that_has_slept_dials_anew_at_once() {
+        let mut connection = connection();
+        enter(&mut connection, 0);
+        let anew = [Step::HangUp, Step::Down(Outage::Slept), Step::Dial];
+        assert_eq!(connection.renew(360 * S), anew);
+        assert_eq!(connection.renew(361 * S), anew);
+        connection.handle(362 * S, Happening::Closed);
+        assert_eq!(connection.renew(362 * S), [Step::Dial], "without waiting");
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Sealer {
         Sealer { me, key, counter: counter_start, has_sealed: false }
     }
 
-    /// Counts on from that start, which is by a clock that was corrected, unless the counter is above it and was used.
+    /// Counts from the start that a corrected clock gives. A counter in use never falls.
     pub fn count_from(&mut self, start: u64) {
         self.counter = if self.has_sealed { self.counter.max(start) } else { start };
     }

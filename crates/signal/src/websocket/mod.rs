@@ -23,7 +23,7 @@ use plenary_proto::RoomId;
 use plenary_proto::seal::Keypair;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +102,7 @@ pub struct WebsocketSignal {
     claim: watch::Sender<Claim>,
     is_on_stage: Arc<AtomicBool>,
     events: Mutex<mpsc::Receiver<SignalEvent>>,
+    renewal: Arc<Notify>,
     closing: CancellationToken,
     upkeep: SyncMutex<Option<JoinHandle<()>>>,
 }
@@ -122,7 +123,7 @@ impl WebsocketSignal {
         let is_on_stage = Arc::new(AtomicBool::new(config.root.is_some()));
         let dial = Dial::new(config, claimed)?;
         let send_queue = Arc::new(SendQueue::default());
-        let closing = CancellationToken::new();
+        let (closing, renewal) = (CancellationToken::new(), Arc::<Notify>::default());
         let (told, events) = mpsc::channel(EVENTS_MAX);
         let upkeep = Upkeep {
             dial,
@@ -130,6 +131,7 @@ impl WebsocketSignal {
             send_queue: send_queue.clone(),
             events: told,
             closing: closing.clone(),
+            renewal: renewal.clone(),
             patience,
             is_on_stage: is_on_stage.clone(),
         };
@@ -139,6 +141,7 @@ impl WebsocketSignal {
             claim,
             is_on_stage,
             events: Mutex::new(events),
+            renewal,
             closing,
             upkeep: SyncMutex::new(Some(upkeep)),
         })
@@ -168,6 +171,10 @@ impl Signal for WebsocketSignal {
 
     fn set_on_stage(&self, is_on_stage: bool) {
         self.is_on_stage.store(is_on_stage, Ordering::Relaxed);
+    }
+
+    fn renew(&self) {
+        self.renewal.notify_one();
     }
 
     async fn close(&self) {

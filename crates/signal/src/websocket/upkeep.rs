@@ -43,6 +43,8 @@ pub(super) struct Upkeep {
     pub(super) send_queue: Arc<SendQueue>,
     pub(super) events: mpsc::Sender<SignalEvent>,
     pub(super) closing: CancellationToken,
+    /// Notified when the connection is to be made anew at once.
+    pub(super) renewal: Arc<Notify>,
     /// Timeout for the first connection.
     pub(super) patience: Duration,
     /// Whether the peer is on stage, and therefore tries more often. A host always does.
@@ -69,10 +71,11 @@ impl Upkeep {
             tries = tries.saturating_add(1);
             let left = self.patience.saturating_sub(started.elapsed());
             let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left.max(TRY_MIN)) };
-            let joined = self.unless_closed(timeout(try_max, self.dial.join())).await?;
             // an attempt that is cut short says nothing
             let before = last.take().filter(|_| try_max < TRY_MAX);
-            let why = match joined.unwrap_or_else(|_| Err(before.unwrap_or(Outage::Silent(try_max)))) {
+            let silent = || before.unwrap_or(Outage::Silent(try_max));
+            let joined = async { timeout(try_max, self.dial.join()).await.unwrap_or_else(|_| Err(silent())) };
+            let why = match self.unless_renewed(joined).await?.unwrap_or(Err(Outage::Renewed)) {
                 Ok(joined) => {
                     been_up = true;
                     if let Some(unix_s) = joined.unix_s {
@@ -80,7 +83,8 @@ impl Upkeep {
                     }
                     self.tell(SignalEvent::Up).await?;
                     let up = Instant::now();
-                    let why = self.converse(joined).await?;
+                    let why =
+                        self.unless_renewed(self.converse(joined)).await?.unwrap_or(Ok(Outage::Renewed))?;
                     if up.elapsed() >= STEADY {
                         backoff.reset();
                     }
@@ -100,7 +104,10 @@ impl Upkeep {
                 return self.end(SignalError::Refused(refusal)).await;
             }
             let is_urgent = self.dial.root.is_some() || self.is_on_stage.load(Ordering::Relaxed);
-            let retry_in = backoff.wait(random(), is_urgent);
+            let retry_in = match why {
+                Outage::Renewed => Duration::ZERO,
+                _ => backoff.wait(random(), is_urgent),
+            };
             // a certificate stays what it is
             let is_final =
                 matches!(why, Outage::Untrusted(_)) || started.elapsed() + retry_in >= self.patience;
@@ -110,8 +117,22 @@ impl Upkeep {
             }
             last = Some(why.clone());
             self.tell(SignalEvent::Down { why, retry_in }).await?;
-            self.unless_closed(sleep(retry_in)).await?;
+            if retry_in.is_zero() || self.unless_renewed(sleep(retry_in)).await?.is_none() {
+                backoff.reset();
+            }
         }
+    }
+
+    /// Returns what the future does, or `None` if a renewal is asked for before.
+    async fn unless_renewed<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>, Closed> {
+        let either = async {
+            tokio::select! {
+                biased;
+                () = self.renewal.notified() => None,
+                done = future => Some(done),
+            }
+        };
+        self.unless_closed(either).await
     }
 
     async fn unless_closed<T>(&self, future: impl Future<Output = T>) -> Result<T, Closed> {

@@ -79,6 +79,31 @@ fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or
     assert!(is_refused_by(&mut page(), ANSWER_MAX_US, "the host doesn't answer"));
 }
 
+#[test]
+fn a_page_that_has_slept_dials_anew_without_waiting_for_its_next_attempt() {
+    let mut page = dialling();
+    page.handle(NOW_US + 1_000, Call::SocketClosed);
+    let asks = page.handle(NOW_US + 2_000 + SLEPT_US, Call::Tick);
+    assert!(asks.iter().any(|ask| matches!(ask, Ask::Dial(_))), "{asks:?}");
+    let asks = page.handle(NOW_US + 3_000 + 2 * SLEPT_US, Call::Tick);
+    let is = |ask: &Ask| matches!(ask, Ask::HangUp | Ask::Dial(_));
+    assert_eq!(asks.iter().filter(|ask| is(ask)).count(), 2, "{asks:?}");
+}
+
+#[test]
+fn a_page_with_a_wrong_clock_says_by_how_much_and_seals_by_that_of_the_rendezvous() {
+    let mut page = page();
+    let joined = page.0.as_mut().unwrap();
+    joined.take_step(NOW_US, Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
+    let asks = page.handle(NOW_US + 1, Call::Tick);
+    let says = |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("3600 s behind"));
+    assert!(asks.iter().any(says), "{asks:?}");
+    let joined = page.0.as_mut().unwrap();
+    let sealed = joined.letters.seal(None, &Message::Leave, NOW_US, [1; NONCE_LEN]).unwrap();
+    let mut host = Opener::new(PeerId([9; 32]), joined.invite.1.clone());
+    assert!(host.open(&sealed, NOW_US / 1_000_000 + 3_600).is_ok());
+}
+
 /// A page that opens a room with these keys, what it asks for at once, and what a change of the roster brings.
 fn hosting(keys: Vec<u8>) -> (Page, Vec<Ask>) {
     hosting_for(None, keys)
