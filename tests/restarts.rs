@@ -28,14 +28,8 @@ enum Part {
     Speaker(usize),
 }
 
-const PARTS: [Part; 6] = [
-    Part::Rendezvous,
-    Part::Host,
-    Part::Mixer(0),
-    Part::Mixer(1),
-    Part::Speaker(0),
-    Part::Speaker(1),
-];
+const PARTS: [Part; 6] =
+    [Part::Rendezvous, Part::Host, Part::Mixer(0), Part::Mixer(1), Part::Speaker(0), Part::Speaker(1)];
 
 /// A room of processes that any of them may leave and come back to, by files of their own.
 struct Services {
@@ -89,9 +83,8 @@ impl Services {
         };
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let running = Running::start(&args);
-        let is_in = |line: &str| {
-            (line.contains("in the room as ") || line.contains("listening on ")).then_some(())
-        };
+        let is_in =
+            |line: &str| (line.contains("in the room as ") || line.contains("listening on ")).then_some(());
         running.stderr.wait("its coming in", is_in);
         let at = PARTS.iter().position(|known| *known == part).unwrap();
         self.running[at] = Some(running);

@@ -111,6 +111,8 @@ pub enum In {
     },
     /// A peer sent bytes that are no message, or an invalid signature.
     Misbehaved(PeerId),
+    /// A peer's process has restarted ([`Letters::take_restart`](crate::Letters::take_restart)).
+    Restarted(PeerId),
     /// A peer sent on a link what no honest end sends, or ended its task.
     LinkAbused(PeerId),
     /// The rendezvous became available or unavailable.
@@ -319,6 +321,7 @@ impl Body {
                 self.input(now_us, Input::OldInvite { from, via, message }, outs);
             }
             In::Misbehaved(peer) => self.input(now_us, Input::Misbehaved(peer), outs),
+            In::Restarted(peer) => self.input(now_us, Input::Restarted(peer), outs),
             In::LinkAbused(peer) => self.input(now_us, Input::LinkAbused(peer), outs),
             In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
             In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),

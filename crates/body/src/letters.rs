@@ -124,6 +124,12 @@ impl Letters {
         self.opener.add_key(key);
     }
 
+    /// Returns, once, whether a peer's envelopes are those of a later session than before. The shell asks before it hands
+    /// in a message, and hands in [`In::Restarted`](crate::In::Restarted) first.
+    pub fn take_restart(&mut self, from: &PeerId) -> bool {
+        self.opener.take_restart(from)
+    }
+
     /// Takes the wall clock of the rendezvous: letters are sealed and judged by it from now on, if this peer's differs
     /// by more than 30 seconds. Returns the seconds by which the room's time moves then, which the brain is to be told,
     /// and the seconds by which it is later than this peer's clock.

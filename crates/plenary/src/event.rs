@@ -368,6 +368,8 @@ pub enum End {
     HostEnded,
     /// The host removed this peer.
     Removed,
+    /// Another process has come in with this peer's identity, and goes on in its place.
+    Replaced,
     /// The room's task failed, or its runtime was shut down.
     Lost,
 }

@@ -236,6 +236,8 @@ pub enum Input {
     /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
     /// signature.
     Misbehaved(PeerId),
+    /// A peer's process has restarted, as its letters show: the links with the one before are those of nobody.
+    Restarted(PeerId),
     /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end
     /// sends.
     LinkAbused(PeerId),

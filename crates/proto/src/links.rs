@@ -539,6 +539,17 @@ impl LinkTable {
         self.waiting.retain(|(other, _), _| other != peer);
     }
 
+    /// Closes the links with a process that is gone, as when they break: those that are wanted are made anew.
+    pub(crate) fn restarted(&mut self, now: Time, out: &mut Outbox, rng: &mut Rng, peer: PeerId) {
+        let is_up = |link: &Link| matches!(link.state, State::Up { .. });
+        let of_peer = self.links.iter().filter(|((other, _), link)| *other == peer && is_up(link));
+        let kinds: Vec<_> = of_peer.map(|((_, kind), _)| *kind).collect();
+        for kind in kinds {
+            out.act(Output::Close(peer, kind));
+            self.link_down(now, out, rng, peer, kind);
+        }
+    }
+
     /// Closes all links with a peer, whatever they are wanted for.
     pub(crate) fn drop_peer(&mut self, now: Time, out: &mut Outbox, peer: PeerId) {
         self.drop_links(now, out, |(other, _)| *other == peer);

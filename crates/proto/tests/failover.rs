@@ -251,9 +251,9 @@ fn a_mixer_that_cannot_mix_asks_its_standby_at_once_and_takes_back_its_consent()
     let mut mixer = on_stage(3, &[3]);
     let outputs = mixer.give(Input::CannotMix);
     assert_eq!(said(&outputs, 4), [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }]);
-    let mut joins = mixer.runs_for(SECOND);
+    let mut joins = untimed(mixer.runs_for(SECOND));
     joins.extend(outputs);
-    let told: Vec<_> = said(&untimed(&joins), 2).into_iter().filter_map(consents).collect();
+    let told: Vec<_> = said(&joins, 2).into_iter().filter_map(consents).collect();
     assert!(!told.is_empty() && told.iter().all(|mixes| !mixes), "the host hears of it: {told:?}");
     // once, and it denies nothing any more
     assert!(receivers(&mixer.give(Input::CannotMix), asks_for_it).is_empty());
@@ -269,8 +269,8 @@ fn a_mixer_that_cannot_mix_asks_its_standby_at_once_and_takes_back_its_consent()
     let mut elected = on_stage(6, &[3]);
     elected.give(Input::CannotMix);
     elected.elects(4, &[6], &[4]);
-    let outputs = elected.runs_for(SECOND);
-    assert!(says(&untimed(&outputs), 4, asks_for_it), "{outputs:?}");
+    let outputs = untimed(elected.runs_for(SECOND));
+    assert!(says(&outputs, 4, asks_for_it), "{outputs:?}");
 }
 
 #[test]

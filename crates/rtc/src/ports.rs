@@ -189,7 +189,7 @@ mod tests {
         let ports = Arc::new(Ports::new(&[], None).unwrap());
         *lock(&ports.known) = (Instant::now(), before.to_vec());
         ports.look();
-        assert_eq!(ports.claim(0).unwrap().addresses(), ["10.9.0.2:0".parse().unwrap()]);
+        assert_eq!(ports.claim(0).unwrap().addresses(), ["10.9.0.2:0".parse::<SocketAddr>().unwrap()]);
         assert_eq!(ports.look().1, AddressChange::default(), "not read yet");
         *lock(&ports.known) = (Instant::now().checked_sub(KNOWN_MAX).unwrap(), before.to_vec());
         ports.claim(0);

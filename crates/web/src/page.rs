@@ -613,10 +613,21 @@ impl Joined {
         self.take_letter(now_us, letter);
     }
 
+    /// Tells the body of an author whose process has restarted.
+    fn look_for_restart(&mut self, now_us: u64, from: PeerId, via: &Via) {
+        if *via != Via::Link && self.letters.take_restart(&from) {
+            self.input(now_us, In::Restarted(from));
+        }
+    }
+
     fn take_letter(&mut self, now_us: u64, letter: Letter) {
         match letter {
-            Letter::Message { from, via, message } => self.input(now_us, In::Message { from, via, message }),
+            Letter::Message { from, via, message } => {
+                self.look_for_restart(now_us, from, &via);
+                self.input(now_us, In::Message { from, via, message });
+            }
             Letter::OldInvite { from, via, message } => {
+                self.look_for_restart(now_us, from, &via);
                 self.input(now_us, In::OldInvite { from, via, message });
             }
             Letter::OtherVersion { from, version, is_notice } => {

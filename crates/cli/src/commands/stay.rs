@@ -96,6 +96,7 @@ pub(crate) async fn stay(
     recorded.and(taken).and(reported)?;
     match room.closed().await {
         End::Removed => Err(anyhow::anyhow!("removed by the host").into()),
+        End::Replaced => Err(anyhow::anyhow!("another process has come in with the same identity").into()),
         End::HostEnded => {
             say!("the host ended the room");
             Ok(())

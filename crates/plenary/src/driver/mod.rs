@@ -21,7 +21,7 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Fingerprints, Heartbeat, Message, loose_from_bytes};
 use plenary_proto::{Address, Command, DataRefusal, Event, Input, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
-use plenary_signal::{Address as SignalAddress, Rendezvous, Signal, SignalEvent};
+use plenary_signal::{Address as SignalAddress, Refusal, Rendezvous, Signal, SignalError, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -588,12 +588,25 @@ impl Driver {
 
     fn take_letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Message { from, via, message } => self.input(In::Message { from, via, message }),
-            Letter::OldInvite { from, via, message } => self.input(In::OldInvite { from, via, message }),
+            Letter::Message { from, via, message } => {
+                self.look_for_restart(from, &via);
+                self.input(In::Message { from, via, message });
+            }
+            Letter::OldInvite { from, via, message } => {
+                self.look_for_restart(from, &via);
+                self.input(In::OldInvite { from, via, message });
+            }
             Letter::OtherVersion { from, version, is_notice } => self.other_version(from, version, is_notice),
             Letter::OtherClock => self.emit(RoomEvent::OtherClock),
             Letter::Bad(from) => self.input(In::Misbehaved(from)),
             Letter::Nothing => {}
+        }
+    }
+
+    /// Tells the body of an author whose process has restarted.
+    fn look_for_restart(&mut self, from: PeerId, via: &Via) {
+        if *via != Via::Link && self.letters.take_restart(&from) {
+            self.input(In::Restarted(from));
         }
     }
 
@@ -677,6 +690,10 @@ impl Driver {
                     SignalAddress::Host => None,
                 };
                 self.input(In::Undeliverable(peer));
+            }
+            SignalEvent::Ended(SignalError::Refused(Refusal::Replaced)) if self.joined.is_none() => {
+                // the other one goes on in the room: no good-bye in its name
+                (self.left, self.end) = (true, End::Replaced);
             }
             SignalEvent::Ended(error) => {
                 // a peer that waits to join gets the error as its answer

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plenary::{Consent, Error, HostOptions, HostRefusal, Identity, Options, Room, RoomKeys};
+use plenary::{Consent, End, Error, HostOptions, HostRefusal, Identity, Options, Room, RoomKeys};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 
 use crate::support::*;
@@ -117,6 +117,29 @@ async fn a_host_that_left_comes_back_into_its_room() {
 async fn a_host_that_died_comes_back_before_and_after_its_heir_reigns() {
     a_host_comes_back(Stop::Dead, Duration::from_secs(1)).await;
     a_host_comes_back(Stop::Dead, Duration::from_secs(18)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_identity_twice_ends_the_earlier_session_and_the_later_one_is_in_at_once() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    ada.publish(source(0)).await.unwrap().detach();
+    let identity = Identity::generate();
+    for role in [Options::viewer, Options::speaker] {
+        let with = || quick(role("Zoë")).identity(Some(identity.clone())).mix(Consent::Never);
+        let earlier = join(&ada, with().views(true)).await;
+        frame(&mut earlier.frames(), "a frame", |_| true).await;
+        tokio::time::sleep(Duration::from_secs(1)).await; // sessions are told apart by their second
+        let began = Instant::now();
+        let later = join(&ada, with().views(true)).await;
+        frame(&mut later.frames(), "a frame of the later session", |_| true).await;
+        println!("fed after {:?}", began.elapsed());
+        assert_eq!(within("the end of the earlier one", earlier.closed()).await, End::Replaced);
+        // it took nothing of the later one along
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        frame(&mut later.frames(), "a further frame", |_| true).await;
+        tokio::join!(earlier.close(), later.close());
+    }
+    ada.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -348,6 +348,10 @@ impl RoomState {
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
+            Input::Restarted(peer) => {
+                let Shared { links, out, rng, now, .. } = &mut self.shared;
+                links.restarted(*now, out, rng, peer);
+            }
             Input::LinkAbused(peer) => self.abused(peer),
             Input::Forged(peer) => {
                 self.tree.deceived(self.shared.now, peer);

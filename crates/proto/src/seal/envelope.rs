@@ -248,11 +248,17 @@ pub struct Opener {
     order: VecDeque<PeerId>,
 }
 
+/// Step of a sender's counter that shows a later session of it. Each session begins at its second since 1970 times 2^20, and
+/// seals far fewer envelopes than that in a second.
+const SESSION_STEP: u64 = 1 << 19;
+
 /// Anti-replay state of one sender: its highest counter, and a bitmap of the 64 counters before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     newest: u64,
     before: u64,
+    /// The sender has restarted, and [`Opener::take_restart`] hasn't told so yet.
+    has_restarted: bool,
 }
 
 impl Seen {
@@ -261,7 +267,8 @@ impl Seen {
             let step = counter - self.newest;
             let shifted = if step < WINDOW { self.before << step } else { 0 };
             let previous = if self.newest > 0 && step <= WINDOW { 1 << (step - 1) } else { 0 };
-            *self = Seen { newest: counter, before: shifted | previous };
+            let has_restarted = self.has_restarted || (self.newest > 0 && step >= SESSION_STEP);
+            *self = Seen { newest: counter, before: shifted | previous, has_restarted };
             return true;
         }
         let age = self.newest - counter;
@@ -333,6 +340,11 @@ impl Opener {
             return Err(SealError::Replayed);
         }
         Ok(Opened { sender: signed.sender, message: signed.body.0, generation })
+    }
+
+    /// Returns, once, whether a sender's envelopes are those of a later session than before: its process has restarted.
+    pub fn take_restart(&mut self, sender: &PeerId) -> bool {
+        self.seen.get_mut(sender).is_some_and(|seen| std::mem::take(&mut seen.has_restarted))
     }
 
     fn remembered(&mut self, sender: PeerId) -> &mut Seen {
