@@ -120,8 +120,13 @@ const LIST_LEN_MAX: u64 = 1 << 20;
 /// Reads the public keys of members: 64 hex digits a line, a signed name or any words behind them, and comments behind
 /// `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
-    let text = bounded_file::text(file, LIST_LEN_MAX);
-    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    let text = match bounded_file::text(file, LIST_LEN_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let file = file.display();
+            return Err(usage(format!("{file}: a list of members has at most {LIST_LEN_MAX} bytes")));
+        }
+        text => text.with_context(|| format!("cannot read {}", file.display()))?,
+    };
     let lines =
         text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
