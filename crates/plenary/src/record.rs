@@ -452,7 +452,7 @@ mod tests {
 
     /// Records frames of sound, 20 ms each, in parts; returns the lengths of the files.
     fn record_parts(parts: &RecordParts, frames: u32) -> Result<bool, RecordError> {
-        let (queue, received_frames) = mpsc::channel(frames as usize);
+        let (queue, received_frames) = mpsc::channel(frames.max(1) as usize);
         (1..=frames).for_each(|number| queue.try_send(received(MediaKind::Sound, number)).unwrap());
         drop(queue);
         let (_running, ended) = oneshot::channel();
