@@ -83,8 +83,12 @@ impl Upkeep {
                     }
                     self.tell(SignalEvent::Up).await?;
                     let up = Instant::now();
-                    let why =
-                        self.unless_renewed(self.converse(joined)).await?.unwrap_or(Ok(Outage::Renewed))?;
+                    // a conversation that is closed still sends what waits
+                    let why = tokio::select! {
+                        biased;
+                        () = self.renewal.notified() => Outage::Renewed,
+                        why = self.converse(joined) => why?,
+                    };
                     if up.elapsed() >= STEADY {
                         backoff.reset();
                     }
