@@ -219,9 +219,11 @@ impl World {
         self.input(at, Input::Pictureless);
     }
 
-    /// Reports to a peer's brain that its codecs fail and nothing is left to try.
+    /// Reports to a peer's brain that its codecs fail and nothing is left to try. One that came to mix only views from
+    /// then on.
     pub fn lose_codecs(&mut self, id: PeerId) {
         let at = self.at(id);
+        self.peers[at].views |= !self.peers[at].speaks;
         self.input(at, Input::CannotMix);
     }
 
