@@ -210,14 +210,14 @@ pub fn is_builtin(codecs: &dyn Codecs) -> bool {
     #[cfg(feature = "codecs")]
     return (codecs as &dyn Any).is::<crate::BuiltinCodecs>();
     #[cfg(not(feature = "codecs"))]
-    return false && (codecs as &dyn Any).is::<()>();
+    return (codecs as &dyn Any).is::<()>(); // there are none
 }
 
 fn builtin() -> Option<Arc<dyn Codecs>> {
     #[cfg(feature = "codecs")]
     {
         static BUILTIN: OnceLock<Arc<dyn Codecs>> = OnceLock::new();
-        return Some(BUILTIN.get_or_init(|| Arc::new(crate::BuiltinCodecs::default())).clone());
+        Some(BUILTIN.get_or_init(|| Arc::new(crate::BuiltinCodecs::default())).clone())
     }
     #[cfg(not(feature = "codecs"))]
     None
