@@ -19,8 +19,8 @@ mod parts;
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat};
@@ -216,6 +216,7 @@ pub fn is_builtin(codecs: &dyn Codecs) -> bool {
 fn builtin() -> Option<Arc<dyn Codecs>> {
     #[cfg(feature = "codecs")]
     {
+        use std::sync::OnceLock;
         static BUILTIN: OnceLock<Arc<dyn Codecs>> = OnceLock::new();
         Some(BUILTIN.get_or_init(|| Arc::new(crate::BuiltinCodecs::default())).clone())
     }
