@@ -1,4 +1,4 @@
-//! Services that are restarted: each process of a room of twelve, by day once, and by night fifty times at random moments.
+//! Services that are restarted: each process of a room of twelve, fifty times at random moments (nightly).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
