@@ -783,7 +783,7 @@ impl Mix {
         std::mem::take(&mut self.failures)
     }
 
-    /// Whether this peer can't mix any more: true once.
+    /// Whether its codecs have failed: true once.
     pub(crate) fn takes_failure(&mut self) -> bool {
         if !self.figures.failed || std::mem::replace(&mut self.failed_told, true) {
             return false;

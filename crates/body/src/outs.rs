@@ -210,7 +210,7 @@ pub enum BodyEvent {
 pub struct MixerFailure {
     /// The part.
     pub part: MixerPart,
-    /// Speaker whose pictures the part decodes, if it is a decoder.
+    /// Speaker behind a decoder; `None` for other parts.
     pub speaker: Option<PeerId>,
     /// What happened, in one line.
     pub text: String,

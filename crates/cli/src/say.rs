@@ -12,7 +12,7 @@ pub(crate) const SAID: &str = "plenary_cli::said";
 /// Whether messages are written to the log.
 static AS_LOG: AtomicBool = AtomicBool::new(false);
 
-/// Writer to stderr whose failures lose what was to be written.
+/// Writer to stderr: a failed write loses its line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stderr;
 

@@ -76,7 +76,7 @@ pub(crate) enum Found {
 }
 
 impl Benches {
-    /// Returns benchmarks of these codecs, whose first result is kept in a folder of the application's.
+    /// Returns benchmarks of these codecs. The first result is kept in a folder of the application.
     pub(crate) fn new(codecs: Option<Arc<dyn Codecs>>, folder: Option<&std::path::Path>) -> Benches {
         let name = codecs.as_ref().and_then(|codecs| codecs.name());
         let kept = folder.zip(name).map(|(folder, name)| Kept::new(folder, &name));

@@ -290,7 +290,7 @@ pub enum RoomEvent {
     },
 }
 
-/// What a codec that failed was for.
+/// Purpose of a failed codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -185,7 +185,7 @@ pub(crate) struct Publisher {
     wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
     kind: TrackKind,
-    /// Whether picture and sound have been withdrawn, since nothing can encode them any more.
+    /// Whether picture and sound are withdrawn after their encoders failed for good.
     withdrawn: [bool; 2],
 }
 
@@ -267,7 +267,7 @@ impl Publisher {
         }
     }
 
-    /// Returns the failures of a capture that has ended by a panic, once: nothing of it is sent any more.
+    /// Returns the failures of a capture that has ended by a panic, once.
     pub(crate) fn take_panic(&self) -> Option<Vec<Failure>> {
         let capture = self.capture.as_ref().filter(|capture| capture.has_panicked())?;
         let text = capture.trouble().unwrap_or_default();

@@ -388,7 +388,7 @@ impl Room {
         Recording::start(path.as_ref(), self.frames().0, evidence, &self.0.threads)
     }
 
-    /// Has codecs replaced when they die: those of a track, or those that decode for the application.
+    /// Replaces failing codecs: the encoders of a track, or the decoders for the application.
     fn guarded(&self, codecs: Arc<dyn Codecs>, track: Option<u64>) -> Arc<dyn Codecs> {
         let flow = Arc::downgrade(&self.0.flow);
         let report = move |failure| {

@@ -690,8 +690,8 @@ impl Host {
         view.out.note(Note::Signed(signed));
     }
 
-    /// Returns the heirs, in order: present peers, voters first, those that speak or view before those that only mix,
-    /// because nobody may sit there who could govern, candidates before others, because they are linked with each other,
+    /// Returns the heirs, in order: present peers, voters first, speakers and viewers before headless mixers,
+    /// which have no user to govern, candidates before others, because they are linked with each other,
     /// then in the order of joining.
     fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
         let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();

@@ -220,7 +220,7 @@ pub enum Input {
     /// not just plainer ones, for lack of processor time. To be sent about once a second while the overload
     /// lasts.
     Overloaded,
-    /// This peer can't mix any more, or not at all: its codecs fail, and nothing is left to try. It withdraws its consent
+    /// All codecs of this peer have failed. It withdraws its consent
     /// for the rest of the session; a mixer in force has its standby succeed it at once.
     CannotMix,
     /// Whether this machine is short of processor time: its own timers have fired late for a while. To be sent
@@ -236,7 +236,7 @@ pub enum Input {
     /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
     /// signature.
     Misbehaved(PeerId),
-    /// A peer's process has restarted, as its letters show: the links with the one before are those of nobody.
+    /// A peer's process has restarted, as its letters show: links with the earlier process are closed.
     Restarted(PeerId),
     /// A peer has abused its links: it sent more than their budgets for longer than a burst, or what no honest end
     /// sends.

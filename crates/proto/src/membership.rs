@@ -142,7 +142,7 @@ impl Membership {
             if view.config.host.is_none()
                 && let Some(roster) = view.stage.signed()
             {
-                // whoever holds the root key may have restarted meanwhile
+                // the holder of the root key may have restarted meanwhile
                 view.out.act(Output::Signal(Address::Host, Message::Roster(roster.clone())));
             }
         } else if !self.admitted {

@@ -163,7 +163,7 @@ impl Membership {
         self.ticket.is_of_others
     }
 
-    /// Makes this peer the room's host, whose proof was checked, and replaces the doors of the room.
+    /// Makes this peer the room's host after its proof was checked, and replaces the doors of the room.
     pub(crate) fn claim(&self, doors: Doors) -> Result<(), StayOver> {
         self.switchboard.rooms().claim(&self.ticket, doors)
     }

@@ -613,7 +613,7 @@ impl Joined {
         self.take_letter(now_us, letter);
     }
 
-    /// Tells the body of an author whose process has restarted.
+    /// Reports a restarted peer to the body.
     fn look_for_restart(&mut self, now_us: u64, from: PeerId, via: &Via) {
         if *via != Via::Link && self.letters.take_restart(&from) {
             self.input(now_us, In::Restarted(from));

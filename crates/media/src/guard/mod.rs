@@ -286,7 +286,7 @@ enum Running<C: ?Sized + 'static> {
 }
 
 impl<C: ?Sized + 'static> Guarded<C> {
-    /// Returns the living instance; makes one if there is none.
+    /// Returns the living instance, a new one if needed.
     fn running(&mut self) -> Result<&mut Running<C>, CodecError> {
         while self.running.is_none() {
             if let Some(end) = self.end.as_ref().filter(|_| !self.is_decoder()) {

@@ -60,7 +60,7 @@ impl Views {
         self.guarded.running = None;
     }
 
-    /// Notes that a picture was left out; returns whether all have been for too long.
+    /// Notes a picture left out; returns whether the encoder has made none for [`PICTURELESS_MAX`].
     fn is_pictureless(&mut self) -> bool {
         self.none_since.get_or_insert_with(Instant::now).elapsed() >= PICTURELESS_MAX
     }
@@ -132,7 +132,7 @@ impl VideoEncoder for Views {
 /// Kind of a NAL unit with a slice of a keyframe (H.264, table 7-1).
 const NAL_IDR: u8 = 5;
 
-/// Errors of a decoder, which are a matter of the stream until there are too many in a row.
+/// Errors of a decoder in a row: many of them mean a failed decoder, a few a damaged stream.
 #[derive(Debug, Default)]
 struct Refusals {
     in_a_row: u32,

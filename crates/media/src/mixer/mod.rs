@@ -561,7 +561,7 @@ impl Shared {
         }
     }
 
-    /// Reports the failure of a codec: of this input, if it is a decoder of pictures.
+    /// Reports the failure of a codec. `input`: the speaker's input of a picture decoder.
     fn codec_failed(shared: &Weak<Shared>, failure: CodecFailure, input: Option<u64>) {
         if let Some(shared) = shared.upgrade() {
             shared.part_failed(MixerPart::of(failure.part, input), failure.text, failure.remedy);

@@ -18,7 +18,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes a look at the number of turns so far; returns whether there has been none for [`STALL_MAX`].
+    /// Compares the number of turns so far; returns whether it has stood still for [`STALL_MAX`].
     pub(super) fn stalls(&mut self, now_us: u64, started: bool, turns: u64) -> bool {
         let since_us = self.looked_us.replace(now_us).map_or(0, |before_us| now_us.saturating_sub(before_us));
         let moved = std::mem::replace(&mut self.turns, turns) != turns;

@@ -234,8 +234,8 @@ impl Driver {
         }
     }
 
-    /// Takes the failures of this peer's own codecs and of those that decode for the application. A track whose encoder
-    /// or source has failed for good sends no more of that kind: the room sees it muted.
+    /// Takes the failures of this peer's own codecs and of those that decode for the application. After a
+    /// final failure of its encoder or source a track counts as muted.
     fn take_failures(&mut self) {
         let mut failures = self.flow.take_failures();
         for (id, publisher) in &mut self.publishers {
@@ -603,7 +603,7 @@ impl Driver {
         }
     }
 
-    /// Tells the body of an author whose process has restarted.
+    /// Reports a restarted peer to the body.
     fn look_for_restart(&mut self, from: PeerId, via: &Via) {
         if *via != Via::Link && self.letters.take_restart(&from) {
             self.input(In::Restarted(from));
@@ -692,7 +692,7 @@ impl Driver {
                 self.input(In::Undeliverable(peer));
             }
             SignalEvent::Ended(SignalError::Refused(Refusal::Replaced)) if self.joined.is_none() => {
-                // the other one goes on in the room: no good-bye in its name
+                // no good-bye: the later session goes on under the same identity
                 (self.left, self.end) = (true, End::Replaced);
             }
             SignalEvent::Ended(error) => {

@@ -14,9 +14,9 @@ use crate::view::View;
 pub enum Reopening {
     /// It asks the members that have stayed, and admits nobody.
     Asks,
-    /// The room is open, but no member has answered: none has stayed, or none can be reached.
+    /// The room is open, but no member has answered so far.
     Unanswered,
-    /// The room is open, with the members that have stayed; or it is a new one.
+    /// The room is open, with the members that have stayed. New rooms begin so.
     Done,
 }
 
@@ -83,7 +83,7 @@ impl Host {
         self.reopening() == Reopening::Unanswered
     }
 
-    /// Asks the members, whom the rendezvous can reach from now on.
+    /// Asks the members through the rendezvous, which is up from now on.
     pub(crate) fn signal_up(&mut self, now: Time) {
         if self.is_reopening() {
             self.reopening.at = Some(now + REOPEN_US);

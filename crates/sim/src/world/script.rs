@@ -219,8 +219,8 @@ impl World {
         self.input(at, Input::Pictureless);
     }
 
-    /// Reports to a peer's brain that its codecs fail and nothing is left to try. One that came to mix only views from
-    /// then on.
+    /// Reports to a peer's brain that its codecs fail and nothing is left to try. A headless mixer becomes a
+    /// viewer.
     pub fn lose_codecs(&mut self, id: PeerId) {
         let at = self.at(id);
         self.peers[at].views |= !self.peers[at].speaks;
