@@ -191,9 +191,9 @@ fn what_is_reserved_is_not_there_yet() {
 
 #[test]
 fn an_invite_that_leads_nowhere_says_why() {
-    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
-    let url = rendezvous.stderr.wait("address", |line| Some(line.strip_prefix("listening on ")?.to_owned()));
     let (host, locked) = host(&["--password", "sesame"]);
+    // a rendezvous of its own would wait for the host of an unknown room at first
+    let url = locked.split('#').next().unwrap().trim_end_matches('/').to_owned();
     let folder = tempfile::tempdir().unwrap();
     let recording = folder.path().join("room.mp4");
     let mut damaged = locked.clone();

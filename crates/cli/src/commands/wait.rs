@@ -30,7 +30,7 @@ impl For {
             Error::Signal(SignalError::Unreachable { last: Outage::Untrusted(_), .. }) => None,
             Error::Signal(SignalError::Unreachable { .. }) => Some(For::Rendezvous),
             Error::Signal(SignalError::Refused(refusal)) => match refusal {
-                RendezvousRefusal::UnknownRoom => Some(For::Room),
+                RendezvousRefusal::UnknownRoom | RendezvousRefusal::NotYet => Some(For::Room),
                 RendezvousRefusal::RoomFull | RendezvousRefusal::TooManyRooms => Some(For::Room),
                 _ => None,
             },

@@ -117,7 +117,12 @@ impl Upkeep {
                 matches!(why, Outage::Untrusted(_)) || started.elapsed() + retry_in >= self.patience;
             if !been_up && is_final {
                 let url = self.dial.url.clone();
-                return self.end(SignalError::Unreachable { url, tries, last: why }).await;
+                return self
+                    .end(match why {
+                        Outage::Refused(refusal) => SignalError::Refused(refusal),
+                        last => SignalError::Unreachable { url, tries, last },
+                    })
+                    .await;
             }
             last = Some(why.clone());
             self.tell(SignalEvent::Down { why, retry_in }).await?;
