@@ -175,7 +175,9 @@ export class Room extends EventTarget {
     });
     const { name = "", password = null, speaks = false } = options;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
-    const opening = { room, password, name, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
+    // equal words are equal bytes, however a keyboard composes its letters (RFC 8265)
+    const composed = { name: name.normalize("NFC"), password: password?.normalize("NFC") ?? null };
+    const opening = { room, ...composed, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
     this.#tell({ to: "join", module: module.href, opening });
     this.#judges = setInterval(() => this.#judge(), JUDGED_MS);
     return opened;

@@ -76,7 +76,7 @@ pub struct Limits {
     /// Gbit/s; [`Rendezvous::set_outflow`](crate::Rendezvous::set_outflow) changes it.
     pub outflow_bytes_per_s: u32,
     /// Rate of a page's bytes to one address (IPv6: one /64). Above the rate, the body is sent more slowly. The burst
-    /// carries ten first visits over https, of 390 kB each.
+    /// carries nine first visits over https, of 416 kB each.
     pub page_bytes_per_address: Rate,
     /// Maximum number of concurrent page requests of one address. Further ones wait for a quarter of `http_max`, and
     /// then get HTTP status 503. Browsers open six connections to a server.
