@@ -79,6 +79,8 @@ test("what a rendezvous refuses is a line with a way on, before the room and in 
     Slow: [texts.unreachable, "again"],
     Closing: null,
     OtherOrigin: [texts.otherSite, "again"],
+    NotYet: [texts.notOpen, "again"],
+    HostPresent: [texts.hostElsewhere, "guest"],
     Other: null,
   });
   // those after which it isn't asked again, by a peer that has been in its room

@@ -179,8 +179,8 @@ impl Refusal {
     /// in may open again, and the connection of a host that was killed takes a moment to close.
     pub fn is_final(self, been_up: bool, tries: u32) -> bool {
         match self {
-            Refusal::HostPresent => tries >= HOST_PRESENT_TRIES_MAX,
             Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
+            Refusal::HostPresent => tries >= HOST_PRESENT_TRIES_MAX,
             Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms | Refusal::OtherOrigin => {
                 !been_up
             }
