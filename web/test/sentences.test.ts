@@ -92,7 +92,7 @@ test("what a rendezvous refuses is a line with a way on, before the room and in 
     assert.equal(rejectionOf(sentence), rejections[variant] ?? null, sentence);
   }
   const outages = sentencesOf("crates/proto/src/rendezvous/connection.rs", "Outage");
-  assert.deepEqual(Object.keys(outages), ["Closed", "Silent", "Refused", "Protocol"]);
+  assert.deepEqual(Object.keys(outages), ["Closed", "Silent", "Refused", "Slept", "Protocol"]);
   for (const sentence of Object.values(outages)) assert.equal(rejectionOf(sentence), null, sentence);
 });
 
