@@ -135,7 +135,8 @@ impl fmt::Display for Death {
 
 type Report = Arc<dyn Fn(CodecFailure) + Send + Sync>;
 
-/// Codecs that survive the death of the wrapped ones; the [module](self) says how. Clones share what they have learnt.
+/// Codecs that survive the death of the wrapped ones: a new instance once, then the built-in codec, if allowed. Clones
+/// share what they have learnt.
 #[derive(Clone)]
 pub struct GuardedCodecs {
     shared: Arc<Shared>,
