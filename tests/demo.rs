@@ -5,15 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use crate::running::{Running, time_rises, wait_until};
+use crate::running::{Running, alone, time_rises, wait_until};
 use plenary_testkit::judge::{self, Layout, Recording};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// A small machine can run only one room in real time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const SMALL: [&str; 6] = ["--speaker-size", "320x180@30", "--program", "640x360@30", "--bitrate", "800kbit"];
 
@@ -33,7 +29,7 @@ impl Demo {
     /// Runs a demo. If `until` isn't empty, interrupts it once lines that begin with these texts have
     /// appeared in order.
     fn play_until(args: &[&str], until: &[&str]) -> Demo {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone();
         let folder = tempfile::tempdir().unwrap();
         // in a directory that doesn't exist yet
         let out = folder.path().join("out");
@@ -503,7 +499,7 @@ fn peers_in_processes_of_their_own_are_reported_like_those_in_one() {
 #[test]
 fn no_process_outlives_its_demo_however_that_ends() {
     for signal in [libc::SIGINT, libc::SIGKILL] {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone();
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let args = "--processes --speakers 2 --viewers 2 --candidates 1 --duration 1m";

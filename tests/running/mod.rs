@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,14 @@ use std::time::{Duration, Instant};
 pub(crate) const HANG_MAX: Duration = Duration::from_secs(60);
 /// Polling interval.
 const LOOK_EACH: Duration = Duration::from_millis(200);
+
+/// A small machine can run only one room of many pictures in real time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits until no other test has such a room; the next one waits until the guard is dropped.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Lines that a process has printed so far.
 #[derive(Clone, Default)]
