@@ -1,5 +1,5 @@
-//! Peers whose clocks are wrong: real processes under libfaketime, which changes what they read of the wall clock. And peers
-//! whose machines sleep: processes that are stopped, and find that the clocks of wall and boot have gone further.
+//! Peers whose clocks are wrong: real processes under libfaketime, which changes what they read of the wall clock. And
+//! peers whose machines sleep: processes that are stopped, and find that the clocks of wall and boot have gone further.
 
 use std::fs::{File, write};
 use std::os::unix::fs::FileExt as _;
@@ -79,7 +79,8 @@ fn a_room_of_a_wrong_clock_goes_by_it_where_the_host_is_the_rendezvous() {
     sees_pictures(&invite_of(&host), "+0", Some("ahead of that of the rendezvous"));
 }
 
-/// What a machine's sleep does to its clocks, which libfaketime can't: the clock of the boot goes on with the wall clock, and
+/// What a machine's sleep does to its clocks, which libfaketime can't: the clock of the boot goes on with the wall
+/// clock, and
 /// `CLOCK_MONOTONIC` stands still.
 const SLEPT_C: &str = r#"
 #define _GNU_SOURCE

@@ -124,8 +124,8 @@ impl Letters {
         self.opener.add_key(key);
     }
 
-    /// Returns, once, whether a peer's envelopes are those of a later session than before. The shell asks before it hands
-    /// in a message, and hands in [`In::Restarted`](crate::In::Restarted) first.
+    /// Returns, once, whether a peer's envelopes are those of a later session than before. The shell asks before it
+    /// hands in a message, and hands in [`In::Restarted`](crate::In::Restarted) first.
     pub fn take_restart(&mut self, from: &PeerId) -> bool {
         self.opener.take_restart(from)
     }

@@ -1,11 +1,11 @@
 //! The room's time: the wall clock by which letters and statements are sealed and judged.
 //!
 //! A machine's own clock may be wrong by hours, and is read once, when the peer starts. The rendezvous tells every peer
-//! its own at the entry and with each ping, and peers with other clocks go by that one. So the peers of a room agree, and
-//! it doesn't matter which clock is right. Media go by the steady clock of their peer.
+//! its own at the entry and with each ping, and peers with other clocks go by that one. So the peers of a room agree,
+//! and it doesn't matter which clock is right. Media go by the steady clock of their peer.
 
-/// Difference that changes nothing, in seconds: of clocks that were set by hand, and of a frame that came late. A guess,
-/// far below the life of an envelope.
+/// Difference that changes nothing, in seconds: of clocks that were set by hand, and of a frame that came late. A
+/// guess, far below the life of an envelope.
 const AGREES_S: u64 = 30;
 /// Difference between two tellings that confirm each other, in seconds, since frames wait in queues. A guess.
 const CONFIRMS_S: u64 = 5;

@@ -232,8 +232,8 @@ pub(crate) struct DemoArgs {
 /// Arguments that host, join and mixer share, beside those of a demo.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StayArgs {
-    /// Record received media, without re-encoding; an existing FILE is kept, and FILE-2 written; in the name %Y %m %d %H
-    /// %M %S stand for the local date and time
+    /// Record received media, without re-encoding; an existing FILE is kept, and FILE-2 written; in the name %Y %m %d
+    /// %H %M %S stand for the local date and time
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Begin a further recording when this one is so large or long: 500MB, 2GB, 30m
@@ -304,8 +304,8 @@ pub(crate) struct HostArgs {
     /// with its room
     #[arg(long, value_name = "FILE")]
     pub(crate) room_keys: Option<PathBuf>,
-    /// Write the address of the room's tree, which holds a secret, to this file, for this user alone, instead of standard
-    /// error
+    /// Write the address of the room's tree, which holds a secret, to this file, for this user alone, instead of
+    /// standard error
     #[arg(long, value_name = "FILE", conflicts_with = "rendezvous")]
     pub(crate) tree_file: Option<PathBuf>,
     /// Title of the room, up to 64 characters

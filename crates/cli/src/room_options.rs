@@ -14,7 +14,8 @@ use crate::{Failure, json, not_yet, serving, usage};
 /// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
 
-/// Returns the folder in which this user's programs keep what they can find out again (XDG Base Directory Specification);
+/// Returns the folder in which this user's programs keep what they can find out again (XDG Base Directory
+/// Specification);
 /// `None` where the environment names none.
 fn cache_folder() -> Option<PathBuf> {
     let of = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());

@@ -21,8 +21,8 @@ pub(crate) enum TlsWord {
 /// How others reach a rendezvous.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on; behind a
-    /// proxy with https its address there: https://example.org/path
+    /// Address that others reach, for example example.org or [2001:db8::1]:7420, instead of the one listened on; behind
+    /// a proxy with https its address there: https://example.org/path
     #[arg(long, value_name = "HOST[:PORT]|URL")]
     pub(crate) advertise: Option<Advertise>,
     /// Origin of a page elsewhere that may connect, and show the page of this server in a frame, for example

@@ -1,5 +1,5 @@
-//! Codec benchmarks: the first one once this peer is in the room, or a result that was kept of it; then short ones on an
-//! idle machine. All rooms of a process with the same codecs share results, and measure one at a time.
+//! Codec benchmarks: the first one once this peer is in the room, or a result that was kept of it; then short ones on
+//! an idle machine. All rooms of a process with the same codecs share results, and measure one at a time.
 
 mod kept;
 

@@ -142,8 +142,8 @@ pub enum RoomEvent {
         why: EffortWhy,
     },
     /// A codec of this peer failed, panicked or hung, or a thread of its mixer panicked. It is replaced: by a new
-    /// instance first, by the built-in codec next. When nothing is left to try, a mixer resigns and isn't a candidate any
-    /// more while it is in the room, and a speaker sends no more of that kind; the room goes on.
+    /// instance first, by the built-in codec next. When nothing is left to try, a mixer resigns and isn't a candidate
+    /// any more while it is in the room, and a speaker sends no more of that kind; the room goes on.
     CodecFailed {
         /// What the codec was for.
         what: CodecUse,

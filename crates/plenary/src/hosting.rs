@@ -173,7 +173,8 @@ impl Room {
     /// [`Room::invite`] is out of date until [`Host::renew_invite`] makes the next one.
     ///
     /// # Errors
-    /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage, or if it
+    /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage, or if
+    /// it
     /// is host of a room that it has opened again, where no member of the earlier session has answered for ten seconds;
     /// [`Error::NotShown`] if the roster doesn't name it within ten seconds, [`Error::Closed`] if the room is closed.
     pub async fn take_back(&self) -> Result<(), Error> {

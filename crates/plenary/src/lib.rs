@@ -61,7 +61,8 @@
 //! [`Room::leave`] hands the program and this peer's children over to other peers first. [`Room::close`]
 //! waits until links, threads and files are closed. Dropping the last clone of a room leaves in the
 //! background. [`Room::closed`] waits for the end, and says how it came. There is no
-//! global state, but for the measured speed of codecs: a process may hold any number of rooms. Each room logs inside its own `tracing` span,
+//! global state, but for the measured speed of codecs: a process may hold any number of rooms. Each room logs inside
+//! its own `tracing` span,
 //! `room{me=…}`.
 //!
 //! # Runtime

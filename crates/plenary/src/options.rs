@@ -103,8 +103,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HostOptions {
-    /// TCP address on which the host's own rendezvous listens; `None`, the default, for all addresses, of IPv6 and IPv4,
-    /// and any free port.
+    /// TCP address on which the host's own rendezvous listens; `None`, the default, for all addresses, of IPv6 and
+    /// IPv4, and any free port.
     /// Ignored when `rendezvous` is set.
     pub listen: Option<SocketAddr>,
     /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
@@ -116,8 +116,8 @@ pub struct HostOptions {
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
-    /// Serves `/healthz` and, for Prometheus, `/metrics` at the host's own rendezvous: its figures, and these. Anyone may
-    /// read them. `None`, the default, serves neither.
+    /// Serves `/healthz` and, for Prometheus, `/metrics` at the host's own rendezvous: its figures, and these. Anyone
+    /// may read them. `None`, the default, serves neither.
     pub figures: Option<MoreFigures>,
     /// Address of a page that is served elsewhere, `https://HOST[:PORT][/PATH]`: the invite leads there, and the page
     /// to the rendezvous. `None`, the default, where the rendezvous serves the page. The host's own rendezvous lets

@@ -69,8 +69,8 @@ pub struct RecordParts {
 }
 
 impl RecordParts {
-    /// Takes the function that names a part when it begins. The first call has number 1; while files of these names exist,
-    /// further calls have 2, 3 and so on, up to 10,000.
+    /// Takes the function that names a part when it begins. The first call has number 1; while files of these names
+    /// exist, further calls have 2, 3 and so on, up to 10,000.
     pub fn new(name: impl Fn(u32) -> PathBuf + Send + Sync + 'static) -> RecordParts {
         RecordParts { name: Arc::new(name), bytes_max: None, duration_max: None }
     }

@@ -565,8 +565,8 @@ impl Room {
     }
 
     /// Closes the room at once, and waits until links, threads and files are closed. Streams of frames,
-    /// pictures, sound and events end; recordings are finished. A further call waits for the same. Threads that hang, in
-    /// a codec, a source or on a disk, are left behind, with a line in the log: it waits for threads no longer than
+    /// pictures, sound and events end; recordings are finished. A further call waits for the same. Threads that hang,
+    /// in a codec, a source or on a disk, are left behind, with a line in the log: it waits for threads no longer than
     /// [`CLOSE_MAX`].
     pub async fn close(&self) {
         let closing = async {

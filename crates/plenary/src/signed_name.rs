@@ -15,8 +15,8 @@ use plenary_proto::seal::{Signature, verify};
 use crate::error::Error;
 use crate::secrets::Identity;
 
-/// Bytes that are read of a file with a signed name, which is no longer than 64 + 1 + 128 + 1 + [`NAME_LEN_MAX`] and a line
-/// end.
+/// Bytes that are read of a file with a signed name, which is no longer than 64 + 1 + 128 + 1 + [`NAME_LEN_MAX`] and a
+/// line end.
 const LINE_LEN_MAX: u64 = 512;
 /// First bytes of what is signed.
 const DOMAIN: &[u8] = b"plenary 1 name";

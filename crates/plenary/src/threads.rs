@@ -57,7 +57,8 @@ impl Threads {
     }
 }
 
-/// Runs a call on a separate thread, so that a hanging one blocks no shutdown: a runtime waits for its own threads. Resolves to the result, or to an error if it panicked or there is no thread.
+/// Runs a call on a separate thread, so that a hanging one blocks no shutdown: a runtime waits for its own threads.
+/// Resolves to the result, or to an error if it panicked or there is no thread.
 pub(crate) fn aside<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,

@@ -213,8 +213,8 @@ pub enum Input {
     /// up.
     Trouble(u16),
     /// This peer hears the program and hasn't seen a picture of it for a second
-    /// ([`Suffering::is_pictureless`](crate::suffering::Suffering::is_pictureless)). To be sent about once a second while
-    /// that lasts.
+    /// ([`Suffering::is_pictureless`](crate::suffering::Suffering::is_pictureless)). To be sent about once a second
+    /// while that lasts.
     Pictureless,
     /// The local mixer is overloaded: for a while it has produced fewer or smaller pictures than requested,
     /// not just plainer ones, for lack of processor time. To be sent about once a second while the overload

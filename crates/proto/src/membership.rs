@@ -286,8 +286,8 @@ impl Membership {
         self.asked_at.is_some_and(|at| now.since(at) < ANSWER_US_MAX)
     }
 
-    /// Returns whether a roster may come from anybody: as an answer to a `Join`, or to the question of a host that opens
-    /// its room again.
+    /// Returns whether a roster may come from anybody: as an answer to a `Join`, or to the question of a host that
+    /// opens its room again.
     pub(crate) fn awaits_rosters(&self, now: Time) -> bool {
         self.has_asked(now) || self.host.as_ref().is_some_and(|host| host.reopening() != Reopening::Done)
     }

@@ -63,7 +63,8 @@ impl Suffering {
         self.sound_at = Some(now);
     }
 
-    /// Returns whether the program's sound goes on while its pictures have stopped for [`PICTURELESS_US`], though a mixer
+    /// Returns whether the program's sound goes on while its pictures have stopped for [`PICTURELESS_US`], though a
+    /// mixer
     /// is asked for them: the maker lives, and its encoder may not. To be called about once a second, with `fps_wanted`
     /// as for [`take`](Self::take).
     pub fn is_pictureless(&self, now: Time, fps_wanted: Option<u8>) -> bool {

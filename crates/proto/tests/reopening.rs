@@ -1,5 +1,5 @@
-//! A host that opens its room again with the keys of an earlier session: it asks those who have stayed, and goes on from
-//! what they have.
+//! A host that opens its room again with the keys of an earlier session: it asks those who have stayed, and goes on
+//! from what they have.
 
 use crate::samples::brain::{
     Brain, MS, SECOND, candidate, consenting, hosting, roster_of, said, says, speaker, viewing,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::checks::ADDRESSES_MAX;
 use crate::sync::lock;
 
-/// Time for which the addresses of this machine are known: a peer may open many links at once, and asking the system takes
-/// up to a millisecond. A guess.
+/// Time for which the addresses of this machine are known: a peer may open many links at once, and asking the system
+/// takes up to a millisecond. A guess.
 const KNOWN_MAX: Duration = Duration::from_secs(1);
 
 /// Local addresses of a peer, and the range of its UDP ports.
@@ -45,8 +45,8 @@ pub struct AddressChange {
 }
 
 impl Ports {
-    /// Without `bind`, each link takes the unicast addresses that this machine has then, or loopback if it has no other.
-    /// At most [`ADDRESSES_MAX`] are used, since the other end checks no more.
+    /// Without `bind`, each link takes the unicast addresses that this machine has then, or loopback if it has no
+    /// other. At most [`ADDRESSES_MAX`] are used, since the other end checks no more.
     pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> io::Result<Ports> {
         let all = interfaces()?;
         let (looked, known) = (Mutex::new(all.clone()), Mutex::new((Instant::now(), all)));

@@ -16,8 +16,8 @@ pub const FIGURES_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Figures(String);
 
 impl Figures {
-    /// Adds a value that rises and falls. `name` is made of lower-case letters and `_`, with its unit at the end; `help` is one
-    /// line.
+    /// Adds a value that rises and falls. `name` is made of lower-case letters and `_`, with its unit at the end;
+    /// `help` is one line.
     pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.head(name, help, "gauge");
         let _ = writeln!(self.0, "{name} {value}");

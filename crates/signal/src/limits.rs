@@ -61,7 +61,8 @@ pub struct Limits {
     /// Timeout for the TLS handshake, again for the head of a request, and again from the opening of the websocket to a
     /// valid `Hello`. After it the connection is closed.
     pub hello_timeout: Duration,
-    /// Time after the start for which a peer that comes for a room that isn't open waits for its host, up to `hold_max`,
+    /// Time after the start for which a peer that comes for a room that isn't open waits for its host, up to
+    /// `hold_max`,
     /// and is refused by [`Refusal::NotYet`](plenary_proto::rendezvous::Refusal::NotYet): a rendezvous that has
     /// restarted knows no rooms until their hosts are back. Zero for none. A guess: a few attempts of a host.
     pub holds_newcomers: Duration,

@@ -118,8 +118,8 @@ impl Rooms {
     }
 
     /// Lets a peer into a room; a host also opens it, and replaces its doors. An earlier stay of the same peer ends,
-    /// and with it its mailbox; but not that of a host by a connection that doesn't prove the root key: a second process
-    /// with the keys of the room learns so that there is a first one.
+    /// and with it its mailbox; but not that of a host by a connection that doesn't prove the root key: a second
+    /// process with the keys of the room learns so that there is a first one.
     ///
     /// # Errors
     /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`], [`Refusal::TooManyRooms`] or [`Refusal::HostPresent`].

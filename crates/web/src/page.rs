@@ -38,8 +38,8 @@ const BULK: u8 = 2;
 /// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as
 /// a peer on tokio waits. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
-/// Pause between calls after which this machine, or the browser's tab, has slept: links and rendezvous have given it up. A
-/// hidden tab without links still hears two pings of the rendezvous meanwhile. A guess.
+/// Pause between calls after which this machine, or the browser's tab, has slept: links and rendezvous have given it
+/// up. A hidden tab without links still hears two pings of the rendezvous meanwhile. A guess.
 const SLEPT_US: u64 = 12_000_000;
 /// Interval at which a change of the mixers' labels is looked for: a newcomer may have the same name. A guess.
 const LABELS_EACH_US: u64 = 1_000_000;

@@ -40,8 +40,8 @@ impl For {
     }
 }
 
-/// Joins a room. If it `waits`, it tries again as long as the room isn't open or the rendezvous can't be reached, and says
-/// once what it waits for.
+/// Joins a room. If it `waits`, it tries again as long as the room isn't open or the rendezvous can't be reached, and
+/// says once what it waits for.
 pub(crate) async fn join(
     invite: &Invite,
     options: Options,

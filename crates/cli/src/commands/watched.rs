@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use crate::demo::process::Gauge;
 use crate::tell::mode_word;
 
-/// Maximum connections to a mixer's figures at a time; further ones wait. A guess: several monitors, each with a request
-/// a minute.
+/// Maximum connections to a mixer's figures at a time; further ones wait. A guess: several monitors, each with a
+/// request a minute.
 const CONNECTIONS_MAX: usize = 16;
 /// Time for a request and its answer.
 const REQUEST_MAX: Duration = Duration::from_secs(10);

@@ -9,7 +9,8 @@
 //! 3. it gives up. A decoder then goes on with new instances of the last codec, since what killed it may be the stream
 //!    of one speaker; an encoder fails from then on, and its owner withdraws.
 //!
-//! An instance that has worked for [`RECOVERED`] gets step 1 again when it dies. An application's codec runs on a thread
+//! An instance that has worked for [`RECOVERED`] gets step 1 again when it dies. An application's codec runs on a
+//! thread
 //! of its own, which is left behind when the codec hangs; the built-in ones run on the caller's thread. A picture or
 //! sound that killed an encoder is encoded again by the next one, so that only time is lost.
 
@@ -41,8 +42,8 @@ pub const HUNG_MAX: u32 = 8;
 /// Time without a single picture after which an encoder that leaves all pictures out counts as dead: as long as viewers
 /// wait before they complain. Rate controls leave out a few in a row.
 const PICTURELESS_MAX: Duration = Duration::from_secs(1);
-/// Number of keyframes or packets of sound in a row that a decoder must refuse to count as dead: after a loss it refuses
-/// all other pictures. A guess.
+/// Number of keyframes or packets of sound in a row that a decoder must refuse to count as dead: after a loss it
+/// refuses all other pictures. A guess.
 const REFUSED_MAX: u32 = 4;
 
 /// Part of the codecs that failed.

@@ -431,7 +431,8 @@ impl Mixer {
         started && lock(&self.shared.strain).falls_short((self.shared.clock)())
     }
 
-    /// Returns whether the mixer can't make its program: an encoder failed and nothing is left to try, or no picture was
+    /// Returns whether the mixer can't make its program: an encoder failed and nothing is left to try, or no picture
+    /// was
     /// made for [`STALL_MAX`]. To be called at least ten times a second while it is started: only time between calls
     /// that are close counts, since a machine that stalls as a whole says nothing about the mixer.
     pub fn has_failed(&self) -> bool {

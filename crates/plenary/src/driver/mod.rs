@@ -295,7 +295,8 @@ impl Driver {
         }
     }
 
-    /// Connects anew after the machine has slept, or the process was stopped: links and rendezvous look alive from here.
+    /// Connects anew after the machine has slept, or the process was stopped: links and rendezvous look alive from
+    /// here.
     fn stood_still(&mut self, time: Duration) {
         tracing::info!(?time, "this machine has stood still: connecting anew");
         self.emit(RoomEvent::StoodStill(time));
@@ -305,8 +306,8 @@ impl Driver {
         self.links.lose_all();
     }
 
-    /// Connects with the rendezvous anew if this machine's network has changed: the connection may go by an address that
-    /// is gone, or a network has come that it waits for. The links see to themselves.
+    /// Connects with the rendezvous anew if this machine's network has changed: the connection may go by an address
+    /// that is gone, or a network has come that it waits for. The links see to themselves.
     fn look_at_addresses(&mut self) {
         let change = self.links.look_at_addresses();
         if change.gone || (change.come && !self.is_up) {

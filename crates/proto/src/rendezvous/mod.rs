@@ -175,8 +175,8 @@ pub fn silence_ms_max(ping_interval_ms: u32) -> u32 {
 }
 
 impl Refusal {
-    /// Whether a further attempt would meet the same refusal, after this number of failed ones. A room that the peer was
-    /// in may open again, and the connection of a host that was killed takes a moment to close.
+    /// Whether a further attempt would meet the same refusal, after this number of failed ones. A room that the peer
+    /// was in may open again, and the connection of a host that was killed takes a moment to close.
     pub fn is_final(self, been_up: bool, tries: u32) -> bool {
         match self {
             Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,

@@ -248,8 +248,8 @@ pub struct Opener {
     order: VecDeque<PeerId>,
 }
 
-/// Step of a sender's counter that shows a later session of it. Each session begins at its second since 1970 times 2^20, and
-/// seals far fewer envelopes than that in a second.
+/// Step of a sender's counter that shows a later session of it. Each session begins at its second since 1970 times
+/// 2^20, and seals far fewer envelopes than that in a second.
 const SESSION_STEP: u64 = 1 << 19;
 
 /// Anti-replay state of one sender: its highest counter, and a bitmap of the 64 counters before it.

@@ -166,8 +166,8 @@ impl Invite {
         Invite { place, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT][/PATH]`, with its
-    /// page at `page`; `None` where the rendezvous serves it.
+    /// Returns the place and the hint of an invite to a room at this rendezvous, `http(s)://HOST[:PORT][/PATH]`, with
+    /// its page at `page`; `None` where the rendezvous serves it.
     ///
     /// # Errors
     /// [`InviteError::NotAPage`], [`InviteError::LongRendezvous`].
@@ -231,8 +231,8 @@ impl Invite {
         self.signed.flags
     }
 
-    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT][/PATH]`: that of the first hint at one, otherwise
-    /// that of the link.
+    /// Returns the address of the room's rendezvous, `http(s)://HOST[:PORT][/PATH]`: that of the first hint at one,
+    /// otherwise that of the link.
     pub fn rendezvous(&self) -> Option<String> {
         let hinted = self.hints().find_map(|hint| {
             let url = hint.strip_prefix("ws").map_or(hint.to_owned(), |rest| format!("http{rest}"));
@@ -385,8 +385,8 @@ impl FromStr for Invite {
     }
 }
 
-/// Returns the parts of a text that may be invites: from the beginning of a link up to the last character that may stand
-/// behind its `#`.
+/// Returns the parts of a text that may be invites: from the beginning of a link up to the last character that may
+/// stand behind its `#`.
 fn candidates(text: &str) -> impl Iterator<Item = &str> {
     let begins = ["http://", "https://", "plenary:#"];
     let starts = text.char_indices().map(|(at, _)| &text[at..]);

@@ -12,8 +12,8 @@ use crate::message::{Access, REMOVED_MAX, reign_of};
 const VERSION: u8 = 5;
 /// Version without earlier invites, which is read too.
 const VERSION_WITHOUT_EARLIER: u8 = 4;
-/// Bytes before the earlier invites and the removed peers: version, root key, host's key, secret, generation, door, hash
-/// of the key, reign, lock, number of earlier invites.
+/// Bytes before the earlier invites and the removed peers: version, root key, host's key, secret, generation, door,
+/// hash of the key, reign, lock, number of earlier invites.
 const FIXED_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32 + 16 + 4 + 1 + 1;
 /// Bytes of an earlier invite: generation and secret.
 const EARLIER_LEN: usize = 2 + 16;

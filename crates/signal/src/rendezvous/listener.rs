@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for the answer to a last request, in intervals of the pings: twice what a request for mail waits. A guess.
 const ANSWER_PINGS: u32 = 4;
 
-/// Listens on `address`, even while connections of a rendezvous that just closed linger there; at `[::]` for IPv4 too, and
-/// for IPv4 alone on a machine without IPv6.
+/// Listens on `address`, even while connections of a rendezvous that just closed linger there; at `[::]` for IPv4 too,
+/// and for IPv4 alone on a machine without IPv6.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let is_all_v6 = address.is_ipv6() && address.ip().is_unspecified();
     match listen_at(address) {

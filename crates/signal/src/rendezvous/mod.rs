@@ -74,8 +74,8 @@ pub struct RendezvousConfig {
     /// addresses, and `localhost` then count as pages elsewhere. `None` lets a page in under whichever name it was
     /// served.
     pub advertised: Option<Authority>,
-    /// Serves `/healthz` and, in the text format of Prometheus, `/metrics`: the rendezvous's own figures and these. Anyone
-    /// may read them. `None`, the default, serves neither; otherwise `page` has no such routes.
+    /// Serves `/healthz` and, in the text format of Prometheus, `/metrics`: the rendezvous's own figures and these.
+    /// Anyone may read them. `None`, the default, serves neither; otherwise `page` has no such routes.
     pub figures: Option<MoreFigures>,
     /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to
     /// https on the same port.
