@@ -12,7 +12,7 @@ use crate::running::Running;
 /// Small pictures: two slow cores do the work of five machines.
 const SIZES: [&str; 4] = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
 const VIEWERS: usize = 7;
-/// Restarts of each part; `PLENARY_RESTARTS` says otherwise.
+/// Restarts of each part; `PLENARY_RESTARTS` says otherwise. `PLENARY_PART=Mixer` restarts mixers alone.
 const RESTARTS: usize = 50;
 /// Longest time without a picture.
 const GAP_MAX: Duration = Duration::from_secs(1);
@@ -154,6 +154,7 @@ fn random_below(bound: u32) -> u32 {
 
 /// Restarts parts of a room by turns, and returns what was too long or never came back.
 async fn restarts(rounds: usize) -> Vec<String> {
+    let only = std::env::var("PLENARY_PART").unwrap_or_default();
     let mut services = Services::start();
     let mut viewers = Vec::new();
     for _ in 0..VIEWERS {
@@ -166,8 +167,10 @@ async fn restarts(rounds: usize) -> Vec<String> {
     viewers.iter().for_each(|viewer| _ = viewer.longest());
     let mut wrong = Vec::new();
     for round in 0..rounds {
-        for part in PARTS {
+        for part in PARTS.into_iter().filter(|part| only.is_empty() || format!("{part:?}").starts_with(&only))
+        {
             let politely = random_below(2) == 0;
+            let before = viewers[0].room.snapshot();
             services.stop(part, politely);
             let away = Duration::from_millis(random_below(3_000).into());
             sleep(away).await;
@@ -179,8 +182,11 @@ async fn restarts(rounds: usize) -> Vec<String> {
             sleep(Duration::from_millis(u64::from(random_below(2_000)) + 3_000)).await;
             let longest = viewers.iter().map(Viewer::longest).max().unwrap();
             let what = format!(
-                "round {round}: {part:?}, {}, away for {} ms: longest wait {} ms, a newcomer fed after {} ms",
+                "round {round}: {part:?}, {}, of {} mixers and {} standbys, away for {} ms: longest wait {} ms, \
+                 a newcomer fed after {} ms",
                 if politely { "TERM" } else { "KILL" },
+                before.mixers.len(),
+                before.standbys.len(),
                 away.as_millis(),
                 longest.as_millis(),
                 fed.as_millis()
