@@ -72,9 +72,8 @@ impl Host<'_> {
     }
 
     /// Replaces the peers that come in without waiting, by any invite that this room had lately, also when it has
-    /// expired
-    /// or the room is locked: [`HostOptions::members`](crate::HostOptions::members). At most 1000 count. Peers that are
-    /// in the room stay.
+    /// expired or the room is locked: [`HostOptions::members`](crate::HostOptions::members). At most 1000 count. Peers
+    /// that are in the room stay.
     ///
     /// # Errors
     /// See [`Host`].

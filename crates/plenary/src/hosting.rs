@@ -174,9 +174,9 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage, or if
-    /// it
-    /// is host of a room that it has opened again, where no member of the earlier session has answered for ten seconds;
-    /// [`Error::NotShown`] if the roster doesn't name it within ten seconds, [`Error::Closed`] if the room is closed.
+    /// it is host of a room that it has opened again, where no member of the earlier session has answered for ten
+    /// seconds; [`Error::NotShown`] if the roster doesn't name it within ten seconds, [`Error::Closed`] if the room is
+    /// closed.
     pub async fn take_back(&self) -> Result<(), Error> {
         if self.0.keys.lock().is_none() {
             return Err(NotHost.into());

@@ -104,8 +104,7 @@ pub struct Options {
 #[non_exhaustive]
 pub struct HostOptions {
     /// TCP address on which the host's own rendezvous listens; `None`, the default, for all addresses, of IPv6 and
-    /// IPv4, and any free port.
-    /// Ignored when `rendezvous` is set.
+    /// IPv4, and any free port. Ignored when `rendezvous` is set.
     pub listen: Option<SocketAddr>,
     /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
     pub rendezvous: Option<String>,

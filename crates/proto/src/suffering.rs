@@ -64,9 +64,8 @@ impl Suffering {
     }
 
     /// Returns whether the program's sound goes on while its pictures have stopped for [`PICTURELESS_US`], though a
-    /// mixer
-    /// is asked for them: the maker lives, and its encoder may not. To be called about once a second, with `fps_wanted`
-    /// as for [`take`](Self::take).
+    /// mixer is asked for them: the maker lives, and its encoder may not. To be called about once a second, with
+    /// `fps_wanted` as for [`take`](Self::take).
     pub fn is_pictureless(&self, now: Time, fps_wanted: Option<u8>) -> bool {
         let before = |at: Option<Time>, us: u64| at.is_some_and(|at| now.since(at) >= us);
         let hears = self.sound_at.is_some() && !before(self.sound_at, SOUND_US);

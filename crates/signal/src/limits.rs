@@ -62,9 +62,8 @@ pub struct Limits {
     /// valid `Hello`. After it the connection is closed.
     pub hello_timeout: Duration,
     /// Time after the start for which a peer that comes for a room that isn't open waits for its host, up to
-    /// `hold_max`,
-    /// and is refused by [`Refusal::NotYet`](plenary_proto::rendezvous::Refusal::NotYet): a rendezvous that has
-    /// restarted knows no rooms until their hosts are back. Zero for none. A guess: a few attempts of a host.
+    /// `hold_max`, and is refused by [`Refusal::NotYet`](plenary_proto::rendezvous::Refusal::NotYet): a rendezvous that
+    /// has restarted knows no rooms until their hosts are back. Zero for none. A guess: a few attempts of a host.
     pub holds_newcomers: Duration,
     /// Maximum duration of one such wait. Less than the five seconds in which clients give an attempt up.
     pub hold_max: Duration,

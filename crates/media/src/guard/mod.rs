@@ -10,9 +10,8 @@
 //!    of one speaker; an encoder fails from then on, and its owner withdraws.
 //!
 //! An instance that has worked for [`RECOVERED`] gets step 1 again when it dies. An application's codec runs on a
-//! thread
-//! of its own, which is left behind when the codec hangs; the built-in ones run on the caller's thread. A picture or
-//! sound that killed an encoder is encoded again by the next one, so that only time is lost.
+//! thread of its own, which is left behind when the codec hangs; the built-in ones run on the caller's thread. A
+//! picture or sound that killed an encoder is encoded again by the next one, so that only time is lost.
 
 mod hosted;
 mod parts;

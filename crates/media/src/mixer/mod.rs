@@ -432,9 +432,8 @@ impl Mixer {
     }
 
     /// Returns whether the mixer can't make its program: an encoder failed and nothing is left to try, or no picture
-    /// was
-    /// made for [`STALL_MAX`]. To be called at least ten times a second while it is started: only time between calls
-    /// that are close counts, since a machine that stalls as a whole says nothing about the mixer.
+    /// was made for [`STALL_MAX`]. To be called at least ten times a second while it is started: only time between
+    /// calls that are close counts, since a machine that stalls as a whole says nothing about the mixer.
     pub fn has_failed(&self) -> bool {
         let started = self.shared.orders().is_some_and(|orders| orders.started);
         let turns = self.shared.counts.turns.load(Ordering::Relaxed);

@@ -55,9 +55,8 @@ impl Tls {
 /// Accepts a server with a certificate that the caller trusts, or with one that is certified for its name.
 ///
 /// The usual self-signed certificate is that of an authority, often without a name, which no certificate check accepts
-/// as a
-/// server's; equality with the trusted one proves more than such a check. The handshake proves that the server has its
-/// key.
+/// as a server's; equality with the trusted one proves more than such a check. The handshake proves that the server has
+/// its key.
 #[derive(Debug)]
 struct PinnedOrKnown {
     pinned: Vec<CertificateDer<'static>>,
