@@ -55,7 +55,7 @@ fn a_host_whose_stderr_is_read_no_more_goes_on_with_its_room() {
 }
 
 #[test]
-fn a_host_without_a_terminal_reads_certificate_and_members_again_on_sighup() {
+fn on_sighup_a_host_service_reads_certificate_and_members_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (pem, key, members, identity) = (path("pem"), path("key"), path("members"), path("identity"));
@@ -111,7 +111,7 @@ fn a_host_without_a_terminal_reads_certificate_and_members_again_on_sighup() {
 }
 
 #[test]
-fn on_a_terminal_that_hangs_up_a_host_leaves_and_a_second_signal_ends_it_at_once() {
+fn a_host_leaves_when_its_terminal_hangs_up_and_ends_by_a_second_signal() {
     let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--mixers", "1"];
     let (host, _other_end) = Running::start_on_terminal(&[&open[..], &SMALL].concat());
     let invite = invite_of(&host);
@@ -137,7 +137,7 @@ fn on_a_terminal_that_hangs_up_a_host_leaves_and_a_second_signal_ends_it_at_once
 }
 
 #[test]
-fn members_come_in_by_a_replaced_invite_that_has_expired_also_after_a_restart_of_the_host() {
+fn members_come_in_by_an_old_expired_invite_also_after_a_host_s_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (keys, members, identity) = (path("keys"), path("members"), path("identity"));
@@ -171,7 +171,7 @@ fn members_come_in_by_a_replaced_invite_that_has_expired_also_after_a_restart_of
 }
 
 #[test]
-fn a_mixer_without_a_terminal_waits_for_rendezvous_and_room_and_says_so_once_each() {
+fn a_mixer_service_waits_for_rendezvous_and_room_and_says_each_once() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     let listen = free_address();
@@ -203,7 +203,7 @@ fn a_mixer_without_a_terminal_waits_for_rendezvous_and_room_and_says_so_once_eac
 }
 
 #[test]
-fn without_a_terminal_each_event_is_one_log_line_and_in_json_everything_is() {
+fn without_a_terminal_each_event_is_one_log_line_or_one_in_json() {
     let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--mixers", "1"];
     let host = Running::start(&[&open[..], &["--log", "info", "--log-format", "json"], &SMALL].concat());
     let invite = invite_of(&host);
@@ -320,7 +320,7 @@ fn a_service_manager_is_told_of_readiness_of_work_and_of_the_end() {
 }
 
 #[test]
-fn a_restart_overwrites_no_recording_and_outputs_are_refused_before_the_room() {
+fn a_restart_overwrites_no_recording_and_bad_outputs_end_it_early() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0"];
@@ -354,7 +354,7 @@ fn a_restart_overwrites_no_recording_and_outputs_are_refused_before_the_room() {
 }
 
 #[test]
-fn a_recording_on_a_full_disk_says_so_at_once_and_goes_on_when_there_is_space() {
+fn a_recording_on_a_full_disk_says_so_at_once_and_goes_on_later() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
@@ -418,7 +418,7 @@ fn with_ipv6_alone_an_invite_names_an_address_that_others_reach() {
 }
 
 #[test]
-fn a_host_behind_a_proxy_with_https_names_it_and_the_address_of_its_tree_is_kept_from_logs() {
+fn a_host_behind_a_proxy_names_it_and_logs_no_address_of_its_tree() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
     let open = ["host", "--listen", "127.0.0.1:0", "--advertise", "https://rooms.example.org/a/b"];

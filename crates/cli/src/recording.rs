@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recordings_are_numbered_behind_their_stem_and_dated_where_the_name_says_so() {
+    fn recordings_are_numbered_behind_their_stem_and_dated_on_request() {
         let mut at = now();
         (at.tm_year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec) = (126, 10, 9, 8, 7, 6);
         for (pattern, number, expected) in [

@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_of_the_rendezvous_is_told_once_until_it_is_over_or_another_one() {
+    fn an_outage_of_the_rendezvous_is_told_once_until_it_changes() {
         let teller = Teller::new();
         let told = |why: Option<&str>| {
             let why = why.map(str::to_owned);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_at_one_address_is_reached_there_and_one_at_all_of_them_at_one_of_its_family() {
+    fn a_listener_is_reached_at_its_address_or_at_one_of_its_family() {
         for own in ["127.0.0.1:7", "[::1]:7", "192.0.2.9:7"] {
             let own: SocketAddr = own.parse().unwrap();
             assert_eq!(reachable(own), own);

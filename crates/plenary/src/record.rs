@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_in_parts_overwrites_nothing_and_begins_a_file_when_one_is_long_enough() {
+    fn a_recording_in_parts_overwrites_nothing_and_begins_files_in_time() {
         let folder = tempfile::tempdir().unwrap();
         let within = folder.path().to_owned();
         let name = move |number: u32| match number {
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_at_once_and_a_further_file_is_written_when_there_is_space() {
+    fn a_full_disk_is_told_at_once_and_a_further_file_follows_it() {
         let folder = tempfile::tempdir().unwrap();
         let within = folder.path().to_owned();
         let name = move |number: u32| within.join(format!("{number}.mp4"));

@@ -132,13 +132,14 @@ fn the_longest_envelope_fits_a_frame() {
 fn a_proof_holds_for_one_nonce_one_room_and_one_peer() {
     let nonce = [1; 32];
     let (root, doors) = (root(), doors());
-    let host = Hello::new(room(), &nonce, &key(1), &door(), Some((&root, &doors)));
+    let by = |root: &Keypair| Some(HostProof::new(room(), &nonce, key(1).id(), root, &doors));
+    let host = Hello::new(room(), &nonce, &key(1), &door(), by(&root));
     let guest = Hello::new(room(), &nonce, &key(2), &door(), None);
     assert_eq!((host.check(&nonce), guest.check(&nonce)), (Ok(()), Ok(())));
 
     let elsewhere = RoomId([9; 16]);
     let swapped = |hello: &Hello| HostProof { proof: hello.proof, ..hello.host.clone().unwrap() };
-    let foreign_root = Hello::new(room(), &nonce, &key(1), &door(), Some((&key(3), &doors)));
+    let foreign_root = Hello::new(room(), &nonce, &key(1), &door(), by(&key(3)));
     let more = Doors::truncated([door().id(), key(9).id()]);
     let widened = HostProof { doors: more, ..host.host.clone().unwrap() };
     for (what, hello) in [

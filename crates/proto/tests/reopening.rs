@@ -85,7 +85,7 @@ fn a_host_with_the_keys_of_an_earlier_session_asks_before_it_reigns() {
 }
 
 #[test]
-fn it_goes_on_soon_from_the_stage_of_the_heir_to_which_it_had_handed_the_room() {
+fn it_goes_on_soon_from_the_stage_of_its_heir() {
     let mut host = reopening(2);
     host.give(Input::SignalUp(true));
     host.runs_for(100 * MS);
@@ -118,7 +118,7 @@ fn it_goes_on_soon_from_the_stage_of_the_heir_to_which_it_had_handed_the_room() 
 }
 
 #[test]
-fn of_a_host_that_the_stage_chose_it_takes_the_stage_and_no_votes_or_settings() {
+fn of_a_chosen_host_it_takes_the_stage_and_no_votes_or_settings() {
     let before = [speaker(2), Entry { index: 1, ..speaker(4) }, candidate(3)];
     let mut host = reopening(2);
     host.give(Input::SignalUp(true));
@@ -213,7 +213,7 @@ fn an_heir_shows_the_room_to_whoever_opens_the_rendezvous_again() {
 }
 
 #[test]
-fn a_host_that_died_goes_on_from_its_last_roster_which_its_members_still_follow() {
+fn a_host_that_died_goes_on_from_its_last_roster() {
     let mut member = Brain::new(4, consenting());
     member.give(Input::SignalUp(true));
     member.is_linked_with(key(2).id(), LinkKind::Peer);

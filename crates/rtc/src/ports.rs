@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_s_addresses_are_read_again_and_those_that_are_gone_are_left_out() {
+    fn addresses_are_read_again_and_vanished_ones_are_left_out() {
         let before: [IpAddr; 3] =
             ["10.9.0.2", "127.0.0.1", "fe80::1"].map(|address| address.parse().unwrap());
         let gone = SocketAddr::new(before[0], 0);

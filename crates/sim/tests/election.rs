@@ -335,7 +335,7 @@ fn speakers_that_hear_the_program_and_see_nothing_do_not_wait_100_s() {
 }
 
 #[test]
-fn a_mixer_that_loses_its_codecs_is_succeeded_within_a_second_and_not_elected_again() {
+fn a_mixer_without_codecs_is_succeeded_soon_and_not_elected_again() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let first = world.mixers()[0];

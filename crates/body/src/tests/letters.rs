@@ -365,7 +365,7 @@ fn an_envelope_of_a_clock_that_differs_by_more_than_five_minutes_is_told_apart()
 }
 
 #[test]
-fn peers_with_other_clocks_read_each_other_once_the_rendezvous_has_told_the_time() {
+fn peers_with_other_clocks_read_each_other_once_told_the_time() {
     let (mut ada, mut ben) = (letters(2), letters(3));
     let (ahead_us, to_ben) = (NOW_US + LONG_US, Some(key(3).id()));
     assert_eq!(ada.told_time(ahead_us, NOW_US / SECOND), Some((-3600, -3600)));
@@ -377,7 +377,7 @@ fn peers_with_other_clocks_read_each_other_once_the_rendezvous_has_told_the_time
 }
 
 #[test]
-fn a_letter_that_was_opened_is_refused_also_when_the_rendezvous_sets_the_time_back() {
+fn an_opened_letter_is_refused_also_when_the_time_is_set_back() {
     let (mut ada, mut ben) = (letters(2), letters(3));
     let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
     assert!(author(open(&mut ben, &sealed, NOW_US)).is_some());

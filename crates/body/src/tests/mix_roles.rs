@@ -385,7 +385,7 @@ fn past_tenures_and_unreported_effort_changes_are_bounded() {
 }
 
 #[test]
-fn a_mixer_that_has_failed_is_told_once_with_its_reason_and_a_speaker_s_decoder_is_no_reason() {
+fn a_failed_mixer_is_told_once_and_a_speakers_decoder_is_no_reason() {
     let mut booth = Booth::new(&[ADA, BEN]);
     booth.role(mixes(1, false));
     let failed = |what, remedy| MixerOutput::CodecFailed { what, text: "session lost".to_owned(), remedy };

@@ -181,7 +181,7 @@ fn a_new_instance_gets_the_settings_of_the_one_before() {
 
 #[cfg(feature = "codecs")]
 #[test]
-fn a_decoder_that_dies_of_one_stream_is_replaced_and_garbage_counts_against_that_stream_alone() {
+fn a_dead_decoder_is_replaced_and_garbage_counts_for_its_stream_alone() {
     for dies in [Does::Refuse, Does::Fail, Does::Panic, Does::Hang] {
         let (codecs, reports) = guarded(&[dies]);
         let mut decoder = codecs.video_decoder().unwrap();
@@ -201,7 +201,7 @@ fn a_decoder_that_dies_of_one_stream_is_replaced_and_garbage_counts_against_that
 
 #[cfg(feature = "codecs")]
 #[test]
-fn the_builtin_decoder_gives_up_on_garbage_once_and_decodes_the_next_stream_s_keyframe() {
+fn the_builtin_decoder_gives_up_on_garbage_and_decodes_the_next_keyframe() {
     let told = Reports::default();
     let report = told.clone();
     let codecs = GuardedCodecs::new(Arc::new(crate::BuiltinCodecs::default()), true, move |failure| {

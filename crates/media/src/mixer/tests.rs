@@ -573,7 +573,7 @@ impl VideoEncoder for DyingEncoder {
 
 #[cfg(feature = "codecs")]
 #[test]
-fn a_mixer_whose_encoder_dies_makes_pictures_again_with_a_new_one_and_then_the_builtin_one() {
+fn a_mixer_outlives_its_encoder_by_a_new_one_and_the_builtin_one() {
     for dies in [Dies::Fails, Dies::Panics, Dies::Hangs, Dies::LeavesOut] {
         let (outputs, given) = mpsc::channel();
         let fakes = config(FakeCodecs::default());

@@ -86,6 +86,27 @@ impl Cast {
         Cast { ada, ben, mixers, zoe }
     }
 
+    /// Lets the program's encoder die at a mixer after 90 pictures, and checks what follows there, and how long the
+    /// viewer has no picture.
+    async fn outlives(&self, mixer: usize, dies: Dies, follow: [CodecOutcome; 2]) {
+        let mut frames = self.zoe.frames();
+        let mut before_us = 0;
+        for _ in 0..90 {
+            before_us = picture_us(&mut frames).await;
+        }
+        let (mixer, fate) = &self.mixers[mixer];
+        let mut events = mixer.events();
+        fate.store(dies as u8, Ordering::Relaxed);
+        let gap_ms = longest_gap_ms(&mut frames, before_us, async {
+            for expected in follow {
+                assert_eq!(failure(&mut events, CodecUse::Program).await, expected, "{dies:?}");
+            }
+        });
+        let gap_ms = gap_ms.await;
+        eprintln!("{dies:?}: the picture was away for {gap_ms} ms");
+        assert!(gap_ms < BACK_MS, "{dies:?}: {gap_ms} ms");
+    }
+
     /// Waits until a mixer is elected with the other as its standby, and returns which.
     async fn elected(&self) -> usize {
         let both = |room: &plenary::RoomSnapshot| {
@@ -148,23 +169,9 @@ async fn a_mixer_whose_encoder_dies_goes_on_with_the_builtin_one() {
     for dies in ALL {
         let cast = Cast::of(true).await;
         let first = cast.elected().await;
-        let mut frames = cast.zoe.frames();
-        let mut before_us = 0;
-        for _ in 0..90 {
-            before_us = picture_us(&mut frames).await;
-        }
-        let (mixer, fate) = &cast.mixers[first];
-        let mut events = mixer.events();
-        fate.store(dies as u8, Ordering::Relaxed);
-        let gap_ms = longest_gap_ms(&mut frames, before_us, async {
-            for expected in [CodecOutcome::Restarted, CodecOutcome::ReplacedByBuiltin] {
-                assert_eq!(failure(&mut events, CodecUse::Program).await, expected, "{dies:?}");
-            }
-        });
-        let gap_ms = gap_ms.await;
-        eprintln!("{dies:?}: the picture was away for {gap_ms} ms");
-        assert!(gap_ms < BACK_MS, "{dies:?}: {gap_ms} ms");
-        assert_eq!(cast.ada.snapshot().mixers, [mixer.me()], "{dies:?}: it mixes on");
+        cast.outlives(first, dies, [CodecOutcome::Restarted, CodecOutcome::ReplacedByBuiltin]).await;
+        let mixer = cast.mixers[first].0.me();
+        assert_eq!(cast.ada.snapshot().mixers, [mixer], "{dies:?}: it mixes on");
         cast.close().await;
     }
 }
@@ -174,23 +181,8 @@ async fn a_mixer_with_no_codec_left_resigns_and_its_standby_takes_over() {
     for dies in ALL {
         let cast = Cast::of(false).await;
         let first = cast.elected().await;
-        let mut frames = cast.zoe.frames();
-        let mut before_us = 0;
-        for _ in 0..90 {
-            before_us = picture_us(&mut frames).await;
-        }
-        let (mixer, fate) = &cast.mixers[first];
-        let other = cast.mixers[1 - first].0.me();
-        let mut events = mixer.events();
-        fate.store(dies as u8, Ordering::Relaxed);
-        let gap_ms = longest_gap_ms(&mut frames, before_us, async {
-            for expected in [CodecOutcome::Restarted, CodecOutcome::Withdrawn] {
-                assert_eq!(failure(&mut events, CodecUse::Program).await, expected, "{dies:?}");
-            }
-        });
-        let gap_ms = gap_ms.await;
-        eprintln!("{dies:?}: the picture was away for {gap_ms} ms");
-        assert!(gap_ms < BACK_MS, "{dies:?}: {gap_ms} ms");
+        cast.outlives(first, dies, [CodecOutcome::Restarted, CodecOutcome::Withdrawn]).await;
+        let (mixer, other) = (&cast.mixers[first].0, cast.mixers[1 - first].0.me());
         let withdrawn = |room: &plenary::RoomSnapshot| {
             room.mixers == [other]
                 && room.stage.iter().all(|member| member.peer != mixer.me() || !member.mixes)

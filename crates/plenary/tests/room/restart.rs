@@ -120,7 +120,7 @@ async fn a_host_that_died_comes_back_before_and_after_its_heir_reigns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_identity_twice_ends_the_earlier_session_and_the_later_one_is_in_at_once() {
+async fn a_later_session_of_an_identity_ends_the_earlier_and_is_in_at_once() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     ada.publish(source(0)).await.unwrap().detach();
     let identity = Identity::generate();

@@ -196,11 +196,16 @@ impl Connection {
     }
 
     fn claim_over_this_connection(&self) -> Option<Step> {
+        let State::Up { nonce, .. } = &self.state else { return None };
+        let proof = self.host_proof(nonce)?;
+        Some(Step::Send(FromPeer::Claim(Box::new(proof)).to_bytes()))
+    }
+
+    /// Returns the proof that this peer is the room's host, over the nonce of a connection; `None` unless it says so.
+    fn host_proof(&self, nonce: &[u8; 32]) -> Option<HostProof> {
         let Entrance { room, me, host, .. } = &self.entrance;
         let host = host.as_ref().filter(|host| host.claims)?;
-        let State::Up { nonce, .. } = &self.state else { return None };
-        let proof = HostProof::new(*room, nonce, me.id(), &host.root, &host.doors);
-        Some(Step::Send(FromPeer::Claim(Box::new(proof)).to_bytes()))
+        Some(HostProof::new(*room, nonce, me.id(), &host.root, &host.doors))
     }
 
     /// Sets whether this peer is on stage, and therefore tries more often ([`BACKOFF_ON_STAGE_US_MAX`]). A host always
@@ -239,9 +244,8 @@ impl Connection {
         match (FromRendezvous::from_bytes(bytes), said) {
             (Ok(FromRendezvous::Challenge { nonce }), None) => {
                 self.state = State::Entering { nonce: Some(nonce), until_us };
-                let Entrance { room, me, door, host } = &self.entrance;
-                let host = host.as_ref().filter(|host| host.claims).map(|host| (&host.root, &host.doors));
-                let hello = Hello::new(*room, &nonce, me, door, host);
+                let Entrance { room, me, door, .. } = &self.entrance;
+                let hello = Hello::new(*room, &nonce, me, door, self.host_proof(&nonce));
                 vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
             }
             (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],

@@ -276,17 +276,15 @@ impl HostProof {
 }
 
 impl Hello {
-    /// Answers a challenge by the key of a door; with the room's `root` key, as the host of the room, which names all
-    /// its doors.
+    /// Answers a challenge by the key of a door; as the host of the room with the proof of that.
     pub fn new(
         room: RoomId,
         nonce: &[u8; 32],
         me: &Keypair,
         door: &Keypair,
-        host: Option<(&Keypair, &Doors)>,
+        host: Option<HostProof>,
     ) -> Hello {
         let peer = me.id();
-        let host = host.map(|(root, doors)| HostProof::new(room, nonce, peer, root, doors));
         Hello {
             room,
             peer,

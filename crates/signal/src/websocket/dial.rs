@@ -148,8 +148,7 @@ impl Dial {
             match (FromRendezvous::from_bytes(&frame), said) {
                 (Ok(FromRendezvous::Challenge { nonce }), None) => {
                     said = Some(nonce);
-                    let Claim { doors, is_host } = self.claim.borrow().clone();
-                    let host = self.root.as_ref().filter(|_| is_host).map(|root| (root, &doors));
+                    let host = self.host_proof(&nonce);
                     let hello = Hello::new(self.room, &nonce, &self.me, &self.door, host);
                     let frame = FromPeer::Hello(Box::new(hello)).to_bytes();
                     let sent = socket.send(Message::Binary(frame)).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use plenary_proto::RoomId;
-use plenary_proto::rendezvous::{FromPeer, Hello};
+use plenary_proto::rendezvous::{FromPeer, Hello, HostProof};
 use plenary_signal::{Address, Limits, Rate, Rendezvous, RendezvousConfig, Signal as _, SignalEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -177,8 +177,9 @@ async fn a_room_of_strangers_waits_like_a_page_and_that_of_the_process_does_not(
     for number in [61, 62] {
         let mut raw = RawPeer::open(&rendezvous).await;
         let nonce = raw.challenge().await;
-        let (id, doors) = (RoomId::of_root(&strangers.id()), doors());
-        let hello = Hello::new(id, &nonce, &key(number), &door(), Some((&strangers, &doors)));
+        let id = RoomId::of_root(&strangers.id());
+        let host = HostProof::new(id, &nonce, key(number).id(), &strangers, &doors());
+        let hello = Hello::new(id, &nonce, &key(number), &door(), Some(host));
         raw.say(&FromPeer::Hello(Box::new(hello))).await;
         raw.welcome().await;
         inside.push(raw);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_proto::rendezvous::{DOORS_MAX, Doors, FromPeer, FromRendezvous, Hello, WIRE_VERSION};
+use plenary_proto::rendezvous::{DOORS_MAX, Doors, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION};
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_signal::{
     Address, Limits, Outage, Refusal, Rendezvous, Signal, SignalError, SignalEvent, WebsocketConfig,
@@ -96,14 +96,9 @@ async fn before_it_is_let_in_a_peer_sends_no_more_than_a_hello() {
     let nonce = raw.challenge().await;
     let doors = Doors::truncated([1, 2, 3, 4].map(|number| key(number).id()));
     assert_eq!(doors.len(), DOORS_MAX);
-    raw.say(&FromPeer::Hello(Box::new(Hello::new(
-        room(),
-        &nonce,
-        &key(9),
-        &key(1),
-        Some((&root(), &doors)),
-    ))))
-    .await;
+    let host = HostProof::new(room(), &nonce, key(9).id(), &root(), &doors);
+    let hello = Hello::new(room(), &nonce, &key(9), &key(1), Some(host));
+    raw.say(&FromPeer::Hello(Box::new(hello))).await;
     raw.welcome().await;
     let longest = vec![7; ENVELOPE_LEN_MAX];
     let guest = rendezvous.attach(room(), key(2).id()).unwrap();

@@ -76,7 +76,7 @@ async fn a_second_host_by_the_same_keys_is_refused_and_the_first_one_stays() {
 }
 
 #[tokio::test]
-async fn a_rendezvous_that_has_just_started_holds_newcomers_until_the_host_is_back() {
+async fn a_rendezvous_just_started_holds_newcomers_until_the_host_is_back() {
     let rendezvous = rendezvous_at(ANY_PORT, Limits::default());
     let guest = WebsocketSignal::connect(config(&rendezvous, 2)).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -85,7 +85,7 @@ async fn a_rendezvous_that_has_just_started_holds_newcomers_until_the_host_is_ba
 }
 
 #[tokio::test]
-async fn a_newcomer_whose_host_stays_away_hears_why_and_later_that_there_is_no_room() {
+async fn a_newcomer_hears_not_yet_and_later_that_there_is_no_room() {
     let limits = Limits {
         holds_newcomers: Duration::from_millis(600),
         hold_max: Duration::from_millis(200),

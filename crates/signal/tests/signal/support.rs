@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_proto::rendezvous::{Doors, FromPeer, FromRendezvous, Hello};
+use plenary_proto::rendezvous::{Doors, FromPeer, FromRendezvous, Hello, HostProof};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId};
 use plenary_signal::{
@@ -168,10 +168,8 @@ impl RawPeer {
     pub(crate) async fn enter(rendezvous: &Rendezvous, number: u16) -> RawPeer {
         let mut raw = RawPeer::open(rendezvous).await;
         let nonce = raw.challenge().await;
-        let root = (number == 1).then(root);
-        let doors = doors();
-        let host = root.as_ref().map(|root| (root, &doors));
-        let hello = Hello::new(room(), &nonce, &key(number), &door(), host);
+        let proof = || HostProof::new(room(), &nonce, key(number).id(), &root(), &doors());
+        let hello = Hello::new(room(), &nonce, &key(number), &door(), (number == 1).then(proof));
         raw.say(&FromPeer::Hello(Box::new(hello))).await;
         raw.welcome().await;
         raw

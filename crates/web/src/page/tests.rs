@@ -91,7 +91,7 @@ fn a_page_that_has_slept_dials_anew_without_waiting_for_its_next_attempt() {
 }
 
 #[test]
-fn a_page_with_a_wrong_clock_says_by_how_much_and_seals_by_that_of_the_rendezvous() {
+fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let mut page = page();
     let joined = page.0.as_mut().unwrap();
     joined.take_step(NOW_US, Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
