@@ -276,7 +276,7 @@ impl HostProof {
 }
 
 impl Hello {
-    /// Answers a challenge by the key of a door; as the host of the room with the proof of that.
+    /// Answers a challenge by the key of a door. A host adds its proof.
     pub fn new(
         room: RoomId,
         nonce: &[u8; 32],
