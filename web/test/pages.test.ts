@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { env } from "node:process";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
@@ -18,6 +18,8 @@ let room: Room;
 before(async () => {
   room = await Room.ofPages();
 });
+
+afterEach(() => room.closePages());
 
 after(() => room.close());
 
@@ -137,12 +139,13 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   assert.ok(gapMs > 0 && gapMs <= WAIT_MS_MAX, `${gapMs} ms`);
 });
 
-test("a page whose last other speaker leaves shows nobody any more", { timeout: 60_000 }, async () => {
+test("a page whose last other speaker leaves shows nobody any more", { timeout: 60_000 }, async (t) => {
   const eve = await speaker({ rendezvous: room.rendezvous, name: "Eve" });
   const fay = await speaker({ invite: await eve.evaluate(() => window.room.invite ?? ""), name: "Fay" });
-  await until("the other is seen", async () => (await seen(eve)) === 1);
+  t.diagnostic(`seen after ${await until("the other is seen", async () => (await seen(eve)) === 1)} ms`);
   await room.closePage(fay);
-  await until("no picture stays", () => eve.evaluate(() => !window.room.picture.hasChildNodes()));
+  const empty = () => eve.evaluate(() => !window.room.picture.hasChildNodes());
+  t.diagnostic(`gone after ${await until("no picture stays", empty)} ms`);
 });
 
 /** Measures the longest wait for a picture of each speaker, or of the program that takes their place, from now on. */

@@ -175,10 +175,14 @@ impl Router {
         if self.signal_up && !absent {
             return Some(Output::Signal(Address::Peer(to), message));
         }
-        match self.mesh(now, links, stage, mine, to) {
-            Some((next, route)) => Some(Output::Relay { next, to, route, message }),
-            None => links.is_up(&to).then_some(Output::Control(to, message)),
+        if let Some((next, route)) = self.mesh(now, links, stage, mine, to) {
+            return Some(Output::Relay { next, to, route, message });
         }
+        if links.is_up(&to) {
+            return Some(Output::Control(to, message));
+        }
+        // the peer may have entered since: a newcomer that has no link yet would be silent for seconds
+        self.signal_up.then_some(Output::Signal(Address::Peer(to), message))
     }
 
     /// Returns a route through linked peers, and its first peer.
@@ -365,6 +369,28 @@ mod tests {
         assert!(matches!(way(&router, &links), Output::Signal(..)), "it closes though we want it again");
         router.set_signal_up(false);
         assert!(matches!(way(&router, &links), Output::Control(..)), "there is no other way");
+    }
+
+    #[test]
+    fn a_peer_that_the_rendezvous_did_not_know_is_tried_there_again_if_no_other_way_exists() {
+        let (alone, linked) = (LinkTable::new(peer(2)), linked(2, &[5]));
+        let mut router = Router::new(peer(2));
+        router.set_signal_up(true);
+        router.absent(Time(0), peer(9));
+        let way = |router: &Router, links: &LinkTable, now: Time| {
+            router.resolve(now, links, &Stage::default(), &Path::default(), peer(9), Message::Leave)
+        };
+        assert!(
+            matches!(way(&router, &linked, Time(0)), Some(Output::Relay { .. })),
+            "over a linked peer first"
+        );
+        assert!(
+            matches!(way(&router, &alone, Time(0)), Some(Output::Signal(..))),
+            "it may have entered since"
+        );
+        assert!(matches!(way(&router, &linked, Time(ABSENT_US)), Some(Output::Signal(..))));
+        router.set_signal_up(false);
+        assert!(way(&router, &alone, Time(0)).is_none());
     }
 
     /// The route, the peers linked with 2, its path, and the expected result.
