@@ -175,7 +175,10 @@ const ATTACKS: [(&str, Attack); 16] = [
             let room = target.join(Options::speaker("Mallory").mix(Consent::Never)).await;
             let Ok(Ok(track)) = timeout(TURN, room.publish_encoded()).await else { return false };
             for at in 0..TURN.as_millis() as u64 / 100 {
-                track.push_picture(keyframe((256, 144), 5_000), true, room.clock().now_us());
+                let pushed = track.push_picture(keyframe((256, 144), 5_000), true, room.clock().now_us());
+                if pushed.is_err() {
+                    break; // the room is closed
+                }
                 if at % 10 == 0 {
                     // also wishes to speak, again and again
                     let _ = timeout(Duration::from_secs(1), room.speak(at % 20 == 0)).await;

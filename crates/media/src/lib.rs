@@ -16,6 +16,7 @@ mod clock;
 pub mod codec;
 pub mod compose;
 mod encode;
+mod encoded;
 mod frame;
 mod guard;
 pub mod jitter;
@@ -49,6 +50,7 @@ pub use capture::{
 };
 pub use clock::Clock;
 pub use encode::{Encoded, SoundEncoding, VideoEncoding};
+pub use encoded::{EncodedChecks, EncodedError};
 pub use frame::Frame;
 pub use guard::{
     CALL_MAX, CodecFailure, CodecPart, CodecRemedy, GuardedCodecs, HUNG_MAX, MAKE_MAX, RECOVERED, is_builtin,
@@ -58,7 +60,7 @@ pub use keys::{KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN};
 pub use openh264::TEMPORAL_LAYERS_MAX;
 pub use picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, Picture, PictureView, PlaneView};
 pub use png::write_png;
-pub use raw::{CAPTURE_OFF_US_MAX, RawError, RawFormat, RawPicture, RawSound};
+pub use raw::{CAPTURE_OFF_US_MAX, RawError, RawFormat, RawPicture, RawSound, TimeError};
 pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
 
 /// Sample rate of all sound in this crate, in samples per second.

@@ -105,6 +105,12 @@ impl Bits<'_> {
         self.bits(bits)
     }
 
+    /// Reads the beginning of a slice's header: its first macroblock, and slice_type.
+    pub(crate) fn slice(mut self) -> Option<(u32, u32)> {
+        self.bits(8)?; // NAL unit header
+        Some((self.number()?, self.number()?))
+    }
+
     /// Reads a sequence parameter set up to the number of bits of frame_num: 4 to 16.
     fn read_frame_num_bits(&mut self) -> Option<u32> {
         self.bits(8)?; // header

@@ -2,6 +2,7 @@
 
 mod capture;
 mod codecs;
+mod encoded;
 mod file_to_recording;
 mod mixing;
 mod picture;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plenary_media::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat};
 use plenary_media::{
     Capture, CaptureCounts, CaptureFormat, Clock, Encoded, Picture, PictureView, RawError, RawFormat,
-    RawInput, SOUND_FRAMES_WAITING_MAX,
+    RawInput, SOUND_FRAMES_WAITING_MAX, TimeError,
 };
 use plenary_proto::identity::MediaKind;
 use plenary_testkit::fake::{Content, FakeCodecs, WithEncoders};
@@ -94,9 +94,9 @@ fn what_is_refused_is_not_sent_and_hinders_nothing() {
     let picture = Picture::black(160, 90);
     let shown_us = application.show((160, 90), 50);
     let back = application.input.push_picture(&picture.view().into(), shown_us);
-    assert!(matches!(back, Err(RawError::NotRising { what: "picture", .. })), "{back:?}");
+    assert!(matches!(back, Err(RawError::Time(TimeError::NotRising { what: "picture", .. }))), "{back:?}");
     let far = application.input.push_picture(&picture.view().into(), 1_000);
-    assert!(matches!(far, Err(RawError::Off { what: "picture", .. })), "{far:?}");
+    assert!(matches!(far, Err(RawError::Time(TimeError::Off { what: "picture", .. }))), "{far:?}");
     let mut short = picture.view();
     short.planes[2].samples = &short.planes[2].samples[1..];
     let short = application.input.push_picture(&short.into(), shown_us + PICTURE_US);
@@ -182,7 +182,10 @@ fn while_nobody_listens_nothing_is_encoded_and_nothing_of_it_comes_later() {
     }
     let picture = Picture::black(160, 90);
     let back = application.input.push_picture(&picture.view().into(), application.now_us - 1_000_000);
-    assert!(matches!(back, Err(RawError::NotRising { .. })), "mistakes are told all the same: {back:?}");
+    assert!(
+        matches!(back, Err(RawError::Time(TimeError::NotRising { .. }))),
+        "mistakes are told all the same: {back:?}"
+    );
     application.capture.pause_video(false);
     application.capture.pause_sound(false);
     let shown_us = application.show((160, 90), 70);

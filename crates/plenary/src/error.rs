@@ -1,7 +1,7 @@
 //! Errors of a room, grouped by how the caller can react to them.
 
-use plenary_media::RawError;
 use plenary_media::codec::CodecError;
+use plenary_media::{EncodedError, RawError};
 use plenary_proto::DataRefusal;
 use plenary_proto::message::{MESSAGE_VERSION, Refusal};
 use plenary_proto::seal::InviteError;
@@ -56,6 +56,9 @@ pub enum Error {
     /// A picture or sound that was to be published was refused.
     #[error(transparent)]
     Raw(RawError),
+    /// An encoded picture or packet of sound was refused: [`EncodedTrack`](crate::EncodedTrack).
+    #[error(transparent)]
+    Encoded(#[from] EncodedError),
     /// A recording could not be written.
     #[error(transparent)]
     Record(#[from] plenary_media::RecordError),

@@ -6,8 +6,9 @@
 #[cfg(feature = "codecs")]
 pub use plenary_media::BuiltinCodecs;
 pub use plenary_media::{
-    CaptureCounts, Clock, CodecBench, Frame, Picture, PictureView, PlaneView, RawError, RawFormat,
-    RawPicture, RawSound, RecordError, SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US, codec_bench, write_png,
+    CaptureCounts, Clock, CodecBench, EncodedError, Frame, Picture, PictureView, PlaneView, RawError,
+    RawFormat, RawPicture, RawSound, RecordError, SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US, TimeError,
+    codec_bench, write_png,
 };
 
 pub mod codec {

@@ -9,7 +9,10 @@ use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::source::Source;
-use plenary_media::{Capture, CaptureCounts, CaptureFormat, RawFormat, RawInput, RawPicture, RawSound};
+use plenary_media::{
+    Capture, CaptureCounts, CaptureFormat, EncodedChecks, EncodedError, RawFormat, RawInput, RawPicture,
+    RawSound,
+};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
 use tokio::sync::watch;
@@ -42,11 +45,14 @@ pub struct Wish {
 
 /// Track for this peer's own stream, from frames that the application encodes.
 ///
-/// Pictures are H.264 access units in Annex B format: constrained baseline, one slice each, parameter sets
-/// before each keyframe, and a keyframe at least every two seconds. Sound is Opus, 20 ms per packet.
-/// Dropping the track unpublishes it.
+/// Pictures are H.264 access units in Annex B format, without B pictures, in any number of slices. A keyframe is an
+/// IDR picture with its parameter sets, and there is one at least every two seconds. Constrained baseline is what every
+/// browser decodes. Sound is Opus, 20 ms per packet. Capture times are microseconds since 1970 by the room's clock
+/// ([`Room::clock`](crate::Room::clock)): they must rise, for pictures and for sound, and be within 10 s of now.
+/// Each call checks that. Dropping the track unpublishes it.
 pub struct EncodedTrack {
     flow: Arc<Flow>,
+    checks: EncodedChecks,
     wishes: watch::Receiver<Wish>,
     hold: Hold,
 }
@@ -62,31 +68,44 @@ impl EncodedTrack {
         self.hold.end().await;
     }
 
-    /// Sends a picture; of a track without a picture, nothing is sent. `captured_us` is in microseconds since 1970 by
-    /// the room's clock and must rise.
-    pub fn push_picture(&self, access_unit: Bytes, key: bool, captured_us: u64) {
-        if !self.hold.kind.has_picture() {
-            return;
-        }
-        let (kind, data) = (MediaKind::Video, access_unit);
-        self.flow.publish(&Encoded { kind, captured_us, data, key, temporal: 0, level: None });
+    /// Sends a picture. `key`: whether it is a keyframe. Nothing is sent while no peer receives the stream, or the
+    /// picture is muted, which is no error.
+    ///
+    /// # Errors
+    /// [`Error::Encoded`] if the picture or its capture time is refused; then nothing is sent. [`Error::Closed`] if the
+    /// room is closed.
+    pub fn push_picture(&self, access_unit: Bytes, key: bool, captured_us: u64) -> Result<(), Error> {
+        self.check_open(self.hold.kind.has_picture(), "picture")?;
+        let encoded =
+            Encoded { kind: MediaKind::Video, captured_us, data: access_unit, key, temporal: 0, level: None };
+        let send = || self.flow.publish(&encoded);
+        Ok(self.checks.picture(&encoded.data, key, captured_us, send)?)
     }
 
-    /// Sends one Opus packet of 20 ms; of a track without sound, nothing is sent. `level` is its audio level (RFC
-    /// 6464), from 0 for the loudest to 127 for silence.
-    pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) {
-        if !self.hold.kind.has_sound() {
-            return;
-        }
-        let (kind, data) = (MediaKind::Sound, packet);
-        self.flow.publish(&Encoded {
-            kind,
+    /// Sends one Opus packet of 20 ms. `level` is its audio level (RFC 6464), from 0 for the loudest to 127 for silence,
+    /// and 127 for more.
+    ///
+    /// # Errors
+    /// As [`push_picture`](Self::push_picture).
+    pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) -> Result<(), Error> {
+        self.check_open(self.hold.kind.has_sound(), "sound")?;
+        let encoded = Encoded {
+            kind: MediaKind::Sound,
             captured_us,
-            data,
+            data: packet,
             key: false,
             temporal: 0,
             level: Some(level.min(127)),
-        });
+        };
+        let send = || self.flow.publish(&encoded);
+        Ok(self.checks.sound(&encoded.data, captured_us, send)?)
+    }
+
+    fn check_open(&self, is_of_track: bool, what: &'static str) -> Result<(), Error> {
+        if self.hold.requests.upgrade().is_none_or(|requests| requests.is_closed()) {
+            return Err(Error::Closed);
+        }
+        if is_of_track { Ok(()) } else { Err(EncodedError::NotOfTrack { what }.into()) }
     }
 
     /// Returns a watch channel with the current request.
@@ -225,12 +244,13 @@ impl Publisher {
     /// Sends frames that the application encodes.
     pub(crate) fn track(
         flow: &Arc<Flow>,
+        clock: Clock,
         picture_max: Option<ProgramFormat>,
         hold: Hold,
     ) -> (Publisher, EncodedTrack) {
         let kind = hold.kind;
         let (wish, wishes) = wish(picture_max);
-        let track = EncodedTrack { flow: flow.clone(), wishes, hold };
+        let track = EncodedTrack { flow: flow.clone(), checks: EncodedChecks::new(clock), wishes, hold };
         (Publisher::silent(None, Some(wish), picture_max, kind), track)
     }
 

@@ -266,8 +266,8 @@ impl Room {
     /// Those of [`publish_encoded`](Self::publish_encoded).
     pub async fn publish_encoded_as(&self, kind: TrackKind) -> Result<EncodedTrack, Error> {
         let (turn, hold) = self.turn_to_publish(kind).await?;
-        let id = hold.id;
-        let (publisher, track) = Publisher::track(&self.0.flow, self.0.options.picture_max, hold);
+        let (id, Options { clock, picture_max, .. }) = (hold.id, &self.0.options);
+        let (publisher, track) = Publisher::track(&self.0.flow, *clock, *picture_max, hold);
         turn.send(Request::Publish(id, publisher));
         Ok(track)
     }

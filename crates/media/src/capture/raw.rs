@@ -55,8 +55,8 @@ impl RawInput {
     /// size may change from picture to picture.
     ///
     /// # Errors
-    /// [`RawError::Size`], [`RawError::Stride`], [`RawError::Plane`], [`RawError::NotRising`],
-    /// [`RawError::Off`], [`RawError::Closed`]: the picture was discarded.
+    /// [`RawError::Size`], [`RawError::Stride`], [`RawError::Plane`], [`RawError::Time`],
+    /// [`RawError::Closed`]: the picture was discarded.
     pub fn push_picture(&self, picture: &RawPicture<'_>, captured_us: u64) -> Result<(), RawError> {
         picture.check()?;
         let wanted = self.shared.wanted().ok_or(RawError::Closed)?;
@@ -88,8 +88,7 @@ impl RawInput {
     /// continues it; after a longer gap, silence fills up the last frame.
     ///
     /// # Errors
-    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::NotRising`], [`RawError::Overlap`],
-    /// [`RawError::Off`], [`RawError::Closed`]: the chunk was discarded. [`RawError::Resampling`].
+    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::Time`], [`RawError::Overlap`], [`RawError::Closed`]: the chunk was discarded. [`RawError::Resampling`].
     pub fn push_sound<'a>(&self, sound: impl Into<RawSound<'a>>, captured_us: u64) -> Result<(), RawError> {
         let sound = sound.into();
         let wanted = self.shared.wanted().ok_or(RawError::Closed)?;

@@ -78,6 +78,7 @@ fn is_resampled(_rate: u32) -> bool {
 
 /// Reason for which raw media was rejected; none of the rejected media was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RawError {
     /// The declared format isn't supported.
     #[error("{0}")]
@@ -126,31 +127,14 @@ pub enum RawError {
         /// The value as text.
         value: String,
     },
-    /// The capture time is not later than the previous one.
-    #[error("{what} captured at {captured_us} µs, after one of {before_us} µs: capture times must rise")]
-    NotRising {
-        /// Picture or sound.
-        what: &'static str,
-        /// Capture time, microseconds since 1970.
-        captured_us: u64,
-        /// Previous capture time, microseconds since 1970.
-        before_us: u64,
-    },
+    /// The capture time is wrong.
+    #[error(transparent)]
+    Time(#[from] TimeError),
     /// The chunk of sound begins before the previous chunk ends.
     #[error("sound captured {by_us} µs before the end of what came before")]
     Overlap {
         /// Length of the overlap in microseconds.
         by_us: u64,
-    },
-    /// The chunk's or picture's time, at its start or end, is too far from the current time.
-    #[error("{what} of {captured_us} µs: more than 10 s from {now_us} µs, which it is by the room's clock")]
-    Off {
-        /// Picture or sound.
-        what: &'static str,
-        /// Capture time, microseconds since 1970.
-        captured_us: u64,
-        /// Clock time, microseconds since 1970.
-        now_us: u64,
     },
     /// The resampler failed.
     #[error("resampling: {0}")]
@@ -163,18 +147,44 @@ pub enum RawError {
     Closed,
 }
 
+/// Reason for which a capture time was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimeError {
+    /// The capture time is not later than the previous one.
+    #[error("{what} captured at {captured_us} µs, after one of {before_us} µs: capture times must rise")]
+    NotRising {
+        /// Picture or sound.
+        what: &'static str,
+        /// Capture time, microseconds since 1970.
+        captured_us: u64,
+        /// Previous capture time, microseconds since 1970.
+        before_us: u64,
+    },
+    /// The chunk's or picture's time, at its start or end, is too far from the current time.
+    #[error("{what} of {captured_us} µs: more than 10 s from {now_us} µs, which it is by the room's clock")]
+    Off {
+        /// Picture or sound.
+        what: &'static str,
+        /// Capture time, microseconds since 1970.
+        captured_us: u64,
+        /// Clock time, microseconds since 1970.
+        now_us: u64,
+    },
+}
+
 /// Checks a capture time: near the clock, and later than the previous capture time.
 pub(crate) fn check_time(
     what: &'static str,
     captured_us: u64,
     before_us: Option<u64>,
     now_us: u64,
-) -> Result<(), RawError> {
+) -> Result<(), TimeError> {
     if captured_us.abs_diff(now_us) > CAPTURE_OFF_US_MAX {
-        return Err(RawError::Off { what, captured_us, now_us });
+        return Err(TimeError::Off { what, captured_us, now_us });
     }
     match before_us.filter(|before_us| *before_us >= captured_us) {
-        Some(before_us) => Err(RawError::NotRising { what, captured_us, before_us }),
+        Some(before_us) => Err(TimeError::NotRising { what, captured_us, before_us }),
         None => Ok(()),
     }
 }

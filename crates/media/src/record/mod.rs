@@ -453,7 +453,7 @@ fn sound_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Vec<S
 }
 
 /// Duration of an Opus packet (RFC 6716, 3.1 and 3.2); `None` for an invalid packet.
-fn opus_duration_us(packet: &[u8]) -> Option<i64> {
+pub(crate) fn opus_duration_us(packet: &[u8]) -> Option<i64> {
     let toc = packet.first()?;
     let frame_us = match toc >> 3 {
         config @ 0..12 => [10_000, 20_000, 40_000, 60_000][usize::from(config % 4)],

@@ -1,6 +1,9 @@
 //! Frames that the application encodes itself.
 
-use plenary::{MediaKind, Options, Origin};
+use bytes::Bytes;
+use plenary::media::EncodedError;
+use plenary::{Error, MediaKind, Options, Origin, TrackKind};
+use plenary_testkit::hostile::keyframe;
 
 use crate::program::{number_in, same_picture};
 use crate::support::*;
@@ -44,4 +47,25 @@ async fn encoded_frames_arrive_unchanged_and_are_wanted_only_while_somebody_list
     ben.close().await;
     within("being wanted no more", wishes.wait_for(|wish| !wish.wanted)).await.unwrap();
     ada.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encoded_frame_that_cannot_be_sent_is_refused_with_its_reason() {
+    let ada = host(quick(Options::speaker("Ada")).codecs(None)).await;
+    let track = ada.publish_encoded_as(TrackKind::Camera).await.unwrap();
+    let now_us = ada.clock().now_us();
+    let packet = Bytes::from_static(&[31 << 3, 7]);
+    let refused = track.push_sound(packet.clone(), 30, now_us);
+    assert!(
+        matches!(refused, Err(Error::Encoded(EncodedError::NotOfTrack { what: "sound" }))),
+        "{refused:?}"
+    );
+    let garbage = track.push_picture(Bytes::from_static(&[7; 100]), false, now_us);
+    assert!(matches!(garbage, Err(Error::Encoded(EncodedError::NotAnnexB))), "{garbage:?}");
+    track.push_picture(keyframe((20, 12), 50), true, now_us).unwrap();
+    let again = track.push_picture(keyframe((20, 12), 50), true, now_us);
+    assert!(matches!(again, Err(Error::Encoded(EncodedError::Time(_)))), "{again:?}");
+    ada.close().await;
+    let late = track.push_picture(keyframe((20, 12), 50), true, now_us + 1);
+    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
 }

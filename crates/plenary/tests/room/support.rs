@@ -12,7 +12,7 @@ use plenary::media::source::TestSource;
 use plenary::media::{Clock, Picture};
 use plenary::testing::Testing;
 use plenary::{
-    EncodedTrack, Events, Frames, HostOptions, Options, ProgramFormat, ReceivedFrame, Room, RoomEvent,
+    EncodedTrack, Error, Events, Frames, HostOptions, Options, ProgramFormat, ReceivedFrame, Room, RoomEvent,
     RoomSnapshot,
 };
 use plenary_testkit::fake::FakeCodecs;
@@ -140,8 +140,11 @@ impl Application {
         let packet = Bytes::from([&[31 << 3][..], &(packets.len() as u64).to_be_bytes()].concat());
         pictures.push(encoded.data.clone());
         packets.push(packet.clone());
-        self.track.push_picture(encoded.data, encoded.key, captured_us);
-        self.track.push_sound(packet, 30, captured_us);
+        let picture = self.track.push_picture(encoded.data, encoded.key, captured_us);
+        let sound = self.track.push_sound(packet, 30, captured_us);
+        for pushed in [picture, sound] {
+            assert!(matches!(pushed, Ok(()) | Err(Error::Closed)), "{pushed:?}"); // a test closes the room meanwhile
+        }
     }
 
     /// Pushes 50 pictures a second until the future completes.
