@@ -32,6 +32,7 @@ use crate::mix::{MixFigures, OnDesk, Tenure};
 use crate::outs::{CaptureCommand, Notice, Out, Outs};
 use crate::page_uplink::PageUplink;
 use crate::rate::ProgramRate;
+use crate::received::Origin;
 use crate::solo::Solo;
 use crate::stats::{FrameSeen, ReceptionStats};
 use crate::thin::Thinning;
@@ -455,14 +456,14 @@ impl Body {
         self.media.set_solo(wish, outs);
     }
 
-    /// Requests a keyframe of the program from the peer that feeds this one.
-    pub fn want_key_upstream(&self, outs: &mut Outs) {
-        self.media.want_key_upstream(outs);
-    }
-
-    /// Requests a keyframe of a speaker's own stream.
-    pub fn want_key_of(&mut self, speaker: &PeerId, outs: &mut Outs) {
-        self.media.want_key_of(speaker, outs);
+    /// Requests a keyframe for the application: of a speaker's own stream, or of the program. Requests within 300 ms
+    /// are one.
+    pub fn want_key(&mut self, origin: Origin, now_us: u64, outs: &mut Outs) {
+        let speaker = match origin {
+            Origin::Speaker(speaker) => Some(speaker),
+            Origin::Program | Origin::MixMinus => None,
+        };
+        self.media.application_wants_key(speaker, now_us, outs);
     }
 
     // ── channels ─────────────────────────────────────────────────────────────────────────────────────────────

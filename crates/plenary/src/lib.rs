@@ -46,6 +46,7 @@
 //! | --- | --- | --- |
 //! | [`Room::frames`] | encoded frames with their identity | video is dropped up to the next keyframe, sound until
 //! there is room; [`ReceivedFrame::missed`] counts the dropped frames |
+//! | [`Room::frames_from_key`] | the same from a keyframe on, which it asks for ([`Room::want_keyframe`]) | the same |
 //! | [`Room::pictures`] | I420 with strides and capture time | the four oldest pictures stay queued, later pictures are
 //! dropped |
 //! | [`Room::sound`] | an even stream of 20 ms frames of f32 at 48 kHz | half a second stays queued, later sound is
@@ -96,6 +97,7 @@ mod driver;
 mod error;
 mod event;
 mod flow;
+mod from_key;
 mod governing;
 mod hosting;
 mod line_share;
@@ -125,6 +127,7 @@ pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
 pub use error::Error;
 pub use event::{CodecOutcome, CodecUse, Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
+pub use from_key::FramesFromKey;
 pub use governing::Listed;
 pub use hosting::{Host, HostRefusal, NotHost};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};

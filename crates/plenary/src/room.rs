@@ -30,6 +30,7 @@ use crate::driver::Request;
 use crate::error::Error;
 use crate::event::{End, Events, RoomEvent};
 use crate::flow::Flow;
+use crate::from_key::FramesFromKey;
 use crate::hosting::{Host, NotHost};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
@@ -304,9 +305,34 @@ impl Room {
     // ── receiving ──────────────────────────────────────────────────────────────────────────────────────────
 
     /// Returns a stream of encoded frames from now on: the program; in a mesh the streams of the other
-    /// speakers; at a speaker its mix-minus instead of the program's sound.
+    /// speakers; at a speaker its mix-minus instead of the program's sound. It may begin in the middle of a group of
+    /// pictures: [`frames_from_key`](Self::frames_from_key) doesn't. [`Frame::plain`](crate::media::Frame::plain)
+    /// returns a frame's bytes as its encoder made them.
     pub fn frames(&self) -> Frames {
         Frames(self.0.flow.listen())
+    }
+
+    /// Returns a stream of encoded frames like [`frames`](Self::frames), but beginning with a keyframe, which it asks
+    /// for: as a rule it comes within a second. Pictures of each origin, and of each stream, begin with one. Sound
+    /// from before the first keyframe is left out, so that nothing arrives in a room without pictures.
+    pub fn frames_from_key(&self) -> FramesFromKey {
+        FramesFromKey::new(self.frames(), Arc::downgrade(&self.0.flow))
+    }
+
+    /// Asks for a keyframe of the pictures that [`frames`](Self::frames) delivers from that origin, as a bridge does
+    /// whose receiver lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of other
+    /// peers. An encoder makes at most one keyframe a second on request, and the whole audience gets it, at the cost of
+    /// several pictures. Requests within 300 ms are one. It may be lost: repeat it until the keyframe arrives
+    /// ([`FrameIdentity::key`](crate::FrameIdentity::key)). Nothing happens if no pictures come from that origin.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the room is closed.
+    pub fn want_keyframe(&self, origin: Origin) -> Result<(), Error> {
+        if self.0.requests.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.0.flow.with(|body, now_us, outs| body.want_key(origin, now_us, outs));
+        Ok(())
     }
 
     /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
@@ -347,10 +373,7 @@ impl Room {
         };
         let key_wanted = move |origin| {
             if let Some(flow) = flow.upgrade() {
-                flow.with(|body, _, outs| match origin {
-                    Origin::Speaker(speaker) => body.want_key_of(&speaker, outs),
-                    Origin::Program | Origin::MixMinus => body.want_key_upstream(outs),
-                });
+                flow.with(|body, now_us, outs| body.want_key(origin, now_us, outs));
             }
         };
         listen::pictures(

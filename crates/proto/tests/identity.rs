@@ -80,6 +80,23 @@ fn marking_an_opus_packet_again_replaces_the_identity() {
 }
 
 #[test]
+fn without_its_marks_a_frame_is_as_the_encoder_made_it() {
+    for packet in ["7801020304", "79 0102", "7a 01 aabbcc", "7b 03 010203", "7b 83 01 01 010203"] {
+        let marked = opus::mark(&hex(packet), &IDENTITY).unwrap();
+        assert_eq!(opus::plain(&marked), Some(hex(packet)), "{packet}");
+    }
+    assert_eq!(opus::plain(&hex("7b 43 02 010203 eeee")), None, "padding of another kind");
+    let unit = hex("00000001 6742 00000001 658884");
+    for tail in [&[][..], &[0, 0, 1, 7, 0]] {
+        let marked = h264::mark_with(&unit, &IDENTITY, tail).unwrap();
+        assert!(marked.len() > unit.len());
+        assert_eq!(marked[..h264::plain_len(&marked)], unit);
+    }
+    assert_eq!(h264::plain_len(&unit), unit.len());
+    assert_eq!(h264::plain_len(&[]), 0);
+}
+
+#[test]
 fn silence_of_two_bytes_is_left_alone() {
     assert_eq!(opus::mark(&[0x78, 0xff], &IDENTITY), None);
     assert_eq!(opus::mark(&[0x78], &IDENTITY), None);
@@ -183,6 +200,8 @@ proptest! {
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), Just(6), Just(255), any::<u8>()], 0..400)) {
         let _ = (h264::read(&bytes), h264::read_nal(&bytes), opus::read(&bytes));
+        prop_assert!(h264::plain_len(&bytes) <= bytes.len());
+        let _ = opus::plain(&bytes);
         let _ = (h264::with_sei(&bytes), h264::mark(&bytes, &IDENTITY), opus::mark(&bytes, &IDENTITY));
         let _ = (FrameIdentity::from_bytes(&bytes), PacketIdentity::from_bytes(&bytes));
         let mut joined = Vec::new();

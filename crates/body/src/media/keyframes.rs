@@ -27,14 +27,7 @@ impl Media {
         let Some((peer, kind)) = self.links.of(link) else { return };
         match (kind, slot) {
             (LinkKind::Peer, slot) if slot == PROGRAM_SLOTS[0] => {
-                if self.mix.passes_through() {
-                    let speakers: Vec<_> = self.mix.speakers().collect();
-                    speakers.iter().for_each(|speaker| self.pass_on_key_wish(speaker, now_us, outs));
-                } else if self.mix.is_mixing() {
-                    self.mix.want_key(&mut outs.mix);
-                } else if self.program.child_wants_key(now_us) {
-                    self.want_key_upstream(outs);
-                }
+                self.pass_on_program_key_wish(now_us, outs);
             }
             (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => self.own_key_wanted = true,
             // the other end lost a speaker's picture: the request goes on to the speaker
@@ -48,6 +41,26 @@ impl Media {
                     self.pass_on_key_wish(&speaker, now_us, outs);
                 }
             }
+        }
+    }
+
+    /// Passes the application's keyframe request on: of a speaker's own stream, or of the program.
+    pub(crate) fn application_wants_key(&mut self, speaker: Option<PeerId>, now_us: u64, outs: &mut Outs) {
+        match speaker {
+            Some(speaker) => self.pass_on_key_wish(&speaker, now_us, outs),
+            None => self.pass_on_program_key_wish(now_us, outs),
+        }
+    }
+
+    /// Passes a keyframe request on to the maker of the program: requests of many peers become one.
+    fn pass_on_program_key_wish(&mut self, now_us: u64, outs: &mut Outs) {
+        if self.mix.passes_through() {
+            let speakers: Vec<_> = self.mix.speakers().collect();
+            speakers.iter().for_each(|speaker| self.pass_on_key_wish(speaker, now_us, outs));
+        } else if self.mix.is_mixing() {
+            self.mix.want_key(&mut outs.mix);
+        } else if self.program.child_wants_key(now_us) {
+            self.want_key_upstream(outs);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plenary::media::EncodedError;
-use plenary::{Error, MediaKind, Options, Origin, TrackKind};
+use plenary::{Consent, Error, MediaKind, Options, Origin, ReceivedFrame, TrackKind};
 use plenary_testkit::hostile::keyframe;
 
 use crate::program::{number_in, same_picture};
@@ -68,4 +68,36 @@ async fn an_encoded_frame_that_cannot_be_sent_is_refused_with_its_reason() {
     ada.close().await;
     let late = track.push_picture(keyframe((20, 12), 50), true, now_us + 1);
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_begins_with_a_keyframe_and_gets_further_ones_on_request() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let ben = join(&ada, quick(Options::speaker("Ben")).mix(Consent::Never)).await;
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let sources = [&ada, &ben].map(|room| room.publish(source(0)));
+    let [_ada, _ben] = futures::future::join_all(sources).await.try_into().unwrap();
+    let mut watched = zoe.frames();
+    let is_video = |received: &ReceivedFrame| received.frame.kind == MediaKind::Video;
+    for _ in 0..3 {
+        // in the midst of a group of pictures
+        frame(&mut watched, "a keyframe", |received| received.frame.identity.key).await;
+        let first = frame(&mut watched, "a picture", is_video).await;
+        let mut bridge = zoe.frames_from_key();
+        let begins = within("the beginning", bridge.next()).await.unwrap();
+        assert!(begins.frame.identity.key);
+        let waited_us = begins.frame.identity.captured_us - first.frame.identity.captured_us;
+        // without a request the next one comes after 2 s
+        assert!(waited_us < 1_600_000, "after {waited_us} µs");
+        let plain = begins.frame.plain();
+        assert!(begins.frame.data.starts_with(&plain) && plain.len() < begins.frame.data.len());
+    }
+    let asked = frame(&mut watched, "a keyframe", |received| received.frame.identity.key).await;
+    zoe.want_keyframe(Origin::Program).unwrap();
+    let next = frame(&mut watched, "another keyframe", |received| received.frame.identity.key).await;
+    let waited_us = next.frame.identity.captured_us - asked.frame.identity.captured_us;
+    assert!((900_000..1_600_000).contains(&waited_us), "after {waited_us} µs");
+    zoe.close().await;
+    assert!(matches!(zoe.want_keyframe(Origin::Program), Err(Error::Closed)));
+    tokio::join!(ada.close(), ben.close());
 }

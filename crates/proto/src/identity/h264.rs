@@ -112,6 +112,14 @@ pub fn tail(access_unit: &[u8]) -> Option<Vec<u8>> {
     (body.len() >= FRAME_IDENTITY_LEN).then(|| body.split_off(FRAME_IDENTITY_LEN))
 }
 
+/// Returns the length of an access unit without the identity at its end.
+pub fn plain_len(access_unit: &[u8]) -> usize {
+    let Some(nal) = last_nal(access_unit).filter(|nal| is_identity(nal)) else { return access_unit.len() };
+    // a start code has at least three bytes, and zeros before them
+    let before = without_zeros(access_unit).len() - nal.len() - 3;
+    without_zeros(&access_unit[..before]).len()
+}
+
 /// Returns whether a NAL unit holds an identity.
 pub(super) fn is_identity(nal: &[u8]) -> bool {
     body(nal).is_some()

@@ -92,6 +92,22 @@ pub fn tail(packet: &[u8]) -> Option<Vec<u8>> {
     extension(packet)?.get(FRAME_IDENTITY_LEN..).map(<[u8]>::to_vec)
 }
 
+/// Returns a packet without the padding that holds its identity, in the form that its frames have without padding. `None`
+/// for a packet without an identity.
+pub fn plain(packet: &[u8]) -> Option<Vec<u8>> {
+    read(packet)?;
+    let Parts { toc, count, body, .. } = split(packet)?;
+    let toc = toc & !CODE_MASK;
+    const TWO_OF_ANY_LENGTH: u8 = VBR_FLAG | 2;
+    let head = match count {
+        1 => vec![toc],
+        2 => vec![toc | 1],
+        TWO_OF_ANY_LENGTH => vec![toc | 2],
+        _ => vec![toc | CODE_MASK, count],
+    };
+    Some([&head, body].concat())
+}
+
 /// Returns a packet without its padding: header, and frames with their sizes. `None` for a packet without an identity.
 pub(super) fn without_padding(packet: &[u8]) -> Option<[Vec<u8>; 2]> {
     if packet.len() <= UNMARKED_LEN_MAX {
