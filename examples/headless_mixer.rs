@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use plenary::media::source::TestSource;
 use plenary::{Consent, HostOptions, Options, Room, RoomEvent};
 
@@ -36,7 +37,8 @@ async fn tell(mixer: &Room) {
         match event {
             RoomEvent::ElectionOpened { term, reason } => println!("election {term} opens: {reason:?}"),
             RoomEvent::Elected { term, mixers, signatures, roster, .. } => {
-                println!("election {term}: {mixers:?} mix, by {signatures} of {roster} signatures");
+                let of = roster.map(|roster| format!(" of {roster}")).unwrap_or_default();
+                println!("election {term}: {mixers:?} mix, by {signatures}{of} signatures");
             }
             RoomEvent::Failover { rank, peer, .. } => println!("{peer:?} takes over as {rank}"),
             _ => {}
@@ -61,12 +63,13 @@ fn report(mixer: &Room) {
 async fn alone() -> anyhow::Result<()> {
     let speaker = |name| Options::speaker(name).mix(Consent::Never);
     let ada = Room::host(speaker("Ada"), HostOptions::default()).await?;
-    let ben = Room::join(ada.invite(), speaker("Ben")).await?;
+    let invite = ada.invite().context("no invite")?;
+    let ben = Room::join(&invite, speaker("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {
         room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?.detach();
     }
-    let mixer = Room::join(ada.invite(), Options::mixer("Max")).await?;
-    let zoe = Room::join(ada.invite(), Options::viewer("Zoë")).await?;
+    let mixer = Room::join(&invite, Options::mixer("Max")).await?;
+    let zoe = Room::join(&invite, Options::viewer("Zoë")).await?;
     let _ = tokio::time::timeout(Duration::from_secs(5), tell(&mixer)).await;
     report(&mixer);
     let encoded: u64 = mixer.tenures().iter().map(|tenure| tenure.encoded_frames).sum();

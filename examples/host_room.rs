@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use plenary::media::source::TestSource;
 use plenary::{HostOptions, Options, Room, RoomEvent, RoomSnapshot};
 
@@ -19,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     let seconds = arguments.next().map_or(Ok(5), |seconds| seconds.parse())?;
 
     let room = Room::host(Options::speaker("Ada"), HostOptions::default()).await?;
-    println!("{}", room.invite());
+    println!("{}", room.invite().context("no invite")?);
     let _track = match arguments.next() {
         Some(file) => room.publish_file(file).await?,
         None => room.publish(Box::new(TestSource::new(0, 640, 360, 30))).await?,

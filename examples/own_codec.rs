@@ -33,12 +33,13 @@ async fn main() -> anyhow::Result<()> {
     let with = |options: Options, codecs: &Arc<DeviceCodecs>| options.codecs(Some(codecs.clone()));
     let never = |name| Options::speaker(name).mix(Consent::Never);
     let ada = Room::host(with(never("Ada"), &ada_codecs), HostOptions::default()).await?;
-    let ben = Room::join(ada.invite(), never("Ben")).await?;
+    let invite = ada.invite().context("no invite")?;
+    let ben = Room::join(&invite, never("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {
         room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?.detach();
     }
-    let max = Room::join(ada.invite(), with(Options::mixer("Max"), &max_codecs)).await?;
-    let zoe = Room::join(ada.invite(), with(Options::viewer("Zoë"), &zoe_codecs)).await?;
+    let max = Room::join(&invite, with(Options::mixer("Max"), &max_codecs)).await?;
+    let zoe = Room::join(&invite, with(Options::viewer("Zoë"), &zoe_codecs)).await?;
 
     let mut pictures = zoe.pictures()?;
     let watch = async {

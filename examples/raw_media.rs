@@ -29,7 +29,8 @@ async fn main() -> anyhow::Result<()> {
     let clock = Clock::start(); // shared by both peers, so that latency can be measured
     let host = Room::host(Options::speaker("Ada").clock(clock), HostOptions::default()).await?;
     let track = host.publish_raw(RawFormat { fps: FPS, channels: 1, sample_rate: SAMPLE_RATE }).await?;
-    let viewer = Room::join(host.invite(), Options::viewer("Zoë").clock(clock)).await?;
+    let invite = host.invite().context("no invite")?;
+    let viewer = Room::join(&invite, Options::viewer("Zoë").clock(clock)).await?;
 
     let watched = tokio::select! {
         watched = tokio::time::timeout(Duration::from_secs(15), watch(&viewer)) => watched,

@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
             Some(host)
         }
     };
-    let invite = invite.or_else(|| own.as_ref().map(|host| host.invite())).context("no room")?;
+    let invite = invite.or_else(|| own.as_ref()?.invite()).context("no room")?;
 
     let viewer = Room::join(&invite, Options::viewer("Zoë")).await?;
     let mut pictures = viewer.pictures()?;

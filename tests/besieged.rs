@@ -309,23 +309,27 @@ async fn open(attackers: &Runtime, begins: &Arc<AtomicBool>) -> (Vec<Room>, Vec<
                 let host = host.mixing(Some(MixPolicy::Named)).members(everyone[1..VIEWERS_FROM].to_vec());
                 Room::host(local(options), host).await.unwrap()
             }
-            Some(host) => join(&host.invite(), options).await,
+            Some(host) => join(&host.invite().unwrap(), options).await,
         };
         if [0, 3, 4].contains(&at) {
             let source = TestSource::new(at as u8, PICTURE.width, PICTURE.height, PICTURE.fps);
             room.publish(Box::new(source)).await.unwrap().detach();
         }
         if at == 0 {
-            let of = Target { invite: room.invite(), everyone: everyone.clone(), turn: AtomicUsize::new(0) };
+            let of = Target {
+                invite: room.invite().unwrap(),
+                everyone: everyone.clone(),
+                turn: AtomicUsize::new(0),
+            };
             target = Some(Arc::new(of));
-            squat(attackers, &room.invite(), &everyone);
+            squat(attackers, &room.invite().unwrap(), &everyone);
             sleep(Duration::from_secs(1)).await;
         }
         if at + 1 == VIEWERS_FROM {
             for (_, forge) in forgeries(begins).into_iter().take(FORGERS) {
                 let mut options = Options::viewer("Mallory");
                 options.testing.forge = Some(forge);
-                let forger = join(&rooms[0].invite(), options).await;
+                let forger = join(&rooms[0].invite().unwrap(), options).await;
                 let placed = forger.watch().wait_for(|relay| relay.depth == Some(1)).await.is_ok();
                 assert!(placed, "a forger's place below the mixer");
                 forgers.push(forger);

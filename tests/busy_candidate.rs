@@ -60,7 +60,7 @@ fn a_candidate_whose_processor_is_taken_after_it_joined_loses_the_next_vote() {
         let options = Options::speaker("ada").mix(Consent::Never);
         let room = Room::host(options, host).await.unwrap();
         room.publish(Box::new(TestSource::new(0, 320, 180, 15))).await.unwrap().detach();
-        let invite = room.invite().to_string();
+        let invite = room.invite().unwrap().to_string();
         let candidates: Vec<_> = (0..3).map(|_| Running::start(&["mixer", &invite])).collect();
         wait_until("standby of three candidates", || {
             let now = room.snapshot();

@@ -787,7 +787,7 @@ impl Body {
 
     /// Tells the brain what this peer sends, when that has changed.
     pub(crate) fn tell_sends(&mut self, now_us: u64, outs: &mut Outs) {
-        let (muted, shares) = self.media.sends();
+        let (muted, shares) = self.media.sends(now_us);
         if std::mem::replace(&mut self.told_sends, (muted, shares)) != (muted, shares) {
             self.input(now_us, Input::Command(Command::Sends { muted, shares }), outs);
         }

@@ -66,6 +66,9 @@ pub(crate) struct Early {
     arrived_us: u64,
 }
 
+/// Time for which a peer that has yet to publish doesn't count as muted: most publish right after they have come in, and
+/// each change is a roster. A guess.
+const SOURCE_SOON_US: u64 = 1_000_000;
 /// Maximum number of slots that streams of a peer are announced in: three of the ordinary link, those of trunks.
 const PEER_SLOTS_MAX: usize = 3 + (TRUNK_CODES.end - TRUNK_CODES.start) as usize / 2;
 
@@ -509,9 +512,10 @@ impl Media {
     }
 
     /// Returns the kinds of media that this peer doesn't send at present, muted or without a source; and whether it
-    /// sends a screen or a film. Before the first source, a missing one counts as one that is about to come.
-    pub(crate) fn sends(&self) -> (Muted, bool) {
-        let is_muted = |kind| self.muted[lane(kind)] || (self.had_source && !self.own_sources[lane(kind)]);
+    /// sends a screen or a film. A source that this peer has yet to get counts as one that is about to come, for a second.
+    pub(crate) fn sends(&self, now_us: u64) -> (Muted, bool) {
+        let is_late = self.had_source || now_us.saturating_sub(self.zero_us) >= SOURCE_SOON_US;
+        let is_muted = |kind| self.muted[lane(kind)] || (is_late && !self.own_sources[lane(kind)]);
         let muted = Muted { picture: is_muted(MediaKind::Video), sound: is_muted(MediaKind::Sound) };
         (muted, self.own_shares() == Some(true) && self.own_sources.contains(&true))
     }

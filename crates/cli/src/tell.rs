@@ -266,13 +266,15 @@ impl Teller {
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
                 )
             }
+            RoomEvent::InviteReplaced => "the invite has been replaced: the one before admits nobody any more".to_owned(),
             RoomEvent::NoPlace => "the room is full of viewers at the moment: a strong machine that runs \
                                    `plenary join --view` or `plenary mixer` makes places; still searching"
                 .to_owned(),
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
                 let who: Vec<String> = mixers.iter().map(|mixer| self.mixer(mixer)).collect();
+                let of = roster.map(|roster| format!(" of {roster}")).unwrap_or_default();
                 format!(
-                    "mixed by {} (term {term}: {signatures} of {roster} signed; standbys {standbys:?})",
+                    "mixed by {} (term {term}: {signatures}{of} signed; standbys {standbys:?})",
                     who.join(" and ")
                 )
             }

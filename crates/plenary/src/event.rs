@@ -116,6 +116,10 @@ pub enum RoomEvent {
     /// The room has another host. After the first roster, this means that the old host is gone and that the
     /// stage has made an heir the host.
     Host(Option<PeerId>),
+    /// The host has replaced the invite ([`Host::ban`](crate::Host::ban),
+    /// [`Host::renew_invite`](crate::Host::renew_invite)): the one before admits nobody any more.
+    /// [`Room::invite`](crate::Room::invite) returns the new one at the host, and `None` elsewhere.
+    InviteReplaced,
     /// This peer has become a speaker on stage (`true`), or is no speaker any more (`false`).
     Floor(bool),
     /// The host offers this peer the floor. [`Room::speak`](crate::Room::speak) accepts the offer.
@@ -174,8 +178,9 @@ pub enum RoomEvent {
         reason: ElectionReason,
         /// Number of peers that signed the outcome.
         signatures: usize,
-        /// Number of peers on the roster.
-        roster: usize,
+        /// Number of peers on the roster that they were to be a majority of; `None` if this peer doesn't have that
+        /// roster, as after a restart of the host.
+        roster: Option<usize>,
         /// The elected mixers, the lead first.
         mixers: Vec<PeerId>,
         /// The warm standbys.
@@ -266,12 +271,12 @@ pub enum RoomEvent {
         /// Whether this peer dropped it.
         dropped: bool,
     },
-    /// The rendezvous has become reachable or unreachable. An unreachable rendezvous is retried
+    /// The rendezvous has become reachable or unreachable; once for each change. An unreachable rendezvous is retried
     /// automatically; the room continues without it.
     Rendezvous {
         /// Whether the rendezvous is reachable.
         up: bool,
-        /// Reason why it is unreachable.
+        /// Reason of the first attempt that failed.
         why: Option<String>,
     },
     /// The host has not answered the join request yet, and the request was sent again.

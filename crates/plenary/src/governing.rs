@@ -53,7 +53,7 @@ impl Host<'_> {
         self.inner().flow.read(|body| body.hands())
     }
 
-    /// Lets a peer in from the lobby; one that has not come yet is let in when it comes.
+    /// Lets a peer in from the lobby; one that has not come yet is let in when it comes. Resolves at once.
     ///
     /// # Errors
     /// See [`Host`].
@@ -62,7 +62,7 @@ impl Host<'_> {
         self.command(Command::Admit(peer), |_| true).await
     }
 
-    /// Turns a peer in the lobby away.
+    /// Turns a peer in the lobby away. Resolves at once.
     ///
     /// # Errors
     /// See [`Host`].
@@ -98,12 +98,14 @@ impl Host<'_> {
     }
 
     /// Removes a peer from the room. No member links with it any more, and the host refuses this identity
-    /// for good. Under another identity the invite still admits the person: see [`ban`](Self::ban).
+    /// for good. Under another identity the invite still admits the person: see [`ban`](Self::ban). A peer that has left
+    /// can't be removed: [`renew_invite`](Self::renew_invite) keeps it out.
     ///
     /// # Errors
-    /// See [`Host`].
+    /// [`HostRefusal::Stranger`] for a peer that isn't here; see [`Host`] for others.
     pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
         self.check_other(peer)?;
+        self.check_known(peer).await?;
         self.check_settled()?;
         self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await
     }
@@ -142,7 +144,8 @@ impl Host<'_> {
     }
 
     /// Replaces the invite. Members stay; the old invite admits nobody any more. Returns the new one, as
-    /// [`Room::invite`](crate::Room::invite) does from now on.
+    /// [`Room::invite`](crate::Room::invite) does from now on at this peer; at all others it is `None`, and
+    /// [`RoomEvent::InviteReplaced`](crate::RoomEvent::InviteReplaced) says so.
     ///
     /// # Errors
     /// See [`Host`].
@@ -156,15 +159,23 @@ impl Host<'_> {
         let generation = before.generation().max(newest).wrapping_add(1);
         let (invite, key) = before.renewed((generation, RoomSecret(random_bytes())), &key);
         let renews = Command::Renew(key.for_member());
-        self.command(renews, |roster| roster.access.generation == generation).await?;
+        // known before the roster names it: who hears of the new one may ask for it at once
+        let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));
+        let shows = |roster: &Roster| roster.access.generation == generation;
+        if let Err(error) = self.command(renews, shows).await {
+            if !inner.flow.read(|body| body.roster().is_some_and(shows)) {
+                *inner.invite.lock() = replaced;
+            }
+            return Err(error);
+        }
         if let Some(keys) = &mut *inner.keys.lock() {
             keys.0.follow(&invite, &key);
         }
-        *inner.invite.lock() = (invite.clone(), key);
         Ok(invite)
     }
 
-    /// Asks a speaker to send no picture or no sound. Its application may end that; the host can't.
+    /// Asks a speaker to send no picture or no sound. Its application may end that; the host can't. Resolves at once:
+    /// [`Member::muted`](crate::Member::muted) shows what the speaker does.
     ///
     /// # Errors
     /// See [`Host`].

@@ -16,6 +16,11 @@ use crate::room::{Inner, Room};
 /// for other calls, which need some round trips.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
 
+/// Time for which a host waits until it knows a peer that a call names, and interval at which it looks: a viewer is listed
+/// when it says where it is in the tree, and counted once a second. A guess.
+const KNOWN_SOON: Duration = Duration::from_secs(3);
+const KNOWN_EACH: Duration = Duration::from_millis(100);
+
 /// Error of a call reserved to the room's host, at another peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("only the host of the room may do this")]
@@ -32,6 +37,11 @@ pub enum HostRefusal {
     /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
     #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
+    /// The host knows of no such peer in its room, and has waited three seconds for it: it isn't on stage, isn't listed as a viewer, and neither waits in the
+    /// lobby nor for the floor. In rooms of more than a thousand viewers, and while a new host doesn't know them yet,
+    /// no peer is refused so.
+    #[error("the host knows of no such peer in the room")]
+    Stranger,
     /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for
     /// some seconds it removes nobody, replaces no invite, and doesn't end the room.
     #[error("{}", HostBound)]
@@ -53,7 +63,9 @@ impl HostRefusal {
 
 /// The host's powers over its room, from [`Room::as_host`].
 ///
-/// Each call resolves when the roster, which the host signs, shows its effect. Calls may run at the same time.
+/// Each call resolves when the roster, which the host signs, shows its effect. Calls may run at the same time. Those of
+/// which the roster shows nothing resolve when the host has sent its word: [`admit`](Host::admit),
+/// [`deny`](Host::deny), [`set_members`](Host::set_members) and [`ask_to_mute`](Host::ask_to_mute).
 ///
 /// # Errors
 /// Of every call: [`Error::NotHost`] if another peer has become host, [`Error::Host`] if the call can't apply,
@@ -74,10 +86,13 @@ impl<'a> Host<'a> {
     }
 
     /// Returns the powers of a peer that the roster names as host.
-    pub(crate) fn of(room: &'a Room) -> Result<Host<'a>, NotHost> {
+    pub(crate) fn of(room: &'a Room) -> Result<Host<'a>, Error> {
+        if room.0.requests.is_closed() {
+            return Err(Error::Closed);
+        }
         let reigns = |roster: &Roster| roster.host == room.me();
         let is_host = room.0.flow.read(|body| body.roster().is_some_and(reigns));
-        if is_host { Ok(Host { room }) } else { Err(NotHost) }
+        if is_host { Ok(Host { room }) } else { Err(NotHost.into()) }
     }
 
     /// Sets the number of mixers, at most 8; 0 lets the room choose it, as in [`HostOptions::mixers`].
@@ -132,7 +147,7 @@ impl<'a> Host<'a> {
     /// [`Error::NoAnswer`] if the peer does not take the floor within ten seconds; see [`Host`] for others.
     pub async fn promote(self, peer: PeerId) -> Result<(), Error> {
         self.check_other(peer)?;
-        match self.command(Command::Promote(peer), |roster| speaks(roster, &peer)).await {
+        match self.command(Command::Promote(peer), |roster| is_speaker(roster, &peer)).await {
             Err(Error::NotShown { seconds }) => Err(Error::NoAnswer { seconds }),
             promoted => promoted,
         }
@@ -141,15 +156,44 @@ impl<'a> Host<'a> {
     /// Takes the floor from a peer, or denies it. The peer stays in the room as a viewer.
     ///
     /// # Errors
-    /// See [`Host`].
+    /// [`HostRefusal::Stranger`] for a peer that isn't here; see [`Host`] for others.
     pub async fn demote(self, peer: PeerId) -> Result<(), Error> {
         self.check_other(peer)?;
-        self.command(Command::Demote(peer), |roster| !speaks(roster, &peer)).await
+        self.check_known(peer).await?;
+        self.command(Command::Demote(peer), |roster| !is_speaker(roster, &peer)).await
     }
 
     /// Refuses a call that names the host itself.
     pub(crate) fn check_other(self, peer: PeerId) -> Result<(), Error> {
         if peer == self.room.me() { Err(HostRefusal::Itself.into()) } else { Ok(()) }
+    }
+
+    /// Refuses a call that names a peer that isn't in the room, as far as the host knows all that are. A peer that has
+    /// just come is waited for.
+    pub(crate) async fn check_known(self, peer: PeerId) -> Result<(), Error> {
+        let known = async {
+            while !self.knows(peer) {
+                self.room.within(KNOWN_EACH, std::future::pending::<()>()).await;
+            }
+        };
+        self.room.within(KNOWN_SOON, known).await.ok_or_else(|| HostRefusal::Stranger.into())
+    }
+
+    /// Returns whether a peer may be in the room.
+    fn knows(self, peer: PeerId) -> bool {
+        let viewers = self.room.snapshot().viewers.unwrap_or_default();
+        self.inner().flow.with(|body, now_us, _| {
+            let is_on_stage = |peer: &PeerId| body.stage().iter().any(|entry| entry.peer == *peer);
+            let directory = body.directory(now_us);
+            let listed = directory.iter().filter(|(listed, ..)| !is_on_stage(listed)).count();
+            let is_removed = |roster: &Roster| roster.access.removed.contains(&peer);
+            is_on_stage(&peer)
+                || directory.iter().any(|(listed, ..)| *listed == peer)
+                || body.lobby().iter().any(|newcomer| newcomer.peer == peer)
+                || body.hands().iter().any(|(asking, _)| *asking == peer)
+                || body.roster().is_some_and(is_removed)
+                || listed < viewers as usize
+        })
     }
 
     /// Gives the brain a command, and waits until the roster shows its effect.
@@ -170,7 +214,7 @@ impl<'a> Host<'a> {
 impl Room {
     /// Makes the peer that opened the room its host again, after it has handed the room over, or after the stage has
     /// chosen another host. Resolves when the roster names it. If the other host has replaced the invite,
-    /// [`Room::invite`] is out of date until [`Host::renew_invite`] makes the next one.
+    /// [`Room::invite`] is `None` until [`Host::renew_invite`] makes the next one.
     ///
     /// # Errors
     /// [`Error::NotHost`] at a peer that has not opened the room, [`Error::Host`] if this peer is not on stage, or if
@@ -230,6 +274,6 @@ impl Room {
     }
 }
 
-fn speaks(roster: &Roster, peer: &PeerId) -> bool {
+pub(crate) fn is_speaker(roster: &Roster, peer: &PeerId) -> bool {
     roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks)
 }

@@ -13,10 +13,11 @@
 //! // one machine opens a room and speaks in it
 //! let host = Room::host(Options::speaker("Ada"), HostOptions::default()).await?;
 //! let talk = host.publish_file("talk.mp4").await?; // until it is dropped
-//! println!("{}", host.invite());
+//! let invite = host.invite().expect("nobody has replaced it yet");
+//! println!("{invite}");
 //!
 //! // another machine watches, and forwards the program to further viewers
-//! let viewer = Room::join(host.invite(), Options::viewer("Zoë")).await?;
+//! let viewer = Room::join(&invite, Options::viewer("Zoë")).await?;
 //! let recording = viewer.record("program.mp4")?;
 //! let mut pictures = viewer.pictures()?;
 //! while let Some(decoded) = pictures.next().await {

@@ -307,6 +307,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot_due_us: 0,
         look_due_us: 0,
         is_up: false,
+        told_up: None,
+        generation: invite.generation(),
         ticked_us: clock.now_us(),
         connection: ConnectionState::default(),
         contact: Contact::default(),
@@ -326,7 +328,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run(bench).instrument(span.clone()));
     let patience = options.patience + ANSWER_MAX;
-    let (speaks, published) = (AtomicBool::new(options.speaks), Arc::default());
+    let (wants_to_speak, published) = (AtomicBool::new(options.speaks), Arc::default());
     let room = Room(Arc::new(Inner {
         me: id,
         invite: (invite, key).into(),
@@ -339,7 +341,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot: snapshots,
         end,
         driver: Some(driver).into(),
-        speaks,
+        wants_to_speak,
         published,
         threads: Threads::new(span.clone()),
         runtime: Handle::current(),

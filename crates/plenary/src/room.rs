@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::event::{End, Events, RoomEvent};
 use crate::flow::Flow;
 use crate::from_key::FramesFromKey;
-use crate::hosting::{Host, NotHost};
+use crate::hosting::{Host, is_speaker};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
@@ -44,6 +44,11 @@ use crate::track::{Hold, Published, Track, TrackKind};
 
 /// Maximum duration of [`Room::leave`].
 pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(6);
+
+/// Time for which publishing waits for the floor of a peer that wants to speak. A guess: some round trips, on a busy
+/// machine.
+const FLOOR_SOON: Duration = Duration::from_secs(3);
+const NO_SPEAKER: Error = Error::Publish("only a speaker on stage publishes");
 
 /// One peer's part in one room. Clones are handles to the same part.
 ///
@@ -72,8 +77,8 @@ pub(crate) struct Inner {
     pub(crate) end: watch::Receiver<Option<End>>,
     /// The driver's task, until a call of [`Room::close`] has seen its end.
     pub(crate) driver: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    /// Whether this peer has ever spoken or asked for the floor; it is never reset.
-    pub(crate) speaks: AtomicBool,
+    /// Whether this peer wants to speak, as its application said last.
+    pub(crate) wants_to_speak: AtomicBool,
     pub(crate) published: Arc<Published>,
     pub(crate) threads: Threads,
     pub(crate) runtime: Handle,
@@ -137,9 +142,12 @@ impl Room {
         self.0.me
     }
 
-    /// Returns the invite to this room.
-    pub fn invite(&self) -> Invite {
-        self.0.invite.lock().0.clone()
+    /// Returns the invite to this room; `None` once another peer has replaced it: only who makes an invite knows it, the
+    /// host by [`Host::renew_invite`] or [`Host::ban`]. [`RoomEvent::InviteReplaced`] tells.
+    pub fn invite(&self) -> Option<Invite> {
+        let invite = self.0.invite.lock().0.clone();
+        let newest = self.0.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
+        (newest <= invite.generation()).then_some(invite)
     }
 
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`
@@ -184,7 +192,8 @@ impl Room {
     /// Publishes a source as this speaker's picture and sound, played in a loop, until the track is dropped.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker, or publishes a picture or sound already; [`Error::NoCodecs`]
+    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a picture or sound already. A peer that has
+    /// been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds; [`Error::NoCodecs`]
     /// without codecs, [`Error::Closed`] if the room is closed.
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<Track, Error> {
         self.publish_as(self.default_kind(), source).await
@@ -289,11 +298,32 @@ impl Room {
         if self.0.options.shares { TrackKind::Share } else { TrackKind::Speaker }
     }
 
+    /// Waits until the roster shows this peer as a speaker, if it wants to be one: a moment after it was admitted, or has
+    /// asked for the floor on an open stage.
+    async fn until_speaker(&self) -> Result<(), Error> {
+        let mut snapshots = self.0.snapshot.clone();
+        let shown = async {
+            loop {
+                snapshots.mark_unchanged();
+                if self.0.requests.is_closed() {
+                    return Err(Error::Closed);
+                }
+                if self.0.flow.read(|body| body.roster().is_some_and(|roster| is_speaker(roster, &self.0.me)))
+                {
+                    return Ok(());
+                }
+                if !self.0.wants_to_speak.load(Ordering::Relaxed) {
+                    return Err(NO_SPEAKER);
+                }
+                snapshots.changed().await.map_err(|_| Error::Closed)?;
+            }
+        };
+        self.within(FLOOR_SOON, shown).await.unwrap_or(Err(NO_SPEAKER))
+    }
+
     /// Claims picture or sound for a new track, and a slot in the driver's queue.
     async fn turn_to_publish(&self, kind: TrackKind) -> Result<(mpsc::Permit<'_, Request>, Hold), Error> {
-        if !self.0.speaks.load(Ordering::Relaxed) {
-            return Err(Error::Publish("only a speaker publishes"));
-        }
+        self.until_speaker().await?;
         let turn = self.0.requests.reserve().await.map_err(|_| Error::Closed)?;
         let id = self.0.published.claim(kind)?;
         let (published, runtime) = (self.0.published.clone(), self.0.runtime.clone());
@@ -493,8 +523,8 @@ impl Room {
     /// Returns the host's powers over the room.
     ///
     /// # Errors
-    /// [`NotHost`] if the roster names another host, or none yet.
-    pub fn as_host(&self) -> Result<Host<'_>, NotHost> {
+    /// [`Error::NotHost`] if the roster names another host, or none yet; [`Error::Closed`] if the room is closed.
+    pub fn as_host(&self) -> Result<Host<'_>, Error> {
         Host::of(self)
     }
 
@@ -502,12 +532,12 @@ impl Room {
     /// application decides. [`RoomEvent::Floor`] reports the change, [`RoomEvent::FloorDenied`] the denial.
     ///
     /// A peer that has come on stage calls [`publish`](Self::publish). What it publishes already is paused
-    /// while no peer receives it.
+    /// while no peer receives it. An application that wants to speak again after it was demoted asks again.
     ///
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
-        self.0.speaks.fetch_or(speaks, Ordering::Relaxed);
+        self.0.wants_to_speak.store(speaks, Ordering::Relaxed);
         self.request(Request::Command(Command::Speak(speaks))).await
     }
 

@@ -562,8 +562,8 @@ pub enum Event {
         reason: ElectionReason,
         /// Number of signatures.
         signatures: usize,
-        /// Number of peers on the roster.
-        roster: usize,
+        /// Number of peers on the roster that was to give a majority; `None` if this peer doesn't have it.
+        roster: Option<usize>,
         /// The mixers, the lead first.
         mixers: Vec<PeerId>,
         /// The standbys, which are kept warm.

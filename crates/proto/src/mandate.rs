@@ -283,7 +283,7 @@ impl Mandate {
             term: decided.body.term,
             reason: decided.body.reason,
             signatures: decided.signatures.len(),
-            roster: stage.size(decided.epoch).map_or(0, |(peers, _)| peers),
+            roster: stage.size(decided.epoch).map(|(peers, _)| peers),
             mixers: self.mixers.clone(),
             standbys: self.standbys.clone(),
             tallies,
@@ -661,6 +661,25 @@ mod tests {
 
         fn holds(&self) -> (Rank, &[PeerId], &[PeerId]) {
             (self.mandate.rank, &self.mandate.mixers, &self.mandate.standbys)
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_only_the_host_s_word_proves_is_told_without_the_size_of_its_roster() {
+        for knows_roster in [true, false] {
+            let mut peer = Peer::default();
+            if knows_roster {
+                peer.hears(&Said::Roster);
+            }
+            let Said::Decided(outcome) = decided(1, &[1], 3) else { unreachable!() };
+            let word = Confirmed::of(&outcome.body);
+            peer.mandate.confirmed = Some(Signed::new(&key(1), &ROOM, 1, 1, u64::MAX, word));
+            assert!(peer.mandate.decide(&mut peer.out, &peer.stage, JUDGE, outcome, Vec::new()));
+            let size = peer.out.items.iter().find_map(|item| match item {
+                Item::Do(crate::io::Output::Event(Event::Decided { roster, .. })) => Some(*roster),
+                _ => None,
+            });
+            assert_eq!(size, Some(knows_roster.then_some(5)));
         }
     }
 

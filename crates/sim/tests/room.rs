@@ -23,8 +23,8 @@ fn the_opening_is_decided_by_a_majority_within_six_seconds() {
         else {
             unreachable!()
         };
-        assert_eq!((roster, mixers.len(), standbys.len()), (7, 1, 1), "seed {seed}");
-        assert!(2 * signatures > roster, "seed {seed}: {signatures} of {roster}");
+        assert_eq!((roster, mixers.len(), standbys.len()), (Some(7), 1, 1), "seed {seed}");
+        assert!(2 * signatures > 7, "seed {seed}: {signatures} of 7");
         assert_eq!(tallies.len(), 3);
         assert!(tallies.iter().all(|tally| tally.measurers == 3 && tally.encode_us.is_some()), "seed {seed}");
     }

@@ -234,11 +234,13 @@ fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_
 #[test]
 fn a_speaker_with_a_microphone_alone_states_that_it_sends_no_picture() {
     let mut stand = Stand::new(true);
-    let muted = |stand: &Stand| {
-        let (muted, _) = stand.media.sends();
+    let muted_at = |stand: &Stand, now_us: u64| {
+        let (muted, _) = stand.media.sends(now_us);
         (muted.picture, muted.sound)
     };
-    assert_eq!(muted(&stand), (false, false), "no source yet");
+    let muted = |stand: &Stand| muted_at(stand, 0);
+    assert_eq!(muted(&stand), (false, false), "a source may be about to come");
+    assert_eq!(muted_at(&stand, 1_000_000), (true, true), "none has come");
     stand.media.set_own_sources([false, true]);
     assert_eq!(muted(&stand), (true, false));
     stand.media.set_own_sources([true, true]);

@@ -46,7 +46,8 @@ impl Files {
     /// Writes the room's keys, and publishes the newest invite.
     fn renew(&self, room: &Room) -> Result<(), String> {
         self.save_keys(room).map_err(said)?;
-        publish_invite(&room.invite(), self.invite.as_deref()).map_err(|error| error.to_string())
+        let invite = room.invite().ok_or("another host has made a newer invite")?;
+        publish_invite(&invite, self.invite.as_deref()).map_err(|error| error.to_string())
     }
 }
 

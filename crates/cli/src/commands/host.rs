@@ -78,11 +78,12 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         if args.speak {
             room.publish(args.room.source(0)?).await?.detach();
         }
-        publish_invite(&room.invite(), files.invite.as_deref())?;
-        say!("the room's key: {}", room.invite().root());
+        let invite = room.invite().context("the room has no invite")?;
+        publish_invite(&invite, files.invite.as_deref())?;
+        say!("the room's key: {}", invite.root());
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         if let Some(topology) = topology {
-            let origin = room.invite().rendezvous().unwrap_or_default();
+            let origin = invite.rendezvous().unwrap_or_default();
             publish_tree(&topology.address(&origin), args.tree_file.as_deref(), args.stay.format)?;
             beside.spawn(topology.serve(room.clone()));
         }

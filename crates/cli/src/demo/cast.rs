@@ -87,7 +87,7 @@ impl Cast {
             .page(Some(topology.add_to(page)));
         let room = Room::host(options, host).await?;
         let (created, created_us) = (Instant::now(), clock.now_us());
-        let invite = room.invite();
+        let invite = room.invite().ok_or_else(|| anyhow::anyhow!("the room has no invite"))?;
         if has_page {
             say!("join it in a browser: {invite}");
         }

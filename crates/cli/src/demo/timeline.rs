@@ -77,7 +77,8 @@ pub(crate) struct ElectionReport {
     opened_ms: Option<f64>,
     decided_ms: f64,
     signatures: usize,
-    roster: usize,
+    /// `None` where the roster isn't known.
+    roster: Option<usize>,
     mixers: Vec<String>,
     standbys: Vec<String>,
     scores: BTreeMap<String, ScoreReport>,
@@ -87,12 +88,12 @@ impl ElectionReport {
     /// Returns a line on the election and its outcome.
     pub(crate) fn line(&self) -> String {
         let opened_ms = self.opened_ms.unwrap_or(self.decided_ms);
+        let of = self.roster.map(|roster| format!(" of {roster}")).unwrap_or_default();
         format!(
-            "term {} ({}): {} of {} signed after {:.1} s: mixer {}, standby {}",
+            "term {} ({}): {}{of} signed after {:.1} s: mixer {}, standby {}",
             self.term,
             self.reason,
             self.signatures,
-            self.roster,
             (self.decided_ms - opened_ms) / 1000.0,
             self.mixers.join(" "),
             self.standbys.first().map_or("none", |standby| standby),

@@ -31,7 +31,8 @@ pub(super) fn log(event: &Event) {
         Event::NoPlace => tracing::info!("no relay has a place for this viewer"),
         Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
         Event::Decided { term, signatures, roster, mixers, standbys, .. } => {
-            tracing::info!(?mixers, ?standbys, "election {term} is decided: {signatures} of {roster} signed");
+            let of = roster.map(|roster| format!(" of {roster}")).unwrap_or_default();
+            tracing::info!(?mixers, ?standbys, "election {term} is decided: {signatures}{of} signed");
         }
         Event::BallotRejected { term, opener } => tracing::info!(?opener, "ballot of {term} is not signed"),
         Event::Failover { rank, peer, polite } => {

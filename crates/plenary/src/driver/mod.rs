@@ -102,6 +102,10 @@ pub(crate) struct Driver {
     pub(crate) look_due_us: u64,
     /// Whether the rendezvous is connected.
     pub(crate) is_up: bool,
+    /// What the application was told last of the rendezvous.
+    pub(crate) told_up: Option<bool>,
+    /// Generation of the newest invite that the application knows of.
+    pub(crate) generation: u16,
     /// Time of the last tick.
     pub(crate) ticked_us: u64,
     pub(crate) connection: ConnectionState,
@@ -368,6 +372,7 @@ impl Driver {
         }
         if is_roster {
             self.report_members();
+            self.report_invite();
             let on_stage = self.flow.read(|body| body.brain().is_on_stage());
             self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));
         }
@@ -424,6 +429,15 @@ impl Driver {
         let before = std::mem::replace(&mut self.members, members);
         for event in events::of_members(&before, &self.members, &removed) {
             self.emit(event);
+        }
+    }
+
+    /// Reports that the invite was replaced.
+    fn report_invite(&mut self) {
+        let generation = self.flow.read(|body| body.roster().map(|roster| roster.access.generation));
+        if let Some(generation) = generation.filter(|generation| *generation > self.generation) {
+            self.generation = generation;
+            self.emit(RoomEvent::InviteReplaced);
         }
     }
 
@@ -663,19 +677,26 @@ impl Driver {
         self.input(In::Brain(Box::new(Input::RoomTime { later_s })));
     }
 
+    /// Tells the application whether the rendezvous is reachable, once for each outage.
+    fn tell_rendezvous(&mut self, up: bool, why: Option<String>) {
+        if self.told_up.replace(up) != Some(up) {
+            self.emit(RoomEvent::Rendezvous { up, why });
+        }
+    }
+
     fn signal_event(&mut self, event: SignalEvent) {
         match event {
             SignalEvent::Clock { unix_s } => self.told_time(unix_s),
             SignalEvent::Up => {
-                self.emit(RoomEvent::Rendezvous { up: true, why: None });
+                self.tell_rendezvous(true, None);
                 self.is_up = true;
                 self.input(In::SignalUp(true));
                 self.reached = true;
                 self.answer_once_in();
             }
             SignalEvent::Down { why, .. } => {
-                let why = format!("{why}; trying again");
-                self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
+                tracing::debug!("the rendezvous: {why}; trying again");
+                self.tell_rendezvous(false, Some(format!("{why}; trying again")));
                 self.is_up = false;
                 self.input(In::SignalUp(false));
             }

@@ -13,7 +13,7 @@ fn speaker() -> Options {
 }
 
 async fn refused(host: &Room, options: Options) -> Error {
-    match within("joining", Room::join(host.invite(), options)).await {
+    match within("joining", Room::join(host.invite().unwrap(), options)).await {
         Ok(_) => panic!("it was let in"),
         Err(error) => error,
     }
@@ -59,12 +59,12 @@ async fn who_may_not_come_in_is_told_why() {
 async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let (ada, other) = (host(speaker()).await, host(speaker()).await);
     let leading_to = |rendezvous: Option<&str>| {
-        let mut invite = ada.invite();
+        let mut invite = ada.invite().unwrap();
         invite.place = rendezvous.map(str::to_owned);
         let options = speaker().patience(Duration::from_millis(300));
         async move { within("joining", Room::join(&invite, options)).await.err().unwrap() }
     };
-    let error = leading_to(other.invite().place.as_deref()).await;
+    let error = leading_to(other.invite().unwrap().place.as_deref()).await;
     assert!(matches!(error, Error::Signal(SignalError::Refused(RendezvousRefusal::UnknownRoom))), "{error}");
     // the discard port (RFC 863), on which nothing listens
     let error = leading_to(Some("http://127.0.0.1:9")).await;
@@ -72,7 +72,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let error = leading_to(None).await;
     assert!(matches!(error, Error::NoRendezvous), "{error}");
 
-    let rendezvous = ada.invite().place.unwrap();
+    let rendezvous = ada.invite().unwrap().place.unwrap();
     let port = rendezvous.rsplit(':').next().unwrap();
     let listen = Some(([127, 0, 0, 1], port.parse().unwrap()).into());
     let error = Room::host(speaker(), small().listen(listen)).await.err().unwrap();

@@ -8,6 +8,7 @@ mod errors;
 mod floor;
 mod forgers;
 mod governing;
+mod honest;
 mod layouts;
 mod leaving;
 mod limits;

@@ -60,7 +60,8 @@ impl Pest {
 async fn a_guest_s_notices_keep_nobody_out() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = Identity::generate();
-    let pest = Pest { to: Some(ben.peer()), bytes: NOTICE, each_ms: 5, late_s: 0 }.starts(&ada.invite());
+    let pest =
+        Pest { to: Some(ben.peer()), bytes: NOTICE, each_ms: 5, late_s: 0 }.starts(&ada.invite().unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     for _ in 0..4 {
         join(&ada, quick(Options::viewer("Ben")).identity(Some(ben.clone()))).await.close().await;
@@ -95,7 +96,7 @@ async fn other_versions_and_clocks_are_told_once_a_second_however_much_guests_se
     let mut events = ada.events();
     let pests = [(MESSAGE, 0), (MESSAGE, 0), (NOTICE, 0), (NOTICE, 4000), (NOTICE, 4000)];
     let pests = pests.map(|(bytes, late_s)| Pest { to: None, bytes, each_ms: 5, late_s });
-    let pests = pests.map(|pest| pest.starts(&ada.invite()));
+    let pests = pests.map(|pest| pest.starts(&ada.invite().unwrap()));
     let (mut versions, mut clocks) = (0, 0);
     let _ = tokio::time::timeout(Duration::from_secs(5), async {
         while let Some(event) = events.next().await {

@@ -13,7 +13,7 @@ fn without_a_runtime_nothing_panics_and_with_one_every_call_comes_from_outside_i
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let on = |options: Options| quick(options).runtime(Some(runtime.handle().clone()));
     let ada = block_on(Room::host(on(Options::speaker("Ada")), small())).unwrap();
-    let ben = block_on(Room::join(ada.invite(), on(Options::speaker("Ben")))).unwrap();
+    let ben = block_on(Room::join(ada.invite().unwrap(), on(Options::speaker("Ben")))).unwrap();
     let track = block_on(ada.publish(source(0))).unwrap();
     let mut frames = ben.frames();
     assert!(block_on(frames.next()).is_some());
@@ -44,7 +44,7 @@ fn a_runtime_without_io_or_without_time_is_refused() {
 async fn a_call_to_join_that_is_dropped_leaves_no_peer_behind() {
     let runtime = tokio::runtime::Handle::current();
     let ada = host(quick(Options::speaker("Ada"))).await;
-    let joining = Room::join(ada.invite(), quick(Options::speaker("Ben")).runtime(Some(runtime)));
+    let joining = Room::join(ada.invite().unwrap(), quick(Options::speaker("Ben")).runtime(Some(runtime)));
     drop(tokio::time::timeout(std::time::Duration::from_millis(1), joining).await);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     until(&ada, "nobody else", |ada| ada.stage.len() == 1).await;

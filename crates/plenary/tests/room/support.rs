@@ -53,7 +53,7 @@ pub(crate) async fn host(options: Options) -> Room {
 }
 
 pub(crate) async fn join(host: &Room, options: Options) -> Room {
-    within("joining", Room::join(host.invite(), options)).await.unwrap()
+    within("joining", Room::join(host.invite().unwrap(), options)).await.unwrap()
 }
 
 /// Returns a test source with small pictures and a tone.

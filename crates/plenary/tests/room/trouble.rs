@@ -70,7 +70,7 @@ async fn a_stranger_that_downloads_a_host_s_page_gets_a_quarter_of_its_line() {
     let uplink_bps = 4_000_000;
     let options = quick(Options::viewer("Ada")).uplink_bps_max(Some(uplink_bps));
     let ada = Room::host(options, small().page(Some(page))).await.unwrap();
-    let url = ada.invite().rendezvous().unwrap();
+    let url = ada.invite().unwrap().rendezvous().unwrap();
     let mut tcp = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
     let started = Instant::now();
     tcp.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();

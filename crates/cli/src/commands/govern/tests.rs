@@ -34,7 +34,7 @@ async fn answers(room: &Room, lines: &[&str]) -> Vec<(String, Duration)> {
 async fn a_line_waits_for_the_answer_of_no_other() {
     let ada = host().await;
     let zoe = Options::viewer("Zoe").mix(Consent::Never);
-    let zoe = Room::join(ada.invite(), zoe).await.unwrap();
+    let zoe = Room::join(ada.invite().unwrap(), zoe).await.unwrap();
     let told = answers(&ada, &["/promote Zoe", "/remove Ada", "/who", "/remove Zoe", "/who"]).await;
     let time = |part: &str| {
         let found = told.iter().find(|(answer, _)| answer.contains(part));
