@@ -23,6 +23,7 @@ const BETTER_LOOKS: u32 = 5;
 
 /// Load that a peer sheds while its machine is short of processor time. Each step includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Shedding {
     /// Sheds nothing.
     #[default]

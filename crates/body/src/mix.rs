@@ -649,7 +649,7 @@ impl Mix {
         let composes = self.passing_through.is_none();
         match output {
             MixerOutput::Video { picture, captured_us } if composes => {
-                let EncodedPicture { data, key, temporal } = picture;
+                let EncodedPicture { data, key, temporal, .. } = picture;
                 let encoded =
                     Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
                 self.make(&encoded, &Contributors::new()).map_or(Mixed::Nothing, Mixed::Program)

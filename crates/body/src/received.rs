@@ -5,6 +5,7 @@ use plenary_proto::PeerId;
 
 /// Origin of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// The program: mixed, or passed through.
     Program,
@@ -17,6 +18,7 @@ pub enum Origin {
 
 /// An encoded frame with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceivedFrame {
     /// Origin of the frame.
     pub origin: Origin,

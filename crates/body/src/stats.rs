@@ -20,6 +20,7 @@ const SKEW_AGE_US_MAX: u64 = 200_000;
 
 /// Median and 95th percentile of the last few thousand samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Spread {
     /// Median, milliseconds.
     pub p50_ms: f64,
@@ -40,6 +41,7 @@ impl Spread {
 
 /// Wait for the next picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Gap {
     /// Time of the picture before the gap, microseconds since 1970.
     pub from_us: u64,
@@ -49,6 +51,7 @@ pub struct Gap {
 
 /// Log entry of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameSeen {
     /// Stream of the picture.
     pub stream: StreamId,
@@ -70,6 +73,7 @@ impl FrameSeen {
 
 /// Reception statistics of the program, or in a mesh of the other speakers' streams.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ReceptionStats {
     /// Time from the call to join to the first decodable picture, milliseconds.
     pub first_frame_ms: Option<f64>,

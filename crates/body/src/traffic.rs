@@ -11,6 +11,7 @@ const EXTENSIONS_BYTES: usize = 15 + 3;
 
 /// UDP payload that this peer has sent and received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Sent on links to viewers while this peer fed them: media, repairs, heads, connectivity checks.
     pub to_children_bytes: u64,

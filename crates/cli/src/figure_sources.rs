@@ -27,5 +27,6 @@ pub(crate) fn codec_word(source: CodecSource) -> &'static str {
     match source {
         CodecSource::Bench => "bench",
         CodecSource::Frames => "frames",
+        _ => "other",
     }
 }

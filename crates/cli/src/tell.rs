@@ -31,6 +31,7 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",
         Mode::Mixer => "mixer",
+        _ => "other",
     }
 }
 
@@ -249,6 +250,7 @@ impl Teller {
                 Shedding::Children => format!("{SHORT_OF_CPU}: no new viewers are fed from here"),
                 Shedding::HalfThePictures => format!("{SHORT_OF_CPU}: half of the pictures are left out"),
                 Shedding::Decoding => format!("{SHORT_OF_CPU}: no pictures are decoded"),
+                _ => SHORT_OF_CPU.to_owned(),
             },
             RoomEvent::CodecFailed { what, text, then } => {
                 format!("{} failed, {}: {text}", codec_words(*what), outcome_words(*then))

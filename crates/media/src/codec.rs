@@ -22,6 +22,7 @@ pub struct VideoFormat {
 
 /// One encoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EncodedPicture {
     /// One access unit in Annex B form: one slice, with parameter sets in front of each keyframe.
     pub data: Bytes,
@@ -31,8 +32,21 @@ pub struct EncodedPicture {
     pub temporal: u8,
 }
 
+impl EncodedPicture {
+    /// Returns a picture of the base layer. `key`: whether it is an IDR picture.
+    pub fn new(data: Bytes, key: bool) -> EncodedPicture {
+        EncodedPicture { data, key, temporal: 0 }
+    }
+
+    /// Returns the picture as one of that temporal layer.
+    pub fn in_layer(self, temporal: u8) -> EncodedPicture {
+        EncodedPicture { temporal, ..self }
+    }
+}
+
 /// Error of an encoder or decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CodecError {
     /// The decoder can't decode the frame; it needs a keyframe next.
     #[error("{codec}: the frame cannot be decoded ({code})")]

@@ -230,7 +230,7 @@ fn each_packet_with_slices_says_whether_another_picture_needs_its_own() {
         let mut source = TestSource::new(2, format.width, format.height, format.fps);
         let mut encoder = BuiltinCodecs { temporal_layers: 2 }.program_encoder(&format).unwrap();
         for number in 1..=12 {
-            let EncodedPicture { data, key, temporal } = next(&mut source, &mut *encoder, false);
+            let EncodedPicture { data, key, temporal, .. } = next(&mut source, &mut *encoder, false);
             let encoded =
                 Encoded { kind: MediaKind::Video, captured_us: 0, data, key, temporal, level: None };
             let payloads = packetize(&encoded.identified(StreamId([1; 8]), number, 1).unwrap()).unwrap();

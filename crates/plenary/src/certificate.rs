@@ -56,6 +56,7 @@ impl Certificate {
             let file = match &error {
                 OfCertificate(_) => file,
                 Key(_) | OtherKey => key_file,
+                _ => file,
             };
             Error::Certificate { file: file.to_owned(), error }
         })?;

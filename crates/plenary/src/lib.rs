@@ -146,7 +146,7 @@ pub use plenary_proto::message::{
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{
-    CodecClaim, DataRefusal, Mode, Newcomer, PeerId, Rank, ShortId, Sources, StreamId, Tally,
+    CodecClaim, DataRefusal, Mode, Newcomer, NoPeerId, PeerId, Rank, ShortId, Sources, StreamId, Tally,
 };
 pub use plenary_rtc::LinkError;
 #[doc(hidden)]

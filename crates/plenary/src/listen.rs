@@ -320,11 +320,9 @@ mod tests {
             let identity = FrameIdentity { key: true, ..FrameIdentity::single(stream, number, captured_us) };
             let frame = Frame { kind: MediaKind::Sound, identity, data, level: None };
             let hold_us = hold_us(second.into());
-            let received = ReceivedFrame {
-                came_us: now_us,
-                plan_us: (hold_us > 0).then_some((WAY_US + hold_us) as i64),
-                ..ReceivedFrame::new(Origin::Program, frame, now_us + hold_us)
-            };
+            let mut received = ReceivedFrame::new(Origin::Program, frame, now_us + hold_us);
+            received.came_us = now_us;
+            received.plan_us = (hold_us > 0).then_some((WAY_US + hold_us) as i64);
             handed.insert(now_us + hold_us + u64::from(step) % 2, received);
             let later = handed.split_off(&(now_us + 2));
             let due = std::mem::replace(&mut handed, later);

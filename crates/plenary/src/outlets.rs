@@ -61,7 +61,9 @@ impl Outlet {
             *missed += 1;
             return !self.queue.is_closed();
         }
-        match self.queue.try_send(ReceivedFrame { missed: *missed, ..received.clone() }) {
+        let mut given = received.clone();
+        given.missed = *missed;
+        match self.queue.try_send(given) {
             Ok(()) => {
                 *missed = 0;
                 if video {

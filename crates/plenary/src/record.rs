@@ -386,6 +386,7 @@ fn belongs(of: &mut Option<(PeerId, u64)>, received: &ReceivedFrame) -> bool {
             shown == speaker
         }
         Origin::Speaker(_) => true,
+        _ => false,
     }
 }
 

@@ -31,6 +31,7 @@ pub struct SignedName {
 
 /// A text that is no signed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignedNameError {
     /// The text has another form, or an empty name.
     #[error("this is no id with a signature and a name")]

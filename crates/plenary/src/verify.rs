@@ -12,6 +12,7 @@ use plenary_proto::{PeerId, RoomId, StreamId};
 
 /// Reason why a recording couldn't be verified.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// The file can't be read.
     #[error(transparent)]
@@ -28,6 +29,7 @@ pub enum VerifyError {
 
 /// What was found in a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verified {
     /// Streams of makers with a mandate of the room, and the number of proven frames of each.
     pub streams: Vec<(Mandated, u64)>,

@@ -83,6 +83,7 @@ const PIECE_BYTES: u64 = 256;
 
 /// Reason why data is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataRefusal {
     /// Only peers on stage may send data.
     #[error("only peers on stage can send data to the room")]

@@ -15,7 +15,7 @@ const LET_IN_MAX: usize = 64;
 const GONE_US: u64 = 15 * SECOND;
 
 /// A peer that waits in the lobby, for the host's application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Newcomer {
     /// Its id.
     pub peer: PeerId,

@@ -22,6 +22,7 @@ use plenary_proto::link_layout::Ssrcs;
 
 /// Error that prevents a peer from having any link.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinkError {
     /// There is no tokio runtime; links are driven by tokio tasks.
     #[error("links need a tokio runtime around them")]

@@ -79,6 +79,7 @@ pub enum SignalEvent {
 
 /// Reason that an envelope is rejected or a signal has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignalError {
     /// The address of the rendezvous is unusable.
     #[error("{url} is not the address of a rendezvous: {why}")]

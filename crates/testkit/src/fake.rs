@@ -166,7 +166,7 @@ impl VideoEncoder for FakeVideoEncoder {
         let len_min = if key { self.codecs.key_len_min } else { self.codecs.delta_len_min };
         data.resize(data.len().max(len_min), b'.');
         self.number += 1;
-        Ok(Some(EncodedPicture { data: Bytes::from(data), key, temporal: 0 }))
+        Ok(Some(EncodedPicture::new(Bytes::from(data), key)))
     }
 
     fn set_bitrate(&mut self, bitrate_bps: u32) {

@@ -398,8 +398,8 @@ impl Snapshot {
             lobby: roster.is_some_and(|roster| roster.access.lobby),
             stage_open: roster.is_some_and(|roster| roster.stage_open),
             mix_policy: match roster.map_or_else(MixPolicy::default, |roster| roster.mixing) {
-                MixPolicy::Anyone => "anyone",
                 MixPolicy::Named => "named",
+                _ => "anyone",
             },
             layout: roster.map_or("grid", |roster| match layout::from_roster(&roster.layout) {
                 Layout::Grid => "grid",

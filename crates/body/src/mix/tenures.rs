@@ -12,6 +12,7 @@ const TENURES_MAX: usize = 64;
 
 /// One tenure of this peer as a mixer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Tenure {
     /// Rank of the mandate.
     pub rank: Rank,

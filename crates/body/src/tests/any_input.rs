@@ -232,7 +232,7 @@ impl Trial {
                 let Encoded { data, key, .. } = camera.picture(false, now_us);
                 let (captured_us, packet) = (now_us, camera.sound(now_us).data);
                 let (level, contributors) = (LEVEL, vec![(id, LEVEL)]);
-                let picture = EncodedPicture { data, key, temporal: 0 };
+                let picture = EncodedPicture::new(data, key);
                 let output = match what {
                     0 => MixerOutput::Video { picture, captured_us },
                     1 => MixerOutput::Sound { packet, captured_us, level, contributors },

@@ -186,7 +186,7 @@ fn the_log_names_each_picture_that_was_received_or_made() {
     let role = plenary_proto::MixRole::Mix { rank: RANK, pass_through: false };
     stand.media.set_role(role, stand.now_us, &mut stand.outs);
     let Encoded { data, key, temporal, .. } = camera.picture(true, BEGIN_US);
-    let picture = plenary_media::codec::EncodedPicture { data, key, temporal };
+    let picture = plenary_media::codec::EncodedPicture::new(data, key).in_layer(temporal);
     let output = plenary_media::mixer::MixerOutput::Video { picture, captured_us: BEGIN_US };
     stand.media.mixed(output, stand.now_us, &mut stand.outs);
     let made = stand.media.made();

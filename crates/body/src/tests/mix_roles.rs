@@ -104,7 +104,7 @@ impl Booth {
     /// The mixer puts out a picture. Returns the frame of the program.
     fn composes(&mut self, key: bool, captured_us: u64) -> Option<Made> {
         let Encoded { data, key, temporal, .. } = self.camera.picture(key, captured_us);
-        let picture = EncodedPicture { data, key, temporal };
+        let picture = EncodedPicture::new(data, key).in_layer(temporal);
         match self.mix.mixed(MixerOutput::Video { picture, captured_us }, [0; 8]) {
             Mixed::Program(made) => Some(made),
             _ => None,

@@ -51,7 +51,7 @@ impl Studio {
     /// The mixer puts out a picture of the program.
     fn composes(&mut self, key: bool) {
         let Encoded { data, key, temporal, captured_us, .. } = self.camera.picture(key, self.stand.now_us);
-        let picture = EncodedPicture { data, key, temporal };
+        let picture = EncodedPicture::new(data, key).in_layer(temporal);
         self.mixed(MixerOutput::Video { picture, captured_us });
     }
 

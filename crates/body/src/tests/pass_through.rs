@@ -18,7 +18,7 @@ fn is_begin(command: &MixCommand) -> bool {
 /// A picture that the mixer composed.
 fn composed(key: bool) -> MixerOutput {
     let Encoded { data, key, temporal, captured_us, .. } = Camera::new().picture(key, BEGIN_US);
-    let picture = plenary_media::codec::EncodedPicture { data, key, temporal };
+    let picture = plenary_media::codec::EncodedPicture::new(data, key).in_layer(temporal);
     MixerOutput::Video { picture, captured_us }
 }
 

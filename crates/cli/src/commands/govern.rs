@@ -207,7 +207,7 @@ impl Console {
                 host.set_mixing(mixing).await.map_err(said)?;
                 match mixing {
                     MixPolicy::Named => "only you, and peers that you have named, may mix",
-                    MixPolicy::Anyone => "any peer that consents may mix",
+                    _ => "any peer that consents may mix",
                 }
                 .to_owned()
             }

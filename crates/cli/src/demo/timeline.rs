@@ -122,6 +122,7 @@ fn reason_word(reason: ElectionReason) -> &'static str {
         ElectionReason::Leave => "leave",
         ElectionReason::Trouble => "trouble",
         ElectionReason::Audience => "audience",
+        _ => "other",
     }
 }
 

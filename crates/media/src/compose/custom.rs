@@ -71,6 +71,7 @@ pub struct CustomTile {
 /// then dominant speakers, then the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Who {
     /// The next speaker, in the stage's order, without another tile.
     #[default]

@@ -31,6 +31,7 @@ pub struct Placement {
 /// Treatment of a picture that differs from its tile in aspect ratio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Fit {
     /// The whole picture is shown, with background on two sides.
     #[default]

@@ -37,6 +37,7 @@ const LASTS_US: u64 = 10_000_000;
 
 /// How much work a mixer spends on its pictures, in decreasing order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Effort {
     /// The configured format at usual encoder settings.
     #[default]
@@ -51,6 +52,7 @@ pub enum Effort {
 
 /// Reason of a change of the effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EffortWhy {
     /// Percentage of pictures skipped lately, because those before took too long.
     Skipped(u8),

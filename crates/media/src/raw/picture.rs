@@ -7,6 +7,7 @@ use crate::picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, Picture, PictureView, 
 /// the shorter one 16 to 2160. If a side is odd, its last row or column is cut off; chroma planes have half
 /// the size, rounded up.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum RawPicture<'a> {
     /// Luma, Cb and Cr in separate planes.
     I420 {

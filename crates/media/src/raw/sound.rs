@@ -4,6 +4,7 @@ use super::RawError;
 
 /// A chunk of sound of any length, channels interleaved.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum RawSound<'a> {
     /// Float samples from −1 to 1; values beyond are clipped.
     F32(&'a [f32]),

@@ -53,6 +53,7 @@ const WAVER_US: i64 = 10_000;
 
 /// Reason why a recording ended or refused a frame.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// The file can't be written; it ends with the last complete fragment.
     #[error("{path}: {error}")]

@@ -76,6 +76,7 @@ pub struct SourceError {
 
 /// Fault of a file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceFault {
     /// The file can't be opened or read.
     #[error("{0}")]

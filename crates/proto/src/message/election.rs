@@ -25,6 +25,7 @@ pub const FAILOVERS_MAX: usize = 2 * MIXERS_MAX;
 
 /// Reason for an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ElectionReason {
     /// The room needs its first mixer.
     Opening,
@@ -192,6 +193,7 @@ pub const CLAIM_PIXELS: u64 = 1280 * 720;
 
 /// Source of the codec times in a [`Claim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum CodecSource {
     /// A bench with the real codec, while the machine did not encode or decode for the room.
     Bench,

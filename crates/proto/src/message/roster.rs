@@ -81,6 +81,7 @@ pub enum Vote {
 
 /// Which of the peers that consent to mix may be elected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum MixPolicy {
     /// All of them.
     #[default]
@@ -235,6 +236,7 @@ impl Statement for Roster {
 
 /// Reason why the host refuses a joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The invite has expired, by the host's clock.
     #[error("the invite has expired")]

@@ -71,6 +71,7 @@ pub enum Step {
 
 /// Cause of a lost connection or a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Outage {
     /// The websocket could not be opened, or has closed.
     #[error("the rendezvous can't be reached")]

@@ -84,6 +84,7 @@ pub struct Sources {
 
 /// Figures of one candidate in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Tally {
     /// The candidate.
     pub peer: PeerId,

@@ -112,6 +112,7 @@ struct Secrets {
 
 /// Error of an invite, or of the password given for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InviteError {
     /// The text does not begin like an invite.
     #[error("an invite looks like http://HOST/#… or plenary:#…")]

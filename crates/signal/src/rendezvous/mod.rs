@@ -85,6 +85,7 @@ pub struct RendezvousConfig {
 
 /// Reason that a rendezvous could not be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RendezvousError {
     /// Another program listens on the address already.
     #[error("{address} is in use: another program listens there")]

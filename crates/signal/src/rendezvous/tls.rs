@@ -31,6 +31,7 @@ pub struct ServerTls(Arc<Mutex<TlsAcceptor>>);
 
 /// Reason that a certificate or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TlsError {
     /// The certificates cannot be read.
     #[error("it holds no certificate in PEM: {0}")]

@@ -66,7 +66,7 @@ impl Encoder {
         let spare = self.layered && !key && (self.pictures - self.key) % 2 == 1;
         let references = (self.pictures - self.key).div_ceil(if self.layered { 2 } else { 1 });
         let len = (u64::from(bps) * every_us / 8_000_000) as usize;
-        EncodedPicture { data: access_unit(len, key, spare, references), key, temporal: u8::from(spare) }
+        EncodedPicture::new(access_unit(len, key, spare, references), key).in_layer(u8::from(spare))
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn sound(bps: u32) -> Bytes {
 
 /// A frame of a speaker's own stream.
 pub(crate) fn spoken(picture: EncodedPicture, captured_us: u64) -> Encoded {
-    let EncodedPicture { data, key, temporal } = picture;
+    let EncodedPicture { data, key, temporal, .. } = picture;
     Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None }
 }
 
