@@ -42,8 +42,8 @@ use crate::testing::Figures;
 use crate::threads::{CLOSE_MAX, Threads};
 use crate::track::{Hold, Published, Track, TrackKind};
 
-/// Maximum duration of [`Room::leave`].
-pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(6);
+/// Maximum duration of [`Room::leave`]: a mixer waits for a standby for 5 s, and then for its children.
+pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(8);
 
 /// Time for which publishing waits for the floor of a peer that wants to speak. A guess: some round trips, on a busy
 /// machine.

@@ -113,7 +113,7 @@ impl Succession {
             }
             view.out.act(Output::WatchMixers(watched));
         }
-        if self.resigned && view.mixes() && self.asked_under != Some(view.rank()) {
+        if (self.resigned || self.leaving) && view.mixes() && self.asked_under != Some(view.rank()) {
             self.asked_under = self.ask_standby(view).then(|| view.rank());
         }
         let removed = self.watched.keys().find(|mixer| view.stage.has_removed(mixer)).copied();
@@ -182,11 +182,12 @@ impl Succession {
         }
     }
 
-    /// This peer leaves, and succeeds no mixer at its wish any more. A mixer requests its standby to succeed it;
-    /// returns false without a linked standby, and at a peer that doesn't mix.
-    pub(crate) fn leave(&mut self, view: &mut View<'_>, mixing: bool) -> bool {
+    /// This peer leaves, and succeeds no mixer at its wish any more. A mixer requests its standby to succeed it, now or
+    /// under the next rank that names it. Returns whether it has one.
+    pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
         self.leaving = true;
-        mixing && self.ask_standby(view)
+        self.update(view);
+        self.asked_under == Some(view.rank())
     }
 
     /// This peer can't mix any more: a mixer asks its standby to succeed it, now or under the next rank that names it;

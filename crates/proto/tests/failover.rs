@@ -358,6 +358,34 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_ha
 }
 
 #[test]
+fn a_mixer_that_leaves_without_a_standby_waits_5_s_for_one_if_there_is_a_candidate() {
+    for (elected, left_ms) in [(true, 4_000), (false, 6_000)] {
+        let mut mixer = Brain::new(3, consenting());
+        mixer.adopts(&[speaker(2), candidate(3), candidate(6), speaker(7)], |_| ());
+        mixer.elects(3, &[3], &[]);
+        mixer.is_joined_by(20, Attach::newcomer());
+        let start = mixer.now;
+        mixer.give(Input::Command(Command::Leave));
+        let mut timed = mixer.runs_for(2 * SECOND);
+        assert!(mixer.room.snapshot().mixing, "{timed:?}");
+        if elected {
+            let outputs = mixer.elects(4, &[3], &[6]);
+            let asks_for_it = |message: &Message| matches!(message, Message::FailoverWanted { .. });
+            assert!(says(&outputs, 6, asks_for_it), "{outputs:?}");
+            let follows = Rank { term: 4, failover_count: 0 };
+            let (rank, wish) = (Rank { failover_count: 1, ..follows }, wish(3, follows, 6));
+            let over = Failover { rank, after: follows, over: key(3).id(), wish: Some(Box::new(wish)) };
+            mixer.hears(6, Message::Failover(Signed::new(&key(6), &room(), 7, 9, NEVER, over)));
+            mixer.hears(6, Message::Started(program(6, 4, 1)));
+        }
+        timed.extend(mixer.runs_for(8 * SECOND));
+        let left = times_of(&timed, |output| *output == Output::Event(Event::Left));
+        let [at] = left[..] else { panic!("elected: {elected}: {timed:?}") };
+        assert!((at - start) / MS <= left_ms + 60, "elected: {elected}: {}", at - start);
+    }
+}
+
+#[test]
 fn a_standby_is_not_polite_on_its_own_and_a_wish_brings_one_failover() {
     let polite = |count, wish| {
         let body =

@@ -14,7 +14,7 @@ use super::peer::{Part, Peer};
 use super::wire::{Answer, Request};
 
 /// Time that a graceful departure may take, by [`Room::leave`](plenary::Room::leave).
-const LEAVE_MAX: Duration = Duration::from_secs(6);
+const LEAVE_MAX: Duration = Duration::from_secs(8);
 
 /// What runs the peer: this process, or a child process.
 pub(crate) enum Runner {
