@@ -168,7 +168,7 @@ pub use verify::{Verified, VerifyError, verify_recording};
 
 /// The guide for applications; doc tests compile its code.
 #[cfg(all(doctest, feature = "files"))]
-#[doc = include_str!("../../../docs/EMBEDDING.md")]
+#[doc = include_str!("../EMBEDDING.md")]
 pub struct Guide;
 
 /// Returns random bytes from the operating system, for keys, nonces and ids.

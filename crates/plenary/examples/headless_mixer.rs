@@ -1,0 +1,1 @@
+../../../examples/headless_mixer.rs

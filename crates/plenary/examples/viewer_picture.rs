@@ -1,0 +1,1 @@
+../../../examples/viewer_picture.rs
