@@ -316,6 +316,9 @@ impl Body {
                 if let Message::Recalled(stream) = *message {
                     self.media.recalled(from, stream, now_us, outs);
                 }
+                if let Message::VoiceClocks(clocks) = &*message {
+                    self.media.inflow.apart.clocks_told(from, clocks);
+                }
                 self.input(now_us, Input::Message { from, via, message }, outs);
             }
             In::OldInvite { from, via, message } => {
@@ -578,6 +581,7 @@ impl Body {
                 let sample = self.heartbeats.pong(peer, times, now_us, |at_us| media.time(at_us));
                 if let Some((offset_us, rtt_us)) = sample {
                     media.mix.set_clock(&peer, offset_us, rtt_us, &mut outs.mix);
+                    media.inflow.apart.set_clock(peer, offset_us);
                 }
             }
         }
@@ -655,6 +659,11 @@ impl Body {
     /// Returns the peers on stage.
     pub fn stage(&self) -> &[Entry] {
         self.brain.roster().map_or(&[], |roster| &roster.entries)
+    }
+
+    /// Returns the peers that the host has marked as agents, on stage or not.
+    pub fn agents(&self) -> &[PeerId] {
+        self.brain.roster().map_or(&[], |roster| &roster.access.agents)
     }
 
     /// Returns the speakers on stage.

@@ -130,6 +130,7 @@ impl Body {
             }
             Output::Forward(to) => self.media.inflow.set_forwarding_to(&to),
             Output::Solos(solos) => self.media.inflow.set_solos(&solos),
+            Output::Voices(routes) => self.media.inflow.apart.set_routes(routes),
             Output::Homes(speakers) => self.media.mix.set_homes(speakers, &mut outs.mix),
             Output::Speakers(speakers) => {
                 let peers: Vec<_> = speakers.into_iter().map(|(peer, _)| peer).collect();

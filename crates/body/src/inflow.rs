@@ -3,7 +3,7 @@
 //!
 //! A mixer forwards its speakers' packets unchanged, as an SFU does, to the other mixers and to warm standbys: on
 //! trunk links, the k-th speaker in the k-th pair of slots. Packets that arrived on a trunk are forwarded only to
-//! peers that requested that one speaker (solo).
+//! peers that requested that one speaker (solo), or each speaker's sound (agents).
 
 use plenary_proto::ordered::OrderedMap;
 
@@ -13,6 +13,7 @@ use plenary_proto::message::{LinkKind, Message, ROSTER_MAX, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{PeerId, RoomId, StreamId, StreamKind, StreamSpec};
 
+use crate::apart::Apart;
 use crate::doubt::Doubts;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
@@ -73,6 +74,7 @@ pub(crate) struct Inflow {
     /// Peers that get one speaker: the speaker, and the stream announced.
     solos: OrderedMap<PeerId, (PeerId, Option<StreamId>)>,
     solo_pasts: Pasts,
+    pub(crate) apart: Apart,
     /// The room, if its streams are sealed.
     sealed: Option<RoomId>,
     pub(crate) doubts: Doubts,
@@ -146,7 +148,7 @@ impl Inflow {
         if !pushed.is_fresh() {
             return pushed;
         }
-        if kind == MediaKind::Video && via.is_some() {
+        if via.is_some() && (kind == MediaKind::Video || !stream.has_pictures()) {
             stream.via = via.map(|(via, _)| via);
         }
         if take_frames(stream, kind, now_us, out) {
@@ -205,10 +207,12 @@ impl Inflow {
         }
     }
 
-    /// Recalls what was forwarded of a stream. What came by a trunk is forwarded to those alone that get one speaker.
+    /// Recalls what was forwarded of a stream. What came by a trunk is forwarded to those alone that get one speaker, and
+    /// to agents.
     fn recall(&mut self, id: StreamId) {
         let gets_it = |(_, (_, told)): &(&PeerId, &(PeerId, Option<StreamId>))| *told == Some(id);
         self.recalls.extend(self.solos.iter().filter(gets_it).map(|(peer, _)| (*peer, id)));
+        self.recalls.extend(self.apart.receivers_of(&id).map(|peer| (peer, id)));
     }
 
     /// Returns whether a whole frame, out of its order, may be decoded.
@@ -307,10 +311,11 @@ impl Inflow {
         if let Some((_, announced)) = self.solos.get_mut(peer) {
             *announced = None;
         }
+        self.apart.link_changed(peer);
     }
 
-    /// Forwards a new packet to the peers that get all speakers, unless it arrived on a trunk, and to those that get
-    /// its speaker. A stream that is new there begins with its cached GOP.
+    /// Forwards a new packet to the peers that get all speakers, unless it arrived on a trunk, to those that get
+    /// its speaker, and sound to agents. A stream that is new there begins with its cached GOP.
     pub(crate) fn forward(
         &mut self,
         kind: MediaKind,
@@ -355,6 +360,20 @@ impl Inflow {
                 } else {
                     send_on(kind, packet, &onward, outs);
                 }
+            }
+        }
+        if kind == MediaKind::Sound {
+            for (peer, announced) in self.apart.receivers(&maker) {
+                // a peer that gets this speaker's pictures, too, has its sound with them
+                let has_it = self.solos.get(peer).is_some_and(|(speaker, _)| *speaker == maker);
+                let Some(link) = links.up(peer, LinkKind::Peer).filter(|_| !has_it) else { continue };
+                let [slot, _] = SOLO_SLOTS;
+                let onward = Onward { link, control: link, slot, code: slot_code(LinkKind::Peer, slot) };
+                if announced.insert(id) {
+                    announced.retain(|id| self.streams.contains_key(id));
+                    announce(stream, &onward, outs);
+                }
+                send_on(kind, packet, &onward, outs);
             }
         }
     }

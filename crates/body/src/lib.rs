@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 mod allocations;
+mod apart;
 mod arrivals;
 #[cfg(any(test, feature = "bench"))]
 pub mod bench;
@@ -67,6 +68,7 @@ mod voices;
 mod watches;
 mod wishes;
 
+pub use apart::VoiceFrame;
 pub use between::Between;
 pub use body::{Body, BodyConfig, In, Sources, TICK};
 pub use contact::Contact;

@@ -16,7 +16,9 @@ use std::collections::VecDeque;
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
-use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, Resume, StreamUse};
+use plenary_proto::message::{
+    Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, ROSTER_MAX, Resume, StreamUse,
+};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, StreamSpec, Time};
@@ -55,6 +57,11 @@ const SOUND_FROM_US_MAX: u64 = 5_000_000;
 /// Maximum number of streams with packets in one slot: the announced stream, and earlier ones with packets that are
 /// still being retransmitted.
 const SLOT_STREAMS_MAX: usize = 3;
+
+/// Returns the maximum number of streams in the slot with that code: an agent gets all speakers' sound in one slot.
+const fn slot_streams_max(code: u8) -> usize {
+    if code == SOLO_SLOTS[0] { ROSTER_MAX + SLOT_STREAMS_MAX } else { SLOT_STREAMS_MAX }
+}
 
 /// A packet that overtook the announcement of its stream.
 pub(crate) struct Early {
@@ -341,7 +348,7 @@ impl Media {
         let slot = self.followed.entry((peer, code)).or_default();
         slot.retain(|known| known.id != id);
         slot.push_back(Followed { id, kind: stream.spec.kind, is_own: stream.spec.maker == peer });
-        if slot.len() > SLOT_STREAMS_MAX {
+        if slot.len() > slot_streams_max(code) {
             slot.pop_front();
         }
         match stream.spec.kind {
@@ -664,7 +671,7 @@ impl Media {
                 self.program.doubts.len().max(self.inflow.doubts.len()),
                 DOUBTS_MAX,
             ),
-            of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
+            of("followed streams", followed, peers * (PEER_SLOTS_MAX * SLOT_STREAMS_MAX + ROSTER_MAX)),
             of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
             of("legs with pictures at a page", self.page_legs.len(), self.links.all().count() * PEER_SLOTS),
             of("peers with media", self.arrivals.peers(), peers),

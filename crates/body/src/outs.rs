@@ -13,6 +13,7 @@ use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
 use smallvec::SmallVec;
 
+use crate::apart::VoiceFrame;
 use crate::lag::Shedding;
 use crate::mix::MixCommand;
 use crate::received::ReceivedFrame;
@@ -238,6 +239,8 @@ pub struct Outs {
     pub envelopes: Vec<Envelope>,
     /// Frames for the application, in order.
     pub frames: Vec<ReceivedFrame>,
+    /// Frames of each speaker's sound apart, for the application of an agent, in order.
+    pub voices: Vec<VoiceFrame>,
     /// Commands to the mixer, in order.
     pub mix: Vec<MixCommand>,
     /// Commands to the encoder of this peer's own stream, in order.

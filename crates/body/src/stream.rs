@@ -292,6 +292,11 @@ impl Stream {
         self.wait_for_holes(hole_us_max(rtt_us));
     }
 
+    /// Returns whether pictures are cached.
+    pub(crate) fn has_pictures(&self) -> bool {
+        !self.caches[lane(MediaKind::Video)].is_empty()
+    }
+
     /// Returns the position in the stream: the newest packets here.
     pub(crate) fn position(&self) -> Resume {
         let [video, sound] = &self.caches;

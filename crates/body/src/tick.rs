@@ -2,7 +2,7 @@
 
 use plenary_proto::ordered::OrderedMap;
 
-use plenary_proto::message::LinkKind;
+use plenary_proto::message::{LinkKind, Message};
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{Input, Mode, PeerId};
 
@@ -39,6 +39,10 @@ impl Body {
         let stage = brain.roster().map_or(&[][..], |roster| &roster.entries);
         let is_on_stage = |peer: &PeerId| stage.iter().any(|entry| entry.peer == *peer);
         self.heartbeats.on_time(media, &head, &is_on_stage, now_us, outs);
+        if let Some((agents, clocks)) = self.media.inflow.apart.take_clocks(self.me, now_us) {
+            let links = agents.iter().filter_map(|agent| self.media.link(agent));
+            links.for_each(|link| outs.control(link, Message::VoiceClocks(clocks.clone())));
+        }
         if self.media.take_own_key_wanted() {
             self.capture(CaptureCommand::Key, outs);
         }

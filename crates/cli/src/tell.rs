@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use plenary::{CodecOutcome, CodecUse, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding};
+use plenary::{CodecOutcome, CodecUse, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding, VoicesState};
 use plenary_body::{WISHES_EACH_US, Wishes, people};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
@@ -263,6 +263,12 @@ impl Teller {
             RoomEvent::SoloRefused { speaker } => {
                 format!("{speaker:?} doesn't allow that it is shown alone: the program instead")
             }
+            RoomEvent::Voices(state) => match state {
+                VoicesState::Coming => "each speaker's own sound arrives",
+                VoicesState::Unavailable => "each speaker's own sound is unavailable for now",
+                VoicesState::NotAgent => "the host hasn't marked this peer as an agent: nobody is heard apart",
+            }
+            .to_owned(),
             RoomEvent::NoMixer => {
                 format!(
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"

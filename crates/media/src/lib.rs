@@ -15,6 +15,8 @@ mod capture;
 mod clock;
 pub mod codec;
 pub mod compose;
+#[cfg(not(target_family = "wasm"))]
+mod downsample;
 mod encode;
 mod encoded;
 mod frame;
@@ -49,6 +51,8 @@ pub use capture::{
     Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX, RawInput, SOUND_FRAMES_WAITING_MAX,
 };
 pub use clock::Clock;
+#[cfg(not(target_family = "wasm"))]
+pub use downsample::{DOWNSAMPLED_RATES, Downsampled};
 pub use encode::{Encoded, SoundEncoding, VideoEncoding};
 pub use encoded::{EncodedChecks, EncodedError};
 pub use frame::Frame;

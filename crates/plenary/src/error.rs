@@ -86,6 +86,9 @@ pub enum Error {
     /// Publishing was refused: this peer is not a speaker, or it publishes already.
     #[error("{0}")]
     Publish(&'static str),
+    /// This sound can't be made by [`Room::voices`](crate::Room::voices).
+    #[error(transparent)]
+    Voices(#[from] crate::VoicesError),
     /// The call is the host's, and this peer is not the host.
     #[error(transparent)]
     NotHost(#[from] NotHost),

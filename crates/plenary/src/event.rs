@@ -11,7 +11,7 @@ use plenary_body::Shedding;
 use plenary_media::CodecRemedy;
 use plenary_media::mixer::{Effort, EffortWhy};
 use plenary_proto::message::{Delivery, ElectionReason, MediaSeen, Muted};
-use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally};
+use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally, VoicesState};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -258,6 +258,10 @@ pub enum RoomEvent {
         /// The requested speaker.
         speaker: PeerId,
     },
+    /// Whether each speaker's sound arrives, at a peer that wants it by [`Room::voices`](crate::Room::voices). The
+    /// request stays: the sound comes once there is a mixer that can give it, or the host marks this peer
+    /// ([`Host::set_agent`](crate::Host::set_agent)).
+    Voices(VoicesState),
     /// Another parent feeds this peer; `None` if it has no parent.
     Parent(Option<PeerId>),
     /// Another peer is this peer's backup parent; `None` if it has no backup.

@@ -27,6 +27,7 @@ use crate::event::{CodecOutcome, CodecUse};
 use crate::notices::Notices;
 use crate::outlets::Outlets;
 use crate::testing::Forge;
+use crate::voices::{Inlet, VoiceOutlets, VoicesOf};
 
 /// What failed of this peer's own codecs, what happened, and what followed.
 pub(crate) type Failure = (CodecUse, String, CodecOutcome);
@@ -38,6 +39,7 @@ const FAILURES_MAX: usize = 64;
 struct State {
     body: Body,
     outlets: Outlets,
+    voices: VoiceOutlets,
 }
 
 /// One peer of one room.
@@ -79,7 +81,7 @@ impl Flow {
             frame_waits: Notify::new(),
             failures: Mutex::default(),
             span,
-            state: Mutex::new(State { body, outlets: Outlets::default() }),
+            state: Mutex::new(State { body, outlets: Outlets::default(), voices: VoiceOutlets::default() }),
         })
     }
 
@@ -116,9 +118,10 @@ impl Flow {
         let now_us = self.now_us();
         let mut outs = Outs::default();
         let mut guard = self.state.lock();
-        let State { body, outlets } = &mut *guard;
+        let State { body, outlets, voices } = &mut *guard;
         let result = act(body, now_us, &mut outs);
         outs.frames.drain(..).for_each(|received| outlets.give(&received));
+        outs.voices.drain(..).for_each(|frame| voices.give(&frame));
         self.desk.queue(outs.mix.drain(..));
         drop(guard);
         if outs.frame_waits {
@@ -240,6 +243,11 @@ impl Flow {
         self.state.lock().outlets.listen()
     }
 
+    /// Adds a listener for speakers' sound apart.
+    pub(crate) fn listen_apart(&self, of: VoicesOf) -> Inlet {
+        self.state.lock().voices.listen(of)
+    }
+
     /// Waits until a held frame is due for the application.
     pub(crate) async fn until_due(&self) {
         loop {
@@ -267,7 +275,9 @@ impl Flow {
     /// Hands over all held frames, and ends the listeners' queues.
     pub(crate) fn close(&self) {
         self.locked(|body, now_us, outs| body.hand_over_all(now_us, outs));
-        self.state.lock().outlets.close();
+        let mut state = self.state.lock();
+        state.outlets.close();
+        state.voices.close();
     }
 }
 

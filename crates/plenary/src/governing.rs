@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plenary_proto::message::{Entry, Muted, Roster, Vote};
+use plenary_proto::message::{AGENTS_MAX, Entry, Muted, Roster, Vote};
 use plenary_proto::seal::{Invite, RoomSecret};
 use plenary_proto::{Command, HostBound, Newcomer, PeerId};
 
@@ -173,6 +173,21 @@ impl Host<'_> {
             keys.0.follow(&invite, &key);
         }
         Ok(invite)
+    }
+
+    /// Marks a peer as an agent, on stage or not, here or not: it may hear each speaker apart, by
+    /// [`Room::voices`](crate::Room::voices). With `false` takes the mark back: its sound ends at once. All members see
+    /// the marks ([`Member::is_agent`](crate::Member::is_agent), [`Room::agents`](crate::Room::agents)).
+    ///
+    /// # Errors
+    /// [`HostRefusal::TooManyAgents`] past eight; see [`Host`].
+    pub async fn set_agent(self, peer: PeerId, is_agent: bool) -> Result<(), Error> {
+        let agents = self.room().agents();
+        if is_agent && !agents.contains(&peer) && agents.len() >= AGENTS_MAX {
+            return Err(HostRefusal::TooManyAgents.into());
+        }
+        let shows = |roster: &Roster| roster.access.agents.contains(&peer) == is_agent;
+        self.command(Command::SetAgent(peer, is_agent), shows).await
     }
 
     /// Asks a speaker to send no picture or no sound. Its application may end that; the host can't. Resolves at once:

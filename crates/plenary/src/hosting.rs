@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plenary_body::layout;
 use plenary_media::compose::Layout;
-use plenary_proto::message::{MIXERS_MAX, MixPolicy, Roster};
+use plenary_proto::message::{AGENTS_MAX, MIXERS_MAX, MixPolicy, Roster};
 use plenary_proto::{Command, HostBound, PeerId, Reopening};
 use tokio::sync::oneshot;
 
@@ -49,6 +49,9 @@ pub enum HostRefusal {
     /// The room was opened again with its keys, and no member of its earlier session has answered since.
     #[error("no member of the room has answered since it was opened again")]
     NobodyAnswers,
+    /// There are as many agents as a room may have.
+    #[error("a room has at most {AGENTS_MAX} agents")]
+    TooManyAgents,
     /// The number of mixers is too large.
     #[error("a room has at most {MIXERS_MAX} mixers")]
     TooManyMixers,

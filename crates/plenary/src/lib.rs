@@ -52,6 +52,8 @@
 //! dropped |
 //! | [`Room::sound`] | an even stream of 20 ms frames of f32 at 48 kHz | half a second stays queued, later sound is
 //! dropped |
+//! | [`Room::voices`] | at an agent: each speaker's sound apart, at the rate that it asks for, with its capture time | five
+//! seconds of one speaker stay queued, later sound is dropped; [`Voice::missed`] counts it |
 //! | [`Room::events`] | [`RoomEvent`]s | the oldest events are dropped; [`RoomEvent::Missed`] says how many |
 //! | [`Room::watch`] | [`RoomSnapshot`]s | only the newest snapshot is seen |
 //!
@@ -123,6 +125,7 @@ mod threads;
 mod track;
 #[cfg(feature = "files")]
 mod verify;
+mod voices;
 
 pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
@@ -141,12 +144,13 @@ pub use plenary_body::{
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
-    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, MixPolicy, Muted,
-    PeerRates, ProgramFormat, Refusal, VideoRequest,
+    AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,
+    MixPolicy, Muted, PeerRates, ProgramFormat, Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{
     CodecClaim, DataRefusal, Mode, Newcomer, NoPeerId, PeerId, Rank, ShortId, Sources, StreamId, Tally,
+    VoicesState,
 };
 pub use plenary_rtc::LinkError;
 #[doc(hidden)]
@@ -165,6 +169,7 @@ pub use threads::CLOSE_MAX;
 pub use track::{Track, TrackKind};
 #[cfg(feature = "files")]
 pub use verify::{Verified, VerifyError, verify_recording};
+pub use voices::{Voice, VoiceStream, Voices, VoicesError, VoicesOf};
 
 /// The guide for applications; doc tests compile its code.
 #[cfg(all(doctest, feature = "files"))]

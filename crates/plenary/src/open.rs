@@ -295,6 +295,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         unproven: BTreeMap::new(),
         publishers: Vec::new(),
         ending: JoinSet::new(),
+        voices: 0,
         requests: requested,
         events: events.clone(),
         on_event: options.on_event.clone(),

@@ -41,6 +41,7 @@ use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
 use crate::threads::{CLOSE_MAX, Threads};
 use crate::track::{Hold, Published, Track, TrackKind};
+use crate::voices::{self, VoiceStream, Voices, Wish};
 
 /// Maximum duration of [`Room::leave`]: a mixer waits for a standby for 5 s, and then for its children.
 pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(8);
@@ -427,6 +428,32 @@ impl Room {
             self.0.options.clock,
             &self.0.threads,
         )
+    }
+
+    /// Returns a stream of each speaker's sound apart, in chunks of 20 ms, for transcribers and bots. The room's host
+    /// decides who may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says whether the
+    /// sound arrives, and why not. The request ends when all such streams are dropped.
+    ///
+    /// The sound comes from a mixer, as the speakers have sent it, and survives the mixers' changes; in a mesh from the
+    /// speakers themselves. This peer's own sound isn't among it, nor, but in a mesh, that of speakers that refuse to be
+    /// shown alone ([`Member::no_solo`](crate::Member::no_solo)). Up to five lost frames in a row are concealed
+    /// ([`Voice::concealed`](crate::Voice::concealed)).
+    ///
+    /// # Errors
+    /// [`Error::Voices`] for a rate or a number of channels that isn't made, [`Error::NoCodecs`] without codecs,
+    /// [`Error::Closed`] if the room is closed.
+    pub async fn voices(&self, voices: Voices) -> Result<VoiceStream, Error> {
+        voices::check(&voices)?;
+        let codecs = self.guarded(self.codecs()?, None);
+        self.request(Request::Voices(true)).await?;
+        let wish = Wish::new(self.0.requests.downgrade(), self.0.runtime.clone());
+        let Voices { rate, channels, of } = voices;
+        voices::decode(self.0.flow.listen_apart(of), (rate, channels), codecs, wish, &self.0.threads)
+    }
+
+    /// Returns the peers that the host has marked as agents, on stage or not.
+    pub fn agents(&self) -> Vec<PeerId> {
+        self.0.flow.read(|body| body.agents().to_vec())
     }
 
     /// Records the received frames to a file (fragmented MP4), without re-encoding. An existing file is

@@ -31,6 +31,10 @@ pub struct Member {
     pub shares: bool,
     /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
     pub no_solo: bool,
+    /// Whether the host has marked it as an agent, which may hear each speaker apart ([`Room::voices`]).
+    ///
+    /// [`Room::voices`]: crate::Room::voices
+    pub is_agent: bool,
     /// Whether it is the host or a peer named by the host: named peers vote, and mix where the policy requires a name.
     pub named: bool,
     /// Whether it speaks at present, as heard at this peer; pauses between words don't end it.
@@ -38,7 +42,7 @@ pub struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(entry: &Entry, speaking: &[PeerId]) -> Member {
+    pub(crate) fn new(entry: &Entry, speaking: &[PeerId], agents: &[PeerId]) -> Member {
         Member {
             peer: entry.peer,
             name: entry.name.to_string(),
@@ -49,6 +53,7 @@ impl Member {
             muted: entry.muted,
             shares: entry.shares,
             no_solo: entry.no_solo,
+            is_agent: agents.contains(&entry.peer),
             named: entry.votes == Vote::Named,
             speaking: speaking.contains(&entry.peer),
         }
@@ -172,7 +177,7 @@ impl RoomSnapshot {
         speaking: &[PeerId],
     ) -> RoomSnapshot {
         let brain = body.snapshot();
-        let member = |entry: &Entry| Member::new(entry, speaking);
+        let member = |entry: &Entry| Member::new(entry, speaking, body.agents());
         RoomSnapshot {
             connection,
             scores,

@@ -40,6 +40,28 @@ pub enum Verdict {
     Stalled,
 }
 
+/// Where speakers' sound goes apart from the mix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VoiceRoutes {
+    /// The speakers: all that are present and don't refuse to be shown alone; in a mesh these, too.
+    pub of: Vec<PeerId>,
+    /// At a mixer: the agents that it forwards them to, in slot 5 of the link with each.
+    pub to: Vec<PeerId>,
+    /// Whether this peer's own application gets them.
+    pub here: bool,
+}
+
+/// Result of a request for each speaker's sound apart. The request stays in force in each case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum VoicesState {
+    /// The sound arrives from now on.
+    Coming,
+    /// No mixer forwards it at present.
+    Unavailable,
+    /// The host hasn't marked this peer as an agent, or has taken the mark back.
+    NotAgent,
+}
+
 /// Command of the application to its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -75,6 +97,9 @@ pub enum Command {
     Deny(PeerId),
     /// Host only: replaces the peers that need neither wait nor hold the newest invite; at most 1000 count.
     SetMembers(Vec<PeerId>),
+    /// Host only: marks a peer as an agent, which may hear each speaker apart ([`Command::Voices`]), or takes the mark
+    /// back. At most [`AGENTS_MAX`](crate::message::AGENTS_MAX) count.
+    SetAgent(PeerId, bool),
     /// Host only: asks a speaker to send no picture or no sound.
     AskToMute(PeerId, Muted),
     /// Host only: a new invite is in force, with this key.
@@ -103,6 +128,8 @@ pub enum Command {
     /// Requests a speaker's own stream in addition, as the mixer receives it; `None` ends it. [`Event::Solo`]
     /// reports the result.
     Solo(Option<PeerId>),
+    /// Requests each speaker's sound apart, at an agent; [`Event::Voices`] reports the result.
+    Voices(bool),
     /// Stage only: publishes application data to the room. See
     /// [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
@@ -437,6 +464,8 @@ pub enum Output {
     /// Forwards single speakers' streams, unchanged, to the peers that requested them: (peer, speaker), in
     /// slot 4 of the link with the peer.
     Solos(Vec<(PeerId, PeerId)>),
+    /// Forwards and hands over speakers' sound apart.
+    Voices(VoiceRoutes),
     /// Sends these speakers their mix-minus: this peer is their home mixer.
     Homes(Vec<PeerId>),
     /// The speakers on stage changed: (peer, index among the tiles).
@@ -638,6 +667,8 @@ pub enum Event {
         /// The speaker.
         speaker: PeerId,
     },
+    /// What became of [`Command::Voices`].
+    Voices(VoicesState),
     /// The parent changed; `None`: no peer feeds this one.
     Parent(Option<PeerId>),
     /// The backup changed; `None`: there is none.

@@ -11,6 +11,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod anti_entropy;
+mod asking;
 mod audience;
 pub mod bounded;
 mod broadcast;
@@ -67,6 +68,7 @@ mod tree;
 mod trouble;
 mod uplink;
 mod view;
+mod voices;
 pub mod watchdog;
 
 pub use broadcast::DataRefusal;
@@ -74,7 +76,10 @@ pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use host::Reopening;
 pub use id::{InForce, NoPeerId, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
-pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via};
+pub use io::{
+    Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes,
+    VoicesState,
+};
 pub use lobby::Newcomer;
 #[cfg(debug_assertions)]
 #[doc(hidden)]

@@ -70,6 +70,8 @@ pub(crate) enum Want {
     Landmark = 32,
     /// The other end forwards a single speaker to this peer.
     Solo = 64,
+    /// The other end forwards all speakers' sound to this peer.
+    Voices = 128,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

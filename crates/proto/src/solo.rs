@@ -2,9 +2,8 @@
 //! instead of it.
 //!
 //! The peer requests it from a mixer (`SoloWanted`), since every mixer has all speakers' packets. The mixer
-//! forwards them unchanged, to a few peers at a time, if its uplink carries them beside its children. When
-//! the mixers change, the peer requests it from another mixer, and releases the old one once the new one has
-//! agreed. While both mixers send, no packets are missed.
+//! forwards them unchanged, to a few peers at a time, if its uplink carries them beside its children. The way
+//! to the mixers: [`asking`](crate::asking).
 //!
 //! A speaker may refuse to be shown alone, and says so in the roster. Mixers then forward it to no peer that requests it.
 //!
@@ -13,12 +12,12 @@
 
 use crate::ordered::OrderedMap;
 
+use crate::asking::{Answered, Asking};
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, Path};
-use crate::rng::Backoff;
+use crate::message::{Message, Path};
 use crate::stage::Mode;
 use crate::time::{SECOND, Time};
 use crate::view::View;
@@ -31,21 +30,6 @@ const VIEWERS_MAX: usize = SOLOS_MAX / 2;
 /// Time after which a viewer's slot is free for another viewer that requests one. A guess: long enough to
 /// watch a speaker's turn.
 const HELD_US: u64 = 60 * SECOND;
-/// Interval at which an unanswered request is repeated. A guess.
-const ANSWER_US_MAX: u64 = SECOND;
-/// Timeout after which a mixer that still isn't linked is given up and the next one is tried. A guess: a link
-/// is tried twice.
-const LINK_US_MAX: u64 = 6 * SECOND;
-/// Backoff after a refusal.
-const AGAIN: Backoff = Backoff::new(2 * SECOND, 30 * SECOND);
-
-/// A request to a mixer that hasn't agreed yet.
-#[derive(Clone, Copy, Debug)]
-struct SoloRequest {
-    mixer: PeerId,
-    /// When to send or repeat the request.
-    due: Time,
-}
 
 /// What the application knows of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +40,10 @@ enum Told {
 }
 
 /// This peer's request for a speaker, and at a mixer the requests that it serves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Solo {
     wish: Option<PeerId>,
-    /// The mixer that forwards the speaker to this peer.
-    giver: Option<PeerId>,
-    asked: Option<SoloRequest>,
-    backoff: Backoff,
+    asking: Asking,
     /// The last state reported to the application for this request.
     told: Option<Told>,
     /// At a mixer: the speaker forwarded to each peer, and since when that peer gets one.
@@ -71,27 +52,16 @@ pub(crate) struct Solo {
     said: Vec<(PeerId, PeerId)>,
 }
 
-impl Default for Solo {
-    fn default() -> Solo {
-        let (given, said) = (OrderedMap::new(), Vec::new());
-        Solo { wish: None, giver: None, asked: None, backoff: AGAIN, told: None, given, said }
-    }
-}
+/// Ends a request.
+const NO_MORE: Message = Message::SoloWanted { speaker: None };
 
 /// Returns whether this peer receives all speakers anyway: it mixes, stands by, or is in a mesh.
-fn has_all(view: &View<'_>) -> bool {
+pub(crate) fn has_all(view: &View<'_>) -> bool {
     view.mixes() || view.mandate.standby() == Some(view.me) || view.stage.mode() == Mode::Mesh
 }
 
-/// Returns the next mixer in force, in turn.
-fn next_mixer(view: &View<'_>, mixer: PeerId) -> PeerId {
-    let mixers = &view.mandate.mixers;
-    let behind = mixers.iter().skip_while(|known| **known != mixer).nth(1);
-    behind.or(mixers.first()).copied().unwrap_or(mixer)
-}
-
 /// Returns whether the peer is a present speaker, so that its stream is available.
-fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
+pub(crate) fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
 }
 
@@ -103,7 +73,7 @@ fn refuses(view: &View<'_>, speaker: &PeerId) -> bool {
 }
 
 /// Returns whether this peer's application doesn't get the speaker alone. In a mesh nothing else can be shown.
-fn is_withheld(view: &View<'_>, speaker: &PeerId) -> bool {
+pub(crate) fn is_withheld(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.mode() != Mode::Mesh && refuses(view, speaker)
 }
 
@@ -114,8 +84,8 @@ fn is_given(view: &View<'_>, speaker: &PeerId) -> bool {
 
 impl Solo {
     /// Returns the mixers that were asked for the speaker.
-    pub(crate) fn asked(&self) -> Vec<PeerId> {
-        self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer)).collect()
+    pub(crate) fn asked(&self) -> impl Iterator<Item = PeerId> {
+        self.asking.mixers()
     }
 
     /// The application requests a speaker, or none.
@@ -123,12 +93,9 @@ impl Solo {
         if wish == self.wish {
             return;
         }
-        (self.wish, self.told, self.backoff) = (wish, None, AGAIN);
-        if wish.is_some() {
-            // The mixer that forwards one speaker can forward another instead.
-            let mixer = self.giver.take().or(self.asked.map(|asked| asked.mixer));
-            self.asked = mixer.map(|mixer| SoloRequest { mixer, due: view.now });
-        }
+        (self.wish, self.told) = (wish, None);
+        // the mixer that forwards one speaker can forward another instead
+        self.asking.begin_anew(view.now, wish.is_some());
         self.request(view, path);
     }
 
@@ -139,58 +106,17 @@ impl Solo {
     }
 
     fn request(&mut self, view: &mut View<'_>, path: &Path) {
-        self.giver.take_if(|giver| !view.links.is_up(giver));
         let is_shown = |speaker: &PeerId| is_heard(view, speaker) && !is_withheld(view, speaker);
         let wish = self.wish.filter(|speaker| is_shown(speaker) && *speaker != view.me);
         let comes_anyway = has_all(view);
-        let mixer = wish.filter(|_| !comes_anyway).and_then(|_| self.mixer_to_ask(view, path));
-        match (wish, mixer) {
-            (Some(speaker), Some(mixer)) if self.giver != Some(mixer) => {
-                let asked = self.asked.filter(|asked| asked.mixer == mixer);
-                let mut asked = asked.unwrap_or(SoloRequest { mixer, due: view.now });
-                if view.now >= asked.due + LINK_US_MAX && !view.links.is_up(&mixer) {
-                    asked = self.later(view, mixer);
-                }
-                self.asked = Some(asked);
-                if asked.due <= view.now && view.links.is_up(&asked.mixer) {
-                    view.out.send(asked.mixer, Message::SoloWanted { speaker: Some(speaker) });
-                    self.asked = Some(SoloRequest { due: view.now + ANSWER_US_MAX, ..asked });
-                }
-            }
-            (Some(_), Some(_)) => self.asked = None,
-            _ => {
-                let asked = self.asked.take().map(|asked| asked.mixer);
-                for mixer in self.giver.take().into_iter().chain(asked) {
-                    if view.links.is_up(&mixer) {
-                        view.out.send(mixer, Message::SoloWanted { speaker: None });
-                    }
-                }
-            }
-        }
+        let message = wish.filter(|_| !comes_anyway);
+        let message = message.map(|speaker| Message::SoloWanted { speaker: Some(speaker) });
+        let has_mixer = self.asking.request(view, path, message, &NO_MORE, Want::Solo);
         if wish.is_some() && comes_anyway {
             self.tell(view, true);
-        } else if self.giver.is_none() && (mixer.is_none() || self.told == Some(Told::Comes)) {
+        } else if !self.asking.has_giver() && (!has_mixer || self.told == Some(Told::Comes)) {
             self.tell(view, false);
         }
-        let wanted = self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer));
-        let wanted = wanted.map(|mixer| (mixer, LinkKind::Peer)).collect();
-        view.links.want_only(view.now, view.out, Want::Solo, &wanted);
-    }
-
-    /// Returns the mixer to request from: the one that forwards already or was asked before, if it is in
-    /// force, else the mixer at the top of this peer's branch, else the lead.
-    fn mixer_to_ask(&self, view: &View<'_>, path: &Path) -> Option<PeerId> {
-        let mixers = &view.mandate.mixers;
-        let known = [self.giver, self.asked.map(|asked| asked.mixer)].into_iter().flatten();
-        let top = path.first().and_then(|top| mixers.iter().find(|mixer| mixer.short() == *top));
-        let mut in_force = known.filter(|known| mixers.contains(known));
-        in_force.next().or(top.copied()).or(view.mandate.lead())
-    }
-
-    /// Schedules a request to the next mixer, with backoff: the given one can't serve it, and the next may
-    /// have room.
-    fn later(&mut self, view: &mut View<'_>, mixer: PeerId) -> SoloRequest {
-        SoloRequest { mixer: next_mixer(view, mixer), due: view.now + self.backoff.next_us(view.rng) }
     }
 
     fn tell(&mut self, view: &mut View<'_>, comes: bool) {
@@ -215,21 +141,10 @@ impl Solo {
         if self.wish != Some(speaker) {
             return;
         }
-        let was_asked = self.asked.is_some_and(|asked| asked.mixer == from);
-        if comes && was_asked {
-            if let Some(before) = self.giver.replace(from) {
-                view.out.send(before, Message::SoloWanted { speaker: None });
-            }
-            (self.asked, self.backoff) = (None, AGAIN);
-            self.tell(view, true);
-        } else if !comes && (was_asked || self.giver == Some(from)) {
-            self.giver.take_if(|giver| *giver == from);
-            if was_asked || self.asked.is_none() {
-                self.asked = Some(self.later(view, from));
-            }
-            if self.giver.is_none() {
-                self.tell(view, false);
-            }
+        match self.asking.answered(view, from, comes, &NO_MORE) {
+            Answered::Comes => self.tell(view, true),
+            Answered::Ends => self.tell(view, false),
+            Answered::Nothing => {}
         }
     }
 
@@ -310,10 +225,9 @@ impl Solo {
         }
     }
 
-    /// Returns when a request is to be repeated or sent to another mixer. A mixer that isn't linked yet is
-    /// asked as soon as its link is up.
+    /// Returns when a request is to be repeated or sent to another mixer.
     pub(crate) fn next_timeout(&self, is_up: impl Fn(&PeerId) -> bool) -> Option<Time> {
-        self.asked.map(|asked| if is_up(&asked.mixer) { asked.due } else { asked.due + LINK_US_MAX })
+        self.asking.next_timeout(is_up)
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {

@@ -318,6 +318,11 @@ impl Stage {
         self.candidates.is_empty() && (has_audience || self.speakers().len() > MESH_SPEAKERS_MAX)
     }
 
+    /// Returns whether the host has marked a peer as an agent, which gets each speaker's sound apart.
+    pub(crate) fn is_agent(&self, peer: &PeerId) -> bool {
+        self.roster().is_some_and(|roster| roster.access.agents.contains(peer))
+    }
+
     /// Returns whether the host has removed a peer.
     pub(crate) fn has_removed(&self, peer: &PeerId) -> bool {
         self.roster().is_some_and(|roster| roster.access.removed.contains(peer))

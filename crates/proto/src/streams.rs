@@ -39,8 +39,8 @@ pub(crate) struct Relations {
     pub(crate) feeders: Vec<PeerId>,
     /// Mixers with a part in a handover: the home mixer, those that have begun, and those not replaced yet.
     pub(crate) mixers: Vec<PeerId>,
-    /// Mixers that were asked for one speaker.
-    pub(crate) solo: Vec<PeerId>,
+    /// Mixers that were asked for one speaker, or for all speakers' sound.
+    pub(crate) forwarding: Vec<PeerId>,
 }
 
 /// Announcements without proof, and the peers with streams that count.
@@ -67,11 +67,11 @@ impl Streams {
             let first = self.retired.iter().min_by_key(|(_, until)| **until).map(|(mixer, _)| *mixer);
             first.and_then(|first| self.retired.remove(&first));
         }
-        let Relations { makes_program, on_stage, feeders, mixers: handing_over, solo } = relations;
+        let Relations { makes_program, on_stage, feeders, mixers: handing_over, forwarding } = relations;
         let all = mandate.mixers.iter().chain(&handing_over).chain(self.retired.keys());
         let mixers = once(all.copied());
         let forwarders = if on_stage { &mixers[..] } else { &[] };
-        let speakers = once(forwarders.iter().copied().chain(solo));
+        let speakers = once(forwarders.iter().copied().chain(forwarding));
         let sources = Senders { makes_program, program: once(feeders), mixers, speakers };
         if sources != self.sources {
             self.sources = sources.clone();

@@ -32,3 +32,4 @@ mod squatting;
 mod strangers;
 mod timeouts;
 mod uplink;
+mod voices;

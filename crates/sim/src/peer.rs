@@ -9,7 +9,7 @@ use plenary_proto::suffering::Suffering;
 use plenary_proto::time::SECOND;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{
-    Event, InForce, MixRole, PeerId, RoomState, Senders, StreamId, StreamSpec, Time, Verdict,
+    Event, InForce, MixRole, PeerId, RoomState, Senders, StreamId, StreamSpec, Time, Verdict, VoiceRoutes,
 };
 
 use crate::arrivals::Arrivals;
@@ -153,6 +153,8 @@ pub(crate) struct Peer {
     pub(crate) forwarding_to: Vec<usize>,
     /// At a mixer: pairs of (receiver, speaker) of the solo streams that it sends.
     pub(crate) solos: Vec<(PeerId, PeerId)>,
+    /// Where each speaker's sound goes apart.
+    pub(crate) voices: VoiceRoutes,
     /// Destinations of its own stream: its home mixer, or the other speakers.
     pub(crate) sending_to: Vec<PeerId>,
     pub(crate) followed: Vec<Followed>,
@@ -225,6 +227,7 @@ impl Peer {
             key_wanted: false,
             forwarding_to: Vec::new(),
             solos: Vec::new(),
+            voices: VoiceRoutes::default(),
             sending_to: Vec::new(),
             followed: Vec::new(),
             served: Vec::new(),

@@ -75,6 +75,9 @@ impl Media {
                 }
                 continue;
             }
+            if kind.is_speakers() && one.frame.kind == MediaKind::Sound && maker != self.me {
+                outs.voices.extend(self.inflow.apart.take(maker, &one.frame, arrived_us));
+            }
             let fits = maker == self.me || self.shows_picture_of(&maker, &one.frame);
             if kind.is_speakers() && self.mesh && maker != self.me {
                 if !fits {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inflow::slot_code;
+use plenary_proto::VoiceRoutes;
 
 /// Another mixer or the standby, and a peer that requests one speaker.
 const STANDBY: PeerId = PeerId([5; 32]);
@@ -188,6 +189,41 @@ fn a_peer_gets_the_one_speaker_that_it_requested_and_the_past_a_few_times_only()
         usize::from(sent(&outs).len() > 1)
     });
     assert_eq!(past.sum::<usize>(), 3, "four within 4 s, with the first");
+}
+
+#[test]
+fn agents_get_the_sound_of_all_speakers_in_one_slot_and_no_picture() {
+    let mut home = Home::new(&[ADA, BEN]);
+    home.stand.media.inflow.set_forwarding_to(&[]);
+    let fan = home.stand.link(FAN, LinkKind::Peer);
+    let routes = |of: &[PeerId], to: &[PeerId]| VoiceRoutes { of: of.to_vec(), to: to.to_vec(), here: false };
+    home.stand.media.inflow.apart.set_routes(routes(&[ADA, BEN], &[FAN, ADA]));
+    assert_eq!(home.picture(0, true).sends.len(), 0);
+    for speaker in [0, 1] {
+        let outs = home.sound(speaker);
+        assert!(announced(&outs).contains(&(fan, 4, home.id(speaker))));
+        assert!(sent(&outs).contains(&(fan, 5, 1)));
+    }
+    let ada = home.speakers[0].0;
+    assert_eq!(sent(&home.sound(0)), [(fan, 5, 2)], "no speaker gets its own");
+    let outs = home.sound(1);
+    assert_eq!((announced(&outs), sent(&outs)), (vec![], vec![(ada, 5, 2), (fan, 5, 2)]));
+
+    home.stand.media.inflow.set_solos(&[(FAN, BEN)]);
+    assert_eq!(
+        sent(&home.sound(1)).iter().filter(|(link, ..)| *link == fan).count(),
+        3,
+        "once each, with its past"
+    );
+    home.stand.media.inflow.set_solos(&[]);
+    assert!(sent(&home.sound(1)).contains(&(fan, 5, 4)), "the solo has ended");
+    home.stand.media.inflow.apart.set_routes(routes(&[BEN], &[FAN]));
+    assert_eq!(home.sound(0).sends.len(), 0, "Ada refuses");
+    let link = home.stand.link(FAN, LinkKind::Peer);
+    home.stand.take();
+    assert_eq!(announced(&home.sound(1)), [(link, 4, home.id(1))], "anew on a new link");
+    home.stand.media.inflow.apart.set_routes(VoiceRoutes::default());
+    assert_eq!(home.sound(1).sends.len(), 0, "the mark is gone");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the body in virtual time, and what they share: a source of frames, and one peer's media with links.
 
 mod any_input;
+mod apart;
 mod browsers;
 mod early;
 mod excess;

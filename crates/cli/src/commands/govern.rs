@@ -157,6 +157,14 @@ impl Console {
                 host.ask_to_mute(peer, Muted { picture: false, sound: true }).await.map_err(said)?;
                 format!("{name} is asked to be silent")
             }
+            Order::Agent(name, is_agent) => {
+                let peer = all(room).find(&name)?;
+                host.set_agent(peer, is_agent).await.map_err(said)?;
+                match is_agent {
+                    true => format!("{name} may hear each speaker apart"),
+                    false => format!("{name} hears the mix alone"),
+                }
+            }
             Order::Remove(name) => {
                 let peer = all(room).find(&name)?;
                 host.remove(peer).await.map_err(said)?;

@@ -12,6 +12,7 @@ the host alone:
 /admit WHO           let in from the lobby       /deny WHO     turn away
 /promote WHO         offer the floor             /demote WHO   let watch only
 /mute WHO            ask to be silent            /hand-over WHO  make host
+/agent WHO           let hear each speaker apart: a transcriber, a bot; /no-agent WHO  no more
 /remove WHO          put out of the room         /ban WHO      and replace the invite
 /remove unnamed      put out the candidates that you have not named
 /lock  /unlock       admit nobody new, or again  /lobby on|off
@@ -34,6 +35,8 @@ pub(crate) enum Order {
     Promote(String),
     Demote(String),
     Mute(String),
+    /// Marks a peer as an agent, or no more.
+    Agent(String, bool),
     Remove(String),
     RemoveUnnamed,
     Ban(String),
@@ -78,6 +81,8 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
         "/promote" => who(Order::Promote),
         "/demote" => who(Order::Demote),
         "/mute" => who(Order::Mute),
+        "/agent" => who(|name| Order::Agent(name, true)),
+        "/no-agent" => who(|name| Order::Agent(name, false)),
         "/remove" if rest == "unnamed" => Ok(Order::RemoveUnnamed),
         "/remove" => who(Order::Remove),
         "/ban" => who(Order::Ban),

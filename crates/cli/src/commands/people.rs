@@ -43,6 +43,7 @@ pub(crate) fn who(room: &Room) -> String {
         roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
         roles.extend(member.muted.sound.then_some("silent"));
         roles.extend(member.no_solo.then_some("no solo"));
+        roles.extend(member.is_agent.then_some("agent"));
         roles.extend(member.away.then_some("away"));
         line(&member.peer, &member.name, &roles.join(", "));
     }

@@ -127,6 +127,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
         Event::SoloRefused { speaker } => RoomEvent::SoloRefused { speaker },
         Event::Solo { speaker, comes } => RoomEvent::Solo { speaker, comes },
+        Event::Voices(state) => RoomEvent::Voices(state),
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
         Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },
@@ -150,6 +151,7 @@ mod tests {
             muted: Muted::default(),
             shares: false,
             no_solo: false,
+            is_agent: false,
             named: false,
             speaking: false,
         }

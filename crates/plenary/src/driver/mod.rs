@@ -59,6 +59,8 @@ pub(crate) enum Request {
     Publish(u64, Publisher),
     /// Ends that publisher; answered when its threads have ended.
     Unpublish(u64, Option<oneshot::Sender<()>>),
+    /// The application holds a further stream of voices, or one less.
+    Voices(bool),
     /// Asks for the traffic so far.
     Traffic(oneshot::Sender<Traffic>),
     /// Publishes application data, if this peer may.
@@ -84,6 +86,8 @@ pub(crate) struct Driver {
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
     pub(crate) ending: JoinSet<()>,
+    /// Number of streams of voices that the application holds.
+    pub(crate) voices: usize,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
     pub(crate) on_event: Option<OnEvent>,
@@ -387,6 +391,13 @@ impl Driver {
                 self.input(In::Command(command));
                 let _ = reply.send(());
             }
+            Request::Voices(more) => {
+                let before = self.voices > 0;
+                self.voices = if more { self.voices + 1 } else { self.voices.saturating_sub(1) };
+                if before != (self.voices > 0) {
+                    self.input(In::Command(Command::Voices(!before)));
+                }
+            }
             Request::Tell(delivery, bytes, reply) => {
                 let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
                 let _ = reply.send(told);
@@ -422,7 +433,7 @@ impl Driver {
     /// Reports what the roster has changed on stage since the last one.
     fn report_members(&mut self) {
         let (members, removed) = self.flow.read(|body| {
-            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking));
+            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking, body.agents()));
             let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
             (members.collect::<Vec<_>>(), removed)
         });

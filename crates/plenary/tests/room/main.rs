@@ -1,5 +1,7 @@
 //! Rooms over real WebRTC on loopback, as an application holds them.
 
+#[cfg(feature = "codecs")]
+mod apart;
 mod data;
 mod degradation;
 mod dying;

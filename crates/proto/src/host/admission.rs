@@ -191,6 +191,17 @@ impl Host {
         }
     }
 
+    /// Marks a peer as an agent, on the application's command, or takes the mark back. Past [`AGENTS_MAX`] none is added.
+    pub(crate) fn set_agent(&mut self, now: Time, peer: PeerId, is_agent: bool) {
+        self.set_access(now, |access| {
+            if !is_agent || access.removed.contains(&peer) {
+                access.unmark(&peer);
+            } else if !access.agents.contains(&peer) {
+                let _ = access.agents.push(peer);
+            }
+        });
+    }
+
     /// Removes a peer from the room, in the next roster. Returns false for the host itself, and for a removed peer.
     fn put_out(&mut self, view: &View<'_>, peer: PeerId) -> bool {
         if peer == view.me || self.rules.access.removed.contains(&peer) {
@@ -201,6 +212,7 @@ impl Host {
             *removed = List::truncated(removed.iter().skip(1).copied());
         }
         let _ = removed.push(peer);
+        self.rules.access.unmark(&peer);
         let parent = self.directory.left(&peer).and_then(|entry| entry.parent);
         self.lobby.deny(&peer);
         self.members.remove(&peer);

@@ -11,6 +11,10 @@ use crate::seal::Statement;
 /// Maximum removed peers that a roster names. Past it the oldest is dropped: a new invite keeps it out.
 pub const REMOVED_MAX: usize = ROSTER_MAX;
 
+/// Maximum agents that a roster names: each gets every speaker's sound of a mixer, some 40 kbit/s a speaker. A guess: a
+/// transcriber, and bots for a few languages.
+pub const AGENTS_MAX: usize = 8;
+
 /// Media that a speaker doesn't send at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Muted {
@@ -35,6 +39,15 @@ pub struct Access {
     pub ended: bool,
     /// Peers that the host removed, the last ones at the end. No peer links with them.
     pub removed: List<PeerId, REMOVED_MAX>,
+    /// Peers that get each speaker's sound apart, on stage or not.
+    pub agents: List<PeerId, AGENTS_MAX>,
+}
+
+impl Access {
+    /// Takes a peer's mark as an agent.
+    pub(crate) fn unmark(&mut self, peer: &PeerId) {
+        self.agents = List::truncated(self.agents.iter().copied().filter(|agent| agent != peer));
+    }
 }
 
 /// Membership ticket: the host, or a peer on stage in its stead, has admitted this peer. Valid for ten minutes.

@@ -18,8 +18,9 @@ mod reign;
 mod roster;
 mod stage;
 mod tree;
+mod voices;
 
-pub use access::{Access, GenerationKey, Muted, REMOVED_MAX, Ticket};
+pub use access::{AGENTS_MAX, Access, GenerationKey, Muted, REMOVED_MAX, Ticket};
 pub use admission::{Admit, Join};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
@@ -48,6 +49,7 @@ pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, PeerRates, Place,
     Purpose, RELAY_HOPS_MAX, Rates, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
 };
+pub use voices::{VoiceClock, VoiceClocks};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +62,7 @@ pub const MESSAGE_VERSION: u8 = 5;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
-const VARIANTS: u32 = 68;
+const VARIANTS: u32 = 71;
 
 /// Numbers of the variants that have budgets of their own.
 const RELAY_VARIANT: u8 = 8;
@@ -349,6 +351,12 @@ pub enum Message {
     /// Answer to [`Message::RatesWanted`]: the sender's rates last, before them those of the peers above as far as they
     /// are known.
     Rates(Rates),
+    /// An agent requests that a mixer forwards each speaker's sound (true), or no more (false).
+    VoicesWanted(bool),
+    /// Answer to [`Message::VoicesWanted`]: whether the mixer forwards them; sent again when the forwarding ends.
+    Voices(bool),
+    /// The speakers' clocks as the mixer measures them, for an agent that it forwards their sound to.
+    VoiceClocks(VoiceClocks),
 }
 
 /// Kind of a message as budgets tell them apart, before it is decoded.

@@ -46,6 +46,9 @@ impl RoomState {
             Command::Solo(speaker) => {
                 self.solo.set_wish(&mut self.shared.view(), speaker, self.tree.path());
             }
+            Command::Voices(wanted) => {
+                self.voices.set_wanted(&mut self.shared.view(), wanted, self.tree.path());
+            }
             Command::Speak(speaks) => {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
@@ -75,6 +78,7 @@ impl RoomState {
             | Command::Admit(_)
             | Command::Deny(_)
             | Command::SetMembers(_)
+            | Command::SetAgent(..)
             | Command::AskToMute(..)
             | Command::Renew(_)
             | Command::End
@@ -114,6 +118,7 @@ impl RoomState {
             Command::Admit(peer) => host.let_in(view, peer),
             Command::Deny(peer) => host.deny(view, peer),
             Command::SetMembers(members) => host.set_members(members),
+            Command::SetAgent(peer, is_agent) => host.set_agent(view.now, peer, is_agent),
             Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
             Command::Renew(key) => self.renew(key),
             Command::End => host.end(view),

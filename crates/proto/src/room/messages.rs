@@ -282,6 +282,14 @@ impl RoomState {
                 self.solo.answered(&mut self.shared.view(), from, speaker, comes);
                 self.update_solo();
             }
+            Message::VoicesWanted(wanted) => {
+                self.voices.wanted(&mut self.shared.view(), from, wanted, self.mixing.is_mixing());
+            }
+            Message::Voices(comes) => {
+                self.voices.answered(&mut self.shared.view(), from, comes);
+                self.update_solo();
+            }
+            Message::VoiceClocks(_) => {} // the body's
             Message::Digest(theirs) => {
                 let is_kin = self.tree.is_below(&from) || self.is_rival(&from);
                 if self.anti_entropy.received(&mut self.shared.view(), from, is_kin, theirs) {

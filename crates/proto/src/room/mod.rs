@@ -45,6 +45,7 @@ use crate::tree::Tree;
 use crate::uplink::Uplink;
 use crate::view::UplinkEstimate;
 use crate::view::View;
+use crate::voices::Voices;
 
 /// Maximum number of broken invariants that are reported. A guess: a single one calls for a repair.
 const REPORTED_MAX: usize = 8;
@@ -65,6 +66,7 @@ pub struct RoomState {
     tree: Tree,
     broadcast: Broadcast,
     solo: Solo,
+    voices: Voices,
     uplink: Uplink,
     rates: PathRates,
     violations: OrderedMap<PeerId, Violations>,
@@ -223,6 +225,7 @@ impl RoomState {
             tree: Tree::default(),
             broadcast: Broadcast::default(),
             solo: Solo::default(),
+            voices: Voices::default(),
             uplink: Uplink::default(),
             rates: PathRates::default(),
             violations: OrderedMap::new(),
@@ -567,6 +570,7 @@ impl RoomState {
             self.tree.next_timeout(),
             self.broadcast.next_timeout(),
             self.solo.next_timeout(|peer| self.shared.links.is_up(peer)),
+            self.voices.next_timeout(|peer| self.shared.links.is_up(peer)),
             self.uplink.next_timeout(),
             self.tickets.next_timeout(),
             self.leaving,
@@ -632,7 +636,7 @@ impl RoomState {
             on_stage: self.shared.stage.contains(&self.shared.me),
             feeders: self.tree.feeders(now),
             mixers: self.mixing.handing_over(),
-            solo: self.solo.asked(),
+            forwarding: self.solo.asked().chain(self.voices.asked()).collect(),
         };
         self.streams.renew(&mut self.shared.out, now, &self.shared.mandate, relations);
     }
@@ -715,7 +719,11 @@ impl RoomState {
             .chain(self.anti_entropy.bounds())
             .chain(self.broadcast.bounds());
         let bounds = bounds.chain(self.streams.bounds()).chain(self.tree.bounds());
-        bounds.chain(self.uplink.bounds()).chain(self.solo.bounds()).chain(self.rates.bounds())
+        bounds
+            .chain(self.uplink.bounds())
+            .chain(self.solo.bounds())
+            .chain(self.voices.bounds())
+            .chain(self.rates.bounds())
     }
 
     /// Reports broken invariants from now on as [`Event::InvariantBroken`], each once, in every build. A brain

@@ -264,10 +264,11 @@ impl RoomState {
         self.update_solo();
     }
 
-    /// Updates the forwarding of single speakers' streams after a change of its inputs.
+    /// Updates the forwarding of single speakers' streams, and of all speakers' sound, after a change of its inputs.
     pub(super) fn update_solo(&mut self) {
         let mixes = self.mixing.is_mixing();
         self.solo.update(&mut self.shared.view(), mixes, self.tree.path());
+        self.voices.update(&mut self.shared.view(), mixes, self.tree.path());
     }
 
     /// Sends the current state to a member: one newly linked, which may have missed news, or one on stage with

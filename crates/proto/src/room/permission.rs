@@ -101,6 +101,8 @@ impl RoomState {
             | Message::Key(_)
             | Message::Rates(_)
             | Message::Recalled(_) => is_linked,
+            Message::VoicesWanted(_) => is_linked && stage.is_agent(from),
+            Message::Voices(_) | Message::VoiceClocks(_) => is_linked && self.voices.has_asked(from),
             Message::LinkWanted { kind, ticket } => self.may_link(from, *kind, ticket.as_deref()),
             Message::Offer(offer) => self.may_link(from, offer.kind, offer.ticket.as_deref()),
             Message::RatesWanted => is_linked && (is_on_stage || self.tree.is_below(from)),

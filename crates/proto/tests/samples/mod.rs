@@ -58,7 +58,7 @@ pub(crate) fn roster() -> SignedRoster {
         expires_unix_s: Some(NOW),
         layout: List::new(),
         title: Text::default(),
-        access: Access::default(),
+        access: Access { agents: list(vec![key(4).id()]), ..Access::default() },
     };
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
@@ -372,5 +372,8 @@ pub(crate) fn samples() -> Vec<Message> {
             sent_bps: 4_500_000,
             children: 3,
         }])),
+        Message::VoicesWanted(true),
+        Message::Voices(true),
+        Message::VoiceClocks(list(vec![VoiceClock { speaker: key(2).id().short(), offset_us: -1_500 }])),
     ]
 }

@@ -110,6 +110,7 @@ impl World {
                 self.peers[at].forwarding_to = forwarding_to;
             }
             Output::Solos(solos) => self.peers[at].solos = solos,
+            Output::Voices(routes) => self.peers[at].voices = routes,
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
             Output::Claim => {}  // the simulated rendezvous knows no root keys
             Output::Key(_) => {} // simulated envelopes are not encrypted

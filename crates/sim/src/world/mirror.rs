@@ -90,6 +90,7 @@ impl World {
             Output::Role(role) => self.peers[at].role = Some(role),
             Output::SendOwn(to) => self.peers[at].sending_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::Solos(solos) => self.peers[at].solos = solos,
+            Output::Voices(routes) => self.peers[at].voices = routes,
             Output::Event(event) => self.follow_event(at, event),
             _ => {}
         }

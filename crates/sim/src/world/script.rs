@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Consent, Delivery};
 use plenary_proto::seal::Keypair;
-use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time};
+use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time, VoiceRoutes};
 
 use super::links::LINK_DEAD_US;
 use super::{Happening, World, shared};
@@ -302,6 +302,11 @@ impl World {
     /// Mixers, or in a mesh peers, that a speaker sends its stream to.
     pub fn sending_to(&self, id: PeerId) -> &[PeerId] {
         &self.peers[self.at(id)].sending_to
+    }
+
+    /// Returns where each speaker's sound goes apart at a peer.
+    pub fn voices(&self, id: PeerId) -> &VoiceRoutes {
+        &self.peers[self.at(id)].voices
     }
 
     /// Pairs of receiver and speaker: the single speakers' own streams that a mixer forwards.
