@@ -143,7 +143,7 @@ impl Room {
         self.0.me
     }
 
-    /// Returns the invite to this room; `None` once another peer has replaced it: only who makes an invite knows it, the
+    /// Returns the invite to this room; `None` once another peer has replaced it: only the maker of an invite knows it, the
     /// host by [`Host::renew_invite`] or [`Host::ban`]. [`RoomEvent::InviteReplaced`] tells.
     pub fn invite(&self) -> Option<Invite> {
         let invite = self.0.invite.lock().0.clone();
@@ -351,7 +351,7 @@ impl Room {
     }
 
     /// Asks for a keyframe of the pictures that [`frames`](Self::frames) delivers from that origin, as a bridge does
-    /// whose receiver lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of other
+    /// with a receiver that lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of other
     /// peers. An encoder makes at most one keyframe a second on request, and the whole audience gets it, at the cost of
     /// several pictures. Requests within 300 ms are one. It may be lost: repeat it until the keyframe arrives
     /// ([`FrameIdentity::key`](crate::FrameIdentity::key)). Nothing happens if no pictures come from that origin.
@@ -431,7 +431,7 @@ impl Room {
     }
 
     /// Returns a stream of each speaker's sound apart, in chunks of 20 ms, for transcribers and bots. The room's host
-    /// decides who may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says whether the
+    /// decides which peers may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says whether the
     /// sound arrives, and why not. The request ends when all such streams are dropped.
     ///
     /// The sound comes from a mixer, as the speakers have sent it, and survives the mixers' changes; in a mesh from the

@@ -1,7 +1,7 @@
 //! Each speaker's sound apart, for agents: peers that the host marks in the roster, transcribers and bots.
 //!
 //! An agent asks a mixer (`VoicesWanted`), since every mixer has all speakers' packets. The mixer forwards the
-//! sound of all of them unchanged, to marked peers alone. The roster says who is marked, so every mixer knows,
+//! sound of all of them unchanged, to marked peers alone. The roster names the marked peers, so every mixer knows,
 //! also a later one, and a peer that is marked no more gets nothing from the moment its mixer has that roster.
 //!
 //! A speaker that refuses to be shown alone isn't among them ([`solo`](crate::solo)).

@@ -1,3 +1,5 @@
+//! Decoding of voices: order, losses, rates and slow readers.
+
 use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
