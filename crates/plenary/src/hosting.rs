@@ -49,7 +49,7 @@ pub enum HostRefusal {
     /// The room was opened again with its keys, and no member of its earlier session has answered since.
     #[error("no member of the room has answered since it was opened again")]
     NobodyAnswers,
-    /// There are as many agents as a room may have.
+    /// The room has eight agents, the maximum.
     #[error("a room has at most {AGENTS_MAX} agents")]
     TooManyAgents,
     /// The number of mixers is too large.

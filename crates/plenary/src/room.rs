@@ -434,8 +434,8 @@ impl Room {
     /// decides which peers may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says whether the
     /// sound arrives, and why not. The request ends when all such streams are dropped.
     ///
-    /// The sound comes from a mixer, as the speakers have sent it, and survives the mixers' changes; in a mesh from the
-    /// speakers themselves. This peer's own sound isn't among it, nor, but in a mesh, that of speakers that refuse to be
+    /// The sound comes from a mixer, as the speakers have sent it, and survives changes of mixers; in a mesh it comes
+    /// straight from each speaker. This peer's own sound isn't among it, nor, but in a mesh, that of speakers that refuse to be
     /// shown alone ([`Member::no_solo`](crate::Member::no_solo)). Up to five lost frames in a row are concealed
     /// ([`Voice::concealed`](crate::Voice::concealed)).
     ///

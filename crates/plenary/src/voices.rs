@@ -86,7 +86,7 @@ pub struct Voice {
     pub samples: Vec<f32>,
     /// Whether the packet was lost and these samples are libopus' guess, or its copy in the next packet.
     pub concealed: bool,
-    /// Chunks of any speaker that were dropped before this one, because the application did not keep up.
+    /// Chunks that a slow reader lost before this one, of any speaker.
     pub missed: u64,
 }
 

@@ -45,7 +45,7 @@ pub enum Verdict {
 pub struct VoiceRoutes {
     /// The speakers: all that are present and don't refuse to be shown alone; in a mesh these, too.
     pub of: Vec<PeerId>,
-    /// At a mixer: the agents that it forwards them to, in slot 5 of the link with each.
+    /// At a mixer: agents that get this sound, in slot 5 of each peer link.
     pub to: Vec<PeerId>,
     /// Whether this peer's own application gets them.
     pub here: bool,

@@ -53,6 +53,42 @@ fn a_viewer_gets_the_speaker_it_wishes_for_and_then_another_and_then_none() {
 }
 
 #[test]
+fn the_next_mixer_goes_on_with_the_voices_of_an_agent_and_none_with_those_of_another() {
+    for (seed, polite) in seeds(SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut world = run(plan(3, 3, 8), seed, 12);
+        let (host, agent, other) = (world.planned(0), world.viewers()[0], world.viewers()[1]);
+        world.command(host, Command::SetAgent(agent, true));
+        [agent, other].into_iter().for_each(|viewer| world.command(viewer, Command::Voices(true)));
+        run_on(&mut world, 3);
+        let mixer = world.mixers()[0];
+        assert_eq!(world.voices(mixer).to, [agent], "seed {seed}");
+        assert!(world.voices(agent).here && !world.voices(other).here, "seed {seed}");
+        assert!(world.voices(mixer).of.contains(&world.planned(1)), "seed {seed}");
+        if polite {
+            world.leave(mixer)
+        } else {
+            world.kill(mixer)
+        }
+        let gives = |world: &World, by: &PeerId| *by != mixer && world.voices(*by).to == [agent];
+        let mut silent_us = 0;
+        while !world.living().any(|by| gives(&world, &by)) {
+            world.run_for(SECOND / 20);
+            silent_us += SECOND / 20;
+            assert!(silent_us < 4 * SECOND, "seed {seed}, polite: {polite}");
+        }
+        run_on(&mut world, 8);
+        let givers: Vec<_> = world.living().filter(|by| !world.voices(*by).to.is_empty()).collect();
+        assert_eq!(givers, [world.mixers()[0]], "seed {seed}, polite: {polite}");
+        if world.living().any(|peer| peer == host) {
+            world.command(host, Command::SetAgent(agent, false));
+            run_on(&mut world, 2);
+            assert!(world.living().all(|by| world.voices(by).to.is_empty()), "seed {seed}");
+        }
+        calm(&world);
+    }
+}
+
+#[test]
 fn the_next_mixer_goes_on_with_it_when_one_dies_or_leaves() {
     for (seed, polite) in seeds(SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
         let mut world = run(plan(3, 3, 8), seed, 12);

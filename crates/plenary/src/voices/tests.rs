@@ -1,4 +1,4 @@
-//! Decoding of voices: order, losses, rates and slow readers.
+//! Decoding of speakers' sound apart: times, losses, slow readers.
 
 use bytes::Bytes;
 use plenary_media::Frame;
