@@ -58,7 +58,7 @@ use crate::id::{PeerId, Rank, RoomId, StreamId, StreamSpec};
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 5;
+pub const MESSAGE_VERSION: u8 = 6;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
