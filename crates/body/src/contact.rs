@@ -9,7 +9,7 @@ const UNHEARD_US_MAX: u32 = 2_500_000;
 /// Contact of one peer with its room.
 #[derive(Debug, Default)]
 pub struct Contact {
-    /// Whether the peer was on stage when it last had contact, and when that was, in microseconds.
+    /// Last contact: whether the peer stood on stage then, and the time in microseconds.
     linked: Option<(bool, u64)>,
 }
 

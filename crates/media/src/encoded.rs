@@ -25,11 +25,11 @@ const PARTITIONS: std::ops::RangeInclusive<u8> = 2..=4;
 const NALS: std::ops::RangeInclusive<u8> = 1..=23;
 /// Bit of a NAL unit's header that is always 0.
 const FORBIDDEN_BIT: u8 = 0x80;
-/// slice_type of B slices; 5 more where all slices of the picture are of that type.
+/// slice_type of B slices. Pictures made of one slice type add 5 to each number.
 const SLICE_TYPE_B: u32 = 1;
 const SLICE_TYPES: u32 = 5;
-/// Longest Opus packet that an application hands over: a payload less the identity and its seal, 300 bytes at most, so
-/// that one packet of the network has it. Enough for 300 kbit/s.
+/// Longest Opus packet that an application hands over. Identity and seal add 300 bytes at most, and one network packet
+/// must hold everything. Enough for 300 kbit/s.
 const PACKET_LEN_MAX: usize = PAYLOAD_LEN_MAX - 300;
 /// Reason for which an encoded picture or packet was refused; nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,13 +41,13 @@ pub enum EncodedError {
         /// Picture or sound.
         what: &'static str,
     },
-    /// There are no bytes.
+    /// The application handed over zero bytes.
     #[error("a {what} without bytes")]
     Empty {
         /// Picture or sound.
         what: &'static str,
     },
-    /// The frame is longer than one may be.
+    /// The frame exceeds the maximum length.
     #[error("a {what} of {len} bytes is longer than {len_max}")]
     TooLong {
         /// Picture or sound.
@@ -66,10 +66,10 @@ pub enum EncodedError {
         /// First byte of the unit.
         header: u8,
     },
-    /// There is no slice, so no picture: parameter sets belong into the access unit of their keyframe.
+    /// The unit contains no slice. Parameter sets belong into the access unit of their keyframe.
     #[error("an access unit without a picture's slices")]
     NoSlice,
-    /// There is more than one picture.
+    /// The unit contains several pictures.
     #[error("more than one picture in one access unit")]
     SeveralPictures,
     /// The header of a slice can't be read.

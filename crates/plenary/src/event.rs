@@ -117,7 +117,7 @@ pub enum RoomEvent {
     /// stage has made an heir the host.
     Host(Option<PeerId>),
     /// The host has replaced the invite ([`Host::ban`](crate::Host::ban),
-    /// [`Host::renew_invite`](crate::Host::renew_invite)): the one before admits nobody any more.
+    /// [`Host::renew_invite`](crate::Host::renew_invite)). The old invite admits nobody any more.
     /// [`Room::invite`](crate::Room::invite) returns the new one at the host, and `None` elsewhere.
     InviteReplaced,
     /// This peer has become a speaker on stage (`true`), or is no speaker any more (`false`).
@@ -178,8 +178,8 @@ pub enum RoomEvent {
         reason: ElectionReason,
         /// Number of peers that signed the outcome.
         signatures: usize,
-        /// Number of peers on the roster that they were to be a majority of; `None` if this peer doesn't have that
-        /// roster, as after a restart of the host.
+        /// Number of peers on the roster under which the election took place; `None` if this peer doesn't know that
+        /// roster, for example after a restart of the host.
         roster: Option<usize>,
         /// The elected mixers, the lead first.
         mixers: Vec<PeerId>,

@@ -1,4 +1,4 @@
-//! Frames from a keyframe on, for whoever hands them to a decoder or a file of its own.
+//! Frames from a keyframe on, for bridges, and applications with decoders or files of their own.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -62,9 +62,9 @@ impl Stream for FramesFromKey {
 enum Passage {
     /// It goes to the application.
     Opens,
-    /// It is left out, since a keyframe is missing before it.
+    /// It is left out: decoders need a keyframe first.
     WantsKey,
-    /// It is left out, since nothing was shown yet.
+    /// It is left out: no keyframe has arrived yet.
     Waits,
 }
 

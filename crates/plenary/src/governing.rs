@@ -160,7 +160,7 @@ impl Host<'_> {
         let generation = before.generation().max(newest).wrapping_add(1);
         let (invite, key) = before.renewed((generation, RoomSecret(random_bytes())), &key);
         let renews = Command::Renew(key.for_member());
-        // known before the roster names it: a peer that hears of the new one may ask for it at once
+        // stored before the roster names it: an application may ask as soon as it hears of the new invite
         let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));
         let shows = |roster: &Roster| roster.access.generation == generation;
         if let Err(error) = self.command(renews, shows).await {

@@ -143,8 +143,8 @@ impl Room {
         self.0.me
     }
 
-    /// Returns the invite to this room; `None` once another peer has replaced it: only the maker of an invite knows it, the
-    /// host by [`Host::renew_invite`] or [`Host::ban`]. [`RoomEvent::InviteReplaced`] tells.
+    /// Returns the invite to this room; `None` once another peer has replaced it. Only the host that makes an invite
+    /// knows it, by [`Host::renew_invite`] or [`Host::ban`]. [`RoomEvent::InviteReplaced`] tells.
     pub fn invite(&self) -> Option<Invite> {
         let invite = self.0.invite.lock().0.clone();
         let newest = self.0.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
