@@ -73,8 +73,8 @@ pub(crate) struct Early {
     arrived_us: u64,
 }
 
-/// Time for which a peer that has yet to publish doesn't count as muted: most publish right after they have come in, and
-/// each change is a roster. A guess.
+/// Time for which a peer that has yet to publish doesn't count as muted: most publish right after they have come in,
+/// and each change is a roster. A guess.
 const SOURCE_SOON_US: u64 = 1_000_000;
 /// Maximum number of slots that streams of a peer are announced in: three of the ordinary link, those of trunks.
 const PEER_SLOTS_MAX: usize = 3 + (TRUNK_CODES.end - TRUNK_CODES.start) as usize / 2;
@@ -519,7 +519,8 @@ impl Media {
     }
 
     /// Returns the kinds of media that this peer doesn't send at present, muted or without a source; and whether it
-    /// sends a screen or a film. A source that this peer has yet to get counts as one that is about to come, for a second.
+    /// sends a screen or a film. A source that this peer has yet to get counts as one that is about to come, for a
+    /// second.
     pub(crate) fn sends(&self, now_us: u64) -> (Muted, bool) {
         let is_late = self.had_source || now_us.saturating_sub(self.zero_us) >= SOURCE_SOON_US;
         let is_muted = |kind| self.muted[lane(kind)] || (is_late && !self.own_sources[lane(kind)]);

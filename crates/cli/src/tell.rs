@@ -274,7 +274,7 @@ impl Teller {
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
                 )
             }
-            RoomEvent::InviteReplaced => "the invite has been replaced: the one before admits nobody any more".to_owned(),
+            RoomEvent::InviteReplaced => "the invite was replaced: the old one admits nobody any more".to_owned(),
             RoomEvent::NoPlace => "the room is full of viewers at the moment: a strong machine that runs \
                                    `plenary join --view` or `plenary mixer` makes places; still searching"
                 .to_owned(),

@@ -80,7 +80,7 @@ pub enum EncodedError {
     #[error("a B picture: the encoder must make none")]
     BPicture,
     /// The picture is said to be a keyframe, and isn't an IDR picture, or the other way round.
-    #[error("{}", if *key { "said to be a keyframe, and no IDR picture" } else { "an IDR picture, and not said to be a keyframe" })]
+    #[error("said to be {}, and its slices say otherwise", if *key { "a keyframe" } else { "no keyframe" })]
     KeyContradicts {
         /// What the application says.
         key: bool,

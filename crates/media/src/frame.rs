@@ -21,10 +21,10 @@ pub struct Frame {
 impl Frame {
     /// Returns the bytes without the marks that plenary adds, for receivers outside it.
     ///
-    /// A marked access unit ends in a NAL unit of the reserved type 23, which decoders ignore; nothing else of it differs
-    /// from what the encoder made but the length of start codes, which is always 4. A marked Opus packet has padding
-    /// (RFC 6716, 3.2.5), which decoders skip: without it, the packet has the form again that one or two frames have
-    /// without padding. The marks are the frame's identity and the maker's seal, by which receivers recognize the
+    /// A marked access unit ends in a NAL unit of the reserved type 23, which decoders ignore; nothing else of it
+    /// differs from what the encoder made but the length of start codes, which is always 4. A marked Opus packet has
+    /// padding (RFC 6716, 3.2.5), which decoders skip: without it, the packet has the form again that one or two frames
+    /// have without padding. The marks are the frame's identity and the maker's seal, by which receivers recognize the
     /// stream and whatever was changed on the way. Recordings keep both. A frame without marks is returned as it is.
     pub fn plain(&self) -> Bytes {
         match self.kind {

@@ -99,8 +99,8 @@ impl Host<'_> {
     }
 
     /// Removes a peer from the room. No member links with it any more, and the host refuses this identity
-    /// for good. Under another identity the invite still admits the person: see [`ban`](Self::ban). A peer that has left
-    /// can't be removed: [`renew_invite`](Self::renew_invite) keeps it out.
+    /// for good. Under another identity the invite still admits the person: see [`ban`](Self::ban). A peer that has
+    /// left can't be removed: [`renew_invite`](Self::renew_invite) keeps it out.
     ///
     /// # Errors
     /// [`HostRefusal::Stranger`] for a peer that isn't here; see [`Host`] for others.

@@ -16,8 +16,8 @@ use crate::room::{Inner, Room};
 /// for other calls, which need some round trips.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
 
-/// Time for which a host waits until it knows a peer that a call names, and interval at which it looks: a viewer is listed
-/// when it says where it is in the tree, and counted once a second. A guess.
+/// Time for which a host waits until it knows a peer that a call names, and interval at which it looks: a viewer is
+/// listed when it says where it is in the tree, and counted once a second. A guess.
 const KNOWN_SOON: Duration = Duration::from_secs(3);
 const KNOWN_EACH: Duration = Duration::from_millis(100);
 
@@ -37,9 +37,9 @@ pub enum HostRefusal {
     /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
     #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
-    /// The host knows of no such peer in its room, and has waited three seconds for it: it isn't on stage, isn't listed as a viewer, and neither waits in the
-    /// lobby nor for the floor. In rooms of more than a thousand viewers, and while a new host doesn't know them yet,
-    /// no peer is refused so.
+    /// The host knows of no such peer in its room, and has waited three seconds for it: it isn't on stage, isn't listed
+    /// as a viewer, and neither waits in the lobby nor for the floor. In rooms of more than a thousand viewers, and
+    /// while a new host doesn't know them yet, no peer is refused so.
     #[error("the host knows of no such peer in the room")]
     Stranger,
     /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for

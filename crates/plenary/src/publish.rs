@@ -82,8 +82,8 @@ impl EncodedTrack {
         Ok(self.checks.picture(&encoded.data, key, captured_us, send)?)
     }
 
-    /// Sends one Opus packet of 20 ms. `level` is its audio level (RFC 6464), from 0 for the loudest to 127 for silence,
-    /// and 127 for more.
+    /// Sends one Opus packet of 20 ms. `level` is its audio level (RFC 6464), from 0 for the loudest to 127 for
+    /// silence, and 127 for more.
     ///
     /// # Errors
     /// As [`push_picture`](Self::push_picture).

@@ -193,9 +193,9 @@ impl Room {
     /// Publishes a source as this speaker's picture and sound, played in a loop, until the track is dropped.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a picture or sound already. A peer that has
-    /// been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds; [`Error::NoCodecs`]
-    /// without codecs, [`Error::Closed`] if the room is closed.
+    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a picture or sound already. A peer that
+    /// has been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds;
+    /// [`Error::NoCodecs`] without codecs, [`Error::Closed`] if the room is closed.
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<Track, Error> {
         self.publish_as(self.default_kind(), source).await
     }
@@ -299,8 +299,8 @@ impl Room {
         if self.0.options.shares { TrackKind::Share } else { TrackKind::Speaker }
     }
 
-    /// Waits until the roster shows this peer as a speaker, if it wants to be one: a moment after it was admitted, or has
-    /// asked for the floor on an open stage.
+    /// Waits until the roster shows this peer as a speaker, if it wants to be one: a moment after it was admitted, or
+    /// has asked for the floor on an open stage.
     async fn until_speaker(&self) -> Result<(), Error> {
         let mut snapshots = self.0.snapshot.clone();
         let shown = async {

@@ -88,7 +88,8 @@ impl RawInput {
     /// continues it; after a longer gap, silence fills up the last frame.
     ///
     /// # Errors
-    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::Time`], [`RawError::Overlap`], [`RawError::Closed`]: the chunk was discarded. [`RawError::Resampling`].
+    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::Time`], [`RawError::Overlap`], [`RawError::Closed`]:
+    /// the chunk was discarded. [`RawError::Resampling`].
     pub fn push_sound<'a>(&self, sound: impl Into<RawSound<'a>>, captured_us: u64) -> Result<(), RawError> {
         let sound = sound.into();
         let wanted = self.shared.wanted().ok_or(RawError::Closed)?;

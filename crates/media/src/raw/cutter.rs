@@ -83,7 +83,8 @@ impl Cutter {
     /// Takes a chunk and passes each complete frame to `frame`, with increasing capture times.
     ///
     /// # Errors
-    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::Time`], [`RawError::Overlap`]: the chunk was discarded. [`RawError::Resampling`].
+    /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::Time`], [`RawError::Overlap`]: the chunk was
+    /// discarded. [`RawError::Resampling`].
     pub(crate) fn push(
         &mut self,
         sound: RawSound<'_>,

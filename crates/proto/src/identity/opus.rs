@@ -92,8 +92,8 @@ pub fn tail(packet: &[u8]) -> Option<Vec<u8>> {
     extension(packet)?.get(FRAME_IDENTITY_LEN..).map(<[u8]>::to_vec)
 }
 
-/// Returns a packet without the padding that holds its identity, in the form that its frames have without padding. `None`
-/// for a packet without an identity.
+/// Returns a packet without the padding that holds its identity, in the form that its frames have without padding.
+/// `None` for a packet without an identity.
 pub fn plain(packet: &[u8]) -> Option<Vec<u8>> {
     read(packet)?;
     let Parts { toc, count, body, .. } = split(packet)?;
