@@ -353,7 +353,8 @@ impl Room {
     /// Asks for a keyframe of the pictures that [`frames`](Self::frames) delivers from that origin, as a bridge does
     /// with a receiver that lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of other
     /// peers. An encoder makes at most one keyframe a second on request, and the whole audience gets it, at the cost of
-    /// several pictures. Requests within 300 ms are one. It may be lost: repeat it until the keyframe arrives
+    /// several pictures. A request within 300 ms of the one before isn't sent, even if a keyframe has come meanwhile,
+    /// and one that is sent may be lost: repeat it until the keyframe arrives
     /// ([`FrameIdentity::key`](crate::FrameIdentity::key)). Nothing happens if no pictures come from that origin.
     ///
     /// # Errors
