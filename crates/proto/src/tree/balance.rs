@@ -303,9 +303,11 @@ impl Tree {
         if busy || self.is_new_here(view) || !self.is_viewer(view) {
             return;
         }
-        // a relay that forwards nothing has free slots, again and again
-        let has_fed = |place: &&Place| !self.failed_feeders.is_failed(&place.peer);
-        let places: Vec<_> = places.iter().filter(has_fed).cloned().collect();
+        // A relay that forwards nothing has free slots, again and again. A mixer is judged by votes instead: one that
+        // was late once, as at its beginning, would never get its share of the viewers.
+        let mixes = |place: &Place| view.mandate.mixers.contains(&place.peer);
+        let may_feed = |place: &&Place| mixes(place) || !self.failed_feeders.is_failed(&place.peer);
+        let places: Vec<_> = places.iter().filter(may_feed).cloned().collect();
         if places.is_empty() {
             return;
         }
