@@ -8,7 +8,7 @@ use crate::samples::key;
 use crate::samples::viewer::Viewer;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Aggregate, Attach, Message, Move, Place, Purpose, Whereabouts};
-use plenary_proto::{Input, Output, RoomConfig, Verdict};
+use plenary_proto::{Command, Input, Output, RoomConfig, Verdict};
 
 fn child_of(room: u8) -> Attach {
     Attach { room, ..Attach::newcomer() }
@@ -208,6 +208,27 @@ fn a_viewer_does_not_move_back_to_a_relay_that_fed_it_nothing_or_forged() {
         let wish = |to: u8| moves(Move::Down, &[place(to, &[3, 10, to])]);
         assert!(!says(&viewer.hears(12, wish(11)), 11, is_attach), "failure {at}");
         assert!(says(&viewer.hears(12, wish(30)), 30, is_attach), "failure {at}");
+    }
+}
+
+#[test]
+fn a_viewer_moves_to_a_mixer_in_force_that_once_fed_it_nothing() {
+    for (failed, at, moved) in [(4, &[4][..], true), (7, &[3, 7], false)] {
+        let mut viewer = Viewer::under(&[3, 4], &[]);
+        viewer.is_fed_by(3, &[3]);
+        for (from, to, path) in [(3, failed, at), (failed, 3, &[3][..])] {
+            viewer.give(Input::Command(Command::ReconnectUpstream));
+            let places = List::truncated([place(to, path)]);
+            viewer.hears(from, Message::Redirect { purpose: Purpose::Parent, places });
+            viewer.is_fed_by(to, path);
+            if to == failed {
+                viewer.give(Input::Verdict { peer: key(failed).id(), verdict: Verdict::Behind });
+            }
+        }
+        viewer.runs_for(6 * SECOND);
+        let across = moves(Move::Across { level: 0, viewers_max: 9 }, &[place(failed, at)]);
+        let outputs = viewer.hears(3, across);
+        assert_eq!(says(&outputs, failed, is_attach), moved, "{failed}: {outputs:?}");
     }
 }
 
