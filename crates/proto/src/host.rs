@@ -140,6 +140,8 @@ pub(crate) struct Host {
     named: OrderedSet<PeerId>,
     /// When each peer on stage came.
     since: OrderedMap<PeerId, Time>,
+    /// Peers on stage that have restarted and haven't asked to join again yet.
+    restarted: OrderedSet<PeerId>,
     reclaimed_at: Option<Time>,
     reopening: Reopener,
     /// Newcomers that have asked while the room opens again.
@@ -272,6 +274,7 @@ impl Host {
             members: OrderedSet::new(),
             named: OrderedSet::new(),
             since: OrderedMap::new(),
+            restarted: OrderedSet::new(),
             reclaimed_at: None,
             reopening: Reopener::new(view.now, 0),
             early_joins: OrderedMap::new(),
@@ -478,6 +481,7 @@ impl Host {
         self.entries.retain(|entry| entry.peer != *peer);
         self.heard.remove(peer);
         self.since.remove(peer);
+        self.restarted.remove(peer);
         let removed = self.entries.len() != before;
         if removed {
             self.change(now);
@@ -567,6 +571,13 @@ impl Host {
         }
     }
 
+    /// A peer's process has restarted. The roster says so with the peer's next `Join`, which is limited in rate.
+    pub(crate) fn restarted(&mut self, peer: PeerId) {
+        if self.entries.iter().any(|entry| entry.peer == peer) {
+            self.restarted.insert(peer);
+        }
+    }
+
     /// Puts a peer on stage or updates its entry; returns false if the stage is full. On a full one speakers and peers
     /// that the host named take the place of an idle candidate that it didn't name.
     pub(crate) fn enter(&mut self, view: &View<'_>, peer: PeerId, join: &Join) -> bool {
@@ -580,7 +591,12 @@ impl Host {
             let Some(idle) = idle else { return false };
             self.step_down(now, idle);
         }
+        let has_restarted = self.restarted.remove(&peer);
         let before = self.entries.iter().find(|entry| entry.peer == peer);
+        let session = match before {
+            Some(before) if !has_restarted => before.session,
+            _ => self.signed.as_ref().map_or(0, |signed| signed.epoch.wrapping_add(1) as u8),
+        };
         self.heard.insert(peer, now);
         self.since.entry(peer).or_insert(now);
         let is_host = before.is_none() && self.entries.is_empty(); // the host enters first
@@ -594,8 +610,20 @@ impl Host {
             _ => (false, 0),
         };
         let Join { name, speaks, views, mixes, muted, shares, no_solo, .. } = join.clone();
-        let entry =
-            Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares, no_solo };
+        let entry = Entry {
+            peer,
+            name,
+            speaks,
+            views,
+            mixes,
+            away: false,
+            index,
+            votes,
+            muted,
+            shares,
+            no_solo,
+            session,
+        };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
@@ -742,6 +770,7 @@ impl Host {
             ),
             Bound::new("peers that the host named as voters", self.named.len(), NAMED_MAX),
             Bound::new("times at which stage peers came", self.since.len(), 2 * ROSTER_MAX),
+            Bound::new("stage peers that come back", self.restarted.len(), ROSTER_MAX),
             Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
             Bound::new("mixers' numbers of viewers", self.viewers.len(), MIXERS_MAX),
             Bound::new("peers off stage with recent `Join`s", self.joins_each.len(), JOINERS_MAX),

@@ -68,6 +68,7 @@ pub(crate) enum Note {
 pub(crate) enum Item {
     Do(Output),
     Send(PeerId, Message),
+    SendBeside(PeerId, Message),
     SendHost(Message),
 }
 
@@ -87,6 +88,11 @@ impl Outbox {
     /// Queues a message to a peer; the router chooses link, relay or rendezvous when it is polled.
     pub(crate) fn send(&mut self, to: PeerId, message: Message) {
         self.items.push_back(Item::Send(to, message));
+    }
+
+    /// Queues a message to a peer that doesn't answer on its link: it goes another way, if there is one.
+    pub(crate) fn send_beside(&mut self, to: PeerId, message: Message) {
+        self.items.push_back(Item::SendBeside(to, message));
     }
 
     /// Queues a message to the host.

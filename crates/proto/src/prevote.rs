@@ -14,7 +14,7 @@ use crate::ordered::OrderedMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::mandate::{Mandate, TERMS_AHEAD_MAX};
-use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
+use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX, Roster};
 use crate::score::Alone;
 use crate::seal::Signature;
 use crate::stage::{Mode, Stage};
@@ -82,8 +82,8 @@ struct PreVoteRequest {
 /// Conditions under which an outcome was decided.
 #[derive(Debug, Default)]
 struct Considered {
-    /// Candidates in that election.
-    candidates: Vec<PeerId>,
+    /// Candidates throughout that election, and the session of each.
+    candidates: Vec<(PeerId, u8)>,
     /// Number of mixers elected.
     mixers: usize,
     /// Number of mixers that the host requested; 0: by need.
@@ -95,14 +95,11 @@ struct Considered {
 }
 
 impl Considered {
-    fn of(stage: &Stage, candidates: &[PeerId], mixers: usize) -> Considered {
-        Considered {
-            candidates: candidates.to_vec(),
-            mixers,
-            asked: stage.roster().map_or(0, |roster| roster.mixers),
-            alone: stage.roster().map(Alone::of).unwrap_or_default(),
-            repeated: 0,
-        }
+    fn of(roster: &Roster, mixers: usize) -> Considered {
+        let mut candidates: Vec<_> =
+            roster.candidates().map(|candidate| (candidate.peer, candidate.session)).collect();
+        candidates.sort_unstable();
+        Considered { candidates, mixers, asked: roster.mixers, alone: Alone::of(roster), repeated: 0 }
     }
 
     /// Returns whether `other` has the same candidates, requested number of mixers and elected number of
@@ -138,7 +135,14 @@ impl PreVotes {
 
     /// Records the conditions of a new outcome in force.
     pub(crate) fn decided(&mut self, stage: &Stage, mandate: &Mandate) {
-        let mut now = Considered::of(stage, stage.candidates(), mandate.mixers.len());
+        let Some(roster) = stage.roster() else { return };
+        let mut now = Considered::of(roster, mandate.mixers.len());
+        // a candidate that came after the opening isn't in the outcome
+        let opened = self.opened.as_ref().filter(|opened| opened.body.term == mandate.rank.term);
+        if let Some(roster) = opened.and_then(|opened| stage.at(opened.epoch)) {
+            let then = Considered::of(&roster.body, 0).candidates;
+            now.candidates.retain(|candidate| then.contains(candidate));
+        }
         if now.is_as(&self.considered) {
             now.repeated = self.considered.repeated.saturating_add(1);
         }
@@ -233,7 +237,8 @@ impl PreVotes {
         if mixers != wanted || (!standby && candidates.len() > mixers) {
             // a candidate that couldn't be measured may be leaving, so an immediate repetition would be
             // useless
-            let again = Considered::of(view.stage, candidates, mixers).is_as(&self.considered);
+            let now = view.stage.roster().map(|roster| Considered::of(roster, mixers));
+            let again = now.is_some_and(|now| now.is_as(&self.considered));
             let again_us = AGAIN_US << self.considered.repeated.min(AGAIN_DOUBLINGS_MAX);
             return Some((ElectionReason::Count, if again { again_us } else { NEED_US }));
         }

@@ -165,11 +165,24 @@ impl Router {
         to: PeerId,
         message: Message,
     ) -> Option<Output> {
+        if links.is_up(&to) && !links.is_closing(now, &to) && to != self.me {
+            return Some(Output::Control(to, message));
+        }
+        self.resolve_beside(now, links, stage, mine, to, message)
+    }
+
+    /// The same, with the link to the recipient as the last resort.
+    pub(crate) fn resolve_beside(
+        &self,
+        now: Time,
+        links: &LinkTable,
+        stage: &Stage,
+        mine: &Path,
+        to: PeerId,
+        message: Message,
+    ) -> Option<Output> {
         if to == self.me {
             return None;
-        }
-        if links.is_up(&to) && !links.is_closing(now, &to) {
-            return Some(Output::Control(to, message));
         }
         let absent = self.absent.get(&to).is_some_and(|at| now.since(*at) < ABSENT_US);
         if self.signal_up && !absent {

@@ -31,6 +31,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         muted: Muted::default(),
         shares: false,
         no_solo: false,
+        session: 0,
     }
 }
 

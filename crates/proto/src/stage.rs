@@ -97,8 +97,7 @@ impl Stage {
             }
             self.host_heard = Some(now);
             self.signed = Some(roster.clone());
-            let mixes = self.present().filter(|entry| roster.body.may_mix(entry));
-            let mut candidates: Vec<_> = mixes.map(|entry| entry.peer).collect();
+            let mut candidates: Vec<_> = roster.body.candidates().map(|entry| entry.peer).collect();
             candidates.sort_unstable();
             self.candidates = candidates;
         }

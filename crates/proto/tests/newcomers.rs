@@ -298,6 +298,31 @@ fn what_was_signed_in_earlier_sessions_neither_ends_nor_opens_nor_takes_a_room_t
 }
 
 #[test]
+fn the_roster_tells_a_restarted_process_from_the_one_before_once_it_joins() {
+    let mut host = host_with(|_| ());
+    let joins = Join { mixes: true, ..Join::viewer("Ben") };
+    let session = |host: &Brain| {
+        let roster = host.room.roster().unwrap();
+        roster.entries.iter().find(|entry| entry.peer == key(3).id()).map(|entry| entry.session)
+    };
+    host.give(Input::Restarted(key(3).id()));
+    let mut before = None;
+    for _ in 0..3 {
+        host.rests_for(2 * SECOND);
+        assert_eq!(session(&host), before, "it hasn't asked yet");
+        host.hears(3, Message::Join(joins.clone()));
+        host.rests_for(2 * SECOND);
+        let now = session(&host);
+        assert!(now != before, "{now:?}");
+        host.hears(3, Message::Join(joins.clone()));
+        host.rests_for(2 * SECOND);
+        assert_eq!(session(&host), now);
+        host.give(Input::Restarted(key(3).id()));
+        before = now;
+    }
+}
+
+#[test]
 fn a_member_of_a_room_that_is_opened_again_follows_no_roster_of_earlier_sessions() {
     let mut host = host_with(|host| host.reign = 2);
     host.rests_for(4 * SECOND);

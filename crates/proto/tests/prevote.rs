@@ -307,6 +307,32 @@ fn an_election_that_changes_nothing_is_repeated_ever_more_rarely_up_to_every_80_
     assert_eq!(waits, [10_000, 20_000, 40_000, 80_000, 80_000, 80_000]);
 }
 
+#[test]
+fn a_candidate_that_restarts_comes_or_goes_during_an_election_is_voted_on_at_once() {
+    let back: Vec<Entry> = stage()
+        .into_iter()
+        .map(|entry| Entry { session: u8::from(entry.peer == key(4).id()), ..entry })
+        .collect();
+    for (before, after, then, ms) in [
+        (stage(), stage(), back.clone(), 200),
+        (without(&[4]), stage(), stage(), 200),
+        (stage(), without(&[4]), stage(), 200),
+        (stage(), stage(), stage(), 4_000), // the rest of 10 s
+    ] {
+        let mut host = Brain::new(2, RoomConfig { speaks: true, ..viewing() });
+        host.adopts(&before, |_| ());
+        host.hears(3, opening(host.epoch(), first_need(2), &[2, 3, 7]));
+        host.adopts(&after, |_| ());
+        host.elects(1, &[3], &[]);
+        if ms > 200 || then == back {
+            assert_eq!(requests(&mut host, 6 * SECOND), None);
+        }
+        host.adopts(&then, |_| ());
+        let (at, reason) = requests(&mut host, 10 * SECOND).unwrap();
+        assert!((ms - 5..=ms).contains(&at) && reason == ElectionReason::Count, "{at} {reason:?}, not {ms}");
+    }
+}
+
 /// Lets the two speakers report trouble every 5 s; returns the seconds until the host opens.
 fn troubled(count: u8, both: bool, from: u8) -> Option<u64> {
     let mut host = Brain::new(2, RoomConfig { speaks: true, ..viewing() });

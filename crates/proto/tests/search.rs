@@ -45,6 +45,28 @@ fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms_and_never_more_t
     assert_eq!(later, due.map(|(ms, peer)| (start + ms * MS, peer)), "the fifth waits for the patience");
 }
 
+#[test]
+fn a_parent_that_answers_no_request_on_its_link_is_asked_through_the_rendezvous() {
+    let mut viewer = Viewer::new();
+    viewer.is_fed_by(3, &[3]);
+    let start = viewer.now;
+    let mut timed: Vec<_> = viewer
+        .give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent })
+        .into_iter()
+        .map(|output| (start, output))
+        .collect();
+    timed.extend(viewer.runs_for(2 * SECOND));
+    let ways = timed.iter().filter_map(|(at, output)| match output {
+        Output::Control(_, Message::Attach(_)) => Some((*at - start, false)),
+        Output::Signal(_, Message::Attach(_)) => Some((*at - start, true)),
+        _ => None,
+    });
+    let ways: Vec<_> = ways.collect();
+    assert_eq!(ways[0], (0, false), "a pause of the parent's radio is no reason to ask elsewhere");
+    assert!(ways.len() > 2 && ways[1..].iter().all(|(_, beside)| *beside), "{ways:?}");
+    assert!(ways[1].0 <= 500 * MS, "{ways:?}");
+}
+
 /// Returns when the application of a viewer was told that the room has no place for it, in milliseconds after `since`.
 fn told_of_no_place(timed: &[(u64, Output)], since: u64) -> Vec<u64> {
     let told = timed.iter().filter(|(_, output)| matches!(output, Output::Event(Event::NoPlace)));

@@ -118,6 +118,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         muted: Muted::default(),
         shares: false,
         no_solo: false,
+        session: 0,
     };
     let roster = Roster {
         host: stage_key(0).id(),

@@ -95,6 +95,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         muted: Muted::default(),
         shares: false,
         no_solo: false,
+        session: 0,
     };
     let mut entries = vec![
         entry(HOST, true, false),

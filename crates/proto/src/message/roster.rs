@@ -64,6 +64,8 @@ pub struct Entry {
     pub shares: bool,
     /// The peer doesn't allow that its own stream is shown alone, by its own word.
     pub no_solo: bool,
+    /// Low byte of the epoch at which the peer's present process came on stage.
+    pub session: u8,
 }
 
 /// Why a peer on stage counts as a voter.
@@ -168,6 +170,11 @@ impl Roster {
     /// Returns whether a peer may be elected: it consents, and the host allows it.
     pub fn may_mix(&self, entry: &Entry) -> bool {
         entry.mixes && (self.mixing == MixPolicy::Anyone || entry.votes == Vote::Named)
+    }
+
+    /// Returns the present peers that may be elected, in roster order.
+    pub fn candidates(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.away && self.may_mix(entry))
     }
 
     /// Whether every majority of named voters contains the host, because there are hardly any.
@@ -290,6 +297,7 @@ mod tests {
             muted: Muted::default(),
             shares: false,
             no_solo: false,
+            session: 0,
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

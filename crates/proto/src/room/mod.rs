@@ -354,6 +354,9 @@ impl RoomState {
             Input::Restarted(peer) => {
                 let Shared { links, out, rng, now, .. } = &mut self.shared;
                 links.restarted(*now, out, rng, peer);
+                if let Some(host) = self.membership.host() {
+                    host.restarted(peer);
+                }
             }
             Input::LinkAbused(peer) => self.abused(peer),
             Input::Forged(peer) => {
@@ -371,6 +374,10 @@ impl RoomState {
             let output = match item {
                 Item::Do(output) => Some(output),
                 Item::Send(to, message) => self.resolve(to, message),
+                Item::SendBeside(to, message) => {
+                    let Shared { now, links, stage, .. } = &self.shared;
+                    self.router.resolve_beside(*now, links, stage, self.tree.path(), to, message)
+                }
                 Item::SendHost(message) => match self.shared.stage.host() {
                     // the rendezvous knows the host of the root key only
                     Some(host)

@@ -15,7 +15,7 @@ use crate::io::Event;
 use crate::message::{
     Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused, Whereabouts,
 };
-use crate::outbox::Note;
+use crate::outbox::{Note, Outbox};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
@@ -332,7 +332,10 @@ impl Tree {
             reach,
             ticket: view.ticket.cloned(),
         };
-        view.out.send(peer, Message::Attach(attach));
+        // the process at the other end of the link may have restarted
+        let is_deaf = seek.late.contains(&peer);
+        let send = if is_deaf { Outbox::send_beside } else { Outbox::send };
+        send(view.out, peer, Message::Attach(attach));
     }
 
     /// Starts a search again: returns its starting point at once the first time, afterwards schedules a retry

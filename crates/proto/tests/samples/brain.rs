@@ -100,6 +100,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         muted: Muted::default(),
         shares: false,
         no_solo: false,
+        session: 0,
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn roster() -> SignedRoster {
         muted: Muted { picture: seed == 2, sound: false },
         shares: seed == 2,
         no_solo: seed == 3,
+        session: seed,
     };
     let roster = Roster {
         host: key(2).id(),
