@@ -132,6 +132,11 @@ fn a_recording_is_genuine_until_a_bit_of_it_changes() {
         let Ended { code, stderr, .. } = verify(&key);
         assert!(code == Some(expected) && stderr.contains(says), "{case}: {code:?} {stderr}");
     }
+    std::fs::write(&recording, &whole[..end + 20]).unwrap();
+    let Ended { code, stderr, .. } = run(&["repair", file]);
+    assert!(code == Some(0) && stderr.contains("cut off 20 bytes of a torn end"), "{stderr}");
+    let Ended { code, stderr, .. } = verify(&key);
+    assert!(code == Some(0) && stderr.contains("genuine"), "a repaired recording: {stderr}");
     std::fs::write(&recording, whole).unwrap();
     damage(&recording);
     let Ended { code, stderr, .. } = verify(&key);

@@ -8,7 +8,7 @@ use std::path::Path;
 use plenary::Certificate;
 use serde_json::Value;
 
-use crate::running::{Running, last_picture_s, run, wait_until};
+use crate::running::{Running, last_picture_s, picture_times_s, run, wait_until};
 
 /// Small pictures, which are encoded quickly.
 const SMALL: [&str; 4] = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
@@ -37,6 +37,13 @@ fn free_address() -> String {
 /// Seconds of pictures in a recording so far.
 fn shown(recording: &Path) -> f64 {
     last_picture_s(recording).unwrap_or(0.0)
+}
+
+/// Decodes a recording; returns what ffmpeg complains of.
+fn ffmpeg_errors(recording: &Path) -> String {
+    let mut command = std::process::Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-i"]).arg(recording).args(["-f", "null", "-"]);
+    String::from_utf8(command.output().expect("ffmpeg is installed").stderr).unwrap()
 }
 
 #[test]
@@ -332,6 +339,8 @@ fn a_restart_overwrites_no_recording_and_bad_outputs_end_it_early() {
     wait_until("a recording", || shown(Path::new(&first)) >= 1.0);
     viewer.kill();
     let before = fs::read(&first).unwrap();
+    let killed = path("killed.mp4");
+    fs::write(&killed, &before).unwrap();
     let viewer = Running::start(&[&record[..], &["--record-max", "2s"]].concat());
     viewer
         .stderr
@@ -339,7 +348,20 @@ fn a_restart_overwrites_no_recording_and_bad_outputs_end_it_early() {
     wait_until("a further part", || shown(Path::new(&third)) >= 1.0);
     assert!(shown(Path::new(&second)) >= 1.5, "the first part has its length");
     ends_politely(viewer);
-    assert_eq!(fs::read(&first).unwrap(), before);
+    // the start has repaired what the kill left behind, as the command does
+    let repaired = run(&["repair", &killed, &second]);
+    assert_eq!(repaired.code, Some(0), "{}", repaired.stderr);
+    assert!(repaired.stderr.contains("killed.mp4: repaired, "), "{}", repaired.stderr);
+    assert!(repaired.stderr.contains("room-2.mp4: is whole, "), "{}", repaired.stderr);
+    assert!(fs::read(&first).unwrap() == fs::read(&killed).unwrap());
+    assert!(picture_times_s(Path::new(&first)).len() > 15);
+    let said = ffmpeg_errors(Path::new(&first));
+    assert_eq!(said, "", "it decodes without errors");
+    let refused = run(&["repair", &first, "/proc/version", &path("nowhere")]);
+    assert_eq!(refused.code, Some(1));
+    for says in ["room.mp4: is whole", "/proc/version: ", "nowhere: No such file", "2 of 3 files are not"] {
+        assert!(refused.stderr.contains(says), "{says}: {}", refused.stderr);
+    }
 
     let fifo = path("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());

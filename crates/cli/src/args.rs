@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Check whether a recording is what the room's mixers made
     #[command(after_help = "Example:\n  plenary verify room.mp4 --room \"$INVITE\"")]
     Verify(VerifyArgs),
+    /// Write index and lengths of recordings that a crash has left without them, in place; a torn end is cut off
+    #[command(after_help = "Example:\n  plenary repair room.mp4 room-2.mp4")]
+    Repair(RepairArgs),
     /// Make a lasting key, or read it, and print the line that lists of members want: the id, and the name that it has
     /// signed
     #[command(after_help = "Example:\n  plenary identity ada.key --name Ada >> members.txt\n  \
@@ -421,6 +424,13 @@ pub(crate) struct VerifyArgs {
     /// The room's key: the 64 hex digits that its host prints, or any invite to the room
     #[arg(long, value_name = "KEY")]
     pub(crate) room: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Recordings of join, host or mixer, none of them in progress
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

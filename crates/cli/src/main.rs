@@ -140,6 +140,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Rendezvous(args) => commands::rendezvous::run(args),
         Command::Probe(args) => commands::probe::run(args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Repair(args) => commands::repair::run(&args),
         Command::Identity(args) => commands::identity::run(&args),
         Command::Sim(args) => commands::sim::run(args),
         Command::Bench(args) => commands::bench::run(args),

@@ -65,7 +65,10 @@ pub use openh264::TEMPORAL_LAYERS_MAX;
 pub use picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, Picture, PictureView, PlaneView};
 pub use png::write_png;
 pub use raw::{CAPTURE_OFF_US_MAX, RawError, RawFormat, RawPicture, RawSound, TimeError};
-pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
+pub use record::{
+    FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder, RepairError, Repaired,
+    is_finished_recording, repair_recording,
+};
 
 /// Sample rate of all sound in this crate, in samples per second.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -8,5 +8,6 @@ mod mixing;
 mod picture;
 mod raw;
 mod record;
+mod repair;
 mod sources;
 mod stage;

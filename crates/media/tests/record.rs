@@ -20,11 +20,11 @@ use shiguredo_mp4::boxes::MoofBox;
 use shiguredo_mp4::{BoxHeader, Decode};
 use tempfile::TempDir;
 
-const A: StreamId = StreamId([1; 8]);
+pub(crate) const A: StreamId = StreamId([1; 8]);
 const B: StreamId = StreamId([2; 8]);
 /// Capture time at which the streams begin, on the mixer's clock.
-const T_US: u64 = 1_763_627_671_166_665;
-const SMALL: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 200_000 };
+pub(crate) const T_US: u64 = 1_763_627_671_166_665;
+pub(crate) const SMALL: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 200_000 };
 const LARGE: VideoFormat = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 500_000 };
 
 #[test]
@@ -452,30 +452,36 @@ fn fragments(file: &[u8]) -> Vec<Fragment> {
     fragments
 }
 
-fn target() -> (TempDir, PathBuf) {
+pub(crate) fn target() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording.mp4");
     (folder, path)
 }
 
 /// Reads a recording, and checks that ffmpeg reports no errors.
-fn judged(path: &Path) -> Recording {
+pub(crate) fn judged(path: &Path) -> Recording {
     let judged = recording(path, &Layout::Single).unwrap();
     assert_eq!(judged.ffmpeg_errors, [""; 0]);
     judged
 }
 
 /// Returns the time from the start of the streams to the capture of a frame.
-fn seconds(frame: &Frame) -> f64 {
+pub(crate) fn seconds(frame: &Frame) -> f64 {
     frame.identity.captured_us.saturating_sub(T_US) as f64 / 1e6
 }
 
 /// Returns the frames of a speaker, pictures and sound interleaved, with a keyframe every 2 s.
-fn stream(stream: StreamId, index: u8, format: VideoFormat, begin_us: u64, length_s: f64) -> Vec<Frame> {
+pub(crate) fn stream(
+    stream: StreamId,
+    index: u8,
+    format: VideoFormat,
+    begin_us: u64,
+    length_s: f64,
+) -> Vec<Frame> {
     stream_of(&BuiltinCodecs::default(), stream, index, format, begin_us, length_s)
 }
 
-fn stream_of(
+pub(crate) fn stream_of(
     codecs: &(impl Codecs + Copy + 'static),
     stream: StreamId,
     index: u8,

@@ -142,6 +142,7 @@ pub use plenary_body::{
     FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Spread, Tenure, Traffic,
 };
 pub use plenary_media::mixer::{Effort, EffortWhy};
+pub use plenary_media::{RepairError, Repaired, repair_recording};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,

@@ -3,7 +3,8 @@
 //! The output file is created, or an existing one is checked for write access, at once, so that the caller
 //! gets an error before the first frame arrives. An existing file keeps its contents until there is a frame
 //! to write: a recording without frames destroys nothing, and leaves no empty file. A recording in parts overwrites
-//! nothing at all, and goes on in a further file when one can't be written.
+//! nothing at all, and goes on in a further file when one can't be written. Its start repairs the file before, which a
+//! crash may have left without index and lengths.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 
 use plenary_body::{Origin, ReceivedFrame};
-use plenary_media::{Frame, RecordError, Recorder};
+use plenary_media::{Frame, RecordError, Recorder, RepairError, is_finished_recording, repair_recording};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::{PeerId, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -85,10 +86,19 @@ impl RecordParts {
 
     /// Makes the next file.
     fn next(&self) -> Result<OutputFile, RecordError> {
+        let mut before = None;
         for number in 1..=NAMES_MAX {
-            match OutputFile::make(&(self.name)(number)) {
-                Err(RecordError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {}
-                made => return made,
+            let path = (self.name)(number);
+            match OutputFile::make(&path) {
+                Err(RecordError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
+                    before = Some(path);
+                }
+                made => {
+                    return made.map(|mut made| {
+                        made.before = before;
+                        made
+                    });
+                }
             }
         }
         let path = (self.name)(NAMES_MAX).display().to_string();
@@ -107,7 +117,8 @@ impl std::fmt::Debug for RecordParts {
 }
 
 /// Running recording. It ends when it is finished or dropped, or when its room is closed. The file is
-/// playable in all three cases; after a crash, up to the last 750 ms are missing.
+/// playable in all three cases; after a crash, up to the last 750 ms are missing, and index and lengths, which
+/// [`repair_recording`](crate::repair_recording) writes.
 pub struct Recording {
     /// Dropping this ends the recording.
     running: Option<oneshot::Sender<()>>,
@@ -133,7 +144,11 @@ impl Recording {
         evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
         threads: &Threads,
     ) -> Result<Recording, Error> {
-        Recording::start_at(parts.next()?, Some(parts), frames, evidence, threads)
+        let mut place = parts.next()?;
+        if let Some(before) = place.before.take() {
+            threads.spawn("repair", move || repair(&before))?;
+        }
+        Recording::start_at(place, Some(parts), frames, evidence, threads)
     }
 
     fn start_at(
@@ -176,6 +191,8 @@ struct OutputFile {
     path: PathBuf,
     /// Whether this recording created the file, which is still empty.
     made: bool,
+    /// Last file of the same recording in parts before this one.
+    before: Option<PathBuf>,
 }
 
 impl OutputFile {
@@ -195,7 +212,7 @@ impl OutputFile {
             found => (found, false),
         };
         match opened {
-            Ok(_) => Ok(OutputFile { path: path.to_owned(), made }),
+            Ok(_) => Ok(OutputFile { path: path.to_owned(), made, before: None }),
             Err(error) => Err(RecordError::Io { path: path.display().to_string(), error }),
         }
     }
@@ -204,7 +221,7 @@ impl OutputFile {
     fn make(path: &Path) -> Result<OutputFile, RecordError> {
         let wrong = |error| RecordError::Io { path: path.display().to_string(), error };
         let mut file = File::create_new(path).map_err(wrong)?;
-        let made = OutputFile { path: path.to_owned(), made: true };
+        let made = OutputFile { path: path.to_owned(), made: true, before: None };
         let filled = file.write_all(&vec![0; FREE_BYTES_MIN]);
         file.set_len(0).map_err(wrong)?;
         filled.map_err(wrong)?;
@@ -226,6 +243,24 @@ impl Drop for OutputFile {
         if empty && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!("the empty recording {} was not removed: {error}", self.path.display());
         }
+    }
+}
+
+/// Repairs a recording that wasn't finished. One that is finished, is written by another process, or isn't ours is left
+/// alone.
+fn repair(path: &Path) {
+    if is_finished_recording(path).unwrap_or(true) {
+        return;
+    }
+    match repair_recording(path) {
+        Ok(repaired) => tracing::info!(
+            "repaired {}: {:.1} s; cut {} bytes of a torn end",
+            path.display(),
+            repaired.duration.as_secs_f64(),
+            repaired.cut_len
+        ),
+        Err(RepairError::InUse { .. }) => {}
+        Err(error) => tracing::info!("not repaired: {error}"),
     }
 }
 

@@ -482,7 +482,8 @@ impl Room {
 
     /// Records the received frames like [`record`](Self::record), in files that exist not yet, one after the other: a
     /// restarted program doesn't overwrite what it recorded before, and a file that can't be written, for example on a
-    /// full disk, is followed by a further one. [`Recording::state`] tells.
+    /// full disk, is followed by a further one. [`Recording::state`] tells. The last of the files that are there is
+    /// repaired if a crash has left it without an index ([`repair_recording`](crate::repair_recording)).
     ///
     /// # Errors
     /// [`Error::Record`] if the first file can't be made, or there is no space for it.

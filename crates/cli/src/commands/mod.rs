@@ -11,6 +11,7 @@ mod order;
 pub(crate) mod people;
 pub(crate) mod probe;
 pub(crate) mod rendezvous;
+pub(crate) mod repair;
 mod service;
 pub(crate) mod signals;
 pub(crate) mod sim;

@@ -13,6 +13,8 @@ use shiguredo_mp4::boxes::{
 use shiguredo_mp4::mux::{Fmp4SegmentMuxer, MuxError, Sample as MuxSample};
 use shiguredo_mp4::{Encode, Error, FixedPointNumber, SampleFlags, TrackKind};
 
+use super::index::widened;
+
 const CHANNELS: u8 = 2;
 const SAMPLE_RATE_HZ: u16 = 48_000;
 const MDAT_HEADER_LEN: usize = 8;
@@ -82,25 +84,30 @@ impl Writer {
         self.header.clone()
     }
 
-    /// Encodes one fragment, sound first, then pictures. The samples of a track must be contiguous. Returns
-    /// no bytes when there are no samples.
-    pub(super) fn fragment(&mut self, sound: &[Sample], video: &[Sample]) -> Result<Vec<u8>, Error> {
+    /// Encodes one fragment, sound first, then pictures, and returns its header as well. The samples of a track must be
+    /// contiguous. Returns `None` when there are no samples.
+    pub(super) fn fragment(
+        &mut self,
+        sound: &[Sample],
+        video: &[Sample],
+    ) -> Result<Option<(MoofBox, Vec<u8>)>, Error> {
         let mut tracks = vec![(self.sound, sound)];
         tracks.extend(self.video.map(|video_id| (video_id, video)));
         tracks.retain(|(_, samples)| !samples.is_empty());
         if tracks.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         self.sequence = self.sequence.wrapping_add(1);
         // data offsets count from the moof's first byte, and its length doesn't depend on their values
         let moof_len = moof(self.sequence, &tracks, 0).encode_to_vec()?.len();
-        let mut bytes = moof(self.sequence, &tracks, moof_len + MDAT_HEADER_LEN).encode_to_vec()?;
+        let moof = moof(self.sequence, &tracks, moof_len + MDAT_HEADER_LEN);
+        let mut bytes = moof.encode_to_vec()?;
         let samples = || tracks.iter().flat_map(|(_, samples)| samples.iter());
         let payload_len: usize = samples().map(|sample| sample.data.len()).sum();
         bytes.extend(((MDAT_HEADER_LEN + payload_len) as u32).to_be_bytes());
         bytes.extend(b"mdat");
         samples().for_each(|sample| bytes.extend(&sample.data));
-        Ok(bytes)
+        Ok(Some((moof, bytes)))
     }
 }
 
@@ -137,7 +144,7 @@ fn header(entries: &[(Track, SampleEntry)]) -> Result<Vec<u8>, MuxError> {
         data_size: 0,
     });
     muxer.create_media_segment_metadata(&samples.collect::<Vec<_>>())?;
-    muxer.init_segment_bytes()
+    Ok(widened(&muxer.init_segment_bytes()?)?)
 }
 
 fn moof(sequence_number: u32, tracks: &[(u32, &[Sample])], mut data_offset: usize) -> MoofBox {

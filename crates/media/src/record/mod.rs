@@ -4,7 +4,8 @@
 //! second, in a single write, with sound in front of pictures. Pictures are held for 250 ms before they are
 //! written; after a change of mixer, repeated pictures replace held ones. However the recording ends, all
 //! fragments but the last can be played, and a torn last fragment loses pictures before sound. A crash loses up
-//! to 500 ms of sound and 750 ms of pictures. Times in the file are the frames' capture times: a gap in the
+//! to 500 ms of sound and 750 ms of pictures. The end of the recording adds an index and the file's lengths; after a
+//! crash [`repair_recording`] does. Times in the file are the frames' capture times: a gap in the
 //! received program is a gap in the file. Parameter sets stay in front of each keyframe, so that a later stream
 //! may have other parameter sets than the first stream, which the header describes.
 //!
@@ -13,11 +14,13 @@
 //! late: without a picture for [`PICTURE_WAIT_US_MAX`] the file becomes one with sound only.
 
 mod fragment;
+mod index;
 pub(crate) mod notes;
+mod repair;
 mod timeline;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek as _, SeekFrom, Write};
 use std::path::Path;
 
 use plenary_proto::StreamId;
@@ -31,6 +34,8 @@ use crate::Frame;
 use notes::NOTE_LEN_MAX;
 
 use fragment::{Sample, Track, Writer};
+use index::Index;
+pub use repair::{RepairError, Repaired, is_finished_recording, repair_recording};
 use timeline::{PICTURE_US_MIN, Timeline};
 
 /// Media time of one fragment in microseconds.
@@ -83,6 +88,8 @@ pub struct Recorder {
     timeline: Timeline,
     /// Fragment writer; `None` until the tracks of the file are known.
     writer: Option<Writer>,
+    /// Index of the fragments written so far; `None` until the header is written.
+    index: Option<Index>,
     /// Position in the timeline at which the file starts; set when the first fragment is written.
     origin_us: Option<i64>,
     video: Vec<Unit>,
@@ -105,11 +112,47 @@ pub struct Recorder {
 trait Target: Write + Send {
     /// Truncates the output to `len` bytes.
     fn cut_back(&mut self, len: u64) -> std::io::Result<()>;
+
+    /// Writes at an offset, in front of the end or there.
+    fn overwrite(&mut self, at: u64, bytes: &[u8]) -> std::io::Result<()>;
 }
 
-impl Target for File {
+/// File that is locked while it is written, so that no repair takes it for one that a crash has left.
+struct Output(File);
+
+impl Output {
+    /// Locks a file; `None` if it is locked. A file system without locks doesn't tell.
+    fn lock(file: File) -> Option<Output> {
+        let is_locked = matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+        (!is_locked).then_some(Output(file))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // closing isn't enough while a child process that is about to start has the file, too
+        let _ = self.0.unlock();
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Target for Output {
     fn cut_back(&mut self, len: u64) -> std::io::Result<()> {
-        self.set_len(len)
+        self.0.set_len(len)
+    }
+
+    fn overwrite(&mut self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.seek(SeekFrom::Start(at))?;
+        self.0.write_all(bytes)
     }
 }
 
@@ -129,7 +172,10 @@ impl Recorder {
     pub fn create(path: &Path) -> Result<Recorder, RecordError> {
         let path_text = path.display().to_string();
         match File::create(path) {
-            Ok(file) => Ok(Recorder::new(path_text, Box::new(file))),
+            Ok(file) => {
+                let _ = file.try_lock(); // two recorders of one file are the caller's affair
+                Ok(Recorder::new(path_text, Box::new(Output(file))))
+            }
             Err(error) => Err(RecordError::Io { path: path_text, error }),
         }
     }
@@ -141,6 +187,7 @@ impl Recorder {
             written_len: 0,
             timeline: Timeline::default(),
             writer: None,
+            index: None,
             origin_us: None,
             video: Vec::new(),
             video_step_us: None,
@@ -322,10 +369,10 @@ impl Recorder {
         self.left_out
     }
 
-    /// Writes the remaining frames and closes the file.
+    /// Writes the remaining frames, the index and the lengths, and closes the file.
     ///
     /// # Errors
-    /// [`RecordError`]; the file then ends with the last complete fragment.
+    /// [`RecordError`]; the file then ends with the last complete fragment, perhaps without an index.
     pub fn finish(mut self) -> Result<(), RecordError> {
         self.end()
     }
@@ -335,14 +382,23 @@ impl Recorder {
             return Err(RecordError::Ended);
         }
         self.drop_repeated(); // the file has their content
-        let ended = self.cut(self.cut_us.unwrap_or(0), true);
-        self.file = None;
-        ended
+        let cut = self.cut(self.cut_us.unwrap_or(0), true);
+        let closed = self.close().map_err(|error| RecordError::Io { path: self.path.clone(), error });
+        cut.and(closed)
+    }
+
+    /// Writes index and lengths behind what is written, and closes the file.
+    fn close(&mut self) -> std::io::Result<()> {
+        let (Some(mut file), Some(index)) = (self.file.take(), self.index.take()) else { return Ok(()) };
+        index.write(self.written_len, file.as_mut())
     }
 
     fn begin(&mut self, video: Option<Avc1Box>) -> Result<(), RecordError> {
         let writer = Writer::new(video).map_err(refused)?;
-        self.write(writer.header())?;
+        let header = writer.header();
+        let index = Index::new(&header).map_err(refused)?;
+        self.write(header)?;
+        self.index = Some(index);
         self.writer = Some(writer);
         Ok(())
     }
@@ -363,24 +419,33 @@ impl Recorder {
         let origin_us = *self.origin_us.get_or_insert(earliest_us.unwrap_or(0));
         let full = self.held_bytes >= FRAGMENT_BYTES_MAX;
         let until_us = if full { i64::MAX } else { now_us.saturating_sub(REPLACEABLE_US) };
-        let video = video_samples(&mut self.video, origin_us, until_us, last);
+        let mut video_runs = video_samples(&mut self.video, origin_us, until_us, last).into_iter();
         let mut sound_runs = sound_samples(&mut self.sound, origin_us, last).into_iter();
         self.held_bytes = bytes_of(&self.video) + bytes_of(&self.sound);
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let first_run = sound_runs.next().unwrap_or_default();
-        if first_run.is_empty() && video.is_empty() {
+        let first = (sound_runs.next().unwrap_or_default(), video_runs.next().unwrap_or_default());
+        if first.0.is_empty() && first.1.is_empty() {
             return Ok(());
         }
         let mut bytes = std::mem::take(&mut self.notes);
-        bytes.extend(writer.fragment(&first_run, &video).map_err(refused)?);
-        for run in sound_runs {
-            bytes.extend(writer.fragment(&run, &[]).map_err(refused)?);
+        let mut moofs = Vec::new();
+        let runs = std::iter::once(first)
+            .chain(sound_runs.map(|run| (run, Vec::new())))
+            .chain(video_runs.map(|run| (Vec::new(), run)));
+        for (sound, video) in runs {
+            let Some((moof, fragment)) = writer.fragment(&sound, &video).map_err(refused)? else { continue };
+            moofs.push((self.written_len + bytes.len() as u64, moof));
+            bytes.extend(fragment);
         }
-        self.write(bytes)
+        self.write(bytes)?;
+        if let Some(index) = &mut self.index {
+            moofs.iter().for_each(|(at, moof)| index.add(*at, moof));
+        }
+        Ok(())
     }
 
-    /// Writes in one call. On failure, truncates the file to the last complete fragment and ends the
-    /// recording.
+    /// Writes in one call. On failure, truncates the file to the last complete fragment, finishes it if it can, and
+    /// ends the recording.
     fn write(&mut self, bytes: Vec<u8>) -> Result<(), RecordError> {
         let Some(file) = &mut self.file else { return Err(RecordError::Ended) };
         match file.write_all(&bytes) {
@@ -391,7 +456,7 @@ impl Recorder {
             Err(error) => {
                 // if truncating fails too, the file has a torn end, which players tolerate
                 let _ = file.cut_back(self.written_len);
-                self.file = None;
+                let _ = self.close(); // the torn fragment's space may do for the index
                 Err(RecordError::Io { path: self.path.clone(), error })
             }
         }
@@ -415,8 +480,9 @@ fn refused(error: impl std::fmt::Display) -> RecordError {
     RecordError::Refused(error.to_string())
 }
 
-/// Removes the pictures that begin until `until_us`, at the end all; each lasts until the next picture.
-fn video_samples(units: &mut Vec<Unit>, origin_us: i64, until_us: i64, last: bool) -> Vec<Sample> {
+/// Removes the pictures that begin until `until_us`, at the end all; each lasts until the next picture. They are split
+/// in front of keyframes: some players seek to the begin of a fragment.
+fn video_samples(units: &mut Vec<Unit>, origin_us: i64, until_us: i64, last: bool) -> Vec<Vec<Sample>> {
     let old = units.iter().take_while(|unit| unit.at_us <= until_us).count();
     let count = if last { units.len() } else { old.min(units.len().saturating_sub(1)) };
     let starts: Vec<_> = units.iter().map(|unit| Track::Video.ticks(unit.at_us - origin_us)).collect();
@@ -424,12 +490,17 @@ fn video_samples(units: &mut Vec<Unit>, origin_us: i64, until_us: i64, last: boo
         [.., before, newest] => newest - before,
         _ => Track::Video.ticks(PICTURE_US),
     };
-    let samples = units.drain(..count).enumerate().map(|(index, unit)| {
+    let mut runs: Vec<Vec<Sample>> = Vec::new();
+    for (index, unit) in units.drain(..count).enumerate() {
         let start = starts[index];
         let duration = starts.get(index + 1).map_or(usual, |next| next - start);
-        Sample { start, duration, key: unit.key, data: unit.data }
-    });
-    samples.collect()
+        let sample = Sample { start, duration, key: unit.key, data: unit.data };
+        match runs.last_mut() {
+            Some(run) if !sample.key => run.push(sample),
+            _ => runs.push(vec![sample]),
+        }
+    }
+    runs
 }
 
 /// Removes the sound packets that can be written, split at gaps into contiguous runs.
@@ -502,6 +573,14 @@ mod tests {
         fn cut_back(&mut self, len: u64) -> std::io::Result<()> {
             self.bytes.lock().unwrap().truncate(len as usize);
             Ok(())
+        }
+
+        fn overwrite(&mut self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
+            let behind = self.bytes.lock().unwrap().split_off(at as usize);
+            let written = self.write_all(bytes);
+            let behind = behind.get(bytes.len()..).unwrap_or_default();
+            self.bytes.lock().unwrap().extend(behind);
+            written
         }
     }
 
