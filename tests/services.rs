@@ -376,6 +376,34 @@ fn a_restart_overwrites_no_recording_and_bad_outputs_end_it_early() {
 }
 
 #[test]
+fn whoever_records_is_named_to_all_and_viewers_that_do_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--name", "Ada"];
+    let mut host = Running::start_listening(&[&open[..], &SMALL].concat());
+    let invite = invite_of(&host);
+    is_in(&host);
+    let (first, second) = (path("ben.mp4"), path("viewer.mp4"));
+    let speaks = ["join", &invite, "--speak", "--name", "Ben", "--record", &first];
+    let ben = Running::start(&[&speaks[..], &SMALL[..2]].concat());
+    let names = |line: &str| (line.contains("\"Ben\" (") && line.ends_with(") records")).then_some(());
+    host.stderr.wait("word that Ben records", names);
+    let recording = Running::start(&["join", &invite, "--view", "--record", &second]);
+    host.stderr.wait("word that a viewer records", |line| line.contains("1 viewer records").then_some(()));
+    let viewer = Running::start(&["join", &invite, "--view"]);
+    viewer.stderr.wait("word that Ben records", names);
+    viewer.stderr.wait("word that a viewer records", |line| line.contains("1 viewer records").then_some(()));
+    host.say("/who");
+    host.stderr
+        .wait("the list", |line| (line.contains("\"Ben\"") && line.contains(", records")).then_some(()));
+    ends_politely(recording);
+    host.stderr.wait("the end of it", |line| line.contains("no viewer records any more").then_some(()));
+    for process in [viewer, ben, host] {
+        ends_politely(process);
+    }
+}
+
+#[test]
 fn a_recording_on_a_full_disk_says_so_at_once_and_goes_on_later() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");

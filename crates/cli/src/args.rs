@@ -235,8 +235,8 @@ pub(crate) struct DemoArgs {
 /// Arguments that host, join and mixer share, beside those of a demo.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StayArgs {
-    /// Record received media, without re-encoding; an existing FILE is kept, and FILE-2 written; in the name %Y %m %d
-    /// %H %M %S stand for the local date and time
+    /// Record received media, without re-encoding, and tell the room so; an existing FILE is kept, and FILE-2 written;
+    /// in the name %Y %m %d %H %M %S stand for the local date and time
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Begin a further recording when this one is so large or long: 500MB, 2GB, 30m

@@ -5,12 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use plenary::{CodecOutcome, CodecUse, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding, VoicesState};
+use plenary::{
+    CodecOutcome, CodecUse, Member, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding, VoicesState,
+};
 use plenary_body::{WISHES_EACH_US, Wishes, people};
 use plenary_proto::bounded::plain;
 use plenary_proto::message::MESSAGE_VERSION;
 
-use crate::commands::people::{all, quoted, waits};
+use crate::commands::people::{all, quoted, viewers_record, waits};
 use crate::say;
 
 /// Minimum interval of lines about peers of other versions: any guest can cause them, and an event comes each second. A
@@ -178,6 +180,12 @@ impl Teller {
         people::mixer(&format!("{name} ({id})"), member.named)
     }
 
+    /// Returns the line of a peer on stage that has begun to record, or has ended it.
+    fn recording(&self, member: &Member) -> String {
+        let (name, id) = self.named(&member.peer, &member.name);
+        format!("{name} ({id}) {}", if member.records { "records" } else { "records no longer" })
+    }
+
     /// Returns the line of a newcomer that came too soon after another one to be told, once it is due.
     fn due_knock(&self) -> Option<String> {
         let due = self.knocks.lock().due(self.begun.elapsed_us());
@@ -269,6 +277,9 @@ impl Teller {
                 VoicesState::NotAgent => "the host hasn't marked this peer as an agent: nobody is heard apart",
             }
             .to_owned(),
+            RoomEvent::Joined(is) if is.records => self.recording(is),
+            RoomEvent::Changed { was, is } if was.records != is.records => self.recording(is),
+            RoomEvent::ViewersRecord(count) => viewers_record(*count),
             RoomEvent::NoMixer => {
                 format!(
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"

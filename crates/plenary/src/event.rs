@@ -105,14 +105,18 @@ pub enum RoomEvent {
         /// Reason, as far as the roster tells.
         why: Departure,
     },
-    /// A peer on stage has changed: its part, its name, what it has muted, or whether the host has lost contact
-    /// with it. [`Speaking`](RoomEvent::Speaking) reports the peers that speak at present.
+    /// A peer on stage has changed: its part, its name, what it has muted, whether it records, or whether the host has
+    /// lost contact with it. [`Speaking`](RoomEvent::Speaking) reports the peers that speak at present.
     Changed {
         /// The peer before.
         was: Member,
         /// The peer now.
         is: Member,
     },
+    /// This number of viewers, which aren't on stage, record what they receive, by their own word; told on change.
+    /// [`Changed`](RoomEvent::Changed) and [`Joined`](RoomEvent::Joined) tell of peers on stage
+    /// ([`Member::records`]).
+    ViewersRecord(u32),
     /// The room has another host. After the first roster, this means that the old host is gone and that the
     /// stage has made an heir the host.
     Host(Option<PeerId>),

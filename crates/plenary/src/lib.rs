@@ -161,7 +161,7 @@ pub use plenary_signal::{
     Refusal as RendezvousRefusal, RendezvousError, Router, ServerTls, SignalError, TlsError,
 };
 pub use publish::{EncodedTrack, RawTrack, Wish};
-pub use record::{RecordParts, Recording, RecordingState};
+pub use record::{AnnouncedRecording, RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};

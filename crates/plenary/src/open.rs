@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Contact, Letters, layout};
@@ -284,6 +284,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
     let (noticed, in_lobby) = (Arc::<AtomicU8>::default(), Arc::<AtomicBool>::default());
+    let recordings = Arc::<AtomicUsize>::default();
     let driver = Driver {
         me: id,
         clock,
@@ -296,6 +297,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         publishers: Vec::new(),
         ending: JoinSet::new(),
         voices: 0,
+        recordings: recordings.clone(),
+        recorders: 0,
         requests: requested,
         events: events.clone(),
         on_event: options.on_event.clone(),
@@ -344,6 +347,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         driver: Some(driver).into(),
         wants_to_speak,
         published,
+        recordings,
         threads: Threads::new(span.clone()),
         runtime: Handle::current(),
         span,

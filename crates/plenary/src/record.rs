@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::threads::Threads;
+use crate::voices::Wish;
 
 /// Time without pictures after which another speaker's pictures may follow the recorded speaker's,
 /// microseconds. A guess.
@@ -132,9 +134,10 @@ impl Recording {
         path: &Path,
         frames: mpsc::Receiver<ReceivedFrame>,
         evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
+        announced: AnnouncedRecording,
         threads: &Threads,
     ) -> Result<Recording, Error> {
-        Recording::start_at(OutputFile::take(path)?, None, frames, evidence, threads)
+        Recording::start_at(OutputFile::take(path)?, None, frames, evidence, announced, threads)
     }
 
     /// Starts a thread that writes the frames to files, each with the evidence of its streams.
@@ -142,13 +145,14 @@ impl Recording {
         parts: RecordParts,
         frames: mpsc::Receiver<ReceivedFrame>,
         evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
+        announced: AnnouncedRecording,
         threads: &Threads,
     ) -> Result<Recording, Error> {
         let mut place = parts.next()?;
         if let Some(before) = place.before.take() {
             threads.spawn("repair", move || repair(&before))?;
         }
-        Recording::start_at(place, Some(parts), frames, evidence, threads)
+        Recording::start_at(place, Some(parts), frames, evidence, announced, threads)
     }
 
     fn start_at(
@@ -156,11 +160,15 @@ impl Recording {
         parts: Option<RecordParts>,
         frames: mpsc::Receiver<ReceivedFrame>,
         evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
+        announced: AnnouncedRecording,
         threads: &Threads,
     ) -> Result<Recording, Error> {
         let (running, ended) = oneshot::channel();
         let (writer, state) = Writer::new(place, parts);
-        let write = move || block_on(writer.write(frames, &evidence, ended));
+        let write = move || {
+            let _announced = announced; // until the last frame is written
+            block_on(writer.write(frames, &evidence, ended))
+        };
         let thread = threads.spawn("recording", write)?;
         Ok(Recording { running: Some(running), thread: Some(thread), state })
     }
@@ -182,6 +190,28 @@ impl Recording {
             Some(Ok(result)) => result,
             _ => Ok(false),
         }
+    }
+}
+
+/// Tells the room that this peer records, until it is dropped
+/// ([`Room::announce_recording`](crate::Room::announce_recording)).
+#[derive(Debug)]
+pub struct AnnouncedRecording {
+    recordings: Arc<AtomicUsize>,
+    /// Tells the driver when it is dropped, after the number has changed.
+    _over: Wish,
+}
+
+impl AnnouncedRecording {
+    /// Counts as one of the recordings, in whose number it is.
+    pub(crate) fn new(recordings: Arc<AtomicUsize>, over: Wish) -> AnnouncedRecording {
+        AnnouncedRecording { recordings, _over: over }
+    }
+}
+
+impl Drop for AnnouncedRecording {
+    fn drop(&mut self) {
+        self.recordings.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

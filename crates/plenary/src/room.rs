@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,13 +35,13 @@ use crate::hosting::{Host, is_speaker};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
-use crate::record::{RecordParts, Recording};
+use crate::record::{AnnouncedRecording, RecordParts, Recording};
 use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
 use crate::threads::{CLOSE_MAX, Threads};
 use crate::track::{Hold, Published, Track, TrackKind};
-use crate::voices::{self, VoiceStream, Voices, Wish};
+use crate::voices::{self, VoiceStream, Voices, Wish, send_soon};
 
 /// Maximum duration of [`Room::leave`]: a mixer waits for a standby for 5 s, and then for its children.
 pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(8);
@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     /// Whether this peer wants to speak, as its application said last.
     pub(crate) wants_to_speak: AtomicBool,
     pub(crate) published: Arc<Published>,
+    /// Number of recordings that the application makes.
+    pub(crate) recordings: Arc<AtomicUsize>,
     pub(crate) threads: Threads,
     pub(crate) runtime: Handle,
     pub(crate) span: Span,
@@ -447,7 +449,7 @@ impl Room {
         voices::check(&voices)?;
         let codecs = self.guarded(self.codecs()?, None);
         self.request(Request::Voices(true)).await?;
-        let wish = Wish::new(self.0.requests.downgrade(), self.0.runtime.clone());
+        let wish = Wish::new(self.0.requests.downgrade(), self.0.runtime.clone(), || Request::Voices(false));
         let Voices { rate, channels, of } = voices;
         voices::decode(self.0.flow.listen_apart(of), (rate, channels), codecs, wish, &self.0.threads)
     }
@@ -466,7 +468,21 @@ impl Room {
         let flow = self.0.flow.clone();
         let evidence =
             move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
-        Recording::start(path.as_ref(), self.frames().0, evidence, &self.0.threads)
+        let announced = self.announce_recording();
+        Recording::start(path.as_ref(), self.frames().0, evidence, announced, &self.0.threads)
+    }
+
+    /// Tells the room that this peer records what it receives, until the returned value is dropped: all see it, by
+    /// [`Member::records`](crate::Member::records) of a peer on stage, and of viewers their number
+    /// ([`RoomSnapshot::recorders`](crate::RoomSnapshot::recorders)). [`record`](Self::record) and
+    /// [`record_parts`](Self::record_parts) do so by themselves; an application that records in another way is asked
+    /// to do it by this call, but nobody can force it.
+    pub fn announce_recording(&self) -> AnnouncedRecording {
+        let Inner { requests, runtime, recordings, .. } = &*self.0;
+        recordings.fetch_add(1, Ordering::Relaxed);
+        send_soon(requests.clone(), runtime, Request::Records);
+        let over = Wish::new(requests.downgrade(), runtime.clone(), || Request::Records);
+        AnnouncedRecording::new(recordings.clone(), over)
     }
 
     /// Replaces failing codecs: the encoders of a track, or the decoders for the application.
@@ -491,7 +507,8 @@ impl Room {
         let flow = self.0.flow.clone();
         let evidence =
             move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
-        Recording::start_parts(parts, self.frames().0, evidence, &self.0.threads)
+        let announced = self.announce_recording();
+        Recording::start_parts(parts, self.frames().0, evidence, announced, &self.0.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {

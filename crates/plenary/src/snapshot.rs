@@ -31,6 +31,10 @@ pub struct Member {
     pub shares: bool,
     /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
     pub no_solo: bool,
+    /// Whether it records what it receives, by its own word ([`Room::announce_recording`]).
+    ///
+    /// [`Room::announce_recording`]: crate::Room::announce_recording
+    pub records: bool,
     /// Whether the host has marked it as an agent, which may hear each speaker apart ([`Room::voices`]).
     ///
     /// [`Room::voices`]: crate::Room::voices
@@ -53,6 +57,7 @@ impl Member {
             muted: entry.muted,
             shares: entry.shares,
             no_solo: entry.no_solo,
+            records: entry.records,
             is_agent: agents.contains(&entry.peer),
             named: entry.votes == Vote::Named,
             speaking: speaking.contains(&entry.peer),
@@ -122,6 +127,9 @@ pub struct RoomSnapshot {
     pub audience: bool,
     /// At the host: number of viewers, as the mixers count them, some seconds old; `None` at any other peer.
     pub viewers: Option<u32>,
+    /// Number of viewers that record what they receive, by their own word, some seconds old; peers on stage say so
+    /// themselves ([`Member::records`]).
+    pub recorders: u32,
     /// Rank of the mandate in force.
     pub rank: Rank,
     /// The mixers in force.
@@ -190,6 +198,7 @@ impl RoomSnapshot {
             mix_policy: body.roster().map_or_else(MixPolicy::default, |roster| roster.mixing),
             audience: body.roster().is_some_and(|roster| roster.audience),
             viewers: brain.viewers,
+            recorders: body.roster().map_or(0, |roster| roster.recorders),
             rank: brain.rank,
             mixers: brain.mixers,
             standbys: brain.standbys,

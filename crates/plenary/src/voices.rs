@@ -112,26 +112,32 @@ impl Stream for VoiceStream {
     }
 }
 
-/// This peer's request for voices, as long as a stream of them is held.
+/// What the driver has been told of this peer, for example a request for voices, and is told to be over on a drop.
 #[derive(Debug)]
 pub(crate) struct Wish {
     requests: mpsc::WeakSender<Request>,
     runtime: Handle,
+    over: fn() -> Request,
 }
 
 impl Wish {
-    /// Returns a request that the driver has been told of.
-    pub(crate) fn new(requests: mpsc::WeakSender<Request>, runtime: Handle) -> Wish {
-        Wish { requests, runtime }
+    /// Returns a wish that the driver has been told of.
+    pub(crate) fn new(requests: mpsc::WeakSender<Request>, runtime: Handle, over: fn() -> Request) -> Wish {
+        Wish { requests, runtime, over }
     }
 }
 
 impl Drop for Wish {
     fn drop(&mut self) {
         let Some(requests) = self.requests.upgrade() else { return };
-        if let Err(mpsc::error::TrySendError::Full(request)) = requests.try_send(Request::Voices(false)) {
-            self.runtime.spawn(async move { requests.send(request).await });
-        }
+        send_soon(requests, &self.runtime, (self.over)());
+    }
+}
+
+/// Sends a request without waiting for the driver.
+pub(crate) fn send_soon(requests: mpsc::Sender<Request>, runtime: &Handle, request: Request) {
+    if let Err(mpsc::error::TrySendError::Full(request)) = requests.try_send(request) {
+        runtime.spawn(async move { requests.send(request).await });
     }
 }
 

@@ -44,6 +44,8 @@ const AWAY_US: u64 = 5 * SECOND;
 const FORGET_US: u64 = 60 * SECOND;
 /// Time within which changes share one roster. A guess.
 const FLUSH_US: u64 = 30 * MS;
+/// Minimum interval between changes of the number of viewers that record: each costs a roster. A guess.
+const RECORDERS_US: u64 = 5 * SECOND;
 /// Time after which the audience is over, if no mixer has reported viewers and no viewer has joined. A guess.
 const AUDIENCE_GONE_US: u64 = 5 * SECOND;
 /// Validity of a refusal in seconds: it answers a recent request. A guess.
@@ -125,8 +127,10 @@ pub(crate) struct Host {
     heard: OrderedMap<PeerId, Time>,
     speakers_seen: u8,
     audience_seen: Time,
-    /// Number of viewers that each mixer counts, and when it said so.
-    viewers: OrderedMap<PeerId, (u32, Time)>,
+    /// Numbers of viewers that each mixer counts: all, and those that record; and when it said so.
+    viewers: OrderedMap<PeerId, (u32, u32, Time)>,
+    /// Number of viewers that record in the next roster, and since when.
+    recorders: (u32, Time),
     look_at: Time,
     floor: Floor,
     /// Peers that left the stage but not the room: the next roster is sent to them too.
@@ -228,6 +232,7 @@ impl Host {
             since: entries.iter().map(|entry| (entry.peer, view.now)).collect(),
             confirm_at: Some(view.now + CONFIRM_AGAIN_US),
             entries,
+            recorders: (before.signed.body.recorders, view.now),
             ..Host::new(view, view.keys.clone(), reigns, rules)
         };
         let before = before.signed.body.host;
@@ -265,6 +270,7 @@ impl Host {
             speakers_seen: 0,
             audience_seen: view.now,
             viewers: OrderedMap::new(),
+            recorders: (0, view.now),
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: OrderedSet::new(),
@@ -489,22 +495,27 @@ impl Host {
         removed
     }
 
-    /// Takes a mixer's count of the viewers in its tree.
-    pub(crate) fn audience(&mut self, now: Time, mixer: PeerId, viewers: u32) {
+    /// Takes a mixer's count of the viewers in its tree, and of those that record.
+    pub(crate) fn audience(&mut self, now: Time, mixer: PeerId, viewers: u32, recorders: u32) {
         if viewers > 0 {
             self.audience_seen = now;
         }
         if self.viewers.len() >= MIXERS_MAX && !self.viewers.contains_key(&mixer) {
-            let oldest = self.viewers.iter().min_by_key(|(_, (_, at))| *at).map(|(mixer, _)| *mixer);
+            let oldest = self.viewers.iter().min_by_key(|(_, (.., at))| *at).map(|(mixer, _)| *mixer);
             oldest.and_then(|oldest| self.viewers.remove(&oldest));
         }
-        self.viewers.insert(mixer, (viewers, now));
+        self.viewers.insert(mixer, (viewers, recorders.min(viewers), now));
     }
 
     /// Returns the number of viewers, as the mixers counted them within the last [`AUDIENCE_GONE_US`].
     pub(crate) fn viewers(&self, now: Time) -> u32 {
-        let fresh = self.viewers.values().filter(|(_, at)| now.since(*at) < AUDIENCE_GONE_US);
-        fresh.fold(0, |sum: u32, (viewers, _)| sum.saturating_add(*viewers))
+        self.counted(now).fold(0, |sum: u32, (viewers, _)| sum.saturating_add(viewers))
+    }
+
+    /// Returns the fresh counts of the mixers: viewers, and those that record.
+    fn counted(&self, now: Time) -> impl Iterator<Item = (u32, u32)> {
+        let fresh = self.viewers.values().filter(move |(.., at)| now.since(*at) < AUDIENCE_GONE_US);
+        fresh.map(|(viewers, recorders, _)| (*viewers, *recorders))
     }
 
     /// Continues from a newer roster that this peer signed as host before a restart, which a member has sent:
@@ -609,19 +620,21 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes, muted, shares, no_solo, .. } = join.clone();
+        let Join { name, speaks, views, mixes, muted, shares, no_solo, records, .. } = join.clone();
+        let away = false;
         let entry = Entry {
             peer,
             name,
             speaks,
             views,
             mixes,
-            away: false,
+            away,
             index,
             votes,
             muted,
             shares,
             no_solo,
+            records,
             session,
         };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
@@ -681,6 +694,11 @@ impl Host {
         let audience = self.audience && now.since(self.audience_seen) < AUDIENCE_GONE_US;
         changed |= audience != self.audience;
         self.audience = audience;
+        let recorders = self.counted(now).fold(0, |sum: u32, (_, recorders)| sum.saturating_add(recorders));
+        if recorders != self.recorders.0 && now.since(self.recorders.1) >= RECORDERS_US {
+            self.recorders = (recorders, now);
+            changed = true;
+        }
         if changed {
             self.change(now);
         }
@@ -708,6 +726,7 @@ impl Host {
             layout: self.rules.layout.clone(),
             title: self.rules.title.clone(),
             access: self.rules.access.clone(),
+            recorders: self.recorders.0,
         };
         let signed = Signed::new(&self.key, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
         let signed = SignedRoster::new(ProvenRoster { signed, reigns: self.reigns.clone() });

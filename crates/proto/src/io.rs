@@ -122,6 +122,8 @@ pub enum Command {
     },
     /// Allows that this peer's own stream is forwarded to peers that request it alone, or refuses it.
     AllowSolo(bool),
+    /// Tells the room whether this peer records what it receives.
+    Records(bool),
     /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
     /// [`Event::Measured`].
     Measure(PeerId),

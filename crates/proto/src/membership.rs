@@ -192,11 +192,20 @@ impl Membership {
         }
     }
 
-    /// Whether this peer speaks, and the roster says something else of what it sends and allows.
+    /// Tells the host whether this peer records, if it is on stage: those of the audience are counted by the tree.
+    pub(crate) fn records_changed(&mut self, view: &mut View<'_>) {
+        if self.admitted && view.on_stage() {
+            self.tell(view);
+        }
+    }
+
+    /// Whether the roster says something else of what this peer sends and allows, if it speaks, or records.
     fn says_more(&self, view: &View<'_>) -> bool {
-        let own = view.stage.entry(&view.me).filter(|entry| entry.speaks && view.config.speaks);
-        own.is_some_and(|entry| {
-            (entry.muted, entry.shares) != self.sends || entry.no_solo != view.config.no_solo
+        view.stage.entry(&view.me).is_some_and(|entry| {
+            let speaks = entry.speaks && view.config.speaks;
+            entry.records != view.records
+                || speaks
+                    && ((entry.muted, entry.shares) != self.sends || entry.no_solo != view.config.no_solo)
         })
     }
 
@@ -430,6 +439,7 @@ impl Membership {
             muted,
             shares,
             no_solo: view.config.no_solo,
+            records: view.records,
             ticket: view.ticket.cloned(),
         }
     }

@@ -46,8 +46,8 @@ pub(crate) enum Note {
     Mixing(bool),
     /// This peer is host: the stage chose it, or the host named it.
     Chosen(Box<Reign>),
-    /// Number of viewers in this peer's subtree, itself included, as counted by the tree.
-    Viewers(u32),
+    /// Number of viewers in this peer's subtree, itself included, as counted by the tree, and of those that record.
+    Viewers(u32, u32),
     /// This peer requests to be fed by another peer.
     RequestsFeed(PeerId),
     /// Another parent feeds this peer.

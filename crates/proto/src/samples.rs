@@ -32,6 +32,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         shares: false,
         no_solo: false,
         session: 0,
+        records: false,
     }
 }
 
@@ -67,5 +68,6 @@ pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
         layout: List::new(),
         title: Text::default(),
         access: Access::default(),
+        recorders: 0,
     }
 }

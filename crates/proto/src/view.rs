@@ -49,6 +49,8 @@ pub(crate) struct View<'a> {
     pub(crate) ticket: Option<&'a Signed<Ticket>>,
     /// Key of the newest invite that this peer knows.
     pub(crate) key: Option<&'a GenerationKey>,
+    /// Whether this peer records what it receives.
+    pub(crate) records: bool,
     /// Estimate of this peer's uplink.
     pub(crate) uplink: UplinkEstimate,
 }

@@ -275,6 +275,7 @@ fn aggregates_with_absurd_figures_are_added_up_to_the_largest_number() {
         sending_us: u32::MAX,
         deepest: u8::MAX,
         strongest: Some((key(5).id(), u8::MAX)),
+        recorders: u32::MAX,
     };
     let mut timed = Vec::new();
     for peer in 10..13 {

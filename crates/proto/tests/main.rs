@@ -19,6 +19,7 @@ mod parents;
 mod places;
 mod prevote;
 mod rates;
+mod recorders;
 mod rendezvous;
 mod reopening;
 mod room;

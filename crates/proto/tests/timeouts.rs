@@ -64,10 +64,11 @@ fn aggregate() -> impl Strategy<Value = Aggregate> {
         number(),
         any::<u8>(),
         prop::option::of((peer(), any::<u8>())),
+        number(),
     )
-        .prop_map(|(viewers, free, promises, room, sending_us, deepest, strongest)| {
+        .prop_map(|(viewers, free, promises, room, sending_us, deepest, strongest, recorders)| {
             let strongest = strongest.map(|(peer, room)| (key(peer).id(), room));
-            Aggregate { viewers, free, promises, room, sending_us, deepest, strongest }
+            Aggregate { viewers, free, promises, room, sending_us, deepest, strongest, recorders }
         })
 }
 

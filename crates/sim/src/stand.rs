@@ -119,6 +119,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         shares: false,
         no_solo: false,
         session: 0,
+        records: false,
     };
     let roster = Roster {
         host: stage_key(0).id(),
@@ -136,6 +137,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         layout: List::new(),
         title: Text::default(),
         access: Access::default(),
+        recorders: 0,
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
 }

@@ -43,12 +43,15 @@ pub(crate) fn who(room: &Room) -> String {
         roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
         roles.extend(member.muted.sound.then_some("silent"));
         roles.extend(member.no_solo.then_some("no solo"));
+        roles.extend(member.records.then_some("records"));
         roles.extend(member.is_agent.then_some("agent"));
         roles.extend(member.away.then_some("away"));
         line(&member.peer, &member.name, &roles.join(", "));
     }
+    let recorders = (snapshot.recorders > 0).then(|| viewers_record(snapshot.recorders) + "\n");
+    let recorders = recorders.unwrap_or_default();
     let Ok(host) = room.as_host() else {
-        return text + "the host alone sees the audience";
+        return text + &recorders + "the host alone sees the audience";
     };
     for listed in host.directory() {
         if snapshot.stage.iter().any(|member| member.peer == listed.peer) {
@@ -67,8 +70,17 @@ pub(crate) fn who(room: &Room) -> String {
     for newcomer in host.lobby() {
         line(&newcomer.peer, &newcomer.name, waits(newcomer.mixes));
     }
-    let _ = write!(text, "{} viewers", snapshot.viewers.unwrap_or(0));
+    let _ = write!(text, "{recorders}{} viewers", snapshot.viewers.unwrap_or(0));
     text
+}
+
+/// Returns in words how many viewers record.
+pub(crate) fn viewers_record(count: u32) -> String {
+    match count {
+        0 => "no viewer records any more".to_owned(),
+        1 => "1 viewer records, by its own word".to_owned(),
+        count => format!("{count} viewers record, by their own word"),
+    }
 }
 
 /// Returns the list of the peers that ask for the floor.

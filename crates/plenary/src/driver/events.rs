@@ -151,6 +151,7 @@ mod tests {
             muted: Muted::default(),
             shares: false,
             no_solo: false,
+            records: false,
             is_agent: false,
             named: false,
             speaking: false,

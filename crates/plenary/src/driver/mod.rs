@@ -7,7 +7,7 @@ mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,6 +61,8 @@ pub(crate) enum Request {
     Unpublish(u64, Option<oneshot::Sender<()>>),
     /// The application holds a further stream of voices, or one less.
     Voices(bool),
+    /// The application makes a further recording, or one less: their number has changed.
+    Records,
     /// Asks for the traffic so far.
     Traffic(oneshot::Sender<Traffic>),
     /// Publishes application data, if this peer may.
@@ -88,6 +90,10 @@ pub(crate) struct Driver {
     pub(crate) ending: JoinSet<()>,
     /// Number of streams of voices that the application holds.
     pub(crate) voices: usize,
+    /// Number of recordings that the application makes.
+    pub(crate) recordings: Arc<AtomicUsize>,
+    /// Number of viewers that record, as the application was told.
+    pub(crate) recorders: u32,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
     pub(crate) on_event: Option<OnEvent>,
@@ -398,6 +404,10 @@ impl Driver {
                     self.input(In::Command(Command::Voices(!before)));
                 }
             }
+            Request::Records => {
+                let records = self.recordings.load(Ordering::Relaxed) > 0;
+                self.input(In::Command(Command::Records(records)));
+            }
             Request::Tell(delivery, bytes, reply) => {
                 let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
                 let _ = reply.send(told);
@@ -432,11 +442,15 @@ impl Driver {
 
     /// Reports what the roster has changed on stage since the last one.
     fn report_members(&mut self) {
-        let (members, removed) = self.flow.read(|body| {
+        let (members, removed, recorders) = self.flow.read(|body| {
             let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking, body.agents()));
             let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
-            (members.collect::<Vec<_>>(), removed)
+            let recorders = body.roster().map_or(0, |roster| roster.recorders);
+            (members.collect::<Vec<_>>(), removed, recorders)
         });
+        if std::mem::replace(&mut self.recorders, recorders) != recorders {
+            self.emit(RoomEvent::ViewersRecord(recorders));
+        }
         let before = std::mem::replace(&mut self.members, members);
         for event in events::of_members(&before, &self.members, &removed) {
             self.emit(event);

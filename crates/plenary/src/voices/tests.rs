@@ -83,7 +83,7 @@ async fn a_slow_reader_is_told_how_many_chunks_it_has_missed_and_only_of_those_i
     let mut outlets = VoiceOutlets::default();
     let only = VoicesOf::Only([PeerId([1; 32])].into());
     let inlet = outlets.listen(only);
-    let wish = Wish::new(requests.downgrade(), Handle::current());
+    let wish = Wish::new(requests.downgrade(), Handle::current(), || Request::Voices(false));
     let threads = Threads::new(Span::none());
     let codecs = Arc::new(FakeCodecs::default());
     let count = 2000_u32;

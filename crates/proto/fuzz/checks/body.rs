@@ -96,6 +96,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         shares: false,
         no_solo: false,
         session: 0,
+        records: false,
     };
     let mut entries = vec![
         entry(HOST, true, false),
@@ -122,6 +123,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         layout: List::new(),
         title: Text::default(),
         access: Access::default(),
+        recorders: 0,
     }
 }
 

@@ -471,6 +471,7 @@ mod tests {
             layout: List::new(),
             title: Text::default(),
             access: Access::default(),
+            recorders: 0,
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
         let admit = Admit {

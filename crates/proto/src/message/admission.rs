@@ -26,6 +26,8 @@ pub struct Join {
     pub shares: bool,
     /// The joiner doesn't allow that its own stream is shown alone.
     pub no_solo: bool,
+    /// The joiner records what it receives.
+    pub records: bool,
     /// The joiner's ticket, if it is a member already.
     pub ticket: Option<Signed<Ticket>>,
 }
@@ -41,6 +43,7 @@ impl Join {
             muted: Muted::default(),
             shares: false,
             no_solo: false,
+            records: false,
             ticket: None,
         }
     }

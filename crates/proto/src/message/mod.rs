@@ -178,6 +178,8 @@ pub enum Message {
     Audience {
         /// Number of viewers in the sender's tree.
         viewers: u32,
+        /// Number of those off stage that record what they receive.
+        recorders: u32,
     },
     /// Request for a place in the tree, as a child or with the receiver as backup.
     Attach(Attach),

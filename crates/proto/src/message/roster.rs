@@ -64,6 +64,8 @@ pub struct Entry {
     pub shares: bool,
     /// The peer doesn't allow that its own stream is shown alone, by its own word.
     pub no_solo: bool,
+    /// The peer records what it receives, by its own word.
+    pub records: bool,
     /// Low byte of the epoch at which the peer's present process came on stage.
     pub session: u8,
 }
@@ -139,6 +141,8 @@ pub struct Roster {
     pub title: Text<TITLE_LEN_MAX>,
     /// Rules of admission.
     pub access: Access,
+    /// Number of viewers off stage that record what they receive, by their own word and that of the peers above them.
+    pub recorders: u32,
 }
 
 /// What a set of signers weighs in a roster.
@@ -298,6 +302,7 @@ mod tests {
             shares: false,
             no_solo: false,
             session: 0,
+            records: false,
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

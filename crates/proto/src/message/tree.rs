@@ -174,6 +174,8 @@ pub struct Aggregate {
     pub deepest: u8,
     /// The sender's child with the highest maximum of children of its own, and that maximum.
     pub strongest: Option<(PeerId, u8)>,
+    /// Number of viewers off stage that record what they receive, the sender included.
+    pub recorders: u32,
 }
 
 /// Which peer is to move, and in which direction.

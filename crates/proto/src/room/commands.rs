@@ -56,6 +56,12 @@ impl RoomState {
             Command::Sends { muted, shares } => {
                 self.membership.sends(&mut self.shared.view(), muted, shares);
             }
+            Command::Records(records) => {
+                if std::mem::replace(&mut self.shared.records, records) != records {
+                    self.membership.records_changed(&mut self.shared.view());
+                    self.tree.records_changed(&mut self.shared.view());
+                }
+            }
             Command::AskRates => {
                 let above = self.peer_above();
                 self.rates.ask(&mut self.shared.view(), above);

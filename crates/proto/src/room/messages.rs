@@ -206,9 +206,9 @@ impl RoomState {
             Message::Decided(decided) => {
                 self.shared.out.note(Note::Decided(decided, self.believes_host_gone(&from)));
             }
-            Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
+            Message::Audience { viewers, recorders } if self.shared.mandate.has_mixed(&from) => {
                 if let Some(host) = self.membership.host() {
-                    host.audience(self.shared.now, from, viewers);
+                    host.audience(self.shared.now, from, viewers, recorders);
                 }
             }
             Message::Audience { .. } => {}

@@ -102,6 +102,8 @@ struct Shared {
     uplink: UplinkEstimate,
     ticket: Option<Signed<Ticket>>,
     key: Option<GenerationKey>,
+    /// Whether this peer records what it receives.
+    records: bool,
 }
 
 impl Shared {
@@ -120,6 +122,7 @@ impl Shared {
             uplink: self.uplink,
             ticket: self.ticket.as_ref(),
             key: self.key.as_ref(),
+            records: self.records,
         }
     }
 }
@@ -210,6 +213,7 @@ impl RoomState {
             uplink: UplinkEstimate::default(),
             ticket: None,
             key,
+            records: false,
         };
         let mut room = RoomState {
             shared,

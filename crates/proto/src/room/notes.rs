@@ -148,15 +148,17 @@ impl RoomState {
                     host.confirm(&mut self.shared.view());
                 }
             }
-            Note::Viewers(viewers) => {
+            Note::Viewers(viewers, recorders) => {
                 if self.shared.mandate.mixers.contains(&self.shared.me) {
                     match self.shared.stage.host() {
                         Some(host) if host == self.shared.me => {
                             if let Some(host) = self.membership.host() {
-                                host.audience(self.shared.now, self.shared.me, viewers);
+                                host.audience(self.shared.now, self.shared.me, viewers, recorders);
                             }
                         }
-                        Some(host) => self.shared.out.send(host, Message::Audience { viewers }),
+                        Some(host) => {
+                            self.shared.out.send(host, Message::Audience { viewers, recorders });
+                        }
                         None => {}
                     }
                 }

@@ -625,8 +625,11 @@ impl Tree {
         let own = u32::from(view.config.views && !self.mixing);
         let strongest = self.served().map(|(peer, child)| (child.room(), *peer)).max();
         let deepest = self.served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
+        let records = u32::from(view.records && !view.on_stage());
+        let recorders = self.served().map(|(_, child)| child.below.recorders.min(child.below.viewers));
         let mut sum = Aggregate {
             viewers: own.saturating_add(self.viewers_below()),
+            recorders: recorders.fold(records, u32::saturating_add),
             room: self.told_room(view),
             sending_us: self.sending_to_all_us(view),
             deepest: deepest.saturating_add(1),
@@ -651,12 +654,14 @@ impl Tree {
     pub(super) fn tell_upward(&mut self, view: &mut View<'_>) {
         let sum = self.summed(view);
         if self.mixing {
-            let due = self.viewers_told.is_none_or(|(viewers, at)| {
-                viewers != sum.viewers || (viewers > 0 && view.now.since(at) >= VIEWERS_US)
+            let Aggregate { viewers, recorders, .. } = sum;
+            let due = self.viewers_told.is_none_or(|(told, told_recorders, at)| {
+                (told, told_recorders) != (viewers, recorders)
+                    || (viewers > 0 && view.now.since(at) >= VIEWERS_US)
             });
             if due {
-                self.viewers_told = Some((sum.viewers, view.now));
-                view.out.note(Note::Viewers(sum.viewers));
+                self.viewers_told = Some((viewers, recorders, view.now));
+                view.out.note(Note::Viewers(viewers, recorders));
             }
             return;
         }
@@ -697,8 +702,8 @@ impl Tree {
             .min();
         let told = self
             .viewers_told
-            .filter(|(viewers, _)| self.mixing && *viewers > 0)
-            .map(|(_, at)| at + VIEWERS_US);
+            .filter(|(viewers, ..)| self.mixing && *viewers > 0)
+            .map(|(.., at)| at + VIEWERS_US);
         // A changed aggregate that waits for the minimum interval.
         let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
         let sent = self.children.values().filter_map(|child| child.sent_at).min().map(|at| at + SENT_US_MAX);

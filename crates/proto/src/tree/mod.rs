@@ -113,7 +113,7 @@ pub(crate) struct Tree {
     stepping_out: Option<Time>,
     aggregate_at: Option<Time>,
     aggregate_sent: Option<Aggregate>,
-    viewers_told: Option<(u32, Time)>,
+    viewers_told: Option<(u32, u32, Time)>,
     balance: Balance,
     co_mixers: CoMixers,
     near: Near,
@@ -258,6 +258,11 @@ impl Tree {
         self.serve_waiting(view);
         self.shed_over(view);
         self.tell_late(view);
+        self.settle(view);
+    }
+
+    /// This peer has begun to record, or has ended it.
+    pub(crate) fn records_changed(&mut self, view: &mut View<'_>) {
         self.settle(view);
     }
 

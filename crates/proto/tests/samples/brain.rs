@@ -101,6 +101,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         shares: false,
         no_solo: false,
         session: 0,
+        records: false,
     }
 }
 

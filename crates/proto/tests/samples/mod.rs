@@ -43,6 +43,7 @@ pub(crate) fn roster() -> SignedRoster {
         shares: seed == 2,
         no_solo: seed == 3,
         session: seed,
+        records: seed == 2,
     };
     let roster = Roster {
         host: key(2).id(),
@@ -60,6 +61,7 @@ pub(crate) fn roster() -> SignedRoster {
         layout: List::new(),
         title: Text::default(),
         access: Access { agents: list(vec![key(4).id()]), ..Access::default() },
+        recorders: 2,
     };
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
@@ -209,6 +211,7 @@ pub(crate) fn samples() -> Vec<Message> {
             ticket: Some(ticket(3, 2)),
             shares: false,
             no_solo: true,
+            records: true,
         }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
@@ -284,7 +287,7 @@ pub(crate) fn samples() -> Vec<Message> {
         },
         Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![]) },
         Message::Decided(Box::new(decided())),
-        Message::Audience { viewers: 300 },
+        Message::Audience { viewers: 300, recorders: 2 },
         Message::Attach(Attach {
             purpose: Purpose::Backup,
             path: path(),
@@ -311,6 +314,7 @@ pub(crate) fn samples() -> Vec<Message> {
             sending_us: 9_000,
             deepest: 2,
             strongest: Some((key(2).id(), 4)),
+            recorders: 2,
         }),
         Message::PathIs(path()),
         Message::Recalled(StreamId([9; 8])),
