@@ -118,6 +118,54 @@ fn on_sighup_a_host_service_reads_certificate_and_members_again() {
 }
 
 #[test]
+fn on_sighup_a_service_reads_its_log_filter_again_and_a_bad_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("filter");
+    let file = path.to_str().unwrap();
+    fs::write(&path, "# of this service\ninfo\n").unwrap();
+    let open = ["host", "--mix", "never", "--listen", "127.0.0.1:0", "--log-filter", file];
+    let host = Running::start(&open);
+    let invite = invite_of(&host);
+    is_in(&host);
+    let renewed = |filter: &str, says: &str, count: usize| {
+        fs::write(&path, filter).unwrap();
+        host.signal(libc::SIGHUP);
+        wait_until("a word on the filter", || {
+            host.stderr.so_far().iter().filter(|line| line.contains(says)).count() == count
+        });
+    };
+    let debugs = || host.stderr.so_far().iter().filter(|line| line.contains(" DEBUG ")).count();
+    assert_eq!(debugs(), 0);
+    renewed("debug", "the log filter is in force", 1);
+    let viewer = Running::start(&["join", &invite]);
+    is_in(&viewer);
+    ends_politely(viewer);
+    wait_until("debug lines", || debugs() > 0);
+    for (at, bad) in ["verbose", "plenary=loud", "", &"info,".repeat(2000)].into_iter().enumerate() {
+        renewed(bad, "the log filter stays as it is: ", at + 1);
+    }
+    let before = debugs();
+    wait_until("more debug lines", || {
+        let viewer = Running::start(&["join", &invite]);
+        is_in(&viewer);
+        ends_politely(viewer);
+        debugs() > before
+    });
+    renewed("error", "the log filter is in force", 2);
+    let before = debugs();
+    let viewer = Running::start(&["join", &invite]);
+    is_in(&viewer);
+    ends_politely(viewer);
+    assert_eq!(debugs(), before);
+    ends_politely(host);
+    let ended = run(&["host", "--listen", "127.0.0.1:0", "--log-filter", "/nowhere/filter"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("/nowhere/filter: "), "{}", ended.stderr);
+    fs::write(&path, "loud").unwrap();
+    let ended = run(&["rendezvous", "--listen", "127.0.0.1:0", "--log-filter", file]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("neither a level"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_host_leaves_when_its_terminal_hangs_up_and_ends_by_a_second_signal() {
     let open = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--mixers", "1"];
     let (host, _other_end) = Running::start_on_terminal(&[&open[..], &SMALL].concat());

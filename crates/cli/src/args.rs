@@ -260,11 +260,14 @@ pub(crate) struct StayArgs {
 }
 
 /// How a long-running command logs.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct LogArgs {
     /// Log lines as text, or as JSON objects for a log collector, which then reads only JSON on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// File with the log level, or with a filter like RUST_LOG, in place of --log; a service reads it again at SIGHUP
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
+    pub(crate) log_filter: Option<PathBuf>,
 }
 
 /// Form of log lines.

@@ -16,6 +16,7 @@ mod descriptors;
 mod drawing;
 mod figure_sources;
 mod json;
+mod logging;
 mod recording;
 mod room_options;
 mod secrets;

@@ -16,13 +16,14 @@ use super::govern::{Files, govern};
 use super::signals::Signals;
 use super::topology::Topology;
 use super::watched::Watched;
-use super::{log_to_stderr, runtime, stay::stay};
+use super::{runtime, stay::stay};
 use crate::args::{HostArgs, LogArgs, LogFormat, Stage};
+use crate::logging::log_to_stderr;
 use crate::tell::Teller;
 use crate::{Failure, bounded_file, secrets, usage};
 
 pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
+    log_to_stderr(args.room.log, Level::WARN, &args.stay.format)?;
     let mut options = args.room.options(args.speak, args.view, Consent::Auto)?;
     if args.room.name.is_none() {
         options.name = "host".to_owned();
@@ -84,7 +85,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         if let Some(topology) = topology {
             let origin = invite.rendezvous().unwrap_or_default();
-            publish_tree(&topology.address(&origin), args.tree_file.as_deref(), args.stay.format)?;
+            publish_tree(&topology.address(&origin), args.tree_file.as_deref(), &args.stay.format)?;
             beside.spawn(topology.serve(room.clone()));
         }
         beside.spawn(govern(room.clone(), files));
@@ -150,7 +151,7 @@ fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
 
 /// Says the address of the room's tree, which holds a secret: to a file for this user alone, or else to a terminal or
 /// another program that reads standard error; not to what keeps a log.
-fn publish_tree(address: &str, file: Option<&Path>, format: LogArgs) -> Result<(), Failure> {
+fn publish_tree(address: &str, file: Option<&Path>, format: &LogArgs) -> Result<(), Failure> {
     let is_kept = format.log_format == LogFormat::Json
         || std::env::var_os("JOURNAL_STREAM").is_some()
         || fs::metadata("/dev/stderr").is_ok_and(|stderr| stderr.is_file());

@@ -10,13 +10,14 @@ use super::govern::{Files, govern};
 use super::signals::Signals;
 use super::wait;
 use super::watched::Watched;
-use super::{log_to_stderr, runtime, stay::stay};
+use super::{runtime, stay::stay};
 use crate::args::JoinArgs;
+use crate::logging::log_to_stderr;
 use crate::tell::Teller;
 use crate::{Failure, secrets};
 
 pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
+    log_to_stderr(args.room.log, Level::WARN, &args.stay.format)?;
     let mix = if args.speak { Consent::Auto } else { Consent::Never };
     let mut options = args.room.guest_options(args.speak, args.view || !args.speak, mix)?;
     let teller = Teller::new();

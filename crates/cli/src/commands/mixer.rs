@@ -10,13 +10,14 @@ use super::govern::{Files, govern};
 use super::signals::Signals;
 use super::wait;
 use super::watched::Watched;
-use super::{log_to_stderr, runtime, stay::stay};
+use super::{runtime, stay::stay};
 use crate::args::MixerArgs;
+use crate::logging::log_to_stderr;
 use crate::tell::Teller;
 use crate::{Failure, secrets};
 
 pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log, Level::WARN, args.stay.format);
+    log_to_stderr(args.room.log, Level::WARN, &args.stay.format)?;
     let views = args.stay.record.is_some() || args.stay.snapshot.is_some();
     let mut options = args.room.guest_options(false, views, Consent::Always)?;
     if args.room.name.is_none() {

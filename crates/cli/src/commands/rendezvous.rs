@@ -7,11 +7,12 @@ use plenary_signal::{Rendezvous, RendezvousConfig};
 use tokio::task::JoinSet;
 use tracing::Level;
 
+use super::runtime;
 use super::service;
 use super::signals::Signals;
 use super::watched::Watched;
-use super::{log_to_stderr, runtime};
 use crate::args::RendezvousArgs;
+use crate::logging::log_to_stderr;
 use crate::{Failure, not_yet};
 
 pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
@@ -22,7 +23,7 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         Some(ip) => SocketAddr::new(ip, args.listen.port()),
         None => args.listen,
     };
-    log_to_stderr(args.log, Level::INFO, args.format);
+    log_to_stderr(args.log, Level::INFO, &args.format)?;
     let certificate = args.serve.certificate(listen)?;
     let tls = certificate.as_ref().map(Certificate::server_tls);
     runtime()?.block_on(async {

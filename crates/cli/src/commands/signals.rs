@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::logging;
+
 /// Listener for signals.
 ///
 /// SIGINT and SIGTERM tell the command to end, and so does SIGHUP from a terminal that is closed; of these a second one
@@ -38,7 +40,9 @@ impl Signals {
                     _ = interrupts.recv() => {}
                     _ = terminations.recv() => {}
                     _ = hang_ups.recv() => if !on_terminal {
-                        if let Err(mpsc::error::TrySendError::Closed(())) = renew.try_send(()) {
+                        let has_filter = logging::renew();
+                        let is_closed = matches!(renew.try_send(()), Err(mpsc::error::TrySendError::Closed(())));
+                        if is_closed && !has_filter {
                             say!("SIGHUP: there is nothing here to read again");
                         }
                         continue;

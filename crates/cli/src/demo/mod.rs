@@ -38,8 +38,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Level;
 
 use crate::args::DemoArgs;
+use crate::commands::runtime;
 use crate::commands::signals::Signals;
-use crate::commands::{filter, runtime};
+use crate::logging::filter;
 use crate::units::{At, What};
 use crate::{Failure, json, not_yet, secrets, usage};
 use cast::Cast;

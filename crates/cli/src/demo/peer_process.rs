@@ -19,7 +19,8 @@ use super::peer::{Peer, Setting};
 use super::process::Gauge;
 use super::wire::{Answer, Ask, Brief, Request, Told};
 use crate::args::DemoArgs;
-use crate::commands::{filter, runtime};
+use crate::commands::runtime;
+use crate::logging::filter;
 use crate::{Failure, json, usage};
 
 /// Interval of readings of the resources that this process uses.
