@@ -12,7 +12,7 @@ use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
     DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
-    VideoRequest, loose_from_bytes, path_hash,
+    Sharing, VideoRequest, loose_from_bytes, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -28,8 +28,8 @@ use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig, Shown};
-use crate::mix::{MixFigures, OnDesk, Tenure};
-use crate::outs::{CaptureCommand, Notice, Out, Outs};
+use crate::mix::{MixFigures, OnDesk, Requested, Tenure};
+use crate::outs::{Notice, Out, Outs, Picture};
 use crate::page_uplink::PageUplink;
 use crate::rate::ProgramRate;
 use crate::received::Origin;
@@ -133,8 +133,11 @@ pub struct Sources {
     pub picture: bool,
     /// Whether this peer publishes sound.
     pub sound: bool,
-    /// Whether the published source is a screen or a film.
+    /// Whether a screen or a film is the only picture that this peer publishes.
     pub shares: bool,
+    /// Whether there are two pictures, a camera's, and a screen or film beside it. A home mixer gets both, the peers of
+    /// a mesh the screen in place of the camera.
+    pub beside: bool,
 }
 
 /// Fixed properties of a body.
@@ -191,10 +194,15 @@ pub struct Body {
     pub(crate) told_heard_us: OrderedMap<PeerId, u64>,
     /// Peers that get this peer's own stream, and their positions.
     pub(crate) sending_to: Vec<(PeerId, Option<Resume>)>,
-    /// Speakers that this mixer calls home, and the picture it has requested of each.
-    pub(crate) called: OrderedMap<PeerId, (Rank, Option<VideoRequest>)>,
-    /// Picture that a mixer requests of this peer.
+    /// Speakers that this mixer calls home, and the pictures it has requested of each.
+    pub(crate) called: OrderedMap<PeerId, (Rank, Option<Requested>)>,
+    /// Picture that a mixer requests of this peer, and the one beside it.
     pub(crate) requested: Option<VideoRequest>,
+    pub(crate) requested_beside: Option<VideoRequest>,
+    /// Requests that the encoders were told last while there are two pictures.
+    pub(crate) told_requests: [Option<VideoRequest>; 2],
+    /// Home mixer that gets the picture beside this peer's own.
+    pub(crate) beside_to: Option<PeerId>,
     pub(crate) mode: Mode,
     pub(crate) mode_since_us: u64,
     /// Notices that the next tick gives again.
@@ -206,7 +214,7 @@ pub struct Body {
     /// Time of the next count of the traffic.
     pub(crate) count_us: u64,
     /// What the brain was told that this peer sends: muted, shares.
-    pub(crate) told_sends: (Muted, bool),
+    pub(crate) told_sends: (Muted, Sharing),
 }
 
 impl Body {
@@ -237,6 +245,9 @@ impl Body {
             sending_to: Vec::new(),
             called: OrderedMap::new(),
             requested: None,
+            requested_beside: None,
+            told_requests: [None; 2],
+            beside_to: None,
             mode: Mode::default(),
             mode_since_us: 0,
             repeated: Vec::new(),
@@ -410,9 +421,10 @@ impl Body {
         self.media.keyframe_wanted(link, slot, now_us, outs);
     }
 
-    /// Sends a frame of this peer's own stream.
-    pub fn publish(&mut self, now_us: u64, encoded: &Encoded, outs: &mut Outs) {
-        self.media.publish(encoded, now_us, outs);
+    /// Sends a frame that this peer publishes; `picture`: what a picture shows. Of two pictures that can't both be sent
+    /// the screen's frames count.
+    pub fn publish(&mut self, now_us: u64, encoded: &Encoded, picture: Picture, outs: &mut Outs) {
+        self.media.publish(encoded, picture, now_us, outs);
     }
 
     /// Handles an output of the mixer.
@@ -762,51 +774,6 @@ impl Body {
     /// failover.
     pub fn targets_most(&self) -> usize {
         self.media.targets_most()
-    }
-
-    // ── this peer's own stream ───────────────────────────────────────────────────────────────────────────────
-
-    /// Starts this peer's own stream: the encoder learns the requests that came before it.
-    fn publish_anew(&mut self, shares: bool, now_us: u64, outs: &mut Outs) {
-        self.media.publish_anew(shares);
-        self.begin_sources(now_us, outs);
-    }
-
-    /// Changes the sources of this peer's own stream. A stream of another kind begins anew.
-    fn set_sources(&mut self, sources: Sources, now_us: u64, outs: &mut Outs) {
-        let any = sources.picture || sources.sound;
-        if any && self.media.own_shares() != Some(sources.shares) {
-            self.media.begin_own(sources.shares);
-        }
-        self.media.set_own_sources([sources.picture, sources.sound]);
-        if any {
-            self.begin_sources(now_us, outs);
-        }
-        self.tell_sends(now_us, outs);
-    }
-
-    /// Tells the encoders the requests that came before them, and sends the stream to those that get it.
-    fn begin_sources(&mut self, now_us: u64, outs: &mut Outs) {
-        outs.capture.extend(self.requested.map(CaptureCommand::Video));
-        outs.capture.extend(self.own_loss.percent().map(CaptureCommand::Loss));
-        self.leave_silence_out(now_us, outs);
-        let to = std::mem::take(&mut self.sending_to);
-        self.send_own(to, now_us, outs);
-    }
-
-    /// Tells the brain what this peer sends, when that has changed.
-    pub(crate) fn tell_sends(&mut self, now_us: u64, outs: &mut Outs) {
-        let (muted, shares) = self.media.sends(now_us);
-        if std::mem::replace(&mut self.told_sends, (muted, shares)) != (muted, shares) {
-            self.input(now_us, Input::Command(Command::Sends { muted, shares }), outs);
-        }
-    }
-
-    /// Sends a command to the encoder, if any.
-    pub(crate) fn capture(&self, command: CaptureCommand, outs: &mut Outs) {
-        if self.media.publishes() {
-            outs.capture.push(command);
-        }
     }
 }
 

@@ -2,15 +2,18 @@
 
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Heartbeat, LinkKind, Message, PATH_LEN_MAX, PeerRates, Resume};
+use plenary_proto::message::{
+    Heartbeat, LinkKind, Message, PATH_LEN_MAX, PeerRates, PictureWanted, Sharing, VideoRequest,
+};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
 
 use crate::body::Body;
 use crate::layout;
-use crate::mix::Tile;
-use crate::outs::{BodyEvent, CaptureCommand, Envelope, Out, Outs, Route};
+use crate::mix::{Requested, Tile};
+use crate::outs::{BodyEvent, Envelope, Out, Outs, Route};
 use crate::oversize::PixelsMax;
+use crate::seat::Seat;
 use crate::traffic::Throughput;
 
 impl Body {
@@ -101,10 +104,9 @@ impl Body {
             Output::Senders(sources) => self.media.set_sources(sources),
             Output::Mandate(in_force) => self.media.program.set_in_force(in_force),
             Output::SendOwn(to) => self.send_own(to, now_us, outs),
-            Output::EncodeAs(video) => {
-                self.requested = Some(video);
-                self.capture(CaptureCommand::Video(video), outs);
-            }
+            Output::SendBeside(to) => self.send_beside(to, now_us, outs),
+            Output::EncodeAs(video) => self.encode_as([Some(video), self.requested_beside], outs),
+            Output::EncodeBesideAs(video) => self.encode_as([self.requested, Some(video)], outs),
             // tiles have just moved: the speaker is called once their sizes are known
             Output::CallHome { speaker, rank } if outs.figures_wanted => {
                 self.called.insert(speaker, (rank, None));
@@ -172,25 +174,26 @@ impl Body {
         }
     }
 
-    pub(crate) fn send_own(&mut self, to: Vec<(PeerId, Option<Resume>)>, now_us: u64, outs: &mut Outs) {
-        self.sending_to = to.iter().map(|(peer, _)| (*peer, None)).collect();
+    fn encode_as(&mut self, requests: [Option<VideoRequest>; 2], outs: &mut Outs) {
+        [self.requested, self.requested_beside] = requests;
         if self.media.publishes() {
-            outs.capture.push(CaptureCommand::Pause(to.is_empty()));
-            self.media.send_own(to, now_us, outs);
+            self.tell_requests(outs);
         }
     }
 
-    /// Requests a speaker's stream at the size of its tile, from the position at which this mixer holds it.
+    /// Requests a speaker's streams at the size of its tiles, from the positions at which this mixer holds them.
     fn call_home(&mut self, speaker: PeerId, rank: Rank, outs: &mut Outs) {
-        let video = self.media.mix.request_of(&speaker);
-        self.called.insert(speaker, (rank, Some(video)));
+        let requested = self.media.mix.requests_of(&speaker);
+        self.called.insert(speaker, (rank, Some(requested)));
+        let Requested { own: video, beside } = requested;
         if speaker == self.me {
-            self.requested = Some(video);
-            self.capture(CaptureCommand::Video(video), outs);
+            self.encode_as([Some(video), beside], outs);
             return;
         }
-        let resume = self.media.inflow.have(&speaker);
-        self.control(&speaker, Message::Home { rank, video, resume }, outs);
+        let inflow = &self.media.inflow;
+        let resume = inflow.have(&speaker);
+        let beside = beside.map(|video| PictureWanted { video, resume: inflow.have(Seat::beside(&speaker)) });
+        self.control(&speaker, Message::Home { rank, video, resume, beside }, outs);
     }
 
     /// Requests the stream of each speaker with a tile of another size than requested before, or not requested yet.
@@ -199,8 +202,8 @@ impl Body {
             self.called.clear();
             return;
         }
-        let is_stale = |(speaker, (_, video)): &(&PeerId, &(Rank, Option<_>))| {
-            *video != Some(self.media.mix.request_of(speaker))
+        let is_stale = |(speaker, (_, requested)): &(&PeerId, &(Rank, Option<_>))| {
+            *requested != Some(self.media.mix.requests_of(speaker))
         };
         let stale: Vec<_> =
             self.called.iter().filter(is_stale).map(|(speaker, (rank, _))| (*speaker, *rank)).collect();
@@ -219,11 +222,15 @@ impl Body {
     /// Sets names, format and layout of the program by the roster.
     fn renew_tiles(&mut self, speakers: &[PeerId], outs: &mut Outs) {
         let Some(roster) = self.brain.roster() else { return };
-        let name = |peer: &PeerId| {
-            let entry = roster.entries.iter().find(|entry| entry.peer == *peer);
-            entry.map(|entry| entry.name.to_string()).unwrap_or_default()
+        let entry = |peer: &PeerId| roster.entries.iter().find(|entry| entry.peer == *peer);
+        let tile = |seat: Seat| {
+            let name = entry(&seat.peer).map(|entry| entry.name.to_string()).unwrap_or_default();
+            Tile { seat, name }
         };
-        let tiles = speakers.iter().map(|peer| Tile { peer: *peer, name: name(peer) }).collect();
+        let sends_two = |peer: &&PeerId| entry(peer).is_some_and(|entry| entry.shares == Sharing::Beside);
+        // a mixer takes a limited number of inputs: none lacks its sound because of another's second picture
+        let beside = speakers.iter().filter(sends_two).map(Seat::beside);
+        let tiles = speakers.iter().map(Seat::from).chain(beside).map(tile).collect();
         let (format, layout) = (roster.program, layout::from_roster(&roster.layout));
         self.media.set_tiles(tiles, format, layout, outs);
         outs.figures_wanted = true;
@@ -237,8 +244,8 @@ impl Body {
             return;
         }
         let video = self.media.mix.mesh_request(others, self.brain.uplink_bps());
-        if self.requested.replace(video) != Some(video) {
-            self.capture(CaptureCommand::Video(video), outs);
+        if self.requested != Some(video) {
+            self.encode_as([Some(video), self.requested_beside], outs);
         }
     }
 

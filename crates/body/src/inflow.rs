@@ -19,6 +19,7 @@ use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::outs::Outs;
 use crate::past::Pasts;
+use crate::seat::Seat;
 use crate::solo::SOLO_SLOTS;
 use crate::stream::{Polled, Pushed, Stream, hole_us_max};
 
@@ -26,6 +27,8 @@ use crate::stream::{Polled, Pushed, Stream, hole_us_max};
 pub(crate) const STREAMS_MAX: usize = 128;
 /// Maximum number of streams of one peer: a speaker's old and new one, and a mixer's mix-minus, old and new.
 const STREAMS_OF_ONE_MAX: usize = 4;
+/// Maximum number of streams beside one speaker's own: old and new.
+const BESIDE_OF_ONE_MAX: usize = 2;
 /// Maximum payload bytes that are cached of a stream's pictures, and of its sound: 2.5 s of 6.7 Mbit/s, and of
 /// 800 kbit/s. A guess.
 const CACHED_BYTES_MAX: [usize; 2] = [2 << 20, 256 << 10];
@@ -67,8 +70,8 @@ pub(crate) struct Inbound {
 #[derive(Default)]
 pub(crate) struct Inflow {
     pub(crate) streams: OrderedMap<StreamId, Stream>,
-    /// Peers that get all speakers, and the stream announced in each slot.
-    forwarding_to: OrderedMap<PeerId, OrderedMap<u8, StreamId>>,
+    /// Peers that get all speakers, and the streams announced in each slot, a speaker's second picture apart.
+    forwarding_to: OrderedMap<PeerId, OrderedMap<(u8, bool), StreamId>>,
     /// The speakers in the order of their slots.
     speakers: Vec<PeerId>,
     /// Peers that get one speaker: the speaker, and the stream announced.
@@ -105,8 +108,11 @@ impl Inflow {
         if self.streams.contains_key(&id) {
             return;
         }
-        let is_its = |stream: &Stream| stream.spec.maker == spec.maker;
-        if self.streams.values().filter(|stream| is_its(stream)).count() >= STREAMS_OF_ONE_MAX {
+        let is_beside = |spec: &StreamSpec| spec.kind == StreamKind::Beside;
+        let is_its =
+            |stream: &Stream| stream.spec.maker == spec.maker && is_beside(&stream.spec) == is_beside(&spec);
+        let most = if is_beside(&spec) { BESIDE_OF_ONE_MAX } else { STREAMS_OF_ONE_MAX };
+        if self.streams.values().filter(|stream| is_its(stream)).count() >= most {
             self.drop_oldest(is_its);
         } else if self.streams.len() >= STREAMS_MAX {
             self.drop_oldest(|_| true);
@@ -225,22 +231,22 @@ impl Inflow {
         std::mem::take(&mut self.recalls)
     }
 
-    /// Returns the link and slot that a speaker's pictures arrive in, if any.
-    pub(crate) fn source_of(&self, speaker: &PeerId) -> Option<(LinkId, u8)> {
-        self.newest_of(speaker).and_then(|stream| stream.via)
+    /// Returns the link and slot that a speaker's picture arrives in, if any.
+    pub(crate) fn source_of(&self, of: impl Into<Seat>) -> Option<(LinkId, u8)> {
+        self.newest_of(of.into()).and_then(|stream| stream.via)
     }
 
     /// Requests a keyframe of a speaker until one arrives.
-    pub(crate) fn wish_key_of(&mut self, speaker: &PeerId) {
-        let id = self.have(speaker).map(|have| have.stream);
+    pub(crate) fn wish_key_of(&mut self, of: impl Into<Seat>) {
+        let id = self.have(of).map(|have| have.stream);
         if let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) {
             stream.key_wish.wish();
         }
     }
 
     /// Returns whether to pass on a request for a speaker's keyframe now, and if so counts it.
-    pub(crate) fn may_ask_key_of(&mut self, speaker: &PeerId, now_us: u64) -> bool {
-        let id = self.have(speaker).map(|have| have.stream);
+    pub(crate) fn may_ask_key_of(&mut self, of: impl Into<Seat>, now_us: u64) -> bool {
+        let id = self.have(of).map(|have| have.stream);
         id.and_then(|id| self.streams.get_mut(&id)).is_some_and(|stream| stream.key_wish.may_ask(now_us))
     }
 
@@ -254,12 +260,12 @@ impl Inflow {
     }
 
     /// Returns the position in a speaker's stream.
-    pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
-        self.newest_of(speaker).map(Stream::position)
+    pub(crate) fn have(&self, of: impl Into<Seat>) -> Option<Resume> {
+        self.newest_of(of.into()).map(Stream::position)
     }
 
-    fn newest_of(&self, speaker: &PeerId) -> Option<&Stream> {
-        let is_its = |stream: &&Stream| stream.spec.maker == *speaker && stream.spec.kind.is_speakers();
+    fn newest_of(&self, seat: Seat) -> Option<&Stream> {
+        let is_its = |stream: &&Stream| Seat::of(&stream.spec) == Some(seat);
         self.streams.values().filter(is_its).max_by_key(|stream| stream.used_us)
     }
 
@@ -315,7 +321,8 @@ impl Inflow {
     }
 
     /// Forwards a new packet to the peers that get all speakers, unless it arrived on a trunk, to those that get
-    /// its speaker, and sound to agents. A stream that is new there begins with its cached GOP.
+    /// its speaker, and sound to agents. A stream that is new there begins with its cached GOP. Mixers alone get the
+    /// picture beside a speaker's own, in the slot of that.
     pub(crate) fn forward(
         &mut self,
         kind: MediaKind,
@@ -326,10 +333,8 @@ impl Inflow {
         outs: &mut Outs,
     ) {
         let id = packet.identity.stream;
-        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind.is_speakers()) else {
-            return;
-        };
-        let maker = stream.spec.maker;
+        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(Seat { peer: maker, beside }) = Seat::of(&stream.spec) else { return };
         let place = self.speakers.iter().position(|speaker| *speaker == maker).filter(|_| !by_trunk);
         if let Some(place) = place {
             let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
@@ -338,7 +343,7 @@ impl Inflow {
             for (peer, announced) in &mut self.forwarding_to {
                 if let (Some(link), Some(control)) = (links.up(peer, trunk), links.up(peer, LinkKind::Peer)) {
                     let onward = Onward { link, control, slot, code };
-                    if announced.insert(code, id) != Some(id) {
+                    if announced.insert((code, beside), id) != Some(id) {
                         announce(stream, &onward, outs);
                         send_past(stream, &onward, outs);
                     } else {
@@ -346,6 +351,9 @@ impl Inflow {
                     }
                 }
             }
+        }
+        if beside {
+            return;
         }
         for (peer, (_, announced)) in self.solos.iter_mut().filter(|(_, (speaker, _))| *speaker == maker) {
             if let Some(link) = links.up(peer, LinkKind::Peer) {

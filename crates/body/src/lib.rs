@@ -51,11 +51,14 @@ mod page_uplink;
 mod past;
 pub mod people;
 mod program;
+mod published;
+mod publishing;
 mod rate;
 mod rebuild;
 mod received;
 mod repeats;
 mod room_time;
+mod seat;
 mod solo;
 mod stats;
 mod stream;
@@ -76,7 +79,9 @@ pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use media::Shown;
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
-pub use outs::{BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Route};
+pub use outs::{
+    BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Paused, Picture, Route,
+};
 pub use received::{Origin, ReceivedFrame};
 pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};

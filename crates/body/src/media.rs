@@ -7,6 +7,7 @@ mod browsers;
 mod hand_over;
 mod keyframes;
 mod mixing;
+mod publishing;
 
 pub use browsers::Shown;
 
@@ -16,9 +17,7 @@ use std::collections::VecDeque;
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
-use plenary_proto::message::{
-    Head, LinkKind, MediaSeen, Message, Muted, PEER_SLOTS, ROSTER_MAX, Resume, StreamUse,
-};
+use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, PEER_SLOTS, ROSTER_MAX, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, StreamSpec, Time};
@@ -34,12 +33,12 @@ use crate::inflow::{Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
 use crate::lag::Lag;
 use crate::left_out::LeftOut;
 use crate::link_table::LinkTable;
-use crate::maker::lane;
 use crate::mix::Mix;
 use crate::outs::{Notice, Outs};
 use crate::oversize::{PictureSize, PixelsMax};
-use crate::own::{OWN_SLOTS, Own};
+use crate::own::{BESIDE_SLOTS, OWN_SLOTS};
 use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
+use crate::published::Published;
 use crate::rebuild::Rebuild;
 use crate::repeats::Repeats;
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
@@ -55,7 +54,7 @@ const EARLY_MAX: usize = 1024;
 /// search for a parent.
 const SOUND_FROM_US_MAX: u64 = 5_000_000;
 /// Maximum number of streams with packets in one slot: the announced stream, and earlier ones with packets that are
-/// still being retransmitted.
+/// still being retransmitted. On trunks a speaker's second picture has its slot too, and counts apart.
 const SLOT_STREAMS_MAX: usize = 3;
 
 /// Returns the maximum number of streams in the slot with that code: an agent gets all speakers' sound in one slot.
@@ -73,9 +72,6 @@ pub(crate) struct Early {
     arrived_us: u64,
 }
 
-/// Time for which a peer that has yet to publish doesn't count as muted: most publish right after they have come in,
-/// and each change is a roster. A guess.
-const SOURCE_SOON_US: u64 = 1_000_000;
 /// Maximum number of slots that streams of a peer are announced in: three of the ordinary link, those of trunks.
 const PEER_SLOTS_MAX: usize = 3 + (TRUNK_CODES.end - TRUNK_CODES.start) as usize / 2;
 
@@ -87,6 +83,7 @@ fn is_slot_of(code: u8, kind: StreamKind) -> bool {
         StreamKind::Speaker | StreamKind::Share => {
             code == OWN_SLOTS[0] || code == SOLO_SLOTS[0] || TRUNK_CODES.contains(&code)
         }
+        StreamKind::Beside => code == BESIDE_SLOTS[0] || TRUNK_CODES.contains(&code),
     }
 }
 
@@ -147,7 +144,7 @@ pub(crate) struct Media {
     pub(crate) early: VecDeque<Early>,
     pub(crate) program: Program,
     pub(crate) inflow: Inflow,
-    own: Option<Own>,
+    published: Published,
     pub(crate) mix: Mix,
     solo: SoloWish,
     pub(crate) watches: Watches,
@@ -175,23 +172,11 @@ pub(crate) struct Media {
     /// Capture time before which the program's sound is not for the application, which heard a mix-minus then, and
     /// until when this counts: a peer may claim any capture time.
     sound_from_us: (u64, u64),
-    /// Whether this peer's own pictures and sound are muted.
-    muted: [bool; 2],
-    /// Whether this peer's own pictures and sound have a source.
-    own_sources: [bool; 2],
-    /// Whether a picture or sound source was ever set.
-    had_source: bool,
-    /// Number of pictures of this peer's earlier streams.
-    pictures_before: u64,
     made: Vec<FrameSeen>,
     /// Bytes of the program's packets that arrived from the feeder (RTP header, extensions and payload), each packet
     /// once.
     tree_bytes: u64,
     keeps_log: bool,
-    /// Whether a receiver of this peer's own stream needs a keyframe.
-    own_key_wanted: bool,
-    /// Whether this peer's own pictures are dropped until a keyframe, since the pictures they refer to were dropped.
-    own_key_due: bool,
 }
 
 impl Media {
@@ -210,7 +195,7 @@ impl Media {
             early: VecDeque::new(),
             program: Program::new(is_page, sealed),
             inflow: Inflow::new(sealed),
-            own: None,
+            published: Published::default(),
             mix: Mix::new(me, room, keys.clone()),
             keys,
             solo: SoloWish::default(),
@@ -232,15 +217,9 @@ impl Media {
             speaks,
             own_mix: speaks,
             sound_from_us: (0, 0),
-            muted: [false; 2],
-            own_sources: [false; 2],
-            had_source: false,
-            pictures_before: 0,
             made: Vec::new(),
             tree_bytes: 0,
             keeps_log,
-            own_key_wanted: false,
-            own_key_due: false,
         }
     }
 
@@ -273,8 +252,9 @@ impl Media {
         self.inflow.link_changed(&peer);
         self.mix.link_up(&peer);
         if kind == LinkKind::Peer {
-            let wanted = self.own.as_mut().is_some_and(|own| own.link_changed(peer, Some(link), outs));
-            self.own_key_wanted |= wanted;
+            for own in self.published.streams_mut() {
+                own.key_wanted |= own.link_changed(peer, Some(link), outs);
+            }
         }
         Some((peer, kind))
     }
@@ -318,7 +298,7 @@ impl Media {
         if kind == LinkKind::Peer {
             self.early.retain(|early| early.peer != peer);
             self.unserve(&peer);
-            if let Some(own) = &mut self.own {
+            for own in self.published.streams_mut() {
                 own.link_changed(peer, None, outs);
             }
         }
@@ -348,12 +328,15 @@ impl Media {
         let slot = self.followed.entry((peer, code)).or_default();
         slot.retain(|known| known.id != id);
         slot.push_back(Followed { id, kind: stream.spec.kind, is_own: stream.spec.maker == peer });
-        if slot.len() > slot_streams_max(code) {
-            slot.pop_front();
+        let is_beside = |kind: StreamKind| kind == StreamKind::Beside;
+        let is_alike = |known: &Followed| is_beside(known.kind) == is_beside(stream.spec.kind);
+        let most = if is_beside(stream.spec.kind) { SLOT_STREAMS_MAX } else { slot_streams_max(code) };
+        if slot.iter().filter(|known| is_alike(known)).count() > most {
+            slot.iter().position(is_alike).and_then(|oldest| slot.remove(oldest));
         }
         match stream.spec.kind {
             StreamKind::Program => self.program.follow(id, stream.spec, now_us),
-            StreamKind::Speaker | StreamKind::Share | StreamKind::MixMinus => {
+            StreamKind::Speaker | StreamKind::Share | StreamKind::Beside | StreamKind::MixMinus => {
                 self.inflow.follow(id, stream.spec, now_us);
             }
         }
@@ -462,92 +445,6 @@ impl Media {
         if let Some(link) = self.link(&peer) {
             self.asked = Some(peer);
             outs.control(link, Message::Feed { from: self.program.have(now_us) });
-        }
-    }
-
-    /// Sends this peer's own stream to these peers from now on, from these positions.
-    pub(crate) fn send_own(&mut self, to: Vec<(PeerId, Option<Resume>)>, now_us: u64, outs: &mut Outs) {
-        self.home = if let [(home, _)] = &to[..] { Some(*home) } else { None };
-        self.program.set_feeder(self.feeder_link());
-        let Some(own) = &mut self.own else { return };
-        if to.iter().any(|(peer, _)| *peer == self.me) {
-            self.inflow.follow(own.maker().id, own.maker().spec, now_us);
-        }
-        let (key_wanted, packets) = own.send_to(to, &self.links, outs);
-        self.own_key_wanted |= key_wanted;
-        self.take_own(packets, now_us, outs);
-    }
-
-    /// Starts this peer's own stream anew, with picture and sound; `shares` marks a screen or a film.
-    pub(crate) fn publish_anew(&mut self, shares: bool) {
-        self.begin_own(shares);
-        self.own_sources = [true; 2];
-        self.had_source = true;
-    }
-
-    /// Starts this peer's own stream anew, with the sources that it has.
-    pub(crate) fn begin_own(&mut self, shares: bool) {
-        let start = self.start();
-        self.pictures_before = self.pictures_sent();
-        let own = Own::new(&self.room, self.me, shares, start, self.keys.as_ref());
-        self.own = Some(if self.program.is_page { own.of_page() } else { own });
-    }
-
-    /// Whether this peer's own stream is a screen or a film; `None` without a stream.
-    pub(crate) fn own_shares(&self) -> Option<bool> {
-        self.own.as_ref().map(|own| own.maker().spec.kind == StreamKind::Share)
-    }
-
-    /// Sets whether this peer's own pictures and sound have a source. Pictures of a new source begin with a keyframe.
-    pub(crate) fn set_own_sources(&mut self, sources: [bool; 2]) {
-        self.had_source |= sources.contains(&true);
-        for (kind, has) in [MediaKind::Video, MediaKind::Sound].into_iter().zip(sources) {
-            let before = std::mem::replace(&mut self.own_sources[lane(kind)], has);
-            self.own_key_wanted |= has && kind == MediaKind::Video;
-            self.own_key_due |= has && !before && kind == MediaKind::Video;
-            if !has {
-                self.forget_own(kind);
-            }
-        }
-    }
-
-    /// Drops the packets of this peer's own stream that would be sent to a newcomer.
-    fn forget_own(&mut self, kind: MediaKind) {
-        if let Some(own) = &mut self.own {
-            own.forget(kind);
-        }
-    }
-
-    /// Returns the kinds of media that this peer doesn't send at present, muted or without a source; and whether it
-    /// sends a screen or a film. A source that this peer has yet to get counts as one that is about to come, for a
-    /// second.
-    pub(crate) fn sends(&self, now_us: u64) -> (Muted, bool) {
-        let is_late = self.had_source || now_us.saturating_sub(self.zero_us) >= SOURCE_SOON_US;
-        let is_muted = |kind| self.muted[lane(kind)] || (is_late && !self.own_sources[lane(kind)]);
-        let muted = Muted { picture: is_muted(MediaKind::Video), sound: is_muted(MediaKind::Sound) };
-        (muted, self.own_shares() == Some(true) && self.own_sources.contains(&true))
-    }
-
-    /// Whether there is a source of this peer's own stream.
-    pub(crate) fn publishes(&self) -> bool {
-        self.own.is_some()
-    }
-
-    /// Returns the number of pictures of this peer's own stream so far.
-    pub(crate) fn pictures_sent(&self) -> u64 {
-        let now = self.own.as_ref().map_or(0, |own| u64::from(own.frames(MediaKind::Video)));
-        self.pictures_before + now
-    }
-
-    /// Returns the maximum number of peers that got this peer's own stream at a time, since the last reset.
-    pub(crate) fn targets_most(&self) -> usize {
-        self.own.as_ref().map_or(0, |own| own.targets_most)
-    }
-
-    /// Resets that maximum to the present number.
-    pub(crate) fn reset_targets_most(&mut self) {
-        if let Some(own) = &mut self.own {
-            own.reset_targets_most();
         }
     }
 
@@ -672,7 +569,7 @@ impl Media {
                 self.program.doubts.len().max(self.inflow.doubts.len()),
                 DOUBTS_MAX,
             ),
-            of("followed streams", followed, peers * (PEER_SLOTS_MAX * SLOT_STREAMS_MAX + ROSTER_MAX)),
+            of("followed streams", followed, peers * (PEER_SLOTS_MAX * 2 * SLOT_STREAMS_MAX + ROSTER_MAX)),
             of("legs of browsers", self.rebuild.legs(), self.links.all().count() * PEER_SLOTS),
             of("legs with pictures at a page", self.page_legs.len(), self.links.all().count() * PEER_SLOTS),
             of("peers with media", self.arrivals.peers(), peers),

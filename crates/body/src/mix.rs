@@ -29,6 +29,7 @@ use crate::inflow::Inbound;
 use crate::maker::Maker;
 use crate::outs::MixerFailure;
 use crate::oversize::PixelsMax;
+use crate::seat::Seat;
 
 mod tenures;
 
@@ -39,7 +40,7 @@ pub use tenures::Tenure;
 /// quality, media bench).
 const MILLIBITS_PER_PIXEL: u64 = 87;
 /// Minimum bitrate of a speaker's picture, however small its tile is.
-const TILE_BPS_MIN: u64 = 100_000;
+pub(crate) const TILE_BPS_MIN: u64 = 100_000;
 /// Time after which a mixer no longer waits for a speaker's first picture.
 const WARM_US_MAX: u64 = 1_200_000;
 /// Text on the tile of a speaker with pictures beyond the request.
@@ -49,13 +50,22 @@ const EFFORTS_MAX: usize = 16;
 /// Maximum number of failures of the mixer that wait to be reported. A guess: the parts' guards report a few each.
 const FAILURES_MAX: usize = 16;
 
-/// A speaker on the roster.
+/// A picture of a speaker on the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
-    /// The speaker.
-    pub(crate) peer: PeerId,
+    /// Names the speaker and one of its pictures.
+    pub(crate) seat: Seat,
     /// Name shown on its tile.
     pub(crate) name: String,
+}
+
+/// What a mixer requests of a speaker's pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Requested {
+    /// Format of its own stream's picture.
+    pub(crate) own: VideoRequest,
+    /// Format of the second picture, if the speaker sends two.
+    pub(crate) beside: Option<VideoRequest>,
 }
 
 /// Command to the mixer. The shell carries commands out in their order.
@@ -168,8 +178,8 @@ pub(crate) struct Minus<'a> {
 pub(crate) enum Mixed<'a> {
     Program(Made),
     Minus(Minus<'a>),
-    /// This speaker can't be decoded before its next keyframe.
-    KeyWanted(PeerId),
+    /// This picture can't be decoded before its next keyframe.
+    KeyWanted(Seat),
     Nothing,
 }
 
@@ -230,10 +240,10 @@ pub(crate) struct Mix {
     on_desk: OrderedMap<PeerId, OnDesk>,
     /// Speakers that share a screen or a film, by their streams.
     sharing: OrderedSet<PeerId>,
-    /// Each speaker's pictures, compared with its request.
-    excess: OrderedMap<PeerId, Excess>,
-    /// Speakers with tiles that say so.
-    exceeding: OrderedSet<PeerId>,
+    /// Each speaker's pictures, compared with the requests.
+    excess: OrderedMap<Seat, Excess>,
+    /// Those with tiles that say so.
+    exceeding: OrderedSet<Seat>,
     /// Offset from each speaker's clock to the local clock, in microseconds.
     offsets_us: OrderedMap<PeerId, i64>,
 }
@@ -241,11 +251,6 @@ pub(crate) struct Mix {
 /// Whether a role begins a new stream of the program, after one that began under `begun`.
 fn begins_anew(begun: Option<Rank>, role: MixRole) -> bool {
     matches!(role, MixRole::Mix { .. }) && !begun.is_some_and(|begun| role.continues(begun))
-}
-
-/// Returns the mixer's identifier of a speaker.
-fn input_id(peer: &PeerId) -> u64 {
-    u64::from_be_bytes(peer.short().0)
 }
 
 fn sound(packet: Bytes, captured_us: u64, level: u8) -> Encoded {
@@ -383,8 +388,9 @@ impl Mix {
         self.minus.retain(|peer, _| present.contains(peer));
         self.on_desk.retain(|peer, _| present.contains(peer));
         self.sharing.retain(|peer| present.contains(peer));
-        self.excess.retain(|peer, _| present.contains(peer));
-        self.exceeding.retain(|peer| present.contains(peer));
+        let has_tile = |seat: &Seat| self.tiles.iter().any(|tile| tile.seat == *seat);
+        self.excess.retain(|seat, _| has_tile(seat));
+        self.exceeding.retain(has_tile);
         self.offsets_us.retain(|peer, _| present.contains(peer));
         self.set_inputs(commands);
         self.passing_through.take_if(|peer| !present.contains(peer)).is_some()
@@ -423,14 +429,21 @@ impl Mix {
         }
     }
 
+    /// Returns the pictures to request of a speaker.
+    pub(crate) fn requests_of(&self, speaker: &PeerId) -> Requested {
+        let beside = Seat::beside(speaker);
+        let has_two = self.tiles.iter().any(|tile| tile.seat == beside);
+        Requested { own: self.request_of(speaker), beside: has_two.then(|| self.request_of(beside)) }
+    }
+
     /// Returns the picture to request of a speaker: at the size of its tile and the frame rate of the mixer, or at
     /// those of the program if its frames are passed through.
-    pub(crate) fn request_of(&self, speaker: &PeerId) -> VideoRequest {
+    pub(crate) fn request_of(&self, of: impl Into<Seat>) -> VideoRequest {
         let ProgramFormat { width, height, fps, bitrate_bps } = self.format;
         if matches!(self.role, MixRole::Mix { pass_through: true, .. }) {
             return VideoRequest { width, height, fps, bitrate_bps: self.rate_bps };
         }
-        let id = input_id(speaker);
+        let id = of.into().input_id();
         let place = self.figures.places.iter().find(|(known, _)| *known == id);
         let (tile_width, tile_height) =
             place.map_or((width, height), |(_, place)| place.picture_size((width, height)));
@@ -471,7 +484,7 @@ impl Mix {
 
     /// Returns the speakers on the roster.
     pub(crate) fn speakers(&self) -> impl Iterator<Item = PeerId> {
-        self.tiles.iter().map(|tile| tile.peer)
+        self.tiles.iter().filter(|tile| !tile.seat.beside).map(|tile| tile.seat.peer)
     }
 
     /// Updates the offset of a speaker's clock and its round-trip time, in microseconds.
@@ -484,7 +497,10 @@ impl Mix {
     ) {
         self.offsets_us.insert(*speaker, offset_us);
         if self.has_mixer {
-            commands.push(MixCommand::Clock { id: input_id(speaker), offset_us, rtt_us });
+            let beside =
+                self.tiles.iter().map(|tile| tile.seat).filter(|seat| *seat == Seat::beside(speaker));
+            let ids = std::iter::once(Seat::from(speaker)).chain(beside).map(|seat| seat.input_id());
+            commands.extend(ids.map(|id| MixCommand::Clock { id, offset_us, rtt_us }));
         }
     }
 
@@ -521,38 +537,39 @@ impl Mix {
             return;
         }
         let inputs = self.tiles.iter().map(|tile| MixInput {
-            id: input_id(&tile.peer),
+            id: tile.seat.input_id(),
             name: self.name_on(tile),
             muted: false, // the mixer hears it: the roster comes later than the first word after a pause
-            shares: self.sharing.contains(&tile.peer),
-            hears: self.homes.contains(&tile.peer),
+            shares: tile.seat.beside || self.sharing.contains(&tile.seat.peer),
+            beside: tile.seat.beside.then(|| Seat::from(&tile.seat.peer).input_id()),
+            hears: !tile.seat.beside && self.homes.contains(&tile.seat.peer),
         });
         commands.push(MixCommand::Inputs(inputs.collect()));
     }
 
     /// Returns the name on a tile, which also says why there is no picture.
     fn name_on(&self, tile: &Tile) -> String {
-        match self.exceeding.contains(&tile.peer) {
+        match self.exceeding.contains(&tile.seat) {
             true => format!("{}{LEFT_OUT}", tile.name),
             false => tile.name.clone(),
         }
     }
 
     /// Returns whether a frame is within the bounds of what is asked of its speaker.
-    fn admits(&mut self, maker: PeerId, frame: &Frame, now_us: u64) -> bool {
+    fn admits(&mut self, seat: Seat, frame: &Frame, now_us: u64) -> bool {
         let ProgramFormat { width, height, fps, bitrate_bps } = self.format;
         let program = VideoRequest { width, height, fps, bitrate_bps };
-        let asked = self.request_of(&maker);
-        self.excess.entry(maker).or_default().admits(frame, asked, program, now_us)
+        let asked = self.request_of(seat);
+        self.excess.entry(seat).or_default().admits(frame, asked, program, now_us)
     }
 
     /// Renews the tiles of speakers when their pictures are left out, or no longer are.
     fn tell_excess(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) {
         let told = self.excess.iter().filter(|(_, excess)| excess.is_told(now_us));
-        let exceeding: OrderedSet<_> = told.map(|(speaker, _)| *speaker).collect();
+        let exceeding: OrderedSet<_> = told.map(|(seat, _)| *seat).collect();
         if exceeding != self.exceeding {
-            for speaker in exceeding.difference(&self.exceeding) {
-                tracing::warn!(%speaker, "pictures beyond the request are left out");
+            for seat in exceeding.difference(&self.exceeding) {
+                tracing::warn!(speaker = %seat.peer, "pictures beyond the request are left out");
             }
             self.exceeding = exceeding;
             self.set_inputs(commands);
@@ -577,6 +594,10 @@ impl Mix {
     /// Takes a frame of a speaker. Returns a frame of the program if it is passed through.
     pub(crate) fn take(&mut self, inbound: Inbound, commands: &mut Vec<MixCommand>) -> Option<Made> {
         let Inbound { maker, kind, frame, arrived_us } = inbound;
+        if kind == StreamKind::Beside {
+            self.take_beside(maker, frame, arrived_us, commands);
+            return None;
+        }
         if !self.speakers().any(|speaker| speaker == maker) {
             return None;
         }
@@ -589,13 +610,13 @@ impl Mix {
             };
             self.set_inputs(commands);
         }
-        if self.role != MixRole::Rest && !self.admits(maker, &frame, arrived_us) {
+        if self.role != MixRole::Rest && !self.admits(Seat::from(&maker), &frame, arrived_us) {
             return None;
         }
         let key = frame.kind == MediaKind::Video && frame.identity.key;
         self.key_seen |= key;
         // a speaker that has not had its request yet may send more than a viewer takes
-        let pixels = self.excess.get(&maker).map_or(0, Excess::pixels);
+        let pixels = self.excess.get(&Seat::from(&maker)).map_or(0, Excess::pixels);
         let fits = frame.kind == MediaKind::Sound || pixels <= PixelsMax::of(self.format).program;
         let offset_us = self.offsets_us.get(&maker).copied().unwrap_or(0);
         let captured_us = frame.identity.captured_us.saturating_add_signed(offset_us);
@@ -630,9 +651,19 @@ impl Mix {
         });
         // also while frames are passed through, if composing is next: the mixer needs every speaker's picture
         if self.has_mixer {
-            commands.push(MixCommand::Frame { id: input_id(&maker), frame, arrived_us });
+            commands.push(MixCommand::Frame { id: Seat::from(&maker).input_id(), frame, arrived_us });
         }
         made.flatten()
+    }
+
+    /// Takes a frame of the picture beside a speaker's own stream. It is composed, never passed through, once the roster
+    /// says that the speaker sends two. Such a stream has no sound.
+    fn take_beside(&mut self, maker: PeerId, frame: Frame, arrived_us: u64, commands: &mut Vec<MixCommand>) {
+        let seat = Seat::beside(&maker);
+        let is_shown = frame.kind == MediaKind::Video && self.tiles.iter().any(|tile| tile.seat == seat);
+        if self.has_mixer && is_shown && self.admits(seat, &frame, arrived_us) {
+            commands.push(MixCommand::Frame { id: seat.input_id(), frame, arrived_us });
+        }
     }
 
     /// Numbers a frame of the program and cuts it into packets.
@@ -663,7 +694,7 @@ impl Mix {
                 let minus = self.make_minus(id, &sound(packet, captured_us, level), &voices, start);
                 minus.map_or(Mixed::Nothing, Mixed::Minus)
             }
-            MixerOutput::KeyWanted { id } => self.speaker(id).map_or(Mixed::Nothing, Mixed::KeyWanted),
+            MixerOutput::KeyWanted { id } => self.seat(id).map_or(Mixed::Nothing, Mixed::KeyWanted),
             MixerOutput::Effort(change) => {
                 self.least_effort = self.least_effort.max(change.effort);
                 self.efforts.push_back(change);
@@ -705,9 +736,14 @@ impl Mix {
         Some(Minus { speaker, stream: (maker.id, maker.spec), packets, announced })
     }
 
+    /// Returns the picture behind the mixer's identifier.
+    fn seat(&self, id: u64) -> Option<Seat> {
+        self.tiles.iter().map(|tile| tile.seat).find(|seat| seat.input_id() == id)
+    }
+
     /// Returns the speaker behind the mixer's identifier.
     fn speaker(&self, id: u64) -> Option<PeerId> {
-        self.speakers().find(|peer| input_id(peer) == id)
+        self.seat(id).map(|seat| seat.peer)
     }
 
     /// Returns the mixer's contributors as packets name them.
@@ -763,7 +799,7 @@ impl Mix {
     }
 
     fn has_pictures(&self) -> bool {
-        self.has_mixer && self.speakers().all(|speaker| self.figures.pictured.contains(&input_id(&speaker)))
+        self.has_mixer && self.tiles.iter().all(|tile| self.figures.pictured.contains(&tile.seat.input_id()))
     }
 
     /// Whether the program has had less than its configured frame rate or size for a while.

@@ -171,19 +171,49 @@ impl Route {
     }
 }
 
-/// Command to the encoder of this peer's own stream.
+/// One of the pictures that a peer may publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// A camera's.
+    Camera,
+    /// A screen's or a film's.
+    Share,
+}
+
+/// Sources of this peer that no peer receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// The camera.
+    pub camera: bool,
+    /// The screen or film.
+    pub share: bool,
+    /// The sound.
+    pub sound: bool,
+}
+
+impl Paused {
+    /// Whether that picture isn't received.
+    pub fn has(&self, picture: Picture) -> bool {
+        match picture {
+            Picture::Camera => self.camera,
+            Picture::Share => self.share,
+        }
+    }
+}
+
+/// Command to the encoders of what this peer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureCommand {
-    /// Encodes pictures in this format.
-    Video(VideoRequest),
+    /// Encodes a picture in this format.
+    Video(Picture, VideoRequest),
     /// Makes the next picture a keyframe.
-    Key,
+    Key(Picture),
     /// Sets the packet loss of the sound, in percent.
     Loss(u8),
     /// Switches DTX.
     Dtx(bool),
-    /// Pauses while no peer receives the stream, or resumes.
-    Pause(bool),
+    /// Pauses what no peer receives, and resumes the rest.
+    Pause(Paused),
 }
 
 /// Event for the application.

@@ -1,5 +1,5 @@
-//! Sends this peer's own pictures and sound to the peers that the brain names: its home mixer, or the other
-//! speakers of a mesh.
+//! Sends a stream of this peer's own pictures and sound to the peers that the brain names: its home mixer, or the other
+//! speakers of a mesh. A speaker's second picture has a sender of its own.
 //!
 //! A page's browser encodes for each of these peers by itself. So each of them gets a stream of its own from a page,
 //! and the browser sends its frames once they have their identities.
@@ -18,11 +18,21 @@ use plenary_proto::{PeerId, RoomId, StreamKind, StreamSpec};
 use crate::cache::PacketCache;
 use crate::link_table::LinkTable;
 use crate::maker::{Maker, lane};
-use crate::outs::Outs;
+use crate::outs::{Outs, Picture};
+use crate::solo::SOLO_SLOTS;
 
-/// Sender of this peer's own stream.
+/// Slots of the second picture on the link to the home mixer, which sends solo streams in them.
+pub(crate) const BESIDE_SLOTS: [u8; 2] = SOLO_SLOTS;
+
+/// Sender of this peer's own stream, or of the one beside it.
 pub(crate) struct Own {
     me: PeerId,
+    /// Slots on the links of the targets.
+    slots: [u8; 2],
+    /// Whether a receiver needs a keyframe.
+    pub(crate) key_wanted: bool,
+    /// Whether pictures are dropped until a keyframe, since the pictures they refer to were dropped.
+    pub(crate) key_due: bool,
     maker: Maker,
     caches: [PacketCache; 2],
     /// Target peers, and whether the stream was announced to each.
@@ -44,17 +54,51 @@ struct Each {
 }
 
 impl Own {
-    /// Starts a stream; `shares` marks it as a screen or a film. The keys, if given, seal its frames.
+    /// Starts a stream of one of a speaker's kinds. The keys, if given, seal its frames.
     pub(crate) fn new(
         room: &RoomId,
         me: PeerId,
-        shares: bool,
+        kind: StreamKind,
         start: [u8; 8],
         keys: Option<&Keypair>,
     ) -> Own {
-        let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
         let maker = Maker::new(room, me, kind, Default::default(), start).sealed_by(keys);
-        Own { me, maker, caches: Default::default(), targets: OrderedMap::new(), targets_most: 0, each: None }
+        Own {
+            me,
+            slots: if kind == StreamKind::Beside { BESIDE_SLOTS } else { OWN_SLOTS },
+            key_wanted: false,
+            key_due: false,
+            maker,
+            caches: Default::default(),
+            targets: OrderedMap::new(),
+            targets_most: 0,
+            each: None,
+        }
+    }
+
+    /// Begins with a keyframe.
+    pub(crate) fn with_key(self) -> Own {
+        Own { key_wanted: true, key_due: true, ..self }
+    }
+
+    /// Returns the kind of the stream.
+    pub(crate) fn kind(&self) -> StreamKind {
+        self.maker.spec.kind
+    }
+
+    /// Returns what the stream's pictures show.
+    pub(crate) fn picture(&self) -> Picture {
+        if self.kind() == StreamKind::Speaker { Picture::Camera } else { Picture::Share }
+    }
+
+    /// Returns false for a picture that is dropped, since a keyframe is due.
+    pub(crate) fn goes_on(&mut self, encoded: &Encoded) -> bool {
+        let is_picture = encoded.kind == MediaKind::Video;
+        if is_picture && self.key_due && !encoded.key {
+            return false;
+        }
+        self.key_due &= !is_picture;
+        true
     }
 
     /// Gives each target a stream of its own: this peer is a page.
@@ -81,7 +125,7 @@ impl Own {
         outs: &mut Outs,
     ) -> Vec<MediaPacket> {
         let Some((_, packets)) = self.maker.make(encoded, &Contributors::new()) else { return Vec::new() };
-        let slot = OWN_SLOTS[lane(encoded.kind)];
+        let slot = self.slots[lane(encoded.kind)];
         let to: Destinations = self
             .targets
             .iter()
@@ -98,6 +142,9 @@ impl Own {
     /// Returns the bytes of a frame that a page's browser has encoded for one target, with its identity; `None` for a
     /// frame that isn't to be sent, which includes pictures before a keyframe.
     pub(crate) fn frame(&mut self, peer: &PeerId, encoded: &Encoded) -> Option<Bytes> {
+        if std::mem::take(&mut self.key_due) {
+            self.hold_until_key();
+        }
         let each = self.each.as_mut().filter(|_| self.targets.get(peer) == Some(&true))?;
         if encoded.kind == MediaKind::Video {
             if !encoded.key && each.key_due.contains(peer) {
@@ -110,7 +157,7 @@ impl Own {
     }
 
     /// Lets no picture of a page pass before a keyframe.
-    pub(crate) fn hold_until_key(&mut self) {
+    fn hold_until_key(&mut self) {
         if let Some(each) = &mut self.each {
             each.key_due.extend(self.targets.keys());
         }
@@ -151,7 +198,7 @@ impl Own {
             if let Some(link) = links.up(&peer, LinkKind::Peer) {
                 self.tell(peer, link, outs);
                 for (kind, packet) in from.into_iter().flat_map(|from| self.since(from)) {
-                    outs.send(link, OWN_SLOTS[lane(kind)], packet.clone());
+                    outs.send(link, self.slots[lane(kind)], packet.clone());
                 }
             } else if peer == self.me {
                 self.targets.insert(peer, true);
@@ -183,7 +230,7 @@ impl Own {
     fn tell(&mut self, peer: PeerId, link: LinkId, outs: &mut Outs) {
         self.targets.insert(peer, true);
         let spec = self.each.as_mut().map_or(self.maker.spec, |each| each.spec(&self.maker, peer));
-        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
+        outs.control(link, Message::Stream(StreamUse { slot: self.slots[0], spec }));
     }
 
     /// Records that a link to a peer is up or gone. Returns true if the peer is a target that now needs a

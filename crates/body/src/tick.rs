@@ -43,8 +43,8 @@ impl Body {
             let links = agents.iter().filter_map(|agent| self.media.link(agent));
             links.for_each(|link| outs.control(link, Message::VoiceClocks(clocks.clone())));
         }
-        if self.media.take_own_key_wanted() {
-            self.capture(CaptureCommand::Key, outs);
+        for picture in self.media.take_own_keys_wanted() {
+            self.capture(CaptureCommand::Key(picture), outs);
         }
         if self.media.mix.take_tiles_moved() {
             self.call_home_again(outs);
@@ -140,6 +140,7 @@ impl Body {
         let targets =
             self.sending_to.iter().filter_map(|(peer, _)| self.media.links.newest(peer, LinkKind::Peer));
         let own = counted(targets.collect());
+        self.renew_requests(outs);
         if let Some(percent) = self.own_loss.observe(&own) {
             self.capture(CaptureCommand::Loss(percent), outs);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use plenary_body::{Body, BodyConfig, Out, Outs, ReceivedFrame};
+use plenary_body::{Body, BodyConfig, Out, Outs, Picture, ReceivedFrame};
 use plenary_media::codec::Codecs;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Clock, CodecFailure, CodecPart, Encoded};
@@ -226,10 +226,10 @@ impl Flow {
         std::mem::take(&mut *self.failures.lock())
     }
 
-    /// Sends a frame of this peer's own stream.
-    pub(crate) fn publish(&self, encoded: &Encoded) {
+    /// Sends a frame that this peer publishes; `picture`: what a picture shows.
+    pub(crate) fn publish(&self, encoded: &Encoded, picture: Picture) {
         let _inside = self.span.enter();
-        self.with(|body, now_us, outs| body.publish(now_us, encoded, outs));
+        self.with(|body, now_us, outs| body.publish(now_us, encoded, picture, outs));
     }
 
     /// Updates the mixer's figures for the tenures.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use plenary_body::Sources;
+use plenary_body::{CaptureCommand, Paused, Picture, Sources};
 use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, VideoFormat};
@@ -34,7 +34,8 @@ const SHARED_SOUND_BPS: u32 = 64_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wish {
-    /// Whether any peer receives the stream; if not, nothing needs to be captured or encoded.
+    /// Whether any peer receives what the track has; if not, nothing needs to be captured or encoded. Of a camera and a
+    /// screen the camera isn't received where nobody mixes.
     pub wanted: bool,
     /// Requested picture format.
     pub picture: VideoRequest,
@@ -78,7 +79,7 @@ impl EncodedTrack {
         self.check_open(self.hold.kind.has_picture(), "picture")?;
         let encoded =
             Encoded { kind: MediaKind::Video, captured_us, data: access_unit, key, temporal: 0, level: None };
-        let send = || self.flow.publish(&encoded);
+        let send = || self.flow.publish(&encoded, self.hold.kind.picture());
         Ok(self.checks.picture(&encoded.data, key, captured_us, send)?)
     }
 
@@ -97,7 +98,7 @@ impl EncodedTrack {
             temporal: 0,
             level: Some(level.min(127)),
         };
-        let send = || self.flow.publish(&encoded);
+        let send = || self.flow.publish(&encoded, self.hold.kind.picture());
         Ok(self.checks.sound(&encoded.data, captured_us, send)?)
     }
 
@@ -219,7 +220,7 @@ impl Publisher {
         kind: TrackKind,
     ) -> Result<Publisher, Error> {
         let format = format(picture_max, kind.shares() && source.channels() == Some(2));
-        let capture = Capture::start(source, codecs, clock, format, sink(flow))
+        let capture = Capture::start(source, codecs, clock, format, sink(flow, kind))
             .map_err(|error| Error::Io { what: "cannot start the capture thread".to_owned(), error })?;
         Ok(Publisher::silent(Some(capture), None, picture_max, kind))
     }
@@ -235,7 +236,7 @@ impl Publisher {
     ) -> Result<(Publisher, RawTrack), Error> {
         let kind = hold.kind;
         let format = format(picture_max, kind.shares() && raw.channels == 2);
-        let (capture, input) = Capture::start_raw(raw, codecs, clock, format, sink(flow))?;
+        let (capture, input) = Capture::start_raw(raw, codecs, clock, format, sink(flow, kind))?;
         let (wish, wishes) = wish(picture_max);
         let track = RawTrack { input, clock, wishes, hold };
         Ok((Publisher::silent(Some(capture), Some(wish), picture_max, kind), track))
@@ -262,18 +263,21 @@ impl Publisher {
         kind: TrackKind,
     ) -> Publisher {
         let publisher = Publisher { capture, wish, picture_max, kind, withdrawn: [false; 2] };
-        publisher.pause(true);
+        publisher.pause(Paused { camera: true, share: true, sound: true });
         publisher
     }
 
-    /// Adds what the track has, and still sends, to the sources of a peer's stream.
-    pub(crate) fn add_to(&self, sources: Sources) -> Sources {
-        let own = self.kind.add_to(Sources::default());
-        let [picture, sound] = self.withdrawn;
+    /// Returns the sources that a peer's publishers make up, as far as they are sent still.
+    pub(crate) fn sources<'a>(publishers: impl Iterator<Item = &'a Publisher> + Clone) -> Sources {
+        let pictures = publishers.clone().filter(|it| it.kind.has_picture() && !it.withdrawn[0]);
+        let has = |picture| pictures.clone().any(|publisher| publisher.kind.picture() == picture);
+        let (camera, share) = (has(Picture::Camera), has(Picture::Share));
+        let mut sounds = publishers.clone().filter(|it| it.kind.has_sound() && !it.withdrawn[1]);
         Sources {
-            picture: sources.picture || own.picture && !picture,
-            sound: sources.sound || own.sound && !sound,
-            shares: sources.shares || own.shares,
+            picture: camera || share,
+            sound: sounds.next().is_some(),
+            shares: !camera && publishers.clone().any(|publisher| publisher.kind.shares()),
+            beside: camera && share,
         }
     }
 
@@ -298,8 +302,21 @@ impl Publisher {
         Some(uses.map(|what| (what, text.clone(), CodecOutcome::Withdrawn)).collect())
     }
 
+    /// Carries out a command of the body. Commands to the other picture's encoder are ignored.
+    pub(crate) fn command(&self, command: CaptureCommand) {
+        let is_own = |picture| self.kind.picture() == picture;
+        match command {
+            CaptureCommand::Video(picture, video) if is_own(picture) => self.set_video(video),
+            CaptureCommand::Key(picture) if is_own(picture) => self.want_key(),
+            CaptureCommand::Video(..) | CaptureCommand::Key(_) => {}
+            CaptureCommand::Loss(percent) => self.set_loss(percent),
+            CaptureCommand::Dtx(on) => self.set_dtx(on),
+            CaptureCommand::Pause(paused) => self.pause(paused),
+        }
+    }
+
     /// Changes the requested picture format.
-    pub(crate) fn set_video(&self, video: VideoRequest) {
+    fn set_video(&self, video: VideoRequest) {
         let VideoRequest { width, height, fps, bitrate_bps } = video;
         let video = capped(VideoFormat { width, height, fps, bitrate_bps }, self.picture_max);
         if let Some(capture) = &self.capture {
@@ -310,7 +327,7 @@ impl Publisher {
         }
     }
 
-    pub(crate) fn want_key(&self) {
+    fn want_key(&self) {
         if let Some(capture) = &self.capture {
             capture.want_key();
         }
@@ -322,38 +339,42 @@ impl Publisher {
     /// Switches DTX. A caller turns it on only if the mixer decodes the sound, not if the mixer passes the
     /// frames through. The sound of a screen or a film never uses DTX, since its quiet passages are not
     /// silence.
-    pub(crate) fn set_dtx(&self, on: bool) {
+    fn set_dtx(&self, on: bool) {
         if let Some(capture) = &self.capture {
             capture.set_dtx(on && !self.kind.shares());
         }
     }
 
     /// Sets the measured packet loss of the links, in percent.
-    pub(crate) fn set_loss(&self, percent: u8) {
+    fn set_loss(&self, percent: u8) {
         if let Some(capture) = &self.capture {
             capture.set_loss(percent);
         }
     }
 
-    /// Pauses the encoder while no peer receives the stream, or resumes it.
-    pub(crate) fn pause(&self, paused: bool) {
+    /// Pauses the encoders of what no peer receives, and resumes the others.
+    fn pause(&self, paused: Paused) {
+        let is_sent = [
+            self.kind.has_picture() && !paused.has(self.kind.picture()),
+            self.kind.has_sound() && !paused.sound,
+        ];
         if let Some(capture) = &self.capture {
-            let [picture, sound] = self.withdrawn;
-            capture.pause_video(paused || picture || !self.kind.has_picture());
-            capture.pause_sound(paused || sound || !self.kind.has_sound());
+            let [picture, sound] = [0, 1].map(|lane| !is_sent[lane] || self.withdrawn[lane]);
+            capture.pause_video(picture);
+            capture.pause_sound(sound);
         }
         if let Some(wish) = &self.wish {
-            wish.send_modify(|wish| wish.wanted = !paused);
+            wish.send_modify(|wish| wish.wanted = is_sent.contains(&true));
         }
     }
 }
 
 /// Returns a sink that publishes a capture's frames as long as the room exists.
-fn sink(flow: &Arc<Flow>) -> Box<dyn FnMut(Encoded) + Send> {
+fn sink(flow: &Arc<Flow>, kind: TrackKind) -> Box<dyn FnMut(Encoded) + Send> {
     let flow = Arc::downgrade(flow);
     Box::new(move |encoded| {
         if let Some(flow) = flow.upgrade() {
-            flow.publish(&encoded);
+            flow.publish(&encoded, kind.picture());
         }
     })
 }

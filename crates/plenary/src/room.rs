@@ -195,8 +195,8 @@ impl Room {
     /// Publishes a source as this speaker's picture and sound, played in a loop, until the track is dropped.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a picture or sound already. A peer that
-    /// has been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds;
+    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a camera, a screen or sound already. A peer
+    /// that has been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds;
     /// [`Error::NoCodecs`] without codecs, [`Error::Closed`] if the room is closed.
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<Track, Error> {
         self.publish_as(self.default_kind(), source).await
@@ -267,8 +267,8 @@ impl Room {
     /// Publishes frames that the application encodes.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker, or publishes a picture or sound already; [`Error::Closed`]
-    /// if the room is closed.
+    /// [`Error::Publish`] if this peer is not a speaker, or publishes a camera, a screen or sound already;
+    /// [`Error::Closed`] if the room is closed.
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
         self.publish_encoded_as(self.default_kind()).await
     }
@@ -285,7 +285,7 @@ impl Room {
         Ok(track)
     }
 
-    /// Mutes or unmutes this peer's picture or sound, for any publisher. While muted, nothing of that kind is
+    /// Mutes or unmutes this peer's picture or sound, for any publisher: of two pictures both. While muted, nothing of that kind is
     /// sent; the peer's tile shows its initials, or the mute mark. The room hears of it:
     /// [`Member::muted`](crate::Member::muted).
     pub fn mute(&self, kind: MediaKind, muted: bool) {
@@ -372,7 +372,8 @@ impl Room {
     /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
     ///
     /// The mixer forwards the stream as it receives it, without transcoding (SFU forwarding): at the size of
-    /// the speaker's tile or larger, and without the silence that DTX leaves out. Its frames have
+    /// the speaker's tile or larger, and without the silence that DTX leaves out. Of a speaker with a camera and a screen
+    /// it is the camera's. Its frames have
     /// [`Origin::Speaker`]. [`RoomEvent::Solo`] says when the stream arrives or is unavailable; the request
     /// is retried until another call replaces it. [`RoomEvent::SoloRefused`] says that the speaker allows no such
     /// stream.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plenary_body::{Body, Shedding};
-use plenary_proto::message::{Entry, MixPolicy, Muted, PeerRates, Vote};
+use plenary_proto::message::{Entry, MixPolicy, Muted, PeerRates, Sharing, Vote};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
@@ -27,7 +27,7 @@ pub struct Member {
     pub away: bool,
     /// What it doesn't send at present, if it is a speaker, by its own word.
     pub muted: Muted,
-    /// Whether it sends a screen or a film, by its own word.
+    /// Whether it sends a screen or a film, alone or beside its camera, by its own word.
     pub shares: bool,
     /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
     pub no_solo: bool,
@@ -55,7 +55,7 @@ impl Member {
             mixes: entry.mixes,
             away: entry.away,
             muted: entry.muted,
-            shares: entry.shares,
+            shares: entry.shares != Sharing::No,
             no_solo: entry.no_solo,
             records: entry.records,
             is_agent: agents.contains(&entry.peer),

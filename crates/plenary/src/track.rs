@@ -1,16 +1,19 @@
 //! What a peer publishes: tracks, of which each has a kind and a handle that ends it.
+//!
+//! A peer publishes at most one camera, one screen or film, and one sound, each for itself: two pictures at most.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plenary_body::Sources;
+use plenary_body::Picture;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Request;
 use crate::error::Error;
 
-/// Content of a track. A peer publishes at most one picture and one sound at a time.
+/// Content of a track. A peer publishes at most one picture of a camera, one of a screen or film beside it, and one sound
+/// at a time. Where nobody mixes, the others get the screen in place of the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -46,13 +49,9 @@ impl TrackKind {
         matches!(self, TrackKind::Share | TrackKind::Screen)
     }
 
-    /// Adds this kind to the sources of a peer's stream.
-    pub(crate) fn add_to(self, sources: Sources) -> Sources {
-        Sources {
-            picture: sources.picture || self.has_picture(),
-            sound: sources.sound || self.has_sound(),
-            shares: sources.shares || self.shares(),
-        }
+    /// Returns what a picture of this kind shows.
+    pub(crate) fn picture(self) -> Picture {
+        if self.shares() { Picture::Share } else { Picture::Camera }
     }
 }
 
@@ -63,32 +62,50 @@ pub(crate) struct Published(Mutex<Claims>);
 #[derive(Debug, Default)]
 struct Claims {
     last_id: u64,
-    /// Tracks with the picture, and with the sound.
-    picture: Option<u64>,
+    /// Tracks with the camera's picture, with a screen's or film's, and with the sound.
+    camera: Option<u64>,
+    share: Option<u64>,
     sound: Option<u64>,
+}
+
+impl Claims {
+    /// Returns the claim of a kind's picture, and what it says if it is taken.
+    fn picture(&mut self, kind: TrackKind) -> (&mut Option<u64>, &'static str) {
+        match kind.picture() {
+            Picture::Camera => (&mut self.camera, "this speaker publishes a camera already"),
+            Picture::Share => (&mut self.share, "this speaker publishes a screen or film already"),
+        }
+    }
 }
 
 impl Published {
     /// Claims picture, sound or both for a new track, and returns its id.
     pub(crate) fn claim(&self, kind: TrackKind) -> Result<u64, Error> {
         let mut claims = self.0.lock();
-        if kind.has_picture() && claims.picture.is_some() {
-            return Err(Error::Publish("this speaker publishes a picture already"));
+        let (picture, taken) = claims.picture(kind);
+        if kind.has_picture() && picture.is_some() {
+            return Err(Error::Publish(taken));
         }
         if kind.has_sound() && claims.sound.is_some() {
             return Err(Error::Publish("this speaker publishes sound already"));
         }
         claims.last_id += 1;
         let id = Some(claims.last_id);
-        claims.picture = if kind.has_picture() { id } else { claims.picture };
-        claims.sound = if kind.has_sound() { id } else { claims.sound };
+        if kind.has_picture() {
+            *claims.picture(kind).0 = id;
+        }
+        if kind.has_sound() {
+            claims.sound = id;
+        }
         Ok(claims.last_id)
     }
 
     fn free(&self, id: u64) {
         let mut claims = self.0.lock();
-        claims.picture.take_if(|claimed| *claimed == id);
-        claims.sound.take_if(|claimed| *claimed == id);
+        let Claims { camera, share, sound, .. } = &mut *claims;
+        for claim in [camera, share, sound] {
+            claim.take_if(|claimed| *claimed == id);
+        }
     }
 }
 

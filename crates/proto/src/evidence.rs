@@ -90,7 +90,9 @@ impl Evidence {
         let entry = roster.entries.iter().find(|entry| entry.peer == spec.maker);
         let has_mandate = match spec.kind {
             StreamKind::Program | StreamKind::MixMinus => is_elected,
-            StreamKind::Speaker | StreamKind::Share => entry.is_some_and(|entry| entry.speaks),
+            StreamKind::Speaker | StreamKind::Share | StreamKind::Beside => {
+                entry.is_some_and(|entry| entry.speaks)
+            }
         };
         let entry = entry.filter(|_| has_mandate).ok_or(EvidenceError::NoMandate)?;
         Ok(Mandated {

@@ -81,10 +81,14 @@ pub enum StreamKind {
     MixMinus,
     /// A speaker's own stream with a shared screen or film as its source, and its audio.
     Share,
+    /// A screen's or film's pictures, without audio, that a speaker sends beside its camera's: a second stream. Mixers
+    /// alone get it.
+    Beside,
 }
 
 impl StreamKind {
-    /// Whether a speaker makes streams of this kind, for the mixers or, in a mesh, for the other speakers.
+    /// Whether a speaker makes streams of this kind as its own stream, for the mixers or, in a mesh, for the other
+    /// speakers. A speaker's second picture has another kind.
     pub fn is_speakers(self) -> bool {
         matches!(self, StreamKind::Speaker | StreamKind::Share)
     }

@@ -9,7 +9,7 @@ use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec
 use crate::message::{
     Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
     MediaSeen, Message, MixPolicy, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Rates, Refusal, Resume,
-    StreamUse, VideoRequest,
+    Sharing, StreamUse, VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -118,7 +118,7 @@ pub enum Command {
         /// What it doesn't send at present.
         muted: Muted,
         /// Whether it sends a screen or a film.
-        shares: bool,
+        shares: Sharing,
     },
     /// Allows that this peer's own stream is forwarded to peers that request it alone, or refuses it.
     AllowSolo(bool),
@@ -334,7 +334,9 @@ impl Senders {
         match kind {
             StreamKind::Program => !self.makes_program && (self.program.contains(from) || is_mixers_own()),
             StreamKind::MixMinus => is_mixers_own(),
-            StreamKind::Speaker | StreamKind::Share => is_own || self.speakers.contains(from),
+            StreamKind::Speaker | StreamKind::Share | StreamKind::Beside => {
+                is_own || self.speakers.contains(from)
+            }
         }
     }
 }
@@ -429,6 +431,11 @@ pub enum Output {
     SendOwn(Vec<(PeerId, Option<Resume>)>),
     /// Encodes this peer's own video in this format from now on.
     EncodeAs(VideoRequest),
+    /// Sends the picture beside this peer's own, if it has one, to this home mixer, from the cache after the given
+    /// position if there is one. `None`: there is no home, and the peer sends one picture at most.
+    SendBeside(Option<(PeerId, Option<Resume>)>),
+    /// Encodes the picture beside this peer's own in this format from now on.
+    EncodeBesideAs(VideoRequest),
     /// Calls a speaker home: sends it [`Message::Home`] with the size of its tile and the position in its
     /// stream.
     CallHome {

@@ -11,7 +11,7 @@ use crate::bounded::Bound;
 use crate::host::{Host, Reopening};
 use crate::id::PeerId;
 use crate::io::{Address, Event, Output};
-use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Muted, Refusal, Reign, Sharing};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
@@ -66,7 +66,7 @@ pub(crate) struct Membership {
     /// The application knows that the host has removed this peer, or has ended the room.
     is_over: bool,
     /// What this peer doesn't send at present, and whether it sends a screen or a film.
-    sends: (Muted, bool),
+    sends: (Muted, Sharing),
 }
 
 impl Membership {
@@ -177,7 +177,7 @@ impl Membership {
     }
 
     /// Tells the host what this peer doesn't send at present, and whether it sends a screen or a film.
-    pub(crate) fn sends(&mut self, view: &mut View<'_>, muted: Muted, shares: bool) {
+    pub(crate) fn sends(&mut self, view: &mut View<'_>, muted: Muted, shares: Sharing) {
         let changes = std::mem::replace(&mut self.sends, (muted, shares)) != (muted, shares);
         // the roster may lag behind what was said last, so it is not asked whether it differs
         if changes && view.config.speaks && self.admitted {

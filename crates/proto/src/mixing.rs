@@ -19,7 +19,7 @@ use crate::hashed_draw::drawn;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoRequest};
+use crate::message::{LinkKind, MIXERS_MAX, Message, PictureWanted, ROSTER_MAX, Resume};
 use crate::outbox::Note;
 use crate::spread::Spread;
 use crate::stage::Mode;
@@ -58,13 +58,14 @@ enum Phase {
     Retiring(Rank, Time),
 }
 
-/// A mixer's call home (`Home`): its rank, the requested picture format, and how far it holds the speaker's
-/// stream.
+/// A mixer's call home (`Home`): its rank, the requested picture formats, and how far it holds the speaker's
+/// streams.
 #[derive(Debug)]
-struct Call {
-    rank: Rank,
-    video: VideoRequest,
-    resume: Option<Resume>,
+pub(crate) struct Call {
+    pub(crate) rank: Rank,
+    pub(crate) own: PictureWanted,
+    /// The picture beside the speaker's own, if it sends two.
+    pub(crate) beside: Option<PictureWanted>,
 }
 
 /// Returns whether a peer may be a mixer, either now or under a rank still unknown here.
@@ -83,6 +84,8 @@ pub(crate) struct Mixing {
     /// because a roster change may decide which call to follow, and mixers don't repeat them.
     calls: OrderedMap<PeerId, Call>,
     sending_to: Vec<PeerId>,
+    /// The home that gets the picture beside this speaker's own, if it sends two.
+    beside_to: Option<PeerId>,
     forwarding_to: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
     spread: Spread,
@@ -122,6 +125,7 @@ impl Mixing {
             home: None,
             calls: OrderedMap::new(),
             sending_to: Vec::new(),
+            beside_to: None,
             forwarding_to: Vec::new(),
             speakers: Vec::new(),
             spread: Spread::default(),
@@ -166,7 +170,7 @@ impl Mixing {
         self.keep_homes(view);
         self.call_home(view);
         self.follow_calls(view, None);
-        self.send_own(view, None);
+        self.send_own(view, None, None);
         self.serve_watching(view);
     }
 
@@ -383,16 +387,9 @@ impl Mixing {
     }
 
     /// Handles `Home`: a mixer calls this speaker home.
-    pub(crate) fn home(
-        &mut self,
-        view: &mut View<'_>,
-        from: PeerId,
-        rank: Rank,
-        video: VideoRequest,
-        resume: Option<Resume>,
-    ) {
-        if rank >= view.rank() && may_call(view, &from) {
-            self.calls.insert(from, Call { rank, video, resume });
+    pub(crate) fn home(&mut self, view: &mut View<'_>, from: PeerId, call: Call) {
+        if call.rank >= view.rank() && may_call(view, &from) {
+            self.calls.insert(from, call);
             self.follow_calls(view, Some(from));
         }
     }
@@ -423,10 +420,15 @@ impl Mixing {
         if let Some(from) = from
             && let Some(call) = self.calls.get_mut(&from)
         {
-            let resume = call.resume.take(); // outdated if this mixer is followed again later
+            // outdated if this mixer is followed again later
+            let resume = call.own.resume.take();
+            let beside = call.beside.as_mut().and_then(|beside| beside.resume.take());
             self.home = Some((rank, from));
-            view.out.act(Output::EncodeAs(call.video));
-            self.send_own(view, resume);
+            view.out.act(Output::EncodeAs(call.own.video));
+            if let Some(PictureWanted { video, .. }) = call.beside {
+                view.out.act(Output::EncodeBesideAs(video));
+            }
+            self.send_own(view, resume, beside);
         }
     }
 
@@ -440,9 +442,10 @@ impl Mixing {
         self.speakers.iter().map(|(speaker, _)| *speaker).collect()
     }
 
-    /// Updates the receivers of this speaker's own stream.
-    fn send_own(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
+    /// Updates the receivers of this speaker's own stream, and of the picture beside it, which a home alone gets.
+    fn send_own(&mut self, view: &mut View<'_>, resume: Option<Resume>, beside: Option<Resume>) {
         if !view.config.speaks || !view.speaks() {
+            self.send_beside(view, None, None);
             if !self.sending_to.is_empty() {
                 self.sending_to.clear();
                 view.out.act(Output::SendOwn(Vec::new()));
@@ -463,6 +466,14 @@ impl Mixing {
             self.sending_to = to;
             let targets = self.sending_to.iter().map(|peer| (*peer, resume)).collect();
             view.out.act(Output::SendOwn(targets));
+        }
+        self.send_beside(view, self.home.map(|(_, home)| home), beside);
+    }
+
+    fn send_beside(&mut self, view: &mut View<'_>, to: Option<PeerId>, resume: Option<Resume>) {
+        if to != self.beside_to || resume.is_some() {
+            self.beside_to = to;
+            view.out.act(Output::SendBeside(to.map(|home| (home, resume))));
         }
     }
 

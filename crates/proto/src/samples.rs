@@ -2,7 +2,9 @@
 
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
-use crate::message::{Access, Claim, CodecSource, Entry, MixPolicy, Muted, ProgramFormat, Roster, Vote};
+use crate::message::{
+    Access, Claim, CodecSource, Entry, MixPolicy, Muted, ProgramFormat, Roster, Sharing, Vote,
+};
 use crate::seal::Keypair;
 
 /// Returns the key with this number, always the same.
@@ -29,7 +31,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         index: seed,
         votes: Vote::Named,
         muted: Muted::default(),
-        shares: false,
+        shares: Sharing::No,
         no_solo: false,
         session: 0,
         records: false,

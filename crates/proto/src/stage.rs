@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{Entry, Reign, Roster, SignedRoster, Weight, reign_of};
+use crate::message::{Entry, Reign, Roster, Sharing, SignedRoster, Weight, reign_of};
 use crate::time::{SECOND, Time};
 
 /// Maximum number of rosters kept, to judge ballots and outcomes that were signed while a peer joined. A
@@ -40,7 +40,8 @@ pub enum Mode {
     /// At most two speakers and no audience, or nobody who mixes: the first four speakers send to each other.
     #[default]
     Mesh,
-    /// One speaker alone: the mixer numbers the speaker's frames as the program and decodes nothing.
+    /// One speaker alone, with one picture at most: the mixer numbers the speaker's frames as the program and decodes
+    /// nothing.
     PassThrough,
     /// A mixer composes the program.
     Mixer,
@@ -297,10 +298,11 @@ impl Stage {
 
     pub(crate) fn mode(&self) -> Mode {
         let Some(roster) = self.roster() else { return Mode::Mesh };
-        match self.present().filter(|entry| entry.speaks).count() {
+        let speaking = || self.present().filter(|entry| entry.speaks);
+        match speaking().count() {
             _ if self.candidates.is_empty() => Mode::Mesh,
             0..=2 if !roster.audience && roster.mixers == 0 => Mode::Mesh,
-            1 => Mode::PassThrough,
+            1 if speaking().all(|entry| entry.shares != Sharing::Beside) => Mode::PassThrough,
             _ => Mode::Mixer,
         }
     }

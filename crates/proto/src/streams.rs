@@ -140,7 +140,7 @@ impl Streams {
         let spec = &stream.spec;
         let has_right = match spec.kind {
             StreamKind::Program => mandate.allows(spec),
-            StreamKind::Speaker | StreamKind::Share => {
+            StreamKind::Speaker | StreamKind::Share | StreamKind::Beside => {
                 stage.entry(&spec.maker).is_some_and(|entry| entry.speaks)
             }
             StreamKind::MixMinus => true,

@@ -4,7 +4,9 @@ use crate::samples::brain::{
     Brain, MS, SECOND, away, candidate, consenting, program, receivers, says, speaker, times_said, viewing,
 };
 use crate::samples::key;
-use plenary_proto::message::{Aggregate, Attach, Entry, LinkKind, Message, Resume, VideoRequest};
+use plenary_proto::message::{
+    Aggregate, Attach, Entry, LinkKind, Message, PictureWanted, Resume, Sharing, VideoRequest,
+};
 use plenary_proto::{Command, Event, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
 
 fn stage() -> Vec<Entry> {
@@ -264,7 +266,7 @@ fn speaking() -> Brain {
 
 fn call(term: u32, resume: Option<Resume>) -> Message {
     let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term, failover_count: 0 }, video, resume }
+    Message::Home { rank: Rank { term, failover_count: 0 }, video, resume, beside: None }
 }
 
 fn sends(outputs: &[Output]) -> Option<Vec<(PeerId, Option<Resume>)>> {
@@ -414,4 +416,46 @@ fn a_leaving_peer_that_does_not_mix_leaves_at_once_and_trunks_go_with_the_mandat
     let mut idle = on_stage(6);
     let outputs = idle.give(Input::Command(Command::Leave));
     assert_eq!(receivers(&outputs, |message| *message == Message::Leave), [2]);
+}
+
+#[test]
+fn a_home_alone_gets_the_picture_beside_a_speaker_s_own() {
+    let to = |outputs: &[Output]| {
+        outputs.iter().rev().find_map(|output| match output {
+            Output::SendBeside(to) => Some(*to),
+            _ => None,
+        })
+    };
+    let video = VideoRequest { width: 1280, height: 720, fps: 15, bitrate_bps: 900_000 };
+    let resume = Some(Resume { stream: StreamId([9; 8]), video_packet: 5, sound_packet: 0 });
+    let mut two = call(1, None);
+    if let Message::Home { beside, .. } = &mut two {
+        *beside = Some(PictureWanted { video, resume });
+    }
+    let mut brain = speaking();
+    let outputs = brain.hears(3, two);
+    assert_eq!(to(&outputs), Some(Some((key(3).id(), resume))));
+    assert!(outputs.contains(&Output::EncodeBesideAs(video)), "{outputs:?}");
+    // until another mixer calls, the picture goes on
+    assert_eq!(to(&brain.elects(2, &[4], &[3])), None);
+    let outputs = brain.hears(4, call(2, None));
+    assert_eq!(to(&outputs), Some(Some((key(4).id(), None))));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::EncodeBesideAs(_))), "{outputs:?}");
+    let outputs = brain.adopts(&[speaker(2), speaker(5)], |roster| roster.audience = false);
+    assert_eq!(to(&outputs), Some(None), "in a mesh each speaker sends one picture");
+}
+
+#[test]
+fn a_single_speaker_with_two_pictures_is_mixed() {
+    let mut mixer = mixer();
+    let rows = [
+        (Sharing::No, Mode::PassThrough),
+        (Sharing::Beside, Mode::Mixer),
+        (Sharing::Alone, Mode::PassThrough),
+    ];
+    for (shares, expected) in rows {
+        let stage = [Entry { shares, ..speaker(2) }, candidate(3), candidate(4), candidate(6)];
+        mixer.adopts(&stage, |_| ());
+        assert_eq!(mixer.room.snapshot().mode, expected, "{shares:?}");
+    }
 }

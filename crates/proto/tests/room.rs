@@ -427,7 +427,7 @@ fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
 
 fn home_call() -> Message {
     let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term: 3, failover_count: 0 }, video, resume: None }
+    Message::Home { rank: Rank { term: 3, failover_count: 0 }, video, resume: None, beside: None }
 }
 
 fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
@@ -588,12 +588,12 @@ fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_befo
     let mut host = RoomState::new(key(2), config(2, true), 7, Time(0));
     drain(&mut host);
     let sends = |picture, shares| Command::Sends { muted: Muted { picture, sound: false }, shares };
-    for command in [sends(true, false), sends(false, true)] {
+    for command in [sends(true, Sharing::No), sends(false, Sharing::Alone)] {
         host.handle(Time(1), Input::Command(command)); // before the roster with the first word is signed
     }
     host.handle(Time(100_000), Input::Timeout);
     let own = &host.roster().unwrap().entries[0];
-    assert_eq!((own.muted, own.shares), (Muted::default(), true));
+    assert_eq!((own.muted, own.shares), (Muted::default(), Sharing::Alone));
 
     // a member says it to the host, and again when the roster says something else
     let mut member = RoomState::new(key(3), RoomConfig { speaks: true, ..config(3, false) }, 7, Time(0));
@@ -612,7 +612,7 @@ fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_befo
         })
     };
     message(&mut member, key(2).id(), admission(speaking(40)));
-    member.handle(Time(2), Input::Command(sends(true, false)));
+    member.handle(Time(2), Input::Command(sends(true, Sharing::No)));
     assert_eq!(muted(&drain(&mut member)), [true]);
     assert_eq!(muted(&message(&mut member, key(2).id(), speaking(41))), [true], "it was lost");
 }

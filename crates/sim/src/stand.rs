@@ -13,7 +13,8 @@ use std::time::Duration;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, MixPolicy,
-    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Ticket, Vote, Whereabouts,
+    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, Sharing, SignedRoster, Ticket, Vote,
+    Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -116,7 +117,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         index: place.min(SPEAKERS),
         votes: Vote::Named,
         muted: Muted::default(),
-        shares: false,
+        shares: Sharing::No,
         no_solo: false,
         session: 0,
         records: false,

@@ -255,7 +255,7 @@ impl Joined {
                 self.asks.extend(marked.map(Ask::OwnFrame));
             }
             Call::Sources { picture, sound, shares } => {
-                self.input(now_us, In::Sources(Sources { picture, sound, shares }));
+                self.input(now_us, In::Sources(Sources { picture, sound, shares, beside: false }));
             }
             Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
@@ -789,12 +789,12 @@ fn stats(counts: Counts) -> LinkStats {
 /// gets them, and leaves silence out as its Opus encoder was negotiated to.
 fn captured(command: CaptureCommand) -> Option<Ask> {
     match command {
-        CaptureCommand::Video(VideoRequest { width, height, fps, bitrate_bps }) => {
+        CaptureCommand::Video(_, VideoRequest { width, height, fps, bitrate_bps }) => {
             // hardware encoders of Android distort sizes that are no multiples of 16
             let [width, height] = [width, height].map(|side| (side & !15).max(16));
             Some(Ask::Picture { width, height, fps, bitrate_bps })
         }
-        CaptureCommand::Key => Some(Ask::OwnKeyframe),
+        CaptureCommand::Key(_) => Some(Ask::OwnKeyframe),
         CaptureCommand::Loss(_) | CaptureCommand::Dtx(_) | CaptureCommand::Pause(_) => None,
     }
 }

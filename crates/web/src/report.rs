@@ -3,7 +3,7 @@
 use plenary_body::people::{self, People};
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
-use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Vote};
+use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Sharing, Vote};
 use plenary_proto::rendezvous::Outage;
 use plenary_proto::{Event, Mode, Newcomer, PeerId, ShortId};
 use serde::Serialize;
@@ -350,7 +350,7 @@ impl Snapshot {
             speaks: entry.speaks,
             away: entry.away,
             muted: [entry.muted.picture, entry.muted.sound],
-            shares: entry.shares,
+            shares: entry.shares != Sharing::No,
             mixes: entry.mixes,
             named: entry.votes == Vote::Named,
         };

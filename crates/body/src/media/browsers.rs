@@ -121,17 +121,14 @@ impl Media {
         if !self.is_sent(encoded.kind) {
             return None;
         }
-        let own = self.own.as_mut()?;
-        if std::mem::take(&mut self.own_key_due) {
-            own.hold_until_key();
-        }
+        let own = self.published.stream_mut(false)?;
         self.voices.heard_alone(&self.me, encoded.level, now_us);
         own.frame(&peer, encoded)
     }
 
     /// Returns the links on which this page sends its own stream.
     pub(crate) fn own_links(&self) -> Vec<LinkId> {
-        self.own.iter().flat_map(|own| own.links(&self.links)).collect()
+        self.published.own().into_iter().flat_map(|own| own.links(&self.links)).collect()
     }
 
     /// Tells browsers which capture times the timestamps of this peer's packets stand for.

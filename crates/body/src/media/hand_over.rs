@@ -78,6 +78,11 @@ impl Media {
             if kind.is_speakers() && one.frame.kind == MediaKind::Sound && maker != self.me {
                 outs.voices.extend(self.inflow.apart.take(maker, &one.frame, arrived_us));
             }
+            // mixers alone show it
+            if kind == StreamKind::Beside {
+                self.mix.take(one, &mut outs.mix);
+                continue;
+            }
             let fits = maker == self.me || self.shows_picture_of(&maker, &one.frame);
             if kind.is_speakers() && self.mesh && maker != self.me {
                 if !fits {

@@ -1,18 +1,19 @@
 //! Keyframe requests: of receivers to this peer, and of this peer to others.
 
 use super::Media;
-use crate::outs::Outs;
+use crate::outs::{Outs, Picture};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_SLOTS;
+use crate::seat::Seat;
 use crate::solo::SOLO_SLOTS;
 use plenary_proto::PeerId;
 use plenary_proto::message::LinkKind;
 use plenary_proto::packet::LinkId;
 
 impl Media {
-    /// Whether a receiver needs a keyframe of this peer's own stream; resets the answer.
-    pub(crate) fn take_own_key_wanted(&mut self) -> bool {
-        std::mem::take(&mut self.own_key_wanted)
+    /// Returns the pictures of this peer that a receiver needs a keyframe of; resets the answer.
+    pub(crate) fn take_own_keys_wanted(&mut self) -> Vec<Picture> {
+        self.published.take_keys_wanted()
     }
 
     /// Requests a keyframe of the program from the peer that feeds this one.
@@ -29,18 +30,22 @@ impl Media {
             (LinkKind::Peer, slot) if slot == PROGRAM_SLOTS[0] => {
                 self.pass_on_program_key_wish(now_us, outs);
             }
-            (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => self.own_key_wanted = true,
+            (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => self.want_own_key(false),
             // the other end lost a speaker's picture: the request goes on to the speaker
-            (kind, slot) => {
-                let speaker = match kind {
-                    LinkKind::Trunk(trunk) => self.inflow.speaker_at(trunk, slot),
-                    LinkKind::Peer if slot == SOLO_SLOTS[0] => self.inflow.solo_of(&peer),
-                    LinkKind::Peer => None,
-                };
-                if let Some(speaker) = speaker {
+            (LinkKind::Peer, slot) if slot == SOLO_SLOTS[0] => {
+                self.want_own_key(true); // a home asks in the slot in which others get a solo
+                if let Some(speaker) = self.inflow.solo_of(&peer) {
                     self.pass_on_key_wish(&speaker, now_us, outs);
                 }
             }
+            (LinkKind::Trunk(trunk), slot) => {
+                // both pictures of a speaker share a slot
+                if let Some(speaker) = self.inflow.speaker_at(trunk, slot) {
+                    self.pass_on_key_wish(&speaker, now_us, outs);
+                    self.pass_on_key_wish(Seat::beside(&speaker), now_us, outs);
+                }
+            }
+            (LinkKind::Peer, _) => {}
         }
     }
 
@@ -65,18 +70,27 @@ impl Media {
     }
 
     /// Passes a keyframe request on to a speaker: requests of many peers become one.
-    pub(super) fn pass_on_key_wish(&mut self, speaker: &PeerId, now_us: u64, outs: &mut Outs) {
-        if *speaker == self.me || self.inflow.may_ask_key_of(speaker, now_us) {
-            self.want_key_of(speaker, outs);
+    pub(super) fn pass_on_key_wish(&mut self, of: impl Into<Seat>, now_us: u64, outs: &mut Outs) {
+        let seat = of.into();
+        if seat.peer == self.me || self.inflow.may_ask_key_of(seat, now_us) {
+            self.want_key_of(seat, outs);
         }
     }
 
-    /// Requests a keyframe of a speaker's own stream.
-    pub(crate) fn want_key_of(&mut self, speaker: &PeerId, outs: &mut Outs) {
-        if *speaker == self.me {
-            self.own_key_wanted = true;
-        } else if let Some((link, slot)) = self.inflow.source_of(speaker) {
+    /// Requests a keyframe of a speaker's picture.
+    pub(crate) fn want_key_of(&mut self, of: impl Into<Seat>, outs: &mut Outs) {
+        let seat = of.into();
+        if seat.peer == self.me {
+            self.want_own_key(seat.beside);
+        } else if let Some((link, slot)) = self.inflow.source_of(seat) {
             outs.want_key(link, slot);
+        }
+    }
+
+    /// Asks the encoder of this peer's own stream, or of its second picture, for a keyframe.
+    fn want_own_key(&mut self, beside: bool) {
+        if let Some(own) = self.published.stream_mut(beside) {
+            own.key_wanted = true;
         }
     }
 

@@ -1,18 +1,15 @@
-//! This peer as a mixer, and as the originator of its own stream.
+//! This peer as a mixer.
 
 use super::Media;
-use crate::maker::lane;
 use crate::mix::{Made, Minus, Mixed, RoleChange, Tile};
 use crate::outs::{Notice, Outs};
 use crate::own::OWN_SLOTS;
 use crate::stats::FrameSeen;
-use plenary_media::Encoded;
 use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::MixRole;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, ProgramFormat, StreamUse};
-use plenary_proto::packet::MediaPacket;
 
 impl Media {
     /// Takes on a role in the mix.
@@ -48,7 +45,7 @@ impl Media {
         let start = if matches!(output, MixerOutput::MixMinus { .. }) { self.start() } else { [0; 8] };
         match self.mix.mixed(output, start) {
             Mixed::Program(made) => self.make_program(made, now_us, outs),
-            Mixed::KeyWanted(speaker) => self.want_key_of(&speaker, outs),
+            Mixed::KeyWanted(seat) => self.want_key_of(seat, outs),
             Mixed::Nothing => {}
             Mixed::Minus(Minus { speaker, stream: (id, spec), packets, announced }) => {
                 if speaker == self.me {
@@ -87,59 +84,5 @@ impl Media {
         if let Some(spec) = begins {
             outs.notices.push(Notice::Started(spec));
         }
-    }
-
-    /// Sends a frame of this peer's own stream.
-    pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
-        if !self.is_sent(encoded.kind) {
-            return;
-        }
-        let is_picture = encoded.kind == MediaKind::Video;
-        if is_picture && self.own_key_due && !encoded.key {
-            return;
-        }
-        self.own_key_due &= !is_picture;
-        let Some(own) = &mut self.own else { return };
-        let packets = own.publish(encoded, now_us, &self.links, outs);
-        self.voices.heard_alone(&self.me, encoded.level, now_us);
-        let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
-        self.take_own(packets, now_us, outs);
-    }
-
-    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
-    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
-        let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
-        let goes_on = kind == MediaKind::Video && before && !muted;
-        self.own_key_wanted |= goes_on;
-        self.own_key_due |= goes_on;
-        if muted {
-            self.forget_own(kind);
-        }
-    }
-
-    /// Whether this peer's own pictures or sound have a source, and aren't muted.
-    pub(crate) fn is_sent(&self, kind: MediaKind) -> bool {
-        !self.muted[lane(kind)] && self.own_sources[lane(kind)]
-    }
-
-    /// Whether this peer's own pictures or sound are muted.
-    pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
-        self.muted[lane(kind)]
-    }
-
-    /// Handles packets of this peer's own stream, if this peer is one of its targets.
-    pub(super) fn take_own(
-        &mut self,
-        packets: impl IntoIterator<Item = (MediaKind, MediaPacket)>,
-        now_us: u64,
-        outs: &mut Outs,
-    ) {
-        let mut inbound = Vec::new();
-        for (kind, packet) in packets {
-            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound).is_fresh() {
-                self.inflow.forward(kind, &packet, false, now_us, &self.links, outs);
-            }
-        }
-        self.use_inbound(inbound, now_us, outs);
     }
 }

@@ -15,7 +15,7 @@ use super::*;
 use crate::body::{Body, In};
 use crate::letters::Letter;
 use crate::mix::MixFigures;
-use crate::outs::Notice;
+use crate::outs::{Notice, Picture};
 use crate::solo::Solo;
 
 const PEERS: [PeerId; 4] = [ADA, BEN, CAT, ME];
@@ -176,7 +176,7 @@ impl Trial {
                 let message = match message {
                     0 => Message::Feed { from: at },
                     1 => Message::Stream(StreamUse { slot: *number as u8, spec }),
-                    2 => Message::Home { rank: RANK, video, resume: at },
+                    2 => Message::Home { rank: RANK, video, resume: at, beside: None },
                     3 => Message::ProbeBusy { train: *number as u32 },
                     4 => Message::Bye(LinkKind::Peer),
                     _ => Message::SoloWanted { speaker: Some(BEN) },
@@ -250,7 +250,7 @@ impl Trial {
             Step::Publish(shares) => body.handle(now_us, In::Publish { shares: *shares }, outs),
             Step::Own(video) => {
                 let own = if *video { camera.picture(false, now_us) } else { camera.sound(now_us) };
-                body.publish(now_us, &own, outs);
+                body.publish(now_us, &own, Picture::Camera, outs);
             }
             Step::Application(what, peer) => match what {
                 0 => body.handle(now_us, In::Command(Command::ReconnectUpstream), outs),

@@ -344,8 +344,7 @@ fn a_page_sends_each_target_a_stream_of_its_own_that_begins_with_a_keyframe() {
         })
     };
     assert_eq!(identities(&mut stand, &key), [None, None], "nobody gets it, and there is no source");
-    stand.media.begin_own(false);
-    stand.media.set_own_sources([true, true]);
+    stand.media.set_own_sources(sources(true, true));
     stand.media.send_own(vec![(ADA, None), (BEN, None)], stand.now_us, &mut stand.outs);
     assert_eq!(stand.media.own_links(), [ada, ben]);
     let announced = stand.take().sends.into_iter().filter_map(|out| match out {

@@ -1,9 +1,12 @@
 //! Frames for the application: of the program, of a mesh, and of a mix-minus.
 
 use super::*;
+use crate::body::Sources;
+use crate::outs::{Paused, Picture};
 use crate::own::OWN_SLOTS;
 use crate::program::PROGRAM_HOLE_US;
 use crate::stats::Gap;
+use plenary_proto::message::Sharing;
 
 const VIDEO: MediaKind = MediaKind::Video;
 const SOUND: MediaKind = MediaKind::Sound;
@@ -201,11 +204,11 @@ fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_
     let mut publish_as = |stand: &mut Stand, key: bool| {
         let (picture, sound) = (camera.picture(key, BEGIN_US), camera.sound(BEGIN_US));
         for encoded in [picture, sound] {
-            stand.media.publish(&encoded, stand.now_us, &mut stand.outs);
+            stand.media.publish(&encoded, Picture::Camera, stand.now_us, &mut stand.outs);
         }
         sent_on(&stand.take(), ada).iter().map(|(slot, _)| *slot).collect::<Vec<_>>()
     };
-    assert!(stand.media.take_own_key_wanted(), "a new target without a cached keyframe");
+    assert!(stand.own_key_wanted(), "a new target without a cached keyframe");
     let mut publish = |stand: &mut Stand| publish_as(stand, false);
     assert_eq!(publish(&mut stand), OWN_SLOTS);
     stand.media.mute(SOUND, true);
@@ -214,20 +217,20 @@ fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_
     assert_eq!(publish(&mut stand).len(), 0);
     assert_eq!(stand.media.pictures_sent(), 2);
     stand.media.mute(SOUND, false);
-    assert!(!stand.media.take_own_key_wanted());
+    assert!(!stand.own_key_wanted());
     stand.media.mute(VIDEO, false);
-    assert!(stand.media.take_own_key_wanted());
+    assert!(stand.own_key_wanted());
     stand.media.mute(VIDEO, false);
-    assert!(!stand.media.take_own_key_wanted(), "they were not muted");
+    assert!(!stand.own_key_wanted(), "they were not muted");
     for _ in 0..2 {
         assert_eq!(publish_as(&mut stand, false), OWN_SLOTS[1..], "these refer to pictures that nobody has");
         assert_eq!(publish_as(&mut stand, true), OWN_SLOTS);
         assert_eq!(publish_as(&mut stand, false), OWN_SLOTS);
         // another camera: its first picture, a keyframe, may come before the source is known
-        stand.media.set_own_sources([false, true]);
+        stand.media.set_own_sources(sources(false, true));
         assert_eq!(publish_as(&mut stand, true), OWN_SLOTS[1..]);
-        stand.media.set_own_sources([true, true]);
-        assert!(stand.media.take_own_key_wanted());
+        stand.media.set_own_sources(sources(true, true));
+        assert!(stand.own_key_wanted());
     }
 }
 
@@ -241,11 +244,11 @@ fn a_speaker_with_a_microphone_alone_states_that_it_sends_no_picture() {
     let muted = |stand: &Stand| muted_at(stand, 0);
     assert_eq!(muted(&stand), (false, false), "a source may be about to come");
     assert_eq!(muted_at(&stand, 1_000_000), (true, true), "none has come");
-    stand.media.set_own_sources([false, true]);
+    stand.media.set_own_sources(sources(false, true));
     assert_eq!(muted(&stand), (true, false));
-    stand.media.set_own_sources([true, true]);
+    stand.media.set_own_sources(sources(true, true));
     assert_eq!(muted(&stand), (false, false));
-    stand.media.set_own_sources([false, false]);
+    stand.media.set_own_sources(sources(false, false));
     assert_eq!(muted(&stand), (true, true));
 }
 
@@ -281,4 +284,51 @@ fn frames_held_for_lip_sync_are_due_later_and_all_come_at_the_end() {
         held.iter().all(|given| given.plan_us.is_some_and(|plan_us| (140_000..=160_000).contains(&plan_us)))
     );
     assert_eq!(stand.media.next_due_us(), None);
+}
+
+#[test]
+fn a_screen_beside_a_camera_has_its_place_in_a_mesh_and_a_stream_of_its_own_at_a_home() {
+    let (mut stand, ada, ..) = on_stage();
+    let mut source = Camera::new();
+    let mut sent = |stand: &mut Stand, picture: Picture, key: bool| {
+        let encoded = source.picture(key, BEGIN_US);
+        stand.media.publish(&encoded, picture, stand.now_us, &mut stand.outs);
+        sent_on(&stand.take(), ada).iter().map(|(slot, _)| *slot).collect::<Vec<_>>()
+    };
+    let (camera, screen, both) =
+        (Picture::Camera, Picture::Share, Sources { beside: true, ..sources(true, true) });
+    let paused = |stand: &Stand| {
+        let Paused { camera, share, sound } = stand.media.paused(true);
+        [camera, share, sound]
+    };
+    assert_eq!(sent(&mut stand, camera, true), [2]);
+    assert!(sent(&mut stand, screen, true).is_empty(), "there is no screen");
+    stand.media.set_own_sources(both);
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    assert_eq!(stand.media.sends(0).1, Sharing::Beside);
+    assert!(sent(&mut stand, screen, false).is_empty(), "it begins with a keyframe");
+    assert_eq!(sent(&mut stand, screen, true), [2]);
+    assert_eq!((sent(&mut stand, camera, true), paused(&stand)), (vec![], [true, false, false]));
+
+    assert!(stand.media.set_has_home(true));
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    stand.media.send_beside((ADA, None), stand.now_us, &mut stand.outs);
+    assert_eq!(paused(&stand), [false; 3]);
+    stand.media.take_own_keys_wanted();
+    assert_eq!((sent(&mut stand, camera, true), sent(&mut stand, screen, true)), (vec![2], vec![4]));
+    // each has its requests for keyframes, and its turn after a mute
+    stand.media.keyframe_wanted(ada, 4, stand.now_us, &mut stand.outs);
+    assert_eq!(stand.media.take_own_keys_wanted(), [screen]);
+    stand.media.mute(VIDEO, true);
+    assert_eq!((sent(&mut stand, camera, true), sent(&mut stand, screen, true)), (vec![], vec![]));
+    stand.media.mute(VIDEO, false);
+    assert_eq!(stand.media.take_own_keys_wanted(), [camera, screen]);
+    assert_eq!((sent(&mut stand, screen, false), sent(&mut stand, screen, true)), (vec![], vec![4]));
+    assert_eq!(sent(&mut stand, camera, true), [2]);
+
+    // the screen goes, and nothing happens to the camera
+    stand.media.set_own_sources(sources(true, true));
+    assert!(!stand.media.has_beside());
+    assert_eq!((sent(&mut stand, camera, false), sent(&mut stand, screen, true)), (vec![2], vec![]));
+    assert_eq!(stand.media.sends(0).1, Sharing::No);
 }

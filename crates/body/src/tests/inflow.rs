@@ -258,3 +258,36 @@ fn a_gap_in_a_speaker_s_sound_is_waited_for_30_ms() {
     home.stand.come(*ada, 3, sounds[1].clone());
     assert_eq!(given(&home.stand.take()), [], "it is too late");
 }
+
+#[test]
+fn a_screen_beside_a_camera_goes_to_other_mixers_in_the_speaker_s_slot_and_to_nobody_else() {
+    let mut home = Home::new(&[ADA, BEN]);
+    let (trunk, control, ben) = (home.trunk, home.control, home.speakers[1].0);
+    let fan = home.stand.link(FAN, LinkKind::Peer);
+    home.stand.media.inflow.set_solos(&[(FAN, BEN)]);
+    let mut screen = Source::new(BEN, StreamKind::Beside);
+    home.stand.follow(BEN, 4, &screen);
+    home.picture(1, true);
+    let mut show = |home: &mut Home, key: bool| {
+        let picture = screen.picture(key, home.stand.now_us);
+        home.stand.come(ben, 4, picture);
+        home.stand.take()
+    };
+    let outs = show(&mut home, true);
+    let code = slot_code(TRUNK, 2);
+    assert_eq!(
+        announced(&outs).iter().map(|(link, slot, _)| (*link, *slot)).collect::<Vec<_>>(),
+        [(control, code)]
+    );
+    assert_eq!(sent(&outs), [(trunk, 2, 1)]);
+    // by turns: neither is announced again
+    let outs = home.picture(1, false);
+    assert_eq!((announced(&outs), sent(&outs)), (vec![], vec![(trunk, 2, 2), (fan, 4, 2)]));
+    let outs = show(&mut home, false);
+    assert_eq!((announced(&outs), sent(&outs)), (vec![], vec![(trunk, 2, 2)]));
+    // what is lost in that slot may be of either
+    home.stand.media.keyframe_wanted(trunk, 2, home.stand.now_us, &mut home.stand.outs);
+    assert_eq!(keys_wanted(&home.stand.take()), [(ben, 2), (ben, 4)]);
+    home.stand.media.keyframe_wanted(fan, 4, home.stand.now_us + 400_000, &mut home.stand.outs);
+    assert_eq!(keys_wanted(&home.stand.take()), [(ben, 2)]);
+}

@@ -11,6 +11,7 @@ use plenary_proto::message::{ProgramFormat, VideoRequest};
 use super::*;
 use crate::inflow::Inbound;
 use crate::mix::{Made, Mix, MixCommand, MixFigures, Mixed, RoleChange, Tile};
+use crate::seat::Seat;
 use crate::stats::Spread;
 
 pub(super) const PROGRAM: ProgramFormat =
@@ -22,7 +23,7 @@ const MARGIN_US: u64 = 1_000_000 / 30 * 3 / 4;
 const WARM_US_MAX: u64 = 1_200_000;
 
 pub(super) fn tile(peer: PeerId) -> Tile {
-    Tile { peer, name: format!("peer {}", peer.0[0]) }
+    Tile { seat: Seat::from(&peer), name: format!("peer {}", peer.0[0]) }
 }
 
 fn mixes(term: u32, pass_through: bool) -> MixRole {
@@ -118,6 +119,7 @@ pub(super) fn inputs(speakers: &[(PeerId, bool)]) -> MixCommand {
         name: tile(*peer).name,
         muted: false,
         shares: false,
+        beside: None,
         hears: *hears,
     };
     MixCommand::Inputs(speakers.iter().map(input).collect())
@@ -413,4 +415,45 @@ fn a_failed_mixer_is_told_once_and_a_speakers_decoder_is_no_reason() {
         booth.mix.mixed(failed(MixerPart::Encoder, CodecRemedy::Restarted), [0; 8]);
     }
     assert_eq!(booth.mix.take_failures().len(), 16, "bounded");
+}
+
+#[test]
+fn a_screen_beside_a_camera_is_an_input_of_its_own_without_sound_once_the_roster_says_so() {
+    let mut booth = Booth::new(&[ADA, BEN]);
+    booth.role(mixes(1, false));
+    booth.commands.clear();
+    let beside = Seat::beside(&ADA);
+    let come = |booth: &mut Booth, kind: MediaKind| {
+        let mut camera = Camera::new();
+        let encoded =
+            if kind == MediaKind::Video { camera.picture(true, BEGIN_US) } else { camera.sound(BEGIN_US) };
+        let mut maker = Maker::new(&ROOM, ADA, StreamKind::Beside, Rank::default(), [3; 8]);
+        let (frame, _) = maker.make(&encoded, &Contributors::new()).unwrap();
+        let inbound = Inbound { maker: ADA, kind: StreamKind::Beside, frame, arrived_us: BEGIN_US };
+        assert!(booth.mix.take(inbound, &mut booth.commands).is_none());
+        let inputs = booth.commands.drain(..).filter_map(|command| match command {
+            MixCommand::Frame { id, .. } => Some(id),
+            _ => None,
+        });
+        inputs.collect::<Vec<_>>()
+    };
+    assert!(come(&mut booth, MediaKind::Video).is_empty(), "the roster says nothing of it");
+    assert_eq!(booth.mix.requests_of(&ADA).beside, None);
+    let tiles = vec![tile(ADA), tile(BEN), Tile { seat: beside, ..tile(ADA) }];
+    booth.mix.set_tiles(tiles, PROGRAM, Layout::Grid, &mut booth.commands);
+    let Some(MixCommand::Inputs(inputs)) = booth.commands.pop() else { panic!("{:?}", booth.commands) };
+    let of = |input: &Input| (input.id, input.shares, input.beside, input.name.clone());
+    let (ada, ben) = (id(ADA), id(BEN));
+    let name = |peer| tile(peer).name;
+    let expected = [
+        (ada, false, None, name(ADA)),
+        (ben, false, None, name(BEN)),
+        (beside.input_id(), true, Some(ada), name(ADA)),
+    ];
+    assert_eq!(inputs.iter().map(of).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        (come(&mut booth, MediaKind::Video), come(&mut booth, MediaKind::Sound)),
+        (vec![beside.input_id()], vec![])
+    );
+    assert!(booth.mix.requests_of(&ADA).beside.is_some());
 }

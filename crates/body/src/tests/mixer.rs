@@ -147,9 +147,10 @@ fn a_mixer_requests_a_keyframe_of_the_input_that_can_t_be_decoded() {
 #[test]
 fn a_mixer_that_speaks_itself_asks_its_own_encoder_for_a_keyframe() {
     let mut studio = Studio::new(&[ADA, ME], false);
+    studio.stand.media.publish_anew(false);
     studio.mixed(MixerOutput::KeyWanted { id: id(ME) });
-    assert!(studio.stand.media.take_own_key_wanted());
-    assert!(!studio.stand.media.take_own_key_wanted(), "one request, one keyframe");
+    assert!(studio.stand.own_key_wanted());
+    assert!(!studio.stand.own_key_wanted(), "one request, one keyframe");
     assert_eq!(studio.stand.take().sends.len(), 0);
 }
 

@@ -36,6 +36,7 @@ use plenary_proto::seal::Keypair;
 use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamId, StreamKind, StreamSpec};
 use plenary_testkit::fake::FakeCodecs;
 
+use crate::body::Sources;
 use crate::lag::TICK_US;
 use crate::maker::Maker;
 use crate::media::{Media, MediaConfig};
@@ -162,7 +163,17 @@ struct Stand {
     now_us: u64,
 }
 
+/// Returns the sources of a camera and a microphone, or of one of these.
+fn sources(picture: bool, sound: bool) -> Sources {
+    Sources { picture, sound, ..Sources::default() }
+}
+
 impl Stand {
+    /// Whether this peer's own pictures need a keyframe; resets the answer.
+    fn own_key_wanted(&mut self) -> bool {
+        !self.media.take_own_keys_wanted().is_empty()
+    }
+
     fn new(speaks: bool) -> Stand {
         Stand::of(speaks, false, None)
     }

@@ -20,7 +20,7 @@ struct Desk {
 impl Desk {
     fn new() -> Desk {
         Desk {
-            own: Own::new(&ROOM, ME, false, [0; 8], None),
+            own: Own::new(&ROOM, ME, StreamKind::Speaker, [0; 8], None),
             twin: Maker::new(&ROOM, ME, StreamKind::Speaker, Rank::default(), [0; 8]),
             camera: Camera::new(),
             links: LinkTable::default(),

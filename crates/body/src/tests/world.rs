@@ -14,7 +14,7 @@ use super::*;
 use crate::body::{Body, BodyConfig, In};
 use crate::letters::{Letter, Letters};
 use crate::mix::{MixCommand, MixFigures};
-use crate::outs::{BodyEvent, Envelope};
+use crate::outs::{BodyEvent, Envelope, Picture};
 use crate::received::ReceivedFrame;
 
 /// Delay of links and rendezvous.
@@ -322,11 +322,11 @@ impl World {
         if let Some(mut camera) = self.peers[peer].camera.take() {
             if since_us.is_multiple_of(PICTURE_US) {
                 let picture = camera.picture(since_us.is_multiple_of(25 * PICTURE_US), now_us);
-                self.call(peer, |body, now_us, outs| body.publish(now_us, &picture, outs));
+                self.call(peer, |body, now_us, outs| body.publish(now_us, &picture, Picture::Camera, outs));
             }
             if since_us.is_multiple_of(SOUND_US) {
                 let sound = camera.sound(now_us);
-                self.call(peer, |body, now_us, outs| body.publish(now_us, &sound, outs));
+                self.call(peer, |body, now_us, outs| body.publish(now_us, &sound, Picture::Camera, outs));
             }
             self.peers[peer].camera = Some(camera);
         }

@@ -97,6 +97,9 @@ pub struct Input {
     /// Whether the input is a shared screen or film: its picture is eligible for the large tile of
     /// [`Layout::Share`], and its sound is kept in stereo.
     pub shares: bool,
+    /// For the second picture of a speaker, the input with the first one. It has no sound: a shared screen beside a
+    /// camera makes the speaker's sound stereo, and never speaks.
+    pub beside: Option<u64>,
     /// Whether the input gets [`MixerOutput::MixMinus`].
     pub hears: bool,
 }

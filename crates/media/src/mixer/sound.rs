@@ -95,9 +95,9 @@ fn mix(shared: &Shared, mut program: SoundProgram) {
     }
 }
 
-/// Returns the inputs that send pictures without sound.
-fn mute(stage: &Stage, now_us: u64) -> Vec<u64> {
-    let mute = stage.inputs.iter().filter(|(_, feed)| feed.is_mute(now_us));
+/// Returns the inputs that send pictures without sound; none beside an input, which has the mark if it is due.
+pub(super) fn mute(stage: &Stage, now_us: u64) -> Vec<u64> {
+    let mute = stage.inputs.iter().filter(|(input, feed)| input.beside.is_none() && feed.is_mute(now_us));
     mute.map(|(input, _)| input.id).collect()
 }
 
@@ -161,13 +161,16 @@ impl SoundProgram {
         started: bool,
         counts: &Counts,
     ) -> Vec<MixerOutput> {
-        for (input, feed) in &stage.inputs {
+        let sounding = || stage.inputs.iter().filter(|(input, _)| input.beside.is_none());
+        for (input, feed) in sounding() {
             let known = self.speakers.get(&input.id).is_some_and(|speaker| Arc::ptr_eq(&speaker.feed, feed));
             if !known {
                 self.speakers.insert(input.id, Speaker::new(Arc::clone(feed)));
             }
             if let Some(speaker) = self.speakers.get_mut(&input.id) {
-                speaker.set_stereo(input.shares);
+                let is_stereo =
+                    stage.inputs.iter().any(|(other, _)| other.beside == Some(input.id) && other.shares);
+                speaker.set_stereo(input.shares || is_stereo);
             }
         }
         self.choose_decoded(stage);
@@ -177,7 +180,7 @@ impl SoundProgram {
                 count(&counts.codec_errors, 1);
             }
         }
-        let levels = stage.inputs.iter().map(|(input, _)| {
+        let levels = sounding().map(|(input, _)| {
             let level = self.speakers.get(&input.id).map_or(LEVEL_SILENT, |speaker| speaker.level);
             (input.id, if input.muted { LEVEL_SILENT } else { level })
         });

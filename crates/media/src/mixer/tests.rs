@@ -348,6 +348,18 @@ fn whoever_shows_pictures_and_sends_no_sound_for_a_second_is_mute_until_it_does(
 }
 
 #[test]
+fn a_screen_beside_a_camera_is_not_mute() {
+    let mut room = Room::of(2);
+    room.restage(|stage| stage.inputs[1].0.beside = Some(0));
+    for number in 1..=50 {
+        let captured_us = START_US + u64::from(number) * 40_000;
+        room.show(0, number, captured_us, 100);
+        room.show(1, number, captured_us, 100);
+    }
+    assert_eq!(super::sound::mute(&room.stage, START_US + 2_000_000), [0]);
+}
+
+#[test]
 fn a_mute_speaker_has_the_mark_on_its_tile() {
     let mut room = Room::of(2);
     room.show(0, 1, START_US, 100);
@@ -846,7 +858,7 @@ impl Room {
 }
 
 fn input(id: u64) -> Input {
-    Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true }
+    Input { id, name: format!("Speaker {id}"), muted: false, shares: false, beside: None, hears: true }
 }
 
 /// Returns the frequency of an input's tone: whole periods in 20 ms.

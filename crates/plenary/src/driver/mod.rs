@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyEvent, CaptureCommand, Contact, Envelope, In, Letter, Letters, Notice, Out, Outs, Sources,
-    TICK, Traffic,
+    Body, BodyEvent, Contact, Envelope, In, Letter, Letters, Notice, Out, Outs, TICK, Traffic,
 };
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
@@ -84,7 +83,7 @@ pub(crate) struct Driver {
     /// Fingerprints of open links without the other end's proof of identity; `None` until the end of a link with a
     /// false proof.
     pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
-    /// What this peer publishes, with the ids of the tracks: at most two tracks, one with a picture and one with sound.
+    /// What this peer publishes, with the ids of the tracks: at most three, a camera, a screen and a voice.
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
     pub(crate) ending: JoinSet<()>,
@@ -232,7 +231,7 @@ impl Driver {
                 signal.claim();
             }
             for (_, publisher) in &self.publishers {
-                outs.capture.iter().for_each(|command| capture(publisher, *command));
+                outs.capture.iter().for_each(|command| publisher.command(*command));
             }
             for event in std::mem::take(&mut outs.events) {
                 self.event(event);
@@ -468,8 +467,7 @@ impl Driver {
 
     fn sources_changed(&mut self) {
         let publishers = self.publishers.iter().map(|(_, publisher)| publisher);
-        let sources = publishers.fold(Sources::default(), |sources, publisher| publisher.add_to(sources));
-        self.input(In::Sources(sources));
+        self.input(In::Sources(Publisher::sources(publishers)));
     }
 
     fn emit(&mut self, event: RoomEvent) {
@@ -785,16 +783,5 @@ impl Driver {
         if let Some(rendezvous) = self.rendezvous.take() {
             rendezvous.close().await;
         }
-    }
-}
-
-/// Commands the encoder of this peer's own stream.
-fn capture(publisher: &Publisher, command: CaptureCommand) {
-    match command {
-        CaptureCommand::Video(video) => publisher.set_video(video),
-        CaptureCommand::Key => publisher.want_key(),
-        CaptureCommand::Loss(percent) => publisher.set_loss(percent),
-        CaptureCommand::Dtx(on) => publisher.set_dtx(on),
-        CaptureCommand::Pause(paused) => publisher.pause(paused),
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "codecs")]
 mod apart;
+mod beside;
 mod data;
 mod degradation;
 mod dying;

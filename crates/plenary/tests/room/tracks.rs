@@ -21,8 +21,8 @@ async fn a_camera_makes_way_for_a_screen_and_comes_back_while_the_voice_goes_on(
     for kind in [TrackKind::Camera, TrackKind::Screen, TrackKind::Camera, TrackKind::Camera] {
         let picture = ada.publish_as(kind, source(0)).await.unwrap();
         assert_eq!((picture.kind(), voice.kind()), (kind, TrackKind::Voice));
-        let second = ada.publish_as(TrackKind::Screen, source(0)).await.map(drop);
-        assert!(matches!(second, Err(Error::Publish(_))), "one picture at a time: {second:?}");
+        let second = ada.publish_as(kind, source(0)).await.map(drop);
+        assert!(matches!(second, Err(Error::Publish(_))), "one of a kind at a time: {second:?}");
         let first = frame(&mut frames, "a picture", |received| received.frame.kind == MediaKind::Video).await;
         assert!(first.frame.identity.key, "{kind:?} begins with a keyframe: {:?}", first.frame.identity);
         let stream = first.frame.identity.stream;

@@ -14,7 +14,7 @@ use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
-use plenary_proto::message::{MixPolicy, Vote,
+use plenary_proto::message::{MixPolicy, Sharing, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
     Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Ticket, Whereabouts,
 };
@@ -93,7 +93,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         index: at as u8,
         votes: Vote::Named,
         muted: Muted::default(),
-        shares: false,
+        shares: Sharing::No,
         no_solo: false,
         session: 0,
         records: false,

@@ -316,7 +316,7 @@ impl Room {
             Output::Serve { peer, .. } => self.send(peer, Parcel::Input(Input::Fed(me))),
             Output::CallHome { speaker, rank } => {
                 let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-                self.send(speaker, by_link(Message::Home { rank, video, resume: None }));
+                self.send(speaker, by_link(Message::Home { rank, video, resume: None, beside: None }));
             }
             Output::TellRoundTrips => {
                 let rtts_us = cast().iter().map(|peer| (*peer, 30_000)).collect();

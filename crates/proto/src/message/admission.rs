@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{GenerationKey, Muted, Ticket};
 use super::election::{Confirmed, Decided, FAILOVERS_MAX, Failover};
 use super::reign::SignedRoster;
-use super::roster::NAME_LEN_MAX;
+use super::roster::{NAME_LEN_MAX, Sharing};
 use crate::bounded::{List, Text};
 use crate::seal::Signed;
 
@@ -22,8 +22,8 @@ pub struct Join {
     pub mixes: bool,
     /// What the joiner doesn't send at present, if it speaks.
     pub muted: Muted,
-    /// What the joiner sends is a screen or a film.
-    pub shares: bool,
+    /// Whether the joiner sends a screen or a film.
+    pub shares: Sharing,
     /// The joiner doesn't allow that its own stream is shown alone.
     pub no_solo: bool,
     /// The joiner records what it receives.
@@ -41,7 +41,7 @@ impl Join {
             views: true,
             mixes: false,
             muted: Muted::default(),
-            shares: false,
+            shares: Sharing::No,
             no_solo: false,
             records: false,
             ticket: None,

@@ -42,9 +42,9 @@ pub use reign::{
 };
 pub use roster::{
     Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, MixPolicy, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
-    ROSTER_MAX, Refusal, Roster, TITLE_LEN_MAX, Vote, Weight,
+    ROSTER_MAX, Refusal, Roster, Sharing, TITLE_LEN_MAX, Vote, Weight,
 };
-pub use stage::{Resume, StreamUse, VideoRequest};
+pub use stage::{PictureWanted, Resume, StreamUse, VideoRequest};
 pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, PeerRates, Place,
     Purpose, RELAY_HOPS_MAX, Rates, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
@@ -106,6 +106,8 @@ pub enum Message {
         /// The last packets that the mixer has of the speaker's present stream; `None` to start at the next
         /// keyframe.
         resume: Option<Resume>,
+        /// The same of the picture beside that stream, if the roster says that the speaker sends two.
+        beside: Option<PictureWanted>,
     },
     /// A mixer's standby asks a peer on stage for how long the mixer has been silent.
     HearWanted {

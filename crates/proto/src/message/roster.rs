@@ -60,14 +60,26 @@ pub struct Entry {
     pub votes: Vote,
     /// What the peer doesn't send at present, by its own word.
     pub muted: Muted,
-    /// What the peer sends is a screen or a film, by its own word.
-    pub shares: bool,
+    /// Whether the peer sends a screen or a film, by its own word.
+    pub shares: Sharing,
     /// The peer doesn't allow that its own stream is shown alone, by its own word.
     pub no_solo: bool,
     /// The peer records what it receives, by its own word.
     pub records: bool,
     /// Low byte of the epoch at which the peer's present process came on stage.
     pub session: u8,
+}
+
+/// Whether a speaker sends a screen or a film.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Sharing {
+    /// It sends none.
+    #[default]
+    No,
+    /// It sends one as its only picture, or as its picture and sound.
+    Alone,
+    /// It sends one beside its camera's picture: two pictures.
+    Beside,
 }
 
 /// Why a peer on stage counts as a voter.
@@ -299,7 +311,7 @@ mod tests {
             index: at as u8,
             votes: Vote::Named,
             muted: Muted::default(),
-            shares: false,
+            shares: Sharing::No,
             no_solo: false,
             session: 0,
             records: false,

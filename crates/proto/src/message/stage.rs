@@ -38,3 +38,12 @@ pub struct VideoRequest {
     /// Bits per second.
     pub bitrate_bps: u32,
 }
+
+/// What a mixer requests of one of a speaker's pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureWanted {
+    /// Requested video format.
+    pub video: VideoRequest,
+    /// The last packets that the mixer has of the stream with the picture; `None` to start at the next keyframe.
+    pub resume: Option<Resume>,
+}

@@ -3,7 +3,10 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Address, Event, Output};
-use crate::message::{Failover, LinkKind, Message, Refused, Reign, Relay, SignedRoster, reign_of};
+use crate::message::{
+    Failover, LinkKind, Message, PictureWanted, Refused, Reign, Relay, SignedRoster, reign_of,
+};
+use crate::mixing::Call;
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
@@ -116,8 +119,9 @@ impl RoomState {
             Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
             Message::Relay(relay) => self.forward(from, relay),
             Message::Stream(stream) => self.announced(from, stream),
-            Message::Home { rank, video, resume } => {
-                self.mixing.home(&mut self.shared.view(), from, rank, video, resume);
+            Message::Home { rank, video, resume, beside } => {
+                let call = Call { rank, own: PictureWanted { video, resume }, beside };
+                self.mixing.home(&mut self.shared.view(), from, call);
             }
             Message::Started(spec) if spec.maker == from => {
                 self.mixing.started(&mut self.shared.view(), &spec)

@@ -98,7 +98,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         index: seed,
         votes: Vote::Named,
         muted: Muted::default(),
-        shares: false,
+        shares: Sharing::No,
         no_solo: false,
         session: 0,
         records: false,

@@ -33,9 +33,9 @@ impl Camera {
     /// Carries out a command of the body.
     pub(crate) fn command(&mut self, command: CaptureCommand) {
         match command {
-            CaptureCommand::Video(request) => self.request = request,
-            CaptureCommand::Key => self.encoder.want_key(),
-            CaptureCommand::Pause(paused) => self.paused = paused,
+            CaptureCommand::Video(_, request) => self.request = request,
+            CaptureCommand::Key(_) => self.encoder.want_key(),
+            CaptureCommand::Pause(paused) => self.paused = paused.camera,
             CaptureCommand::Loss(_) | CaptureCommand::Dtx(_) => {}
         }
     }

@@ -78,12 +78,16 @@ impl World {
             }
             Output::Senders(sources) => self.peers[at].sources = sources,
             Output::Mandate(in_force) => self.peers[at].in_force = in_force,
-            Output::EncodeAs(_) | Output::Speakers(_) | Output::Homes(_) => {}
+            Output::EncodeAs(_)
+            | Output::EncodeBesideAs(_)
+            | Output::SendBeside(_)
+            | Output::Speakers(_)
+            | Output::Homes(_) => {}
             Output::SendOwn(to) => self.peers[at].sending_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
                 let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
                 if speaker != self.peers[at].id {
-                    self.control(at, &speaker, Message::Home { rank, video, resume: None });
+                    self.control(at, &speaker, Message::Home { rank, video, resume: None, beside: None });
                 }
             }
             Output::TellRoundTrips => {

@@ -1,6 +1,6 @@
 //! Peers with bodies: the world calls them, and carries out what they ask for.
 
-use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, ReceivedFrame, TICK};
+use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, Picture, ReceivedFrame, TICK};
 use plenary_proto::identity::{MediaKind, h264};
 use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message, loose_to_bytes};
 use plenary_proto::packet::LinkId;
@@ -293,7 +293,7 @@ impl World {
         let frame = shell.camera.frame(kind, now_us);
         let every_us = shell.camera.every_us(kind);
         self.push(now + every_us, Happening::Capture(at, kind));
-        self.with_body(at, |body, now_us, outs| body.publish(now_us, &frame, outs));
+        self.with_body(at, |body, now_us, outs| body.publish(now_us, &frame, Picture::Camera, outs));
     }
 
     // ── channels ─────────────────────────────────────────────────────────────────────────────────────────────

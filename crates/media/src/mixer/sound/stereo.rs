@@ -38,8 +38,14 @@ struct Cinema {
 impl Cinema {
     fn new(codecs: Arc<dyn Codecs>) -> Cinema {
         let builtin = BuiltinCodecs::default();
-        let input =
-            |id| Input { id, name: String::new(), muted: false, shares: id == FILM, hears: id == VOICE };
+        let input = |id| Input {
+            id,
+            name: String::new(),
+            muted: false,
+            shares: id == FILM,
+            beside: None,
+            hears: id == VOICE,
+        };
         let inputs = [FILM, VOICE].map(|id| (input(id), Arc::new(Feed::new(id))));
         Cinema {
             program: SoundProgram::new(codecs, 48_000, 5).unwrap(),
@@ -145,6 +151,19 @@ fn where_nobody_shares_all_is_mono_also_what_came_in_stereo() {
     for sides in [left, right] {
         assert!((sides[0] + 20.0).abs() < 1.0 && sides[0] == sides[1], "the mean of both sides: {sides:?}");
     }
+}
+
+#[test]
+fn the_sound_of_a_speaker_with_a_screen_beside_its_camera_stays_in_stereo() {
+    let mut cinema = Cinema::new(Arc::new(BuiltinCodecs::default()));
+    cinema.share(false);
+    let beside = Input { id: 7, shares: true, beside: Some(FILM), ..cinema.stage.inputs[0].0.clone() };
+    cinema.stage.inputs.push((beside, Arc::new(Feed::new(7))));
+    cinema.run(150, 0.2);
+    assert!(cinema.stereo[10..].iter().all(|stereo| *stereo));
+    let [left, right] = [LEFT_HZ, RIGHT_HZ].map(|hz| cinema.sides_db(0, hz));
+    assert!(left[0] - left[1] > 30.0 && right[1] - right[0] > 30.0, "{left:?} {right:?}");
+    assert!(!cinema.program.speakers.contains_key(&7), "the screen has no sound");
 }
 
 #[test]

@@ -144,7 +144,8 @@ impl Hall {
     fn new() -> Hall {
         let codecs = FakeCodecs::default();
         let program = SoundProgram::new(Arc::new(codecs.clone()), 32_000, HEARD_MAX).unwrap();
-        let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: true };
+        let input =
+            |id| Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: true };
         let inputs = (0..SPEAKERS).map(|id| (input(id), Arc::new(Feed::new(id)))).collect();
         Hall {
             codecs,
