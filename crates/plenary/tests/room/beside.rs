@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use plenary::{Error, MediaKind, Options, Origin, ReceivedFrame, Room, RoomSnapshot, TrackKind};
+use plenary::media::compose::{Custom, CustomTile, Fit, Layout, Who};
+use plenary::{
+    Consent, Error, MediaKind, Options, Origin, ProgramFormat, ReceivedFrame, Room, RoomSnapshot, TrackKind,
+};
 
 use crate::support::*;
 
@@ -92,12 +95,49 @@ async fn in_a_mesh_the_screen_takes_the_place_of_the_camera_which_rests_and_come
     tokio::join!(ada.close(), ben.close());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_track_has_wishes_of_its_own_and_the_camera_s_rate_gives_way_on_a_thin_uplink() {
+    let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 900_000 };
+    let options = small().program(program).layout(overlapping());
+    let ada = Room::host(quick(Options::speaker("Ada")), options).await.unwrap();
+    let ben = Options::speaker("Ben").mix(Consent::Never).uplink_bps_max(Some(450_000));
+    let ben = join(&ada, quick(ben).picture_max(None)).await;
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    ada.publish(source(0)).await.unwrap().detach();
+    until(&ada, "a mixer", |ada| ada.mixing).await;
+    let camera = ben.publish_encoded_as(TrackKind::Speaker).await.unwrap();
+    let is_asked =
+        |wish: &plenary::Wish| wish.wanted && (wish.picture.width, wish.picture.height) == (480, 270);
+    let mut of_camera = camera.wishes();
+    let alone = within("the camera's tile", of_camera.wait_for(is_asked)).await.unwrap().picture;
+    assert!(alone.bitrate_bps > 300_000, "{alone:?}");
+
+    let screen = ben.publish_encoded_as(TrackKind::Screen).await.unwrap();
+    let mut of_screen = screen.wishes();
+    let asked = |wish: &plenary::Wish| is_asked(wish) && wish.picture == alone;
+    within("the screen's tile, of the same size", of_screen.wait_for(asked)).await.unwrap();
+    let left_bps = 450_000 - alone.bitrate_bps;
+    let gives_way = |wish: &plenary::Wish| is_asked(wish) && wish.picture.bitrate_bps == left_bps;
+    within("what is left to the camera", of_camera.wait_for(gives_way)).await.unwrap();
+    screen.unpublish().await;
+    let whole = |wish: &plenary::Wish| wish.picture == alone;
+    within("the whole uplink again", of_camera.wait_for(whole)).await.unwrap();
+    tokio::join!(zoe.close(), ben.close(), ada.close());
+}
+
+/// Returns a layout with large tiles for Ben and for whoever shares, of equal size.
+fn overlapping() -> Layout {
+    let tile =
+        |who| CustomTile { who, x: 0.0, y: 0.0, width: 0.75, height: 0.75, fit: Fit::Crop, border: None };
+    let tiles = vec![tile(Who::Named("Ben".to_owned())), tile(Who::Share)];
+    Layout::Custom(Custom { background: None, tiles })
+}
+
 /// Rooms with real pictures, which are recognized by the time codes of the test sources.
 #[cfg(feature = "codecs")]
 mod shown {
     use plenary::media::PictureView;
-    use plenary::media::compose::{Custom, CustomTile, Fit, Layout, Who};
-    use plenary::{Consent, Pictures, ProgramFormat, Shaper};
+    use plenary::{Pictures, Shaper};
 
     use super::*;
 
@@ -198,5 +238,35 @@ mod shown {
         until_shown(&mut pictures, "both at the next mixer", [Some(1), Some(2)]).await;
         let [mia, max] = mixers.try_into().map_err(drop).unwrap();
         tokio::join!(zoe.close(), ben.close(), ada.close(), mia.close(), max.close());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_mixers_show_both_pictures_of_a_speaker_wherever_its_home_is() {
+        let options = small().program(PROGRAM).layout(side_by_side()).mixers(2).k1(1);
+        let never = |name| local(Options::speaker(name)).mix(Consent::Never);
+        let ada = Room::host(never("Ada"), options).await.unwrap();
+        let ben = join(&ada, never("Ben")).await;
+        ada.publish(source(3)).await.unwrap().detach();
+        ben.publish_as(TrackKind::Camera, source(1)).await.unwrap().detach();
+        ben.publish_as(TrackKind::Screen, source(2)).await.unwrap().detach();
+        let mut others = Vec::new();
+        for name in ["Mia", "Max"] {
+            others.push(join(&ada, local(Options::mixer(name))).await);
+        }
+        until(&ada, "two mixers", |ada| ada.mixers.len() == 2).await;
+        // each mixer feeds one
+        for name in ["Zoë", "Yan"] {
+            others.push(join(&ada, local(Options::viewer(name)).relays(false)).await);
+        }
+        let [_, _, zoe, yan] = &others[..] else { unreachable!() };
+        for viewer in [zoe, yan] {
+            let mut pictures = viewer.pictures().unwrap();
+            until_shown(&mut pictures, "camera and screen", [Some(1), Some(2)]).await;
+        }
+        let mixers = ada.snapshot().mixers;
+        let parents = [zoe, yan].map(|viewer| viewer.snapshot().parent.unwrap());
+        assert!(mixers.iter().all(|mixer| parents.contains(mixer)), "{parents:?} of {mixers:?}");
+        others.extend([ben, ada]);
+        futures::future::join_all(others.iter().map(Room::close)).await;
     }
 }
