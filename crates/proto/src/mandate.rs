@@ -195,7 +195,8 @@ impl Mandate {
     /// Takes a new roster into account: it names the acting mixer of term 0, and an outcome may have waited
     /// for it. An outcome decided under a host that had already been succeeded is void.
     pub(crate) fn roster_changed(&mut self, out: &mut Outbox, stage: &Stage) {
-        if self.decided.as_ref().is_some_and(|decided| stage.voids(decided.epoch)) {
+        let is_void = |decided: &Decided| stage.voids(decided.epoch) && !self.confirms_still(stage, decided);
+        if self.decided.as_ref().is_some_and(is_void) {
             self.forget();
         }
         self.follow_acting(out, stage);
@@ -292,6 +293,11 @@ impl Mandate {
         self.decided = Some(decided);
         self.remember(out);
         true
+    }
+
+    /// Returns whether the host has confirmed an outcome, and its word isn't void itself.
+    fn confirms_still(&self, stage: &Stage, decided: &Decided) -> bool {
+        self.confirms(decided) && self.confirmed.as_ref().is_some_and(|word| !stage.voids(word.epoch))
     }
 
     /// Returns whether the host has confirmed an outcome.

@@ -2,7 +2,7 @@
 //! from what they have.
 
 use crate::samples::brain::{
-    Brain, MS, SECOND, candidate, consenting, hosting, roster_of, said, says, speaker, viewing,
+    Brain, MS, SECOND, candidate, consenting, hosting, roster_of, said, says, speaker, untimed, viewing,
 };
 use crate::samples::{NEVER, key, list, named, room};
 use plenary_proto::message::*;
@@ -52,6 +52,18 @@ fn chosen(number: u32, before: &[Entry]) -> Vec<Reign> {
 fn asks(outputs: &[(u64, Output)]) -> Vec<u64> {
     let asks = |output: &Output| matches!(output, Output::Signal(Address::Host, Message::Roster(_)));
     outputs.iter().filter(|(_, output)| asks(output)).map(|(at, _)| at / MS).collect()
+}
+
+/// Returns the reigns of the newest roster that the host, key 2, has sent.
+fn new_reigns(outputs: &[Output]) -> Reigns {
+    let rosters = outputs.iter().filter_map(|output| match output {
+        Output::Signal(_, Message::Roster(roster)) | Output::Control(_, Message::Roster(roster)) => {
+            Some(roster)
+        }
+        _ => None,
+    });
+    let newest = rosters.filter(|roster| roster.body.host == key(2).id()).max_by_key(|roster| roster.epoch);
+    newest.unwrap().reigns.clone()
 }
 
 fn peers(host: &Brain) -> Vec<(u8, bool, Vote)> {
@@ -110,6 +122,9 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     assert_eq!(peers(&host), [named(2, true), named(4, true), (6, true, Vote::No), named(3, false)]);
     let roster = host.room.roster().unwrap();
     assert_eq!((roster.mixers, &roster.access.removed[..]), (3, &[key(8).id()][..]));
+    let reigns = new_reigns(&outputs);
+    assert!(!reigns.voids(50) && !reigns.voids(first_epoch(1) + 5), "what was decided stays in force");
+    assert!(reigns.voids(first_epoch(1) + 6));
     assert!(says(
         &outputs,
         4,
@@ -159,12 +174,13 @@ fn an_answer_that_comes_late_counts_as_well() {
     host.give(Input::SignalUp(true));
     host.runs_for(4 * SECOND);
     host.hears(9, Message::Join(Join { speaks: true, mixes: true, ..Join::viewer("Zoë") }));
-    host.hears(3, of_heir(&stage(), handed_over(1), |_| ()));
-    host.runs_for(100 * MS);
+    let mut outputs = host.hears(3, of_heir(&stage(), handed_over(1), |_| ()));
+    outputs.extend(untimed(host.runs_for(100 * MS)));
     assert_eq!(host.room.reopening(), Reopening::Done);
     let seeds: Vec<u8> = peers(&host).into_iter().map(|(seed, ..)| seed).collect();
     assert_eq!(seeds, [2, 9, 4, 6, 3].into_iter().filter(|seed| seeds.contains(seed)).collect::<Vec<_>>());
     assert!([4, 6, 3].iter().all(|seed| seeds.contains(seed)), "{seeds:?}");
+    assert!(!new_reigns(&outputs).voids(50), "what was decided stays in force");
     // once
     host.hears(3, of_heir(&[stage(), vec![speaker(10)]].concat(), handed_over(1), |_| ()));
     host.runs_for(100 * MS);
@@ -231,6 +247,7 @@ fn a_host_that_died_goes_on_from_its_last_roster() {
         _ => None,
     });
     host.hears(4, answer.unwrap());
-    host.runs_for(400 * MS);
+    let outputs = untimed(host.runs_for(400 * MS));
     assert_eq!((host.room.reopening(), peers(&host).len()), (Reopening::Done, 4));
+    assert!(!new_reigns(&outputs).voids(50), "what was decided stays in force");
 }

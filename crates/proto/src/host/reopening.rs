@@ -120,10 +120,19 @@ impl Host {
         let counts = self.is_unanswered() && self.reopening.epoch_of(view, roster).is_some();
         let takes = is_older && counts;
         if takes {
+            let before = self.epoch_of(view, roster);
             self.go_on_from(view, roster);
-            self.flush(view);
+            match self.reigns.number() + 1 {
+                number @ ..=REIGN_NUMBER_MAX => self.begin_reign(view, number, before),
+                _ => self.flush(view),
+            }
         }
         takes
+    }
+
+    /// Returns the epoch of what a roster proves of the room before; 0 if nothing.
+    pub(super) fn epoch_of(&self, view: &View<'_>, roster: &ProvenRoster) -> u32 {
+        self.reopening.epoch_of(view, roster).unwrap_or(0)
     }
 
     /// Opens the room again, under a new reign, with the stage of the newest roster of members that have stayed; then
@@ -134,10 +143,12 @@ impl Host {
         let after = newest.as_ref().map_or(0, |newest| reign_of(newest.epoch) + 1);
         let number = self.reopening.reign_min.max(after).min(REIGN_NUMBER_MAX);
         self.reopening.is_unanswered = newest.is_none();
+        let mut before = 0;
         if let Some(newest) = newest {
+            before = self.epoch_of(view, &newest);
             self.go_on_from(view, &newest);
         }
-        self.begin_reign(view, number);
+        self.begin_reign(view, number, before);
         view.out.act(Output::Claim);
         for (peer, join) in std::mem::take(&mut self.early_joins) {
             self.join(view, peer, &join);

@@ -52,7 +52,9 @@ impl Host {
         let soon = self.reclaimed_at.is_some_and(|at| view.now.since(at) < RECLAIM_EACH_US);
         let root = view.config.host.as_ref().map(|config| config.root.id());
         let Some(root) = root.filter(|_| !soon && number <= REIGN_NUMBER_MAX) else { return };
+        let mut before_epoch = 0;
         if self.is_unanswered() {
+            before_epoch = self.epoch_of(view, rival);
             self.go_on_from(view, rival);
         } else {
             self.judge_removals(view, rival);
@@ -63,7 +65,7 @@ impl Host {
         self.reclaimed_at = Some(view.now);
         self.deposed = Some(rival.body.host);
         self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
-        self.begin_reign(view, number);
+        self.begin_reign(view, number, before_epoch);
     }
 
     /// Takes the peers of an earlier roster over, less removed ones; with their votes, if that roster's host may give
@@ -83,10 +85,11 @@ impl Host {
         }
     }
 
-    /// Signs the next roster under a reign that the root key begins.
-    pub(super) fn begin_reign(&mut self, view: &mut View<'_>, number: u32) {
+    /// Signs the next roster under a reign that the root key begins. The rosters until `before` count, of the room that
+    /// it goes on from: what was decided under them stays in force.
+    pub(super) fn begin_reign(&mut self, view: &mut View<'_>, number: u32, before: u32) {
         let Some(root) = view.config.host.as_ref().map(|config| config.root.clone()) else { return };
-        let known = self.signed.as_ref().map_or(0, |signed| signed.epoch);
+        let known = self.signed.as_ref().map_or(0, |signed| signed.epoch).max(before);
         let named = successor(view, &root, known, number, view.me);
         self.reigns = Reigns(List::truncated([Reign::Named { named }]));
         self.key = view.keys.clone();
