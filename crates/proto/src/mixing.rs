@@ -148,6 +148,11 @@ impl Mixing {
         matches!(self.phase, Phase::Mixing(_) | Phase::Retiring(..))
     }
 
+    /// Returns whether this peer makes the program now, and has begun.
+    pub(crate) fn has_program(&self) -> bool {
+        self.is_mixing() && self.own.is_some()
+    }
+
     /// Returns the mixers with a part in a handover: this speaker's home, those that have begun, and those
     /// that are no longer in force and not replaced yet.
     pub(crate) fn handing_over(&self) -> Vec<PeerId> {

@@ -90,7 +90,7 @@ impl Outbox {
         self.items.push_back(Item::Send(to, message));
     }
 
-    /// Queues a message to a peer that doesn't answer on its link: it goes another way, if there is one.
+    /// Queues a message to a peer that doesn't answer on its link: rendezvous or relays come before the link.
     pub(crate) fn send_beside(&mut self, to: PeerId, message: Message) {
         self.items.push_back(Item::SendBeside(to, message));
     }

@@ -89,7 +89,7 @@ impl Watched {
 pub(crate) struct Succession {
     watched: OrderedMap<PeerId, Watched>,
     leaving: bool,
-    /// Whether this peer can't mix any more.
+    /// Whether this peer's codecs have failed, so that it mixes no more.
     resigned: bool,
     /// Rank under which it has asked its standby to succeed it for that.
     asked_under: Option<Rank>,
@@ -146,6 +146,13 @@ impl Succession {
             let has_vote = entry.votes != Vote::No;
             let (known, votes) = watched.heard.entry(from).or_insert((at, has_vote));
             (*known, *votes) = ((*known).max(at), has_vote);
+        }
+    }
+
+    /// A peer's process has restarted: as a mixer it would have to begin anew, and its standby is warm.
+    pub(crate) fn restarted(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.watched.contains_key(&peer) {
+            self.declare(view, peer, None);
         }
     }
 

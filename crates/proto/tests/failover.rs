@@ -265,6 +265,24 @@ fn a_mixer_that_cannot_mix_asks_its_standby_at_once_and_denies_nothing() {
 }
 
 #[test]
+fn a_mixer_that_has_restarted_is_succeeded_at_once_and_denies_nothing_before_it_has_begun() {
+    let mut standby = standby();
+    let outputs = standby.give(Input::Restarted(key(7).id()));
+    assert!(!says(&outputs, 2, is_failover), "no mixer");
+    let outputs = standby.give(Input::Restarted(key(3).id()));
+    assert!(says(&outputs, 2, is_failover), "{outputs:?}");
+    assert_eq!(standby.room.rank(), rank(1));
+    for has_begun in [false, true] {
+        let mut mixer = on_stage(3, &[3]);
+        if has_begun {
+            mixer.give(Input::Started(program(3, 3, 0)));
+        }
+        let outputs = mixer.hears(4, over_3(4, 1, false));
+        assert_eq!(says(&outputs, 2, |message| matches!(message, Message::Alive(_))), has_begun);
+    }
+}
+
+#[test]
 fn a_living_mixer_denies_a_failover_over_itself_unless_it_wished_it_or_leaves() {
     for (by, count, polite, leaves, denied) in [
         (4, 1, false, false, true),
@@ -274,6 +292,7 @@ fn a_living_mixer_denies_a_failover_over_itself_unless_it_wished_it_or_leaves() 
         (6, 1, false, false, false), // neither standby nor mixer
     ] {
         let mut mixer = on_stage(3, &[3]);
+        mixer.give(Input::Started(program(3, 3, 0)));
         if leaves {
             mixer.give(Input::Command(Command::Leave));
         }

@@ -27,7 +27,7 @@ struct Track {
     /// End of the last sample, in ticks.
     end: u64,
     points: Vec<TfraEntry>,
-    /// Number of fragments that begin with a place, and how many of them have one in the index: each `step`-th.
+    /// Number of fragments that begin with a keyframe; the index lists each `step`-th of them.
     seen: u64,
     step: u64,
 }
@@ -103,7 +103,7 @@ impl Index {
         self.tracks.iter().map(|track| rescaled(track.end, track.timescale, 1_000_000)).max().unwrap_or(0)
     }
 
-    /// Returns the index as a box; no bytes if it would be empty.
+    /// Returns the index as a box; no bytes without keyframes.
     ///
     /// # Errors
     /// If it can't be encoded.

@@ -31,8 +31,8 @@ pub struct Repaired {
     pub duration: Duration,
     /// Bytes of a torn end that were cut off.
     pub cut_len: u64,
-    /// Whether index or lengths were written: they were missing, or wrong. If not, and nothing was cut off, the file
-    /// was whole and is unchanged.
+    /// Whether index or lengths were written, since the file lacked them or had wrong ones. A whole file is left
+    /// unchanged.
     pub has_changed: bool,
 }
 

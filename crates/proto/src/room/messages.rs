@@ -140,7 +140,7 @@ impl RoomState {
                     self.shared.out.send(from, Message::Alive(alive));
                     return;
                 }
-                let mixing = self.mixing.is_mixing();
+                let mixing = self.mixing.has_program();
                 let mine = self.succession.may_take(&mut self.shared.view(), &failover, mixing);
                 let on_stage = self.shared.stage.contains(&self.shared.me);
                 if mine && (on_stage || self.tree.believes(&self.shared.view(), from, &failover)) {

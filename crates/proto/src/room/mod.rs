@@ -361,6 +361,7 @@ impl RoomState {
                 if let Some(host) = self.membership.host() {
                     host.restarted(peer);
                 }
+                self.succession.restarted(&mut self.shared.view(), peer);
             }
             Input::LinkAbused(peer) => self.abused(peer),
             Input::Forged(peer) => {

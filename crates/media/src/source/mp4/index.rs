@@ -80,7 +80,7 @@ struct Headers {
     moov: MoovBox,
     /// Of the fragments, with their offsets.
     moofs: Vec<(u64, MoofBox)>,
-    /// Whether these are all, but for what is cut off.
+    /// Whether the header lists all samples, truncated ones left out.
     all_read: bool,
 }
 
