@@ -17,6 +17,8 @@ const WINDOW: usize = 500;
 const LOSSY_ONE_IN: usize = 500;
 /// Fewest missing frames of a lossy link: a single one doesn't count.
 const LOSSY_COUNT_MIN: usize = 2;
+/// Decrease of the transit from one frame to the next that shows that they arrived together: half of a frame.
+const QUEUED_US: i64 = SOUND_FRAME_US as i64 / 2;
 /// Interval of the delay estimate in frames: 100 ms.
 const JUDGE_EVERY: u32 = 5;
 /// Frames after a change of path until the delay is estimated again: 2 s. A guess: with fewer frames the 95th
@@ -34,6 +36,8 @@ const FALL_US: u64 = 10_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 enum Transit {
     /// The frame arrived; arrival − capture, in microseconds.
     Took(i64),
+    /// The same, right behind the frame before it: something had held up both, and let them go together.
+    Queued(i64),
     /// The frame was missing when its successor arrived.
     Missing,
     /// DTX omitted the frame. It only takes up its time in the window.
@@ -106,7 +110,12 @@ impl Delay {
     }
 
     pub(super) fn arrived(&mut self, transit_us: i64) {
-        self.remember(Transit::Took(transit_us));
+        let before_us = match self.transits.back() {
+            Some(Transit::Took(before_us) | Transit::Queued(before_us)) => *before_us,
+            _ => transit_us,
+        };
+        let is_queued = before_us.saturating_sub(transit_us) > QUEUED_US;
+        self.remember(if is_queued { Transit::Queued(transit_us) } else { Transit::Took(transit_us) });
         self.unsettled = self.unsettled.saturating_sub(1);
         if self.unsettled > 0 {
             return;
@@ -129,20 +138,21 @@ impl Delay {
 
     fn wanted_us(&self) -> u64 {
         let took = |transit: &Transit| match transit {
-            Transit::Took(transit_us) => Some(*transit_us),
+            Transit::Took(transit_us) | Transit::Queued(transit_us) => Some(*transit_us),
             Transit::Missing | Transit::LeftOut => None,
         };
-        let mut jitters: Vec<i64> = self.transits.iter().filter_map(took).collect();
-        let Some(floor_us) = jitters.iter().min().copied() else { return HOLD_US_MIN };
-        for transit in &mut jitters {
-            *transit = transit.saturating_sub(floor_us);
-        }
+        let Some(floor_us) = self.transits.iter().filter_map(took).min() else { return HOLD_US_MIN };
         let missing = self.transits.iter().filter(|transit| **transit == Transit::Missing).count();
         let lossy = missing >= LOSSY_COUNT_MIN && missing * LOSSY_ONE_IN > self.transits.len();
+        // a standstill of 300 ms makes fifteen frames late, and is one event all the same
+        let counts = |transit: &&Transit| lossy || !matches!(transit, Transit::Queued(_));
+        let counted = self.transits.iter().filter(counts).filter_map(took);
+        let mut jitters: Vec<i64> = counted.map(|transit_us| transit_us.saturating_sub(floor_us)).collect();
         // On a lossy link the latest frames are the repaired ones, which the round trip covers.
         let late_max = if lossy { jitters.len() / 20 } else { (jitters.len() / LOSSY_ONE_IN).max(1) };
         let rank = jitters.len().saturating_sub(1 + late_max);
-        let (_, jitter_us, _) = jitters.select_nth_unstable(rank);
+        // a false sender's frames may all seem queued
+        let jitter_us = if jitters.is_empty() { 0 } else { *jitters.select_nth_unstable(rank).1 };
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
         let needed_us = repair_us.saturating_add(jitter_us.unsigned_abs()).saturating_add(self.ahead_us);
         let hold_us = needed_us.clamp(HOLD_US_MIN, HOLD_US_MAX);

@@ -113,6 +113,33 @@ fn the_delay_rises_at_once_and_falls_slowly() {
 }
 
 #[test]
+fn one_standstill_in_ten_seconds_does_not_raise_the_delay_and_two_do() {
+    // frames that were held up for 300 ms come together
+    let stands_still = |number: u32, at: u32| match number.checked_sub(at) {
+        Some(since @ 0..15) => u64::from(15 - since) * SOUND_FRAME_US,
+        _ => 0,
+    };
+    for (standstills, delay_us) in [(&[200][..], HOLD_US_MIN), (&[200, 400], HOLD_US_MAX)] {
+        let mut buffer = JitterBuffer::new();
+        for number in 0..450 {
+            let late_us = standstills.iter().map(|at| stands_still(number, *at)).sum::<u64>();
+            buffer.push(number, captured(number), packet(number), captured(number) + late_us);
+        }
+        assert_eq!(buffer.delay_us(), delay_us, "{standstills:?}");
+    }
+}
+
+#[test]
+fn frames_that_all_seem_to_catch_up_are_held_for_the_least_time() {
+    let mut buffer = JitterBuffer::new();
+    for number in 0..1_200 {
+        let arrived_us = 100_000_000 + u64::from(number);
+        buffer.push(number, captured(number), packet(number), arrived_us);
+    }
+    assert!(buffer.delay_us() >= HOLD_US_MIN);
+}
+
+#[test]
 fn a_lost_frame_is_made_up_from_the_copy_in_the_next() {
     let mut buffer = JitterBuffer::new();
     let played = play(&mut buffer, 100, |number| (number != 50).then_some(0));

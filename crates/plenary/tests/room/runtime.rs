@@ -1,7 +1,9 @@
 //! Rooms in an application without a tokio runtime of its own.
 
+use std::time::{Duration, Instant};
+
 use futures::executor::block_on;
-use plenary::{End, Error, Options, Room};
+use plenary::{End, Error, MediaKind, Mode, Options, Room};
 
 use crate::support::*;
 
@@ -45,8 +47,55 @@ async fn a_call_to_join_that_is_dropped_leaves_no_peer_behind() {
     let runtime = tokio::runtime::Handle::current();
     let ada = host(quick(Options::speaker("Ada"))).await;
     let joining = Room::join(ada.invite().unwrap(), quick(Options::speaker("Ben")).runtime(Some(runtime)));
-    drop(tokio::time::timeout(std::time::Duration::from_millis(1), joining).await);
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    drop(tokio::time::timeout(Duration::from_millis(1), joining).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
     until(&ada, "nobody else", |ada| ada.stage.len() == 1).await;
     ada.close().await;
+}
+
+#[test]
+#[ignore = "real time: ./run nightly rooms"]
+fn pictures_are_as_fresh_as_before_5_s_after_the_only_thread_of_a_room_was_blocked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ada = host(quick(Options::speaker("Ada"))).await;
+        let ben = join(&ada, quick(Options::speaker("Ben"))).await;
+        let max = join(&ada, quick(Options::mixer("Max"))).await;
+        for (room, index) in [(&ada, 0), (&ben, 1)] {
+            room.publish(source(index)).await.unwrap().detach();
+        }
+        let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+        until(&zoe, "a mix of two", |zoe| zoe.mode == Mode::Mixer).await;
+        let mut frames = zoe.frames();
+        let begun = Instant::now();
+        // by the mixer's clock, from any origin: only their change counts
+        let mut ages: Vec<Vec<i64>> = Vec::new();
+        let mut has_blocked = false;
+        while begun.elapsed() < Duration::from_secs(30) {
+            let frame = frames.next().await.unwrap();
+            if frame.frame.kind != MediaKind::Video {
+                continue;
+            }
+            let second = begun.elapsed().as_secs() as usize;
+            ages.resize(ages.len().max(second + 1), Vec::new());
+            ages[second].push(begun.elapsed().as_micros() as i64 - frame.frame.identity.captured_us as i64);
+            if second >= 9 && !has_blocked {
+                has_blocked = true;
+                let block = Instant::now();
+                while block.elapsed() < Duration::from_millis(300) {} // as an application that computes
+            }
+        }
+        let median = |ages: &Vec<i64>| {
+            let mut ages = ages.clone();
+            ages.sort_unstable();
+            ages[ages.len() / 2] / 1_000
+        };
+        let medians: Vec<i64> = ages.iter().filter(|ages| !ages.is_empty()).map(median).collect();
+        let later: Vec<i64> = medians.iter().map(|age| age - medians[8]).collect();
+        println!("ms older than before: {later:?}");
+        assert!(later[15..].iter().all(|later| *later < 50), "{later:?}");
+        for room in [zoe, max, ben, ada] {
+            room.close().await;
+        }
+    });
 }
