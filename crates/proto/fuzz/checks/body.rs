@@ -9,7 +9,7 @@
 //! The body belongs to a viewer, a speaker or a candidate of a room with a decided election. The links are those
 //! with its mixer, with a speaker and with another viewer, all of which send whatever the bytes say.
 
-use plenary_body::{Body, BodyConfig, In, MixFigures, Notice, Out, Outs, Solo};
+use plenary_body::{Body, BodyConfig, In, MixFigures, Notice, Out, Outs, Picture, Solo};
 use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::bounded::{List, Text};
@@ -460,7 +460,8 @@ impl Trial {
             14 => {
                 let kind = if choices.byte() % 2 == 0 { MediaKind::Video } else { MediaKind::Sound };
                 let own = frame(kind, choices.byte() % 4 == 0, now_us, choices.below(40) * 60);
-                self.body.publish(now_us, &own, &mut self.outs);
+                let picture = if choices.byte() % 4 == 0 { Picture::Share } else { Picture::Camera };
+                self.body.publish(now_us, &own, picture, &mut self.outs);
             }
             _ => {
                 let peer: PeerId = cast()[choices.below(cast().len())];
