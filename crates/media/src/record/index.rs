@@ -68,7 +68,7 @@ impl Index {
             step: 1,
         });
         let mut fields = Vec::new();
-        find_fields(header, moov_at..header.len(), &mut 0, &mut fields);
+        find_fields(header, moov_at..header.len(), b"file", &mut 0, &mut fields);
         Ok(Index { movie_timescale: moov.mvhd_box.timescale.get(), tracks: tracks.collect(), fields })
     }
 
@@ -199,8 +199,14 @@ fn end_of_first(header: &[u8]) -> usize {
     box_at(header, 0).map_or(0, |(_, end)| end)
 }
 
-/// Finds the fields for lengths in a range of boxes. `tracks` counts the tracks up to there.
-fn find_fields(header: &[u8], range: Range<usize>, tracks: &mut usize, found: &mut Vec<Field>) {
+/// Finds the fields for lengths in a range of boxes within a box of that type. `tracks` counts the tracks up to there.
+fn find_fields(
+    header: &[u8],
+    range: Range<usize>,
+    within: &[u8; 4],
+    tracks: &mut usize,
+    found: &mut Vec<Field>,
+) {
     let mut at = range.start;
     while let Some((header_len, end)) = box_at(&header[..range.end], at) {
         let inside = at + header_len;
@@ -212,14 +218,17 @@ fn find_fields(header: &[u8], range: Range<usize>, tracks: &mut usize, found: &m
                 found.push(Field { at, is_wide, length });
             }
         };
-        match &header[at + 4..at + 8] {
-            b"mvhd" => field(Length::Movie, 16, 24),
-            b"mehd" => field(Length::Movie, 4, 4),
-            b"tkhd" => field(Length::Track(*tracks), 20, 28),
-            b"mdhd" => field(Length::Media(*tracks), 16, 24),
-            b"moov" | b"mvex" | b"mdia" => find_fields(header, inside..end, tracks, found),
-            b"trak" => {
-                find_fields(header, inside..end, tracks, found);
+        // each box only where it belongs: boxes of a hostile file may be nested without end
+        match (within, &header[at + 4..at + 8]) {
+            (b"moov", b"mvhd") => field(Length::Movie, 16, 24),
+            (b"mvex", b"mehd") => field(Length::Movie, 4, 4),
+            (b"trak", b"tkhd") => field(Length::Track(*tracks), 20, 28),
+            (b"mdia", b"mdhd") => field(Length::Media(*tracks), 16, 24),
+            (b"file", b"moov") => find_fields(header, inside..end, b"moov", tracks, found),
+            (b"moov", b"mvex") => find_fields(header, inside..end, b"mvex", tracks, found),
+            (b"trak", b"mdia") => find_fields(header, inside..end, b"mdia", tracks, found),
+            (b"moov", b"trak") => {
+                find_fields(header, inside..end, b"trak", tracks, found);
                 *tracks += 1;
             }
             _ => {}
@@ -254,6 +263,21 @@ pub(super) fn widened(header: &[u8]) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn boxes_that_are_nested_without_end_are_not_followed() {
+        let depth = 100_000;
+        for kind in [b"moov", b"mdia"] {
+            let boxes = (0..depth).flat_map(|level| {
+                let len = 8 * (depth - level) as u32;
+                len.to_be_bytes().into_iter().chain(*kind)
+            });
+            let mut found = Vec::new();
+            let header: Vec<u8> = boxes.collect();
+            find_fields(&header, 0..header.len(), b"file", &mut 0, &mut found);
+            assert!(found.is_empty());
+        }
+    }
 
     #[test]
     fn an_index_of_a_long_recording_names_each_second_fragment() {
