@@ -1,8 +1,8 @@
 //! What this peer publishes: its own stream, and the picture beside it.
 //!
-//! The own stream has the sound, and the only picture. Of a camera and a screen, it has the camera's picture; the screen's
-//! goes beside it, in a stream of its own, to the home mixer alone. Peers of a mesh show one picture of each speaker: there
-//! the screen takes the camera's place in the own stream, and the camera rests.
+//! The own stream has the sound, and the only picture. Of a camera and a screen, it has the camera's picture; the
+//! screen's goes beside it, in a stream of its own, to the home mixer alone. Peers of a mesh show one picture of each
+//! speaker: there the screen takes the camera's place in the own stream, and the camera rests.
 
 use plenary_media::Encoded;
 use plenary_proto::StreamKind;

@@ -45,8 +45,8 @@ fn without_passwords(filter: EnvFilter) -> EnvFilter {
     filter.add_directive(Directive::from_str("rtc_ice=warn").expect("a directive"))
 }
 
-/// Reads a filter from a file: a level like that of `--log`, or directives as in `RUST_LOG`, in one line or several. Lines
-/// that begin with `#` are comments.
+/// Reads a filter from a file: a level like that of `--log`, or directives as in `RUST_LOG`, in one line or several.
+/// Lines that begin with `#` are comments.
 fn from_file(file: &Path) -> Result<EnvFilter, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
     let text = bounded_file::text(file, FILTER_LEN_MAX).map_err(|error| wrong(&error))?;
@@ -117,7 +117,7 @@ pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level, args: &LogArgs
 }
 
 /// Reads the file with the log filter again, and says what came of it. A filter with an error changes nothing. Returns
-/// whether there is such a file.
+/// false without a file that `--log-filter` named.
 pub(crate) fn renew() -> bool {
     let Some(Renewable { file, set }) = RENEWABLE.get() else { return false };
     match from_file(file).and_then(|filter| set(with_said(filter))) {

@@ -48,14 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         falls_back: true,
     };
     let mixer = Mixer::start(config, clock, move |output| drop(outputs.send(output)))?;
-    let input = |id| Input {
-        id,
-        name: format!("Speaker {id}"),
-        muted: false,
-        shares: false,
-        beside: None,
-        hears: true,
-    };
+    let input = |id| Input { name: format!("Speaker {id}"), hears: true, ..Input::new(id) };
     mixer.set_inputs((0..speakers).map(input).collect())?;
     mixer.begin(0);
 

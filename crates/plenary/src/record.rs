@@ -3,7 +3,7 @@
 //! The output file is created, or an existing one is checked for write access, at once, so that the caller
 //! gets an error before the first frame arrives. An existing file keeps its contents until there is a frame
 //! to write: a recording without frames destroys nothing, and leaves no empty file. A recording in parts overwrites
-//! nothing at all, and goes on in a further file when one can't be written. Its start repairs the file before, which a
+//! no file, and continues in a further file after a failed write. Its start repairs the file before, which a
 //! crash may have left without index and lengths.
 
 use std::collections::BTreeSet;
@@ -130,37 +130,27 @@ pub struct Recording {
 
 impl Recording {
     /// Starts a thread that writes the frames to a file, with the evidence of each stream.
-    pub(crate) fn start(
-        path: &Path,
-        frames: mpsc::Receiver<ReceivedFrame>,
-        evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
-        announced: AnnouncedRecording,
-        threads: &Threads,
-    ) -> Result<Recording, Error> {
-        Recording::start_at(OutputFile::take(path)?, None, frames, evidence, announced, threads)
+    pub(crate) fn start(path: &Path, recorded: Recorded, threads: &Threads) -> Result<Recording, Error> {
+        Recording::start_at(OutputFile::take(path)?, None, recorded, threads)
     }
 
     /// Starts a thread that writes the frames to files, each with the evidence of its streams.
     pub(crate) fn start_parts(
         parts: RecordParts,
-        frames: mpsc::Receiver<ReceivedFrame>,
-        evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
-        announced: AnnouncedRecording,
+        recorded: Recorded,
         threads: &Threads,
     ) -> Result<Recording, Error> {
         let mut place = parts.next()?;
         if let Some(before) = place.before.take() {
             threads.spawn("repair", move || repair(&before))?;
         }
-        Recording::start_at(place, Some(parts), frames, evidence, announced, threads)
+        Recording::start_at(place, Some(parts), recorded, threads)
     }
 
     fn start_at(
         place: OutputFile,
         parts: Option<RecordParts>,
-        frames: mpsc::Receiver<ReceivedFrame>,
-        evidence: impl Fn(&StreamId) -> Option<Vec<u8>> + Send + 'static,
-        announced: AnnouncedRecording,
+        Recorded { frames, evidence, announced }: Recorded,
         threads: &Threads,
     ) -> Result<Recording, Error> {
         let (running, ended) = oneshot::channel();
@@ -193,6 +183,16 @@ impl Recording {
     }
 }
 
+type EvidenceOf = dyn Fn(&StreamId) -> Option<Vec<u8>> + Send;
+
+/// What a recording takes.
+pub(crate) struct Recorded {
+    pub(crate) frames: mpsc::Receiver<ReceivedFrame>,
+    /// Returns the evidence of a stream, encoded.
+    pub(crate) evidence: Box<EvidenceOf>,
+    pub(crate) announced: AnnouncedRecording,
+}
+
 /// Tells the room that this peer records, until it is dropped
 /// ([`Room::announce_recording`](crate::Room::announce_recording)).
 #[derive(Debug)]
@@ -203,7 +203,7 @@ pub struct AnnouncedRecording {
 }
 
 impl AnnouncedRecording {
-    /// Counts as one of the recordings, in whose number it is.
+    /// Returns the announcement of one recording, which `recordings` counts already.
     pub(crate) fn new(recordings: Arc<AtomicUsize>, over: Wish) -> AnnouncedRecording {
         AnnouncedRecording { recordings, _over: over }
     }

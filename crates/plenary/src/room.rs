@@ -35,7 +35,7 @@ use crate::hosting::{Host, is_speaker};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
-use crate::record::{AnnouncedRecording, RecordParts, Recording};
+use crate::record::{AnnouncedRecording, RecordParts, Recorded, Recording};
 use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
@@ -195,8 +195,8 @@ impl Room {
     /// Publishes a source as this speaker's picture and sound, played in a loop, until the track is dropped.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a camera, a screen or sound already. A peer
-    /// that has been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds;
+    /// [`Error::Publish`] if this peer is not a speaker on stage, or publishes a camera, a screen or sound already.
+    /// A peer that has been admitted a moment ago, or has asked for the floor, is waited for: at most three seconds;
     /// [`Error::NoCodecs`] without codecs, [`Error::Closed`] if the room is closed.
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<Track, Error> {
         self.publish_as(self.default_kind(), source).await
@@ -285,8 +285,8 @@ impl Room {
         Ok(track)
     }
 
-    /// Mutes or unmutes this peer's picture or sound, for any publisher: of two pictures both. While muted, nothing of that kind is
-    /// sent; the peer's tile shows its initials, or the mute mark. The room hears of it:
+    /// Mutes or unmutes this peer's picture or sound, for any publisher: of two pictures both. While muted, nothing of
+    /// that kind is sent; the peer's tile shows its initials, or the mute mark. The room hears of it:
     /// [`Member::muted`](crate::Member::muted).
     pub fn mute(&self, kind: MediaKind, muted: bool) {
         self.0.flow.with(|body, _, _| body.mute(kind, muted));
@@ -372,8 +372,8 @@ impl Room {
     /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
     ///
     /// The mixer forwards the stream as it receives it, without transcoding (SFU forwarding): at the size of
-    /// the speaker's tile or larger, and without the silence that DTX leaves out. Of a speaker with a camera and a screen
-    /// it is the camera's. Its frames have
+    /// the speaker's tile or larger, and without the silence that DTX leaves out. Of a speaker with a camera and a
+    /// screen it is the camera's. Its frames have
     /// [`Origin::Speaker`]. [`RoomEvent::Solo`] says when the stream arrives or is unavailable; the request
     /// is retried until another call replaces it. [`RoomEvent::SoloRefused`] says that the speaker allows no such
     /// stream.
@@ -466,18 +466,26 @@ impl Room {
     /// # Errors
     /// [`Error::Record`] if the file can't be written.
     pub fn record(&self, path: impl AsRef<Path>) -> Result<Recording, Error> {
+        Recording::start(path.as_ref(), self.recorded(), &self.0.threads)
+    }
+
+    /// Announces a recording, and returns what it takes.
+    fn recorded(&self) -> Recorded {
         let flow = self.0.flow.clone();
         let evidence =
             move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
-        let announced = self.announce_recording();
-        Recording::start(path.as_ref(), self.frames().0, evidence, announced, &self.0.threads)
+        Recorded {
+            frames: self.frames().0,
+            evidence: Box::new(evidence),
+            announced: self.announce_recording(),
+        }
     }
 
     /// Tells the room that this peer records what it receives, until the returned value is dropped: all see it, by
     /// [`Member::records`](crate::Member::records) of a peer on stage, and of viewers their number
     /// ([`RoomSnapshot::recorders`](crate::RoomSnapshot::recorders)). [`record`](Self::record) and
-    /// [`record_parts`](Self::record_parts) do so by themselves; an application that records in another way is asked
-    /// to do it by this call, but nobody can force it.
+    /// [`record_parts`](Self::record_parts) do so by themselves. An application with a recorder of its own should call
+    /// this; the room cannot enforce it.
     pub fn announce_recording(&self) -> AnnouncedRecording {
         let Inner { requests, runtime, recordings, .. } = &*self.0;
         recordings.fetch_add(1, Ordering::Relaxed);
@@ -505,11 +513,7 @@ impl Room {
     /// # Errors
     /// [`Error::Record`] if the first file can't be made, or there is no space for it.
     pub fn record_parts(&self, parts: RecordParts) -> Result<Recording, Error> {
-        let flow = self.0.flow.clone();
-        let evidence =
-            move |stream: &StreamId| flow.read(|body| body.evidence(stream)).map(|shown| shown.to_bytes());
-        let announced = self.announce_recording();
-        Recording::start_parts(parts, self.frames().0, evidence, announced, &self.0.threads)
+        Recording::start_parts(parts, self.recorded(), &self.0.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {

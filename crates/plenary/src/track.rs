@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::driver::Request;
 use crate::error::Error;
 
-/// Content of a track. A peer publishes at most one picture of a camera, one of a screen or film beside it, and one sound
-/// at a time. Where nobody mixes, the others get the screen in place of the camera.
+/// Content of a track. A peer publishes at most one picture of a camera, one of a screen or film beside it, and one
+/// sound at a time. Where nobody mixes, the others get the screen in place of the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -6,6 +6,7 @@
 //! the host keeps a bounded directory of it, and the number of viewers that each mixer counts.
 
 mod admission;
+mod audience;
 mod reopening;
 mod rivals;
 
@@ -44,8 +45,6 @@ const AWAY_US: u64 = 5 * SECOND;
 const FORGET_US: u64 = 60 * SECOND;
 /// Time within which changes share one roster. A guess.
 const FLUSH_US: u64 = 30 * MS;
-/// Minimum interval between changes of the number of viewers that record: each costs a roster. A guess.
-const RECORDERS_US: u64 = 5 * SECOND;
 /// Time after which the audience is over, if no mixer has reported viewers and no viewer has joined. A guess.
 const AUDIENCE_GONE_US: u64 = 5 * SECOND;
 /// Validity of a refusal in seconds: it answers a recent request. A guess.
@@ -495,29 +494,6 @@ impl Host {
         removed
     }
 
-    /// Takes a mixer's count of the viewers in its tree, and of those that record.
-    pub(crate) fn audience(&mut self, now: Time, mixer: PeerId, viewers: u32, recorders: u32) {
-        if viewers > 0 {
-            self.audience_seen = now;
-        }
-        if self.viewers.len() >= MIXERS_MAX && !self.viewers.contains_key(&mixer) {
-            let oldest = self.viewers.iter().min_by_key(|(_, (.., at))| *at).map(|(mixer, _)| *mixer);
-            oldest.and_then(|oldest| self.viewers.remove(&oldest));
-        }
-        self.viewers.insert(mixer, (viewers, recorders.min(viewers), now));
-    }
-
-    /// Returns the number of viewers, as the mixers counted them within the last [`AUDIENCE_GONE_US`].
-    pub(crate) fn viewers(&self, now: Time) -> u32 {
-        self.counted(now).fold(0, |sum: u32, (viewers, _)| sum.saturating_add(viewers))
-    }
-
-    /// Returns the fresh counts of the mixers: viewers, and those that record.
-    fn counted(&self, now: Time) -> impl Iterator<Item = (u32, u32)> {
-        let fresh = self.viewers.values().filter(move |(.., at)| now.since(*at) < AUDIENCE_GONE_US);
-        fresh.map(|(viewers, recorders, _)| (*viewers, *recorders))
-    }
-
     /// Continues from a newer roster that this peer signed as host before a restart, which a member has sent:
     /// its peers stay on stage, its settings stay in force, and the next roster follows it. What the host has
     /// done since is kept: newcomers stay, the invite gets its new lifetime.
@@ -694,11 +670,7 @@ impl Host {
         let audience = self.audience && now.since(self.audience_seen) < AUDIENCE_GONE_US;
         changed |= audience != self.audience;
         self.audience = audience;
-        let recorders = self.counted(now).fold(0, |sum: u32, (_, recorders)| sum.saturating_add(recorders));
-        if recorders != self.recorders.0 && now.since(self.recorders.1) >= RECORDERS_US {
-            self.recorders = (recorders, now);
-            changed = true;
-        }
+        changed |= self.count_recorders(now);
         if changed {
             self.change(now);
         }

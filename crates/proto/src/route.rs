@@ -42,6 +42,9 @@ const AUTHORS_MAX: usize = 128;
 
 type Route = List<ShortId, RELAY_HOPS_MAX>;
 
+/// What routes depend on besides: this peer's links, its stage, and its own path.
+pub(crate) type Around<'a> = (&'a LinkTable, &'a Stage, &'a Path);
+
 /// Routes to other peers that this peer knows.
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -159,25 +162,22 @@ impl Router {
     pub(crate) fn resolve(
         &self,
         now: Time,
-        links: &LinkTable,
-        stage: &Stage,
-        mine: &Path,
+        around: Around<'_>,
         to: PeerId,
         message: Message,
     ) -> Option<Output> {
+        let (links, ..) = around;
         if links.is_up(&to) && !links.is_closing(now, &to) && to != self.me {
             return Some(Output::Control(to, message));
         }
-        self.resolve_beside(now, links, stage, mine, to, message)
+        self.resolve_beside(now, around, to, message)
     }
 
     /// The same, with the link to the recipient as the last resort.
     pub(crate) fn resolve_beside(
         &self,
         now: Time,
-        links: &LinkTable,
-        stage: &Stage,
-        mine: &Path,
+        around: Around<'_>,
         to: PeerId,
         message: Message,
     ) -> Option<Output> {
@@ -188,10 +188,10 @@ impl Router {
         if self.signal_up && !absent {
             return Some(Output::Signal(Address::Peer(to), message));
         }
-        if let Some((next, route)) = self.mesh(now, links, stage, mine, to) {
+        if let Some((next, route)) = self.mesh(now, around, to) {
             return Some(Output::Relay { next, to, route, message });
         }
-        if links.is_up(&to) {
+        if around.0.is_up(&to) {
             return Some(Output::Control(to, message));
         }
         // the peer may have entered since: a newcomer that has no link yet would be silent for seconds
@@ -199,14 +199,7 @@ impl Router {
     }
 
     /// Returns a route through linked peers, and its first peer.
-    fn mesh(
-        &self,
-        now: Time,
-        links: &LinkTable,
-        stage: &Stage,
-        mine: &Path,
-        to: PeerId,
-    ) -> Option<(PeerId, Route)> {
+    fn mesh(&self, now: Time, (links, stage, mine): Around<'_>, to: PeerId) -> Option<(PeerId, Route)> {
         let known = self.known_way(links, mine, &to, |_| false);
         known.or_else(|| {
             // Any linked peer on stage, in roster order: the host comes first, and is linked with the whole
@@ -251,7 +244,7 @@ impl Router {
         &mut self,
         now: Time,
         by: PeerId,
-        around: (&LinkTable, &Stage, &Path),
+        around: Around<'_>,
         relay: Relay,
     ) -> Option<Output> {
         let at = usize::from(relay.passed);
@@ -270,11 +263,7 @@ impl Router {
     }
 
     /// Returns the peer that an envelope goes to from here, and the envelope with its further route.
-    fn way_on(
-        &self,
-        (links, stage, mine): (&LinkTable, &Stage, &Path),
-        mut relay: Relay,
-    ) -> Option<(PeerId, Relay)> {
+    fn way_on(&self, (links, stage, mine): Around<'_>, mut relay: Relay) -> Option<(PeerId, Relay)> {
         let at = usize::from(relay.passed);
         relay.passed += 1;
         if let Some(next) = relay.route.get(at + 1).and_then(|id| links.up_short(id)) {
@@ -371,7 +360,7 @@ mod tests {
         let mut router = Router::new(peer(2));
         let way = |router: &Router, links: &LinkTable| {
             let (stage, mine, message) = (Stage::default(), Path::default(), Message::Leave);
-            router.resolve(Time(0), links, &stage, &mine, peer(9), message).unwrap()
+            router.resolve(Time(0), (links, &stage, &mine), peer(9), message).unwrap()
         };
         router.set_signal_up(true);
         links.unwant(Time(0), Want::Parent, peer(9));
@@ -391,7 +380,7 @@ mod tests {
         router.set_signal_up(true);
         router.absent(Time(0), peer(9));
         let way = |router: &Router, links: &LinkTable, now: Time| {
-            router.resolve(now, links, &Stage::default(), &Path::default(), peer(9), Message::Leave)
+            router.resolve(now, (links, &Stage::default(), &Path::default()), peer(9), Message::Leave)
         };
         assert!(
             matches!(way(&router, &linked, Time(0)), Some(Output::Relay { .. })),
@@ -458,7 +447,7 @@ mod tests {
         let mut router = Router::new(peer(2));
         // The route leads up to a mixer, over this peer.
         router.came_by(Time(0), peer(9), &[7, 5, 2, 3].map(|id| peer(id).short()));
-        let way = router.mesh(Time(0), &linked(2, &[5]), &Stage::default(), &Path::default(), peer(9));
+        let way = router.mesh(Time(0), (&linked(2, &[5]), &Stage::default(), &Path::default()), peer(9));
         assert_eq!(
             way,
             Some((peer(5), path(&[5, 7]).iter().copied().collect::<Vec<_>>().try_into().unwrap()))
@@ -530,7 +519,7 @@ mod tests {
         let (mut router, mine) = (Router::new(peer(2)), path(&[8, 4, 3, 2]));
         let place = Place { peer: peer(9), path: path(&[8, 4, 6, 9]) };
         router.places(Time(0), &linked(2, &[3]), &mine, &[place]);
-        let way = router.mesh(Time(0), &linked(2, &[3]), &Stage::default(), &mine, peer(9));
+        let way = router.mesh(Time(0), (&linked(2, &[3]), &Stage::default(), &mine), peer(9));
         let route = path(&[3, 4, 6]).iter().copied().collect::<Vec<_>>().try_into().unwrap();
         assert_eq!(way, Some((peer(3), route)), "and names nobody twice");
     }

@@ -287,7 +287,7 @@ fn frames_held_for_lip_sync_are_due_later_and_all_come_at_the_end() {
 }
 
 #[test]
-fn a_screen_beside_a_camera_has_its_place_in_a_mesh_and_a_stream_of_its_own_at_a_home() {
+fn a_screen_takes_the_cameras_place_in_a_mesh_and_goes_beside_it_at_home() {
     let (mut stand, ada, ..) = on_stage();
     let mut source = Camera::new();
     let mut sent = |stand: &mut Stand, picture: Picture, key: bool| {

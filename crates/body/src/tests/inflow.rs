@@ -260,7 +260,7 @@ fn a_gap_in_a_speaker_s_sound_is_waited_for_30_ms() {
 }
 
 #[test]
-fn a_screen_beside_a_camera_goes_to_other_mixers_in_the_speaker_s_slot_and_to_nobody_else() {
+fn a_screen_beside_a_camera_goes_to_other_mixers_alone() {
     let mut home = Home::new(&[ADA, BEN]);
     let (trunk, control, ben) = (home.trunk, home.control, home.speakers[1].0);
     let fan = home.stand.link(FAN, LinkKind::Peer);

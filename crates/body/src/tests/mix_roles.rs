@@ -418,7 +418,7 @@ fn a_failed_mixer_is_told_once_and_a_speakers_decoder_is_no_reason() {
 }
 
 #[test]
-fn a_screen_beside_a_camera_is_an_input_of_its_own_without_sound_once_the_roster_says_so() {
+fn a_screen_beside_a_camera_is_an_input_of_its_own_without_sound() {
     let mut booth = Booth::new(&[ADA, BEN]);
     booth.role(mixes(1, false));
     booth.commands.clear();

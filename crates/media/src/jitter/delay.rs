@@ -36,7 +36,7 @@ const FALL_US: u64 = 10_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 enum Transit {
     /// The frame arrived; arrival − capture, in microseconds.
     Took(i64),
-    /// The same, right behind the frame before it: something had held up both, and let them go together.
+    /// The same for a frame that arrived together with its predecessor: a standstill had held up both.
     Queued(i64),
     /// The frame was missing when its successor arrived.
     Missing,

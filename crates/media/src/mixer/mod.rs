@@ -104,6 +104,13 @@ pub struct Input {
     pub hears: bool,
 }
 
+impl Input {
+    /// Returns the input of a camera and a voice without a name, which gets no [`MixerOutput::MixMinus`].
+    pub fn new(id: u64) -> Input {
+        Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: false }
+    }
+}
+
 /// Output of a mixer. Sound packets are 20 ms, mono; stereo while a sharing input is heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MixerOutput {

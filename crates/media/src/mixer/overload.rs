@@ -131,16 +131,9 @@ impl Room {
             Box::new(move || clock.load(Ordering::Relaxed)),
             Box::new(move |output| drop(send.send((at.load(Ordering::Relaxed), output)))),
         );
-        let input = |id: u64| Input {
-            id,
-            name: String::new(),
-            muted: false,
-            shares: false,
-            beside: None,
-            hears: false,
-        };
-        shared
-            .restage(|stage| stage.inputs = (0..4).map(|id| (input(id), Arc::new(Feed::new(id)))).collect());
+        shared.restage(|stage| {
+            stage.inputs = (0..4).map(|id| (Input::new(id), Arc::new(Feed::new(id)))).collect()
+        });
         if let Some(orders) = &mut *lock(&shared.orders) {
             (orders.started, orders.begins) = (true, true);
         }

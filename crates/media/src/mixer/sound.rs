@@ -95,7 +95,7 @@ fn mix(shared: &Shared, mut program: SoundProgram) {
     }
 }
 
-/// Returns the inputs that send pictures without sound; none beside an input, which has the mark if it is due.
+/// Returns the inputs that send pictures without sound. A second picture has none by nature, and is left out.
 pub(super) fn mute(stage: &Stage, now_us: u64) -> Vec<u64> {
     let mute = stage.inputs.iter().filter(|(input, feed)| input.beside.is_none() && feed.is_mute(now_us));
     mute.map(|(input, _)| input.id).collect()

@@ -858,7 +858,7 @@ impl Room {
 }
 
 fn input(id: u64) -> Input {
-    Input { id, name: format!("Speaker {id}"), muted: false, shares: false, beside: None, hears: true }
+    Input { name: format!("Speaker {id}"), hears: true, ..Input::new(id) }
 }
 
 /// Returns the frequency of an input's tone: whole periods in 20 ms.

@@ -82,8 +82,8 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Refused(why.into()))
 }
 
-/// Repairs a recording in place: cuts off a torn last fragment, and writes index and lengths. The other fragments stay
-/// as they are. A crash on the way harms nothing: each step leaves a file that plays and can be repaired. Takes at most
+/// Repairs a recording in place: cuts off a torn last fragment, and writes index and lengths. Whole fragments aren't
+/// touched. A crash on the way harms nothing: each step leaves a file that plays and can be repaired. Takes at most
 /// some MiB of memory.
 ///
 /// # Errors

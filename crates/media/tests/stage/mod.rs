@@ -106,14 +106,7 @@ impl Stage {
             std::thread::yield_now();
         }
         let newest_us = [START_US - mixer.stats().playout_delay_us; 2];
-        let input = |id: u64| Input {
-            id,
-            name: format!("Speaker {id}"),
-            muted: false,
-            shares: false,
-            beside: None,
-            hears: true,
-        };
+        let input = |id: u64| Input { name: format!("Speaker {id}"), hears: true, ..Input::new(id) };
         let inputs: Vec<_> = (0..sources.len() as u64).map(input).collect();
         mixer.set_inputs(inputs.clone()).unwrap();
         for (input, (_, way)) in inputs.iter().zip(&sources).filter(|(_, (_, way))| way.measured) {

@@ -15,7 +15,7 @@ fn shares(snapshot: &RoomSnapshot, name: &str) -> Option<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_camera_a_second_screen_and_a_second_sound_are_refused_and_what_has_gone_makes_way() {
+async fn a_second_camera_screen_or_sound_is_refused_until_the_first_has_gone() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let camera = ada.publish_as(TrackKind::Speaker, source(0)).await.unwrap();
     let screen = ada.publish_encoded_as(TrackKind::Screen).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_second_camera_a_second_screen_and_a_second_sound_are_refused_and_what
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_mesh_the_screen_takes_the_place_of_the_camera_which_rests_and_comes_back() {
+async fn in_a_mesh_the_screen_takes_the_place_of_the_camera_which_comes_back() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = join(&ada, quick(Options::speaker("Ben"))).await;
     let mut frames = ada.frames();
@@ -96,7 +96,7 @@ async fn in_a_mesh_the_screen_takes_the_place_of_the_camera_which_rests_and_come
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_track_has_wishes_of_its_own_and_the_camera_s_rate_gives_way_on_a_thin_uplink() {
+async fn each_track_has_its_wishes_and_a_camera_gives_way_on_a_thin_uplink() {
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 900_000 };
     let options = small().program(program).layout(overlapping());
     let ada = Room::host(quick(Options::speaker("Ada")), options).await.unwrap();

@@ -4,6 +4,7 @@ mod access;
 mod commands;
 mod messages;
 mod notes;
+mod outputs;
 mod permission;
 mod time;
 
@@ -22,14 +23,14 @@ use crate::evidence::Evidence;
 use crate::heirs::Heirs;
 use crate::host::Reopening;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
-use crate::io::{Address, Event, Input, Output, Verdict, Via};
+use crate::io::{Event, Input, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
 use crate::message::{Delivery, GenerationKey, Message, Path, PeerRates, StreamUse, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
-use crate::outbox::{Item, Note, Outbox};
+use crate::outbox::{Note, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rates::PathRates;
 use crate::rng::Rng;
@@ -373,35 +374,6 @@ impl RoomState {
         self.settle();
     }
 
-    /// Returns the next output; `None` when the queue is empty.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        while let Some(item) = self.shared.out.items.pop_front() {
-            let output = match item {
-                Item::Do(output) => Some(output),
-                Item::Send(to, message) => self.resolve(to, message),
-                Item::SendBeside(to, message) => {
-                    let Shared { now, links, stage, .. } = &self.shared;
-                    self.router.resolve_beside(*now, links, stage, self.tree.path(), to, message)
-                }
-                Item::SendHost(message) => match self.shared.stage.host() {
-                    // the rendezvous knows the host of the root key only
-                    Some(host)
-                        if self.shared.links.is_up(&host)
-                            || !self.router.signal_up()
-                            || self.shared.stage.reign() > 0 =>
-                    {
-                        self.resolve(host, message)
-                    }
-                    _ => Some(Output::Signal(Address::Host, message)),
-                },
-            };
-            if output.is_some() {
-                return output;
-            }
-        }
-        None
-    }
-
     /// Returns the time at which [`Input::Timeout`] is due unless another input comes first; later than the
     /// last input's time.
     pub fn next_timeout(&self) -> Option<Time> {
@@ -555,17 +527,6 @@ impl RoomState {
     fn place(&self) -> TreePosition {
         let ((parent, _), (children, _)) = (self.tree.above(), self.tree.below());
         TreePosition { parent, children, viewers_below: self.tree.viewers_below() }
-    }
-
-    fn resolve(&self, to: PeerId, message: Message) -> Option<Output> {
-        self.router.resolve(
-            self.shared.now,
-            &self.shared.links,
-            &self.shared.stage,
-            self.tree.path(),
-            to,
-            message,
-        )
     }
 
     fn earliest(&self) -> Option<Time> {
@@ -786,6 +747,7 @@ mod tests {
     use super::*;
     use crate::bounded::Text;
     use crate::id::RoomId;
+    use crate::io::Output;
     use crate::message::Consent;
 
     /// A brain with a list past its bound.

@@ -201,8 +201,7 @@ impl Mixing {
             move || clock.load(Ordering::SeqCst),
             move |output| drop(made.send(output)), // the receiver is gone at the end
         )?;
-        let input =
-            |id| Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: true };
+        let input = |id| Input { hears: true, ..Input::new(id) };
         mixer.set_inputs((0..speakers.into()).map(input).collect())?;
         mixer.begin(0);
         Ok(Mixing { mixer, now_us, outputs, shared: Bytes::new(), mixes: 0, encoded: 0 })

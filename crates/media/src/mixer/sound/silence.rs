@@ -48,9 +48,7 @@ fn speech(steps: usize, noise_rms: f32) -> Vec<Vec<f32>> {
 /// Sends the voices to a mixer. Returns its sound step by step, and how many frames and bytes were sent.
 fn heard(voices: &[&[Vec<f32>]], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
     let codecs = codecs();
-    let input =
-        |id| Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: false };
-    let inputs = (0..voices.len() as u64).map(|id| (input(id), Arc::new(Feed::new(id)))).collect();
+    let inputs = (0..voices.len() as u64).map(|id| (Input::new(id), Arc::new(Feed::new(id)))).collect();
     let stage = Stage { inputs, ..Stage::default() };
     let mut program = SoundProgram::new(codecs.clone(), 48_000, 5).unwrap();
     let mut encodings: Vec<SoundEncoding> =

@@ -38,14 +38,7 @@ struct Cinema {
 impl Cinema {
     fn new(codecs: Arc<dyn Codecs>) -> Cinema {
         let builtin = BuiltinCodecs::default();
-        let input = |id| Input {
-            id,
-            name: String::new(),
-            muted: false,
-            shares: id == FILM,
-            beside: None,
-            hears: id == VOICE,
-        };
+        let input = |id| Input { shares: id == FILM, hears: id == VOICE, ..Input::new(id) };
         let inputs = [FILM, VOICE].map(|id| (input(id), Arc::new(Feed::new(id))));
         Cinema {
             program: SoundProgram::new(codecs, 48_000, 5).unwrap(),

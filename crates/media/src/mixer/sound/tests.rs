@@ -144,8 +144,7 @@ impl Hall {
     fn new() -> Hall {
         let codecs = FakeCodecs::default();
         let program = SoundProgram::new(Arc::new(codecs.clone()), 32_000, HEARD_MAX).unwrap();
-        let input =
-            |id| Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: true };
+        let input = |id| Input { hears: true, ..Input::new(id) };
         let inputs = (0..SPEAKERS).map(|id| (input(id), Arc::new(Feed::new(id)))).collect();
         Hall {
             codecs,

@@ -318,8 +318,7 @@ impl Mixing {
             }
         };
         let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output)?;
-        let input =
-            |id| Input { id, name: String::new(), muted: false, shares: false, beside: None, hears: false };
+        let input = Input::new;
         mixer.set_inputs((0..u64::from(inputs)).map(input).collect())?;
         // speakers and mixer share one clock; without an offset the mixer would assume a network delay of
         // zero
