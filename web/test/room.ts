@@ -28,6 +28,8 @@ declare global {
     shown: () => HTMLVideoElement | undefined;
     /** Longest wait for a picture, in milliseconds, while a test measures it. */
     gapMs: number;
+    /** What a page has missed while a test watched it. */
+    lost: string[];
     /** When each picture was shown so far, in milliseconds since 1970. */
     shownMs: number[];
     /** How much later each picture was shown than sound of the same capture time is played. */

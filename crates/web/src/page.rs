@@ -205,7 +205,7 @@ impl Joined {
             asks: Vec::new(),
         };
         joined.tell(&PageEvent::State { state: Standing::Joining });
-        joined.asks.push(Ask::Farewell(Message::Leave.to_bytes().into()));
+        joined.asks.extend(Pieces::of(&Message::Leave.to_bytes()).map(|piece| Ask::Farewell(piece.into())));
         if joined.hosted.is_some() {
             joined.tell(&PageEvent::Invite { invite: joined.invite.0.to_string() });
         }

@@ -338,7 +338,7 @@ pub enum Ask {
     Keys(#[serde(with = "as_bytes")] Bytes),
     /// Answers [`Call::Frame`]: the browser may decode the frame. Without it the frame is dropped.
     Decode,
-    /// Last message on the control channel of each link. The window sends it when the page closes, without the worker.
+    /// Last piece on the control channel of each link. The window sends it when the page closes, without the worker.
     Farewell(#[serde(with = "as_bytes")] Bytes),
 }
 

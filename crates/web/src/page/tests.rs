@@ -3,7 +3,7 @@
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
     BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes,
-    Setup, Ticket,
+    Reassembly, Setup, Ticket,
 };
 use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
@@ -53,6 +53,19 @@ fn joining(invite: &Invite) -> (Page, Vec<Ask>) {
     let mut page = Page::default();
     let asks = page.handle(NOW_US, Call::Open(Box::new(opening)));
     (page, asks)
+}
+
+#[test]
+fn a_page_keeps_a_last_piece_by_which_every_link_reads_that_it_leaves() {
+    let (_, asks) = joining(&invite());
+    let farewells = asks.iter().filter_map(|ask| match ask {
+        Ask::Farewell(piece) => Some(piece),
+        _ => None,
+    });
+    let mut read = Reassembly::default();
+    let messages: Vec<_> = farewells.filter_map(|piece| read.push(piece).unwrap()).collect();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(Message::from_bytes(&messages[0]).unwrap(), Message::Leave);
 }
 
 /// A notice by any guest.
