@@ -1,6 +1,7 @@
 //! The command line and whole processes of it, in one binary; and the rules of the source tree.
 
 mod architecture;
+mod asleep;
 mod bad_input;
 mod bench;
 mod besieged;
