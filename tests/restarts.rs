@@ -158,6 +158,16 @@ fn random_below(bound: u32) -> u32 {
     u32::from_be_bytes(crate::hostile_peer::random()) % bound
 }
 
+/// Returns how long a part is away: mostly for less than three seconds; a host now and then for so long that an heir
+/// has reigned for seconds, or for a minute.
+fn away(part: Part, round: usize) -> Duration {
+    match (part, round % 10) {
+        (Part::Host, 1) => Duration::from_secs(11),
+        (Part::Host, 6) => Duration::from_secs(60),
+        _ => Duration::from_millis(random_below(3_000).into()),
+    }
+}
+
 /// Restarts parts of a room by turns, and returns what was too long or never came back.
 async fn restarts(rounds: usize) -> Vec<String> {
     let only = std::env::var("PLENARY_PART").unwrap_or_default();
@@ -178,7 +188,7 @@ async fn restarts(rounds: usize) -> Vec<String> {
             let politely = random_below(2) == 0;
             let before = viewers[0].room.snapshot();
             services.stop(part, politely);
-            let away = Duration::from_millis(random_below(3_000).into());
+            let away = away(part, round);
             sleep(away).await;
             services.put(part);
             let returned = Instant::now();
