@@ -46,6 +46,7 @@ const PROTO_DEPENDENCIES: &[&str] = &[
     "serde",
     "sha2",
     "smallvec",
+    "strum",
     "thiserror",
     "unicode-normalization",
     "zeroize",

@@ -98,6 +98,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert!(report["frames_received"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["end"].as_str(), Some("left"), "{report}");
         plays(&recording, &format!("{report:#}"));
     }
 }

@@ -1,13 +1,13 @@
-// Camera, microphone, screen and video files, and what keeps a page from them: each refusal is a line for the user.
+// Camera, microphone, screen and video files, and what keeps a page from them.
 
 import { codecsOf } from "./codecs.js";
-import { texts } from "./texts.js";
+import { type Reason, Refused } from "./refused.js";
 
-/** What the user gave, and a line about what is missing. */
+/** What the user gave, and why something is missing. */
 export interface Devices {
   picture: MediaStreamTrack | null;
   sound: MediaStreamTrack | null;
-  says: string | null;
+  missing: Refused | null;
 }
 
 /** A screen or a video file that is shown to all. */
@@ -67,14 +67,14 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
  * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. What it has opened
  * is closed when `life` is aborted, and what the browser gives only after that is closed at once.
  *
- * @throws {Error} with a line for the user, if there is neither.
+ * @throws {Refused} if there is neither.
  */
 export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSignal): Promise<Devices> {
-  if (!navigator.mediaDevices) throw new Error(texts.insecure);
+  if (!navigator.mediaDevices) throw new Refused("insecure");
   const video = needs.picture && encodesPictures() ? pictureOf(wanted) : false;
   const audio = needs.sound ? soundOf(wanted) : false;
-  const none = encodesPictures() ? null : decodesPictures() ? texts.noEncoder : texts.noPictures;
-  if (!video && !audio) return { picture: null, sound: null, says: none };
+  const none = encodesPictures() ? null : new Refused(decodesPictures() ? "no-encoder" : "no-pictures");
+  if (!video && !audio) return { picture: null, sound: null, missing: none };
   try {
     return tracks(await open({ audio, video }, life), none);
   } catch (error) {
@@ -82,13 +82,13 @@ export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSigna
     if (isOf(error, "OverconstrainedError") && (wanted.camera || wanted.microphone)) {
       return openDevices({ ...wanted, camera: "", microphone: "" }, needs, life);
     }
-    if (!video || !audio) throw new Error(lineFor(error, video ? "camera" : "microphone"));
+    if (!video || !audio) throw refusalFor(error, video ? "camera" : "microphone");
     if (isDenied(error)) return openAllowed(audio, video, error, life);
   }
   const [sound, picture] = await Promise.allSettled([open({ audio }, life), open({ video }, life)]);
-  if (sound.status === "fulfilled") return tracks(sound.value, picture.status === "rejected" ? lineFor(picture.reason, "camera") : null);
-  if (picture.status === "fulfilled") return tracks(picture.value, lineFor(sound.reason, "microphone"));
-  throw new Error(lineFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both"));
+  if (sound.status === "fulfilled") return tracks(sound.value, picture.status === "rejected" ? refusalFor(picture.reason, "camera") : null);
+  if (picture.status === "fulfilled") return tracks(picture.value, refusalFor(sound.reason, "microphone"));
+  throw refusalFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both");
 }
 
 /** @throws {DOMException} the browser's, or an AbortError if `life` was aborted. */
@@ -122,10 +122,10 @@ async function openAllowed(
   const openIf = (isAsked: boolean, constraints: MediaStreamConstraints) =>
     isAsked ? open(constraints, life).catch(() => null) : null;
   const sound = await openIf(isLeft(microphone, camera), { audio });
-  if (sound) return tracks(sound, texts.deniedCamera);
+  if (sound) return tracks(sound, new Refused("denied-camera"));
   const picture = await openIf(isLeft(camera, microphone), { video });
-  if (picture) return tracks(picture, texts.deniedMicrophone);
-  throw new Error(lineFor(denied, "both"));
+  if (picture) return tracks(picture, new Refused("denied-microphone"));
+  throw refusalFor(denied, "both");
 }
 
 /** What the browser has noted of the user's answer. Browsers that tell nothing ask a second time. */
@@ -135,14 +135,14 @@ async function permissionOf(name: "camera" | "microphone"): Promise<PermissionSt
 
 /** Opens a screen or window, with its sound if the browser has it; null if the user chose none. */
 export async function openScreen(): Promise<Share | null> {
-  if (!navigator.mediaDevices) throw new Error(texts.insecure);
-  if (!navigator.mediaDevices.getDisplayMedia) throw new Error(texts.noScreens);
-  if (!encodesPictures()) throw new Error(texts.noEncoder);
+  if (!navigator.mediaDevices) throw new Refused("insecure");
+  if (!navigator.mediaDevices.getDisplayMedia) throw new Refused("no-screens");
+  if (!encodesPictures()) throw new Refused("no-encoder");
   try {
     return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));
   } catch (error) {
     if (isDenied(error)) return null;
-    throw new Error(texts.noScreen);
+    throw new Refused("no-screen");
   }
 }
 
@@ -154,10 +154,10 @@ interface CapturedVideo extends HTMLVideoElement {
 
 /** Plays a video file of the user, for all. It is heard here as well. */
 export async function openFilm(file: File): Promise<Share> {
-  if (!encodesPictures()) throw new Error(texts.noEncoder);
+  if (!encodesPictures()) throw new Refused("no-encoder");
   const film = document.createElement("video") as CapturedVideo;
   const capture = film.captureStream ?? film.mozCaptureStream;
-  if (!capture) throw new Error(texts.noFilms);
+  if (!capture) throw new Refused("no-films");
   const url = URL.createObjectURL(file);
   film.src = url;
   film.playsInline = true;
@@ -169,13 +169,13 @@ export async function openFilm(file: File): Promise<Share> {
   try {
     await film.play();
     const share = shareOf("film", capture.call(film));
-    if (!share) throw new Error(texts.badFilm);
+    if (!share) throw new Refused("bad-film");
     const { stop } = share;
     film.onended = () => share.picture.dispatchEvent(new Event("ended"));
     return { ...share, stop: () => (stop(), end()) };
   } catch {
     end();
-    throw new Error(texts.badFilm);
+    throw new Refused("bad-film");
   }
 }
 
@@ -226,14 +226,19 @@ export async function playTone(loudspeaker: string): Promise<void> {
   await context.close();
 }
 
-function tracks(stream: MediaStream, says: string | null): Devices {
-  return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, says };
+function tracks(stream: MediaStream, missing: Refused | null): Devices {
+  return { picture: stream.getVideoTracks()[0] ?? null, sound: stream.getAudioTracks()[0] ?? null, missing };
 }
 
-/** The line for a device that the browser has refused, or for both. */
-function lineFor(error: unknown, missing: "camera" | "microphone" | "both"): string {
-  if (isDenied(error)) return { camera: texts.deniedCamera, microphone: texts.deniedMicrophone, both: texts.denied }[missing];
-  if (isBusy(error)) return { camera: texts.busyCamera, microphone: texts.busyMicrophone, both: texts.busy }[missing];
-  const none = { camera: texts.noCamera, microphone: texts.noMicrophone, both: texts.noDevices }[missing];
-  return isOf(error, "NotFoundError", "OverconstrainedError") ? none : `${none} (${error instanceof Error ? error.message : String(error)})`;
+const DENIED = { camera: "denied-camera", microphone: "denied-microphone", both: "denied" } as const;
+const BUSY = { camera: "busy-camera", microphone: "busy-microphone", both: "busy" } as const;
+const NONE = { camera: "no-camera", microphone: "no-microphone", both: "no-devices" } as const;
+
+/** Why a device, or both, can't be had. */
+function refusalFor(error: unknown, missing: "camera" | "microphone" | "both"): Refused {
+  if (isDenied(error)) return new Refused(DENIED[missing]);
+  if (isBusy(error)) return new Refused(BUSY[missing]);
+  const reason: Reason = NONE[missing];
+  if (isOf(error, "NotFoundError", "OverconstrainedError")) return new Refused(reason);
+  return new Refused(reason, error instanceof Error ? error.message : String(error));
 }

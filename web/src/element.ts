@@ -8,13 +8,14 @@ import { html, LitElement, nothing, type PropertyValues, type TemplateResult } f
 
 import type { RoomEvent, Snapshot } from "./room.js";
 import { styles } from "./styles.js";
-import { texts } from "./texts.js";
+import { languageOf, speakLanguage, texts } from "./texts.js";
 import type { Message } from "./ui/chat-log.js";
 import { prejoin } from "./ui/devices-view.js";
 import { dialogView } from "./ui/dialogs.js";
 import { end, entrance, goOn, joining, openForm } from "./ui/entrance.js";
 import { Keys } from "./ui/keys.js";
 import { linkOfPage, ownRoom, takeLink } from "./ui/page-link.js";
+import { asksPassword, refusalFor } from "./ui/refusals.js";
 import { roomView } from "./ui/room-view.js";
 import { Session } from "./ui/session.js";
 import type { At, View } from "./ui/state.js";
@@ -28,6 +29,14 @@ const CHAT_END_PX = 48;
 
 /** Elements in the document, and those out of it whose room goes on. */
 const [shown, hidden] = [new Set<PlenaryRoom>(), new Set<PlenaryRoom>()];
+
+export { languageOf, texts };
+
+/** Lets all elements of the document speak this language, if the page has it, otherwise English. */
+export async function speak(code: string): Promise<void> {
+  await speakLanguage(code);
+  for (const one of shown) one.requestUpdate();
+}
 
 export class PlenaryRoom extends LitElement {
   static override properties = {
@@ -86,6 +95,7 @@ export class PlenaryRoom extends LitElement {
     if (this.#session.room) play(this.#session.room.picture);
     hidden.delete(this);
     shown.add(this);
+    void speak(this.closest("[lang]")?.getAttribute("lang") ?? "en");
     if (!this.#isBegun) this.#begin();
   }
 
@@ -166,7 +176,7 @@ export class PlenaryRoom extends LitElement {
   async #speakAtOnce(): Promise<void> {
     const session = this.#session;
     const isAllowed = document.querySelector('meta[name="plenary-auto-speak"]')?.getAttribute("content") === "yes";
-    if (!isAllowed) return session.go("entrance", { says: texts.noAuto, ways: [], isAlert: false, asksPassword: false });
+    if (!isAllowed) return session.go("entrance", { ...refusalFor("no-auto"), ways: [], isAlert: false });
     await session.prepare();
     if (session.at === "prejoin") await session.speak();
   }
@@ -234,7 +244,7 @@ export class PlenaryRoom extends LitElement {
     this.#shown = { at, refusal, panel, last: chat.messages.at(-1) };
     const focus = (what: string) => this.renderRoot.querySelector<HTMLElement>(what)?.focus();
     if (before && (before.at !== at || (refusal && before.refusal !== refusal))) {
-      focus(session.refusal?.asksPassword ? '[data-field="password"]' : "[data-focus]");
+      focus(asksPassword(session.refusal) ? '[data-field="password"]' : "[data-focus]");
       // a wrong password is written over
       this.renderRoot.querySelector<HTMLInputElement>('[data-field="password"]:focus')?.select();
     } else if (before && before.panel !== panel) {

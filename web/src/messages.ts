@@ -1,6 +1,7 @@
 // Messages between the window, which owns the connections, and the worker, which owns the peer.
 
 import type { Encoder, Rates } from "./counters.js";
+import type { Reason } from "./refused.js";
 import type { Counts, Opening, PictureFormat, Shown, Wish } from "./wire.js";
 
 /** From the window to the worker. */
@@ -33,7 +34,7 @@ export type ToWindow =
   | { to: "keys"; keys: Uint8Array<ArrayBuffer> }
   | { to: "farewell"; bytes: Uint8Array<ArrayBuffer> }
   | { to: "snapshot"; snapshot: PeerSnapshot }
-  | { to: "failed"; why: string };
+  | { to: "failed"; reason: Reason; why: string };
 
 /** Options of a receiver's or sender's transform. */
 export interface Leg {
@@ -45,13 +46,13 @@ export interface Leg {
 
 export type RoomState = "joining" | "live" | "reconnecting" | "ended";
 
-/** Events of a room. A `label` is a peer's name as it is shown, told apart from names that look alike. */
+/** Events of a room. A `reason` is a code, and `why` an English sentence for logs. A `label` is a peer's name as it is shown, told apart from names that look alike. */
 export type RoomEvent =
   | { what: "state"; state: RoomState }
   | { what: "admitted" }
-  | { what: "rendezvous"; up: boolean; why: string | null }
-  | { what: "refused"; why: string }
-  | { what: "trouble"; why: string }
+  | { what: "rendezvous"; up: boolean; reason: Reason | null }
+  | { what: "refused"; reason: Reason; why: string }
+  | { what: "trouble"; reason: Reason; why: string }
   | { what: "removed" }
   | { what: "ended" }
   | { what: "left" }

@@ -1,5 +1,6 @@
 // The WebAssembly module of crates/web: one peer of a room. It imports nothing; bytes go over its memory.
 
+import { Refused } from "./refused.js";
 import { Clock } from "./clock.js";
 import { type Ask, type Call, decode, encode } from "./wire.js";
 
@@ -38,7 +39,7 @@ export class Module {
       const at = exports.plenary_buffer(bytes.length);
       new Uint8Array(exports.memory.buffer, at, bytes.length).set(bytes);
       const length = exports.plenary_call(nowUs());
-      if (length < 0) throw new Error(`the module doesn't know the call ${call.call}`);
+      if (length < 0) throw new Refused("not-loaded", `the module doesn't know the call ${call.call}`);
       return [...this.#asks(new Uint8Array(exports.memory.buffer, exports.plenary_asks(), length))];
     } catch (error) {
       throw this.#panicked() ?? error;

@@ -1,8 +1,7 @@
 // The page that a host or a rendezvous serves.
 
-import "./element.js";
+import { languageOf, speak, texts } from "./element.js";
 import type { RoomEvent, Snapshot } from "./room.js";
-import { texts } from "./texts.js";
 
 declare global {
   interface Window {
@@ -13,6 +12,9 @@ declare global {
 
 const snapshot = async () => (await document.querySelector("plenary-room")?.snapshot()) ?? null;
 window.plenary = { snapshot };
+
+document.documentElement.lang = languageOf(navigator.languages);
+void speak(document.documentElement.lang);
 
 /** Events that change the title of the window. */
 const TITLED: readonly RoomEvent["what"][] = ["state", "stage", "left", "ended", "removed", "refused"];

@@ -8,10 +8,11 @@ import { isOwn, Link } from "./link.js";
 import type { MixPolicy, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
-import { limited, mixedBy } from "./texts.js";
+import { type Reason, Refused } from "./refused.js";
 import { type Entered, type Layout, LAYOUTS, type PictureFormat, type Place, type Shown, type Wish } from "./wire.js";
 
 export type { Listed, Member, MixPolicy, Named, RoomEvent, RoomState, Snapshot, Waiting } from "./messages.js";
+export { type Reason, Refused } from "./refused.js";
 export type { Layout } from "./wire.js";
 
 /** Interval at which the encoder of the own pictures is judged, in milliseconds. */
@@ -26,6 +27,8 @@ interface PeerOptions {
   password?: string;
   /** Whether to join as a speaker; by default the peer only watches. */
   speaks?: boolean;
+  /** Words before the names of those who mix, at the picture's edge; by default "Mixed by". */
+  mixedBy?: string;
   /** Hears of every event from the first one on. */
   onEvent?: (event: RoomEvent) => void;
   /** URL of the folder with `worker.js` and `plenary.wasm`; by default where this script lies. */
@@ -59,7 +62,7 @@ export interface HostOptions extends PeerOptions {
 /**
  * Joins a room. The promise is fulfilled once the host has admitted this peer.
  *
- * @throws {Error} whose message tells the user why not.
+ * @throws {Refused} whose `reason` says why not.
  */
 export function join(options: JoinOptions): Promise<Room> {
   return enter(options, { invite: options.invite });
@@ -68,7 +71,7 @@ export function join(options: JoinOptions): Promise<Room> {
 /**
  * Opens a room as its host. Its invite is {@link Room.invite}. The room goes on with another host when this one leaves.
  *
- * @throws {Error} whose message tells the user why not.
+ * @throws {Refused} whose `reason` says why not.
  */
 export function host(options: HostOptions = {}): Promise<Room> {
   const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, mixing, keys = new Uint8Array() } = options;
@@ -137,6 +140,7 @@ export class Room extends EventTarget {
   #showsSpeakers = false;
   #stun: string | null = null;
   #invite: string | null = null;
+  #mixedBy = "Mixed by";
   #keys: Uint8Array | null = null;
   /** What says on a link that this peer goes. */
   #farewell: Uint8Array<ArrayBuffer> | null = null;
@@ -155,7 +159,7 @@ export class Room extends EventTarget {
     super();
     worker.onmessage = ({ data }: MessageEvent<ToWindow>) => this.#handle(data);
     // a worker that can't be loaded has no message
-    worker.onerror = ({ message }) => this.#fail(message || "the page could not be loaded whole");
+    worker.onerror = ({ message }) => this.#fail("not-loaded", message);
     addEventListener("pagehide", this.#hidden);
   }
 
@@ -173,7 +177,8 @@ export class Room extends EventTarget {
     const opened = new Promise<void>((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    const { name = "", password = null, speaks = false } = options;
+    const { name = "", password = null, speaks = false, mixedBy } = options;
+    this.#mixedBy = mixedBy ?? this.#mixedBy;
     const entropy = crypto.getRandomValues(new Uint8Array(32));
     // equal words are equal bytes, however a keyboard composes its letters (RFC 8265)
     const composed = { name: name.normalize("NFC"), password: password?.normalize("NFC") ?? null };
@@ -444,7 +449,7 @@ export class Room extends EventTarget {
         this.#event(message.event);
         break;
       case "failed":
-        this.#fail(message.why);
+        this.#fail(message.reason, message.why);
         break;
     }
   }
@@ -521,7 +526,7 @@ export class Room extends EventTarget {
 
   #judge(): void {
     const limit = this.#limits.observe(this.#encoder()?.limit ?? null);
-    if (limit) this.#event({ what: "trouble", why: limited[limit] });
+    if (limit) this.#event({ what: "trouble", reason: `limited-${limit}`, why: `the encoder is limited by ${limit}` });
   }
 
   async #nameTiles(): Promise<void> {
@@ -532,7 +537,7 @@ export class Room extends EventTarget {
 
   #event(event: RoomEvent): void {
     if (event.what === "stage" && this.#showsSpeakers) void this.#nameTiles();
-    if (event.what === "mixed-by") this.#screen.mixedBy(event.text ? `${mixedBy} ${event.text}` : "");
+    if (event.what === "mixed-by") this.#screen.mixedBy(event.text ? `${this.#mixedBy} ${event.text}` : "");
     if (event.what === "admitted") {
       this.#settle?.resolve();
       // it may have changed while the worker loaded the module, and heard nothing
@@ -541,13 +546,13 @@ export class Room extends EventTarget {
     // the last messages need a moment
     if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;
-    if (event.what === "refused") this.#settle?.reject(new Error(event.why));
+    if (event.what === "refused") this.#settle?.reject(new Refused(event.reason, event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));
   }
 
-  #fail(why: string): void {
-    this.#settle?.reject(new Error(why));
-    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: { what: "refused", why } }));
+  #fail(reason: Reason, why: string): void {
+    this.#settle?.reject(new Refused(reason, why));
+    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: { what: "refused", reason, why } }));
   }
 
   #tell(message: ToWorker): void {

@@ -6,7 +6,7 @@ import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
 import { Dialler, type Socket } from "./socket.js";
-import { blocked } from "./texts.js";
+import { Refused } from "./refused.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -39,7 +39,7 @@ function call(call: Call): void {
   } catch (error) {
     peer = null;
     hangUp();
-    window({ to: "failed", why: String(error) });
+    window({ to: "failed", reason: error instanceof Refused ? error.reason : "lost", why: String(error) });
     return;
   }
   schedule();
@@ -162,7 +162,7 @@ function dial(url: string): void {
   } catch {
     // plain http, from a page by https
     peer = null;
-    window({ to: "failed", why: blocked });
+    window({ to: "failed", reason: "blocked", why: "a page that came by https reaches no rendezvous by http" });
   }
 }
 
@@ -178,7 +178,7 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       try {
         peer = await Module.load(fetch(data.module));
       } catch (error) {
-        window({ to: "failed", why: `the page could not be loaded whole: ${error}` });
+        window({ to: "failed", reason: "not-loaded", why: String(error) });
         return;
       }
       call({ call: "open", opening: data.opening });

@@ -62,7 +62,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
   await watcher.waitForFunction(hasSpoken, { timeout: 20_000 }, fox);
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(back.others > -60 && back.voice < out.voice - 20, `it hears Ada, not itself: ${JSON.stringify(back)}`);
-  assert.ok(await reads(page, texts.noPictures));
+  assert.ok(await reads(page, texts.reasons["no-pictures"]));
   await act(page, "hand");
   await within("the watcher sees Ada alone again", async () => (await halves(watcher))[1] > FLAT);
 });

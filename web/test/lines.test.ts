@@ -52,16 +52,16 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
     return emptyStage({ ...calm, peer: "m", mode, meshed, stage: members, mixers, audience } as unknown as Snapshot);
   };
   assert.equal(emptyStage(null), null);
-  assert.equal(stands("Mesh", "M"), texts.nobodyHere);
-  assert.equal(stands("Mesh", "M", [], [{}]), texts.nobodyElseSpeaks);
-  assert.equal(stands("Mesh", "Ma"), texts.nobodyElseSpeaks);
-  assert.equal(stands("Mesh", "ma"), texts.nobodySpeaks);
-  assert.equal(stands("Mesh", "mh"), texts.nobodySpeaks);
-  assert.equal(stands("Mesh", "mAB"), texts.speakersApart);
-  assert.equal(stands("Mesh", "AB"), texts.speakersApart);
+  assert.equal(stands("Mesh", "M"), "nobody-here");
+  assert.equal(stands("Mesh", "M", [], [{}]), "nobody-else-speaks");
+  assert.equal(stands("Mesh", "Ma"), "nobody-else-speaks");
+  assert.equal(stands("Mesh", "ma"), "nobody-speaks");
+  assert.equal(stands("Mesh", "mh"), "nobody-speaks");
+  assert.equal(stands("Mesh", "mAB"), "speakers-apart");
+  assert.equal(stands("Mesh", "AB"), "speakers-apart");
   assert.equal(stands("Mesh", "MAB"), null);
   assert.equal(stands("Mesh", "MABC"), null);
-  assert.equal(stands("Mesh", "ABCDM"), texts.meshFull);
+  assert.equal(stands("Mesh", "ABCDM"), "mesh-full");
   assert.equal(stands("Mixer", "ABCDM", ["x"]), null);
   assert.equal(stands("Mixer", "AB", ["x"]), null);
   assert.equal(stands("Mixer", "AB"), null, "a mixer is being elected");
@@ -126,7 +126,7 @@ test("a fifth speaker without a mixer is told so by its connection", async () =>
   await inRoom({ mode: "Mesh", meshed: 0, mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
     assert.equal(session.health.is, "good");
     Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
-    assert.deepEqual(session.health, { is: "weak", why: texts.meshFull });
+    assert.deepEqual(session.health, { is: "weak", why: texts.empty["mesh-full"] });
   });
 });
 

@@ -141,3 +141,18 @@ test("an invite that has expired leads to a room of one's own", { timeout: 60_00
     await short.close();
   }
 });
+
+test("a browser that prefers German gets the page in German, with its refusals", { timeout: 60_000 }, async () => {
+  const page = await room.screen({ query: "?name=Kim" });
+  await page.evaluateOnNewDocument(() => {
+    Object.defineProperty(navigator, "languages", { get: () => ["fr", "de-CH", "en"] });
+  });
+  await page.reload();
+  await says(page, "Mit Kamera und Mikrofon teilnehmen");
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
+  await makeBusy(page, ["audio", "video"]);
+  await act(page, "join");
+  await alerted(page, "Ein anderes Programm benutzt Kamera oder Mikrofon.");
+  await there(page, '[data-way="again"]');
+  assert.doesNotMatch((await text(page)) ?? "", /\b(the|your|Join)\b/);
+});

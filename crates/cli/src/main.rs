@@ -30,6 +30,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
+use plenary::{Error, Outage, Reason, SignalError};
 use plenary_proto::bounded::plain;
 
 /// Maximum length of a word after `#` that is no invite's secret.
@@ -46,6 +47,15 @@ pub(crate) enum Failure {
     Usage(String),
     /// A failure at run time.
     Failed(anyhow::Error),
+}
+
+impl Failure {
+    /// Returns the reason by which others know the failure.
+    fn reason(&self) -> Option<Reason> {
+        let Failure::Failed(error) = self else { return None };
+        let named = || error.downcast_ref::<Reason>().copied();
+        error.downcast_ref::<Error>().and_then(Error::reason).or_else(named)
+    }
 }
 
 impl std::fmt::Display for Failure {
@@ -83,7 +93,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(failure) => {
-            say::failure(&failure.to_string());
+            say::failure(&failure.to_string(), failure.reason());
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
@@ -156,7 +166,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Whether the certificate of a rendezvous was not trusted.
 fn is_untrusted(error: &anyhow::Error) -> bool {
-    use plenary::{Error, Outage, SignalError};
     let why = error.downcast_ref::<Error>();
     matches!(why, Some(Error::Signal(SignalError::Unreachable { last: Outage::Untrusted(_), .. })))
 }

@@ -5,6 +5,8 @@ use std::fmt::Arguments;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use plenary::Reason;
+
 /// Targets of log lines with events of the room, and with other messages.
 pub(crate) const EVENTS: &str = "plenary_cli::event";
 pub(crate) const SAID: &str = "plenary_cli::said";
@@ -42,10 +44,10 @@ pub(crate) fn event(line: &str) {
     }
 }
 
-/// Says why the command has failed.
-pub(crate) fn failure(line: &str) {
+/// Says why the command has failed; a log names the code of the reason beside it.
+pub(crate) fn failure(line: &str, reason: Option<Reason>) {
     if AS_LOG.load(Ordering::Relaxed) {
-        tracing::error!(target: SAID, "{line}");
+        tracing::error!(target: SAID, reason = reason.map(Reason::code), "{line}");
     } else {
         write(format_args!("plenary: {line}\n"));
     }

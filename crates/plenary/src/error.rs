@@ -3,10 +3,11 @@
 use plenary_media::codec::CodecError;
 use plenary_media::{EncodedError, RawError};
 use plenary_proto::DataRefusal;
+use plenary_proto::app::Reason;
 use plenary_proto::message::{MESSAGE_VERSION, Refusal};
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
-use plenary_signal::{RendezvousError, SignalError};
+use plenary_signal::{Outage, RendezvousError, SignalError};
 
 use crate::hosting::{HostRefusal, NotHost};
 use crate::secrets::NoKeys;
@@ -83,9 +84,9 @@ pub enum Error {
     /// fast.
     #[error(transparent)]
     Data(#[from] DataRefusal),
-    /// Publishing was refused: this peer is not a speaker, or it publishes already.
-    #[error("{0}")]
-    Publish(&'static str),
+    /// Publishing was refused.
+    #[error(transparent)]
+    Publish(#[from] PublishRefusal),
     /// This sound can't be made by [`Room::voices`](crate::Room::voices).
     #[error(transparent)]
     Voices(#[from] crate::VoicesError),
@@ -118,6 +119,58 @@ pub enum Error {
     /// The room is closed.
     #[error("the room is closed")]
     Closed,
+}
+
+/// Reason why a track was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
+#[non_exhaustive]
+pub enum PublishRefusal {
+    /// This peer is no speaker on stage.
+    NoSpeaker,
+    /// This speaker publishes a camera already.
+    SecondCamera,
+    /// This speaker publishes a screen or film already.
+    SecondShare,
+    /// This speaker publishes sound already.
+    SecondSound,
+}
+
+impl PublishRefusal {
+    /// Returns what the refusal says.
+    pub fn reason(self) -> Reason {
+        match self {
+            PublishRefusal::NoSpeaker => Reason::NoSpeaker,
+            PublishRefusal::SecondCamera => Reason::SecondCamera,
+            PublishRefusal::SecondShare => Reason::SecondShare,
+            PublishRefusal::SecondSound => Reason::SecondSound,
+        }
+    }
+}
+
+impl Error {
+    /// Returns the reason by which reports and other programs know the error; `None` for failures of this machine, of its
+    /// files and of its codecs, and for wrong calls.
+    pub fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Error::Invite(error) => error.reason(),
+            Error::NoKeys(_) | Error::OtherIdentity => Reason::BadKeys,
+            Error::Signal(SignalError::Refused(refusal)) => refusal.reason(),
+            Error::Signal(SignalError::Unreachable { last: Outage::Refused(refusal), .. }) => {
+                refusal.reason()
+            }
+            Error::Signal(SignalError::Unreachable { .. }) => Reason::Unreachable,
+            Error::NoRendezvous => Reason::NoRendezvous,
+            Error::Refused(refusal) => refusal.reason(),
+            Error::NoAnswer { .. } => Reason::NoAnswer,
+            Error::OtherVersion(_) => Reason::RoomVersion,
+            Error::Data(refusal) => refusal.reason(),
+            Error::Publish(refusal) => refusal.reason(),
+            Error::NotHost(NotHost) => Reason::NotHost,
+            Error::Host(refusal) => refusal.reason(),
+            _ => return None,
+        })
+    }
 }
 
 impl From<RawError> for Error {

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use plenary_body::Shedding;
 use plenary_media::CodecRemedy;
 use plenary_media::mixer::{Effort, EffortWhy};
+use plenary_proto::app::Reason;
 use plenary_proto::message::{Delivery, ElectionReason, MediaSeen, Muted};
 use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally, VoicesState};
 use tokio::sync::broadcast;
@@ -385,6 +386,19 @@ pub enum End {
     Replaced,
     /// The room's task failed, or its runtime was shut down.
     Lost,
+}
+
+impl End {
+    /// Returns the end as reports and other programs name it.
+    pub fn reason(self) -> Reason {
+        match self {
+            End::Left => Reason::Left,
+            End::HostEnded => Reason::Ended,
+            End::Removed => Reason::Removed,
+            End::Replaced => Reason::Replaced,
+            End::Lost => Reason::Lost,
+        }
+    }
 }
 
 /// [`Stream`] of a room's events, from the call of [`Room::events`](crate::Room::events) on.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plenary_proto::message::{AGENTS_MAX, Entry, Muted, Roster, Vote};
 use plenary_proto::seal::{Invite, RoomSecret};
-use plenary_proto::{Command, HostBound, Newcomer, PeerId};
+use plenary_proto::{Command, Newcomer, PeerId};
 
 use crate::error::Error;
 use crate::hosting::{Host, HostRefusal, NotHost};
@@ -132,7 +132,7 @@ impl Host<'_> {
     /// Refuses what a host may not do yet that the stage chose a moment ago.
     fn check_settled(self) -> Result<(), Error> {
         let is_settled = self.inner().flow.read(|body| body.brain().check_settled());
-        Ok(is_settled.map_err(|HostBound| HostRefusal::TooSoon)?)
+        Ok(is_settled.map_err(|_| HostRefusal::TooSoon)?)
     }
 
     /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use plenary_body::layout;
 use plenary_media::compose::Layout;
-use plenary_proto::message::{AGENTS_MAX, MIXERS_MAX, MixPolicy, Roster};
-use plenary_proto::{Command, HostBound, PeerId, Reopening};
+use plenary_proto::app::Reason;
+use plenary_proto::message::{MIXERS_MAX, MixPolicy, Roster};
+use plenary_proto::{Command, PeerId, Reopening};
 use tokio::sync::oneshot;
 
 use crate::driver::Request;
@@ -23,41 +24,48 @@ const KNOWN_EACH: Duration = Duration::from_millis(100);
 
 /// Error of a call reserved to the room's host, at another peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only the host of the room may do this")]
+#[error("{}", Reason::NotHost)]
 pub struct NotHost;
 
 /// Reason why a call of the host can't apply. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 #[non_exhaustive]
 pub enum HostRefusal {
     /// The call names the host itself. A host mutes itself by [`Room::mute`], takes and gives up the floor by
     /// [`Room::speak`], and goes by [`Room::leave`].
-    #[error("the host can't do this to itself")]
     Itself,
     /// The call needs a peer on stage: a speaker, or a peer that consents to mix.
-    #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
     /// The host knows of no such peer in its room, and has waited three seconds for it: it isn't on stage, isn't listed
     /// as a viewer, and neither waits in the lobby nor for the floor. In rooms of more than a thousand viewers, and
     /// while a new host doesn't know them yet, no peer is refused so.
-    #[error("the host knows of no such peer in the room")]
     Stranger,
     /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for
     /// some seconds it removes nobody, replaces no invite, and doesn't end the room.
-    #[error("{}", HostBound)]
     TooSoon,
     /// The room was opened again with its keys, and no member of its earlier session has answered since.
-    #[error("no member of the room has answered since it was opened again")]
     NobodyAnswers,
     /// The room has eight agents, the maximum.
-    #[error("a room has at most {AGENTS_MAX} agents")]
     TooManyAgents,
     /// The number of mixers is too large.
-    #[error("a room has at most {MIXERS_MAX} mixers")]
     TooManyMixers,
 }
 
 impl HostRefusal {
+    /// Returns what the refusal says.
+    pub fn reason(self) -> Reason {
+        match self {
+            HostRefusal::Itself => Reason::Itself,
+            HostRefusal::OffStage => Reason::OffStage,
+            HostRefusal::Stranger => Reason::Stranger,
+            HostRefusal::TooSoon => Reason::TooSoon,
+            HostRefusal::NobodyAnswers => Reason::NobodyAnswers,
+            HostRefusal::TooManyAgents => Reason::TooManyAgents,
+            HostRefusal::TooManyMixers => Reason::TooManyMixers,
+        }
+    }
+
     /// Refuses a number of mixers that no room has.
     pub(crate) fn of_mixers(mixers: u8) -> Result<(), HostRefusal> {
         if usize::from(mixers) > MIXERS_MAX { Err(HostRefusal::TooManyMixers) } else { Ok(()) }

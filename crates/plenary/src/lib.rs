@@ -129,7 +129,7 @@ mod voices;
 
 pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
-pub use error::Error;
+pub use error::{Error, PublishRefusal};
 pub use event::{CodecOutcome, CodecUse, Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
 pub use from_key::FramesFromKey;
 pub use governing::Listed;
@@ -143,6 +143,7 @@ pub use plenary_body::{
 };
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_media::{RepairError, Repaired, repair_recording};
+pub use plenary_proto::app::Reason;
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::driver::Request;
-use crate::error::Error;
+use crate::error::{Error, PublishRefusal};
 use crate::event::{End, Events, RoomEvent};
 use crate::flow::Flow;
 use crate::from_key::FramesFromKey;
@@ -49,7 +49,7 @@ pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(8);
 /// Time for which publishing waits for the floor of a peer that wants to speak. A guess: some round trips, on a busy
 /// machine.
 const FLOOR_SOON: Duration = Duration::from_secs(3);
-const NO_SPEAKER: Error = Error::Publish("only a speaker on stage publishes");
+const NO_SPEAKER: Error = Error::Publish(PublishRefusal::NoSpeaker);
 
 /// One peer's part in one room. Clones are handles to the same part.
 ///

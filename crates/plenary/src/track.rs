@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Request;
-use crate::error::Error;
+use crate::error::{Error, PublishRefusal};
 
 /// Content of a track. A peer publishes at most one picture of a camera, one of a screen or film beside it, and one
 /// sound at a time. Where nobody mixes, the others get the screen in place of the camera.
@@ -69,11 +69,11 @@ struct Claims {
 }
 
 impl Claims {
-    /// Returns the claim of a kind's picture, and what it says if it is taken.
-    fn picture(&mut self, kind: TrackKind) -> (&mut Option<u64>, &'static str) {
+    /// Returns the claim of a kind's picture, and the refusal if it is taken.
+    fn picture(&mut self, kind: TrackKind) -> (&mut Option<u64>, PublishRefusal) {
         match kind.picture() {
-            Picture::Camera => (&mut self.camera, "this speaker publishes a camera already"),
-            Picture::Share => (&mut self.share, "this speaker publishes a screen or film already"),
+            Picture::Camera => (&mut self.camera, PublishRefusal::SecondCamera),
+            Picture::Share => (&mut self.share, PublishRefusal::SecondShare),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Published {
             return Err(Error::Publish(taken));
         }
         if kind.has_sound() && claims.sound.is_some() {
-            return Err(Error::Publish("this speaker publishes sound already"));
+            return Err(Error::Publish(PublishRefusal::SecondSound));
         }
         claims.last_id += 1;
         let id = Some(claims.last_id);

@@ -20,6 +20,7 @@
 use crate::ordered::OrderedMap;
 use std::collections::VecDeque;
 
+use crate::app::Reason;
 use crate::bounded::{Bound, List};
 use crate::bucket::{Bucket, Buckets, Rate};
 use crate::id::PeerId;
@@ -84,21 +85,30 @@ const PIECE_BYTES: u64 = 256;
 /// Reason why data is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[error("{}", self.reason())]
 pub enum DataRefusal {
     /// Only peers on stage may send data.
-    #[error("only peers on stage can send data to the room")]
     NotOnStage,
     /// The data is longer than [`DATA_LEN_MAX`], or than [`LOOSE_LEN_MAX`] if it may be lost.
-    #[error("the data is too long: {DATA_LEN_MAX} bytes at most, {LOOSE_LEN_MAX} when it may be lost")]
     TooLong,
     /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
-    #[error("on a closed stage only speakers, and peers that the host named, can send data")]
     NotNamed,
     /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once.
     /// Stages of more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a
     /// second.
-    #[error("data is sent faster than the room would carry it")]
     TooFast,
+}
+
+impl DataRefusal {
+    /// Returns what the refusal says.
+    pub fn reason(self) -> Reason {
+        match self {
+            DataRefusal::NotOnStage => Reason::NotOnStage,
+            DataRefusal::TooLong => Reason::LongData,
+            DataRefusal::NotNamed => Reason::NotNamed,
+            DataRefusal::TooFast => Reason::TooFast,
+        }
+    }
 }
 
 fn cost(bytes: usize) -> u64 {

@@ -11,6 +11,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod anti_entropy;
+pub mod app;
 mod asking;
 mod audience;
 pub mod bounded;
@@ -84,7 +85,7 @@ pub use lobby::Newcomer;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use mutation::Mutation;
-pub use room::{BrainSnapshot, HostBound, RoomState};
+pub use room::{BrainSnapshot, RoomState};
 pub use score::{Sources, Tally};
 pub use stage::{MESH_SPEAKERS_MAX, Mode};
 pub use time::Time;

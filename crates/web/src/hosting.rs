@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use plenary_proto::HostConfig;
+use plenary_proto::app::Reason;
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{MixPolicy, Roster, TITLE_LEN_MAX};
 use plenary_proto::rendezvous::{Doors, HostEntrance};
-use plenary_proto::seal::{Invite, InviteError, Keypair, RoomKey, RoomKeys, RoomSecret};
+use plenary_proto::seal::{Invite, Keypair, RoomKey, RoomKeys, RoomSecret};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng as _;
 
+use crate::report::Why;
 use crate::wire::Hosting;
 
 /// Lifetime of an invite, in seconds: a day, as natives give theirs.
@@ -25,27 +27,26 @@ impl Hosted {
     /// Makes the room, with the page's own key as that of its host, its invite and the invite's key.
     ///
     /// # Errors
-    /// A line for the user.
+    /// If the keys are none, or the rendezvous or the page can't stand in an invite.
     pub(crate) fn new(
         hosting: &Hosting,
         me: Keypair,
         password: Option<&str>,
         now_us: u64,
         rng: &mut ChaCha20Rng,
-    ) -> Result<(Hosted, Invite, RoomKey), String> {
+    ) -> Result<(Hosted, Invite, RoomKey), Why> {
         let mut keys = match &hosting.keys[..] {
             [] => RoomKeys::new(Keypair::from_seed(&random(rng)), me, RoomSecret(random(rng))),
-            bytes => RoomKeys::from_bytes(bytes).map_err(|error| error.to_string())?,
+            bytes => RoomKeys::from_bytes(bytes).map_err(|_| Reason::BadKeys)?,
         };
         if !hosting.rendezvous.starts_with("http") {
-            return Err("a page opens a room at a rendezvous with an address of http or https".to_owned());
+            return Err(Reason::BadRendezvous.into());
         }
         let rendezvous = hosting.rendezvous.trim_end_matches('/');
-        let told = |error: InviteError| error.to_string();
-        let (place, hint) = Invite::places(rendezvous, hosting.page.as_deref()).map_err(told)?;
+        let (place, hint) = Invite::places(rendezvous, hosting.page.as_deref())?;
         let expires_unix_s = now_us / 1_000_000 + INVITE_LIFE_S;
         let places = (Some(place), hint);
-        let (invite, key) = keys.open(password, hosting.stage_open, places, expires_unix_s).map_err(told)?;
+        let (invite, key) = keys.open(password, hosting.stage_open, places, expires_unix_s)?;
         Ok((Hosted { keys, told: Vec::new() }, invite, key))
     }
 

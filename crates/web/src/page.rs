@@ -10,6 +10,7 @@ use plenary_body::{
     Outs, Sources, Wishes,
 };
 use plenary_media::Encoded;
+use plenary_proto::app::Reason;
 use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
@@ -28,7 +29,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::hosting::Hosted;
 use crate::link::{PageLinks, TooMuch};
-use crate::report::{About, PageEvent, Snapshot, Standing};
+use crate::report::{About, PageEvent, Snapshot, Standing, Why};
 use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 
 /// Ids of the data channels: reliable and ordered; unordered without retransmission; for bulk data.
@@ -59,7 +60,7 @@ impl Page {
                     joined.tick(now_us);
                     joined.take_asks(now_us)
                 }
-                Err(why) => vec![event(&PageEvent::Refused { why })],
+                Err(why) => vec![event(&PageEvent::Refused(why))],
             },
             (call, Some(joined)) => {
                 joined.handle(now_us, call);
@@ -112,8 +113,8 @@ pub(crate) struct Joined {
     told_admitted: bool,
     /// Whether the rendezvous was reached at least once.
     reached: bool,
-    /// Version that a notice named while the host had not answered.
-    noticed: Option<u8>,
+    /// Whether a notice named another version while the host had not answered.
+    noticed: bool,
     knocks: Wishes<Newcomer>,
     hands: Wishes<(PeerId, String)>,
     mixed_by: MixedBy,
@@ -124,14 +125,14 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    fn open(opening: Opening, now_us: u64) -> Result<Joined, String> {
+    fn open(opening: Opening, now_us: u64) -> Result<Joined, Why> {
         let Opening { room, password, name, speaks, views, children_max, identity, entropy } = opening;
         let mut rng = ChaCha20Rng::from_seed(entropy);
         let mut me = Keypair::from_seed(&identity);
         let (invite, key, hosted, host) = match room {
             Entered::Invited(invite) => {
-                let invite: Invite = invite.parse().map_err(|error| format!("{error}"))?;
-                let key = invite.key(password.as_deref()).map_err(|error| format!("{error}"))?;
+                let invite: Invite = invite.parse()?;
+                let key = invite.key(password.as_deref())?;
                 (invite, key, None, None)
             }
             Entered::Opened(hosting) => {
@@ -141,7 +142,7 @@ impl Joined {
                 (invite, key, Some(hosted), Some(config))
             }
         };
-        let rendezvous = invite.rendezvous().ok_or("the invite names no rendezvous")?;
+        let rendezvous = invite.rendezvous().ok_or(Reason::NoRendezvous)?;
         let url = format!("{}{SIGNAL_PATH}", rendezvous.replacen("http", "ws", 1));
         let (room, id) = (invite.room(), me.id());
         let counter = (now_us / 1_000_000) << 20;
@@ -196,7 +197,7 @@ impl Joined {
             admitted: false,
             told_admitted: false,
             reached: false,
-            noticed: None,
+            noticed: false,
             knocks: Wishes::default(),
             hands: Wishes::default(),
             mixed_by: MixedBy::default(),
@@ -342,13 +343,11 @@ impl Joined {
             && now_us.saturating_sub(self.opened_us) >= ANSWER_MAX_US
         {
             let why = match (self.reached, self.noticed) {
-                (false, _) => "the rendezvous of the room can't be reached".to_owned(),
-                (true, Some(version)) => {
-                    format!("the room speaks version {version} of the protocol: reload the page")
-                }
-                (true, None) => "the host doesn't answer: the room may be over".to_owned(),
+                (false, _) => Reason::Unreachable,
+                (true, true) => Reason::RoomVersion,
+                (true, false) => Reason::NoAnswer,
             };
-            self.tell(&PageEvent::Refused { why });
+            self.tell(&PageEvent::Refused(why.into()));
         }
     }
 
@@ -630,13 +629,10 @@ impl Joined {
                 self.look_for_restart(now_us, from, &via);
                 self.input(now_us, In::OldInvite { from, via, message });
             }
-            Letter::OtherVersion { from, version, is_notice } => {
-                self.other_version(now_us, from, version, is_notice);
+            Letter::OtherVersion { from, is_notice, .. } => {
+                self.other_version(now_us, from, is_notice);
             }
-            Letter::OtherClock => {
-                let why = "the clocks of the room and of another peer differ by more than five minutes";
-                self.tell(&PageEvent::Trouble { why: why.to_owned() });
-            }
+            Letter::OtherClock => self.tell(&PageEvent::Trouble(Reason::OtherClock.into())),
             Letter::Bad(from) => self.input(now_us, In::Misbehaved(from)),
             Letter::Nothing => {}
         }
@@ -644,9 +640,9 @@ impl Joined {
 
     /// Handles a message of another version: the peer is told, unless it knows. A notice refuses nothing by itself,
     /// since any guest can send one: it is the reason if the host answers nothing.
-    fn other_version(&mut self, now_us: u64, peer: PeerId, version: u8, is_notice: bool) {
+    fn other_version(&mut self, now_us: u64, peer: PeerId, is_notice: bool) {
         if is_notice {
-            self.noticed = Some(version);
+            self.noticed = true;
         } else {
             let nonce = self.nonce();
             if let Some(sealed) = self.letters.seal_notice(peer, now_us, nonce) {
@@ -700,14 +696,7 @@ impl Joined {
     fn told_time(&mut self, now_us: u64, unix_s: u64) {
         let Some((later_s, rendezvous_later_s)) = self.letters.told_time(now_us, unix_s) else { return };
         if rendezvous_later_s != 0 {
-            let (by_s, way) = (
-                rendezvous_later_s.unsigned_abs(),
-                if rendezvous_later_s < 0 { "ahead of" } else { "behind" },
-            );
-            let why = format!(
-                "this machine's clock is {by_s} s {way} that of the rendezvous: the room goes by the latter"
-            );
-            self.tell(&PageEvent::Trouble { why });
+            self.tell(&PageEvent::Trouble(Reason::WrongClock.into()));
         }
         self.input(now_us, In::Brain(Box::new(Input::RoomTime { later_s })));
     }
@@ -720,11 +709,11 @@ impl Joined {
             Step::Clock { unix_s } => self.told_time(now_us, unix_s),
             Step::Up => {
                 self.reached = true;
-                self.tell(&PageEvent::Rendezvous { up: true, why: None });
+                self.tell(&PageEvent::Rendezvous { up: true, reason: None });
                 self.input(now_us, In::SignalUp(true));
             }
             Step::Down(why) => {
-                self.tell(&PageEvent::of_outage(&why));
+                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(why.reason()) });
                 self.input(now_us, In::SignalUp(false));
             }
             Step::Envelope { from, bytes } => {
@@ -742,10 +731,10 @@ impl Joined {
                 self.input(now_us, In::Undeliverable(peer));
             }
             Step::Ended(refusal) if self.standing == Standing::Joining => {
-                self.tell(&PageEvent::Refused { why: refusal.to_string() });
+                self.tell(&PageEvent::Refused(refusal.reason().into()));
             }
             Step::Ended(refusal) => {
-                self.tell(&PageEvent::Rendezvous { up: false, why: Some(refusal.to_string()) });
+                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(refusal.reason()) });
                 self.input(now_us, In::SignalUp(false));
             }
         }

@@ -3,8 +3,9 @@
 use plenary_body::people::{self, People};
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
+use plenary_proto::app::Reason;
 use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Sharing, Vote};
-use plenary_proto::rendezvous::Outage;
+use plenary_proto::seal::InviteError;
 use plenary_proto::{Event, Mode, Newcomer, PeerId, ShortId};
 use serde::Serialize;
 
@@ -37,6 +38,25 @@ impl Standing {
     }
 }
 
+/// A reason, with its sentence for applications that have no text of their own for it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Why {
+    pub(crate) reason: Reason,
+    why: String,
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Why {
+        Why { reason, why: reason.to_string() }
+    }
+}
+
+impl From<InviteError> for Why {
+    fn from(error: InviteError) -> Why {
+        Why { reason: error.reason(), why: error.to_string() }
+    }
+}
+
 /// Events for the application. A `label` is a peer's name as it is shown: [`People::label`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
@@ -46,11 +66,11 @@ pub(crate) enum PageEvent {
     /// The host has admitted this peer, or this peer has opened the room.
     Admitted,
     /// The rendezvous became available or unavailable.
-    Rendezvous { up: bool, why: Option<String> },
-    /// The page can't join, and why: one line for the user.
-    Refused { why: String },
-    /// Something keeps this peer from its room, which may pass: one line for the user.
-    Trouble { why: String },
+    Rendezvous { up: bool, reason: Option<Reason> },
+    /// The page can't join.
+    Refused(Why),
+    /// Something keeps this peer from its room, or from what its user wants, and may pass.
+    Trouble(Why),
     /// The host removed this peer.
     Removed,
     /// The host ended the room.
@@ -121,7 +141,7 @@ impl PageEvent {
     fn of_brain(event: &Event, body: &Body, now_us: u64) -> Option<PageEvent> {
         let label = |peer: &PeerId, name: &str| People::of(body, now_us).label(peer, name);
         Some(match event {
-            Event::Refused(refusal) => PageEvent::Refused { why: refusal.to_string() },
+            Event::Refused(refusal) => PageEvent::Refused(refusal.reason().into()),
             Event::Removed => PageEvent::Removed,
             Event::Ended => PageEvent::Ended,
             Event::Left => PageEvent::Left,
@@ -185,13 +205,9 @@ impl PageEvent {
         PageEvent::MixedBy { mixers: mixers.iter().map(hex).collect(), text: mixed_by(body, people) }
     }
 
-    pub(crate) fn of_outage(why: &Outage) -> PageEvent {
-        PageEvent::Rendezvous { up: false, why: Some(why.to_string()) }
-    }
-
     /// Whether nothing comes after it.
     pub(crate) fn is_end(&self) -> bool {
-        matches!(self, PageEvent::Refused { .. } | PageEvent::Removed | PageEvent::Ended | PageEvent::Left)
+        matches!(self, PageEvent::Refused(_) | PageEvent::Removed | PageEvent::Ended | PageEvent::Left)
     }
 }
 

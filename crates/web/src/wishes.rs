@@ -6,7 +6,7 @@ use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Delivery, MIXERS_MAX, Muted};
 use plenary_proto::seal::RoomSecret;
-use plenary_proto::{Command, PeerId};
+use plenary_proto::{Command, DataRefusal, PeerId};
 
 use crate::hosting::{mix_policy, random};
 use crate::page::Joined;
@@ -18,7 +18,7 @@ impl Joined {
         if matches!(wish, Wish::Remove(_) | Wish::RemoveUnnamed | Wish::Renew | Wish::End)
             && let Err(why) = self.body.brain().check_settled()
         {
-            return self.tell(&PageEvent::Trouble { why: why.to_string() });
+            return self.tell(&PageEvent::Trouble(why.into()));
         }
         let command = match wish {
             Wish::Leave => Command::Leave,
@@ -73,15 +73,11 @@ impl Joined {
 
     /// Tells the room a text.
     fn say(&mut self, now_us: u64, text: String) {
-        let told = List::try_from(text.into_bytes()).map_err(|_| "the text is too long".to_owned()).and_then(
-            |bytes| {
-                let told = self
-                    .step(now_us, |body, outs| body.publish_data(Delivery::Reliable, bytes, now_us, outs));
-                told.map_err(|refusal| refusal.to_string())
-            },
-        );
-        if let Err(why) = told {
-            self.tell(&PageEvent::Trouble { why });
+        let told = List::try_from(text.into_bytes()).map_err(|_| DataRefusal::TooLong).and_then(|bytes| {
+            self.step(now_us, |body, outs| body.publish_data(Delivery::Reliable, bytes, now_us, outs))
+        });
+        if let Err(refusal) = told {
+            self.tell(&PageEvent::Trouble(refusal.reason().into()));
         }
     }
 

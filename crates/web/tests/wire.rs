@@ -1,8 +1,12 @@
-//! Calls and asks have the bytes of the golden vectors, which the page's own test compares too.
+//! Calls and asks have the bytes of the golden vectors, which the page's own test compares too; and the page's list of
+//! reasons is that of the brain.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use bytes::Bytes;
+use plenary_proto::app::Reason;
 use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, PageLayout, Shown, Wish};
 
 fn golden() -> BTreeMap<String, String> {
@@ -175,4 +179,30 @@ fn asks_have_their_golden_bytes() {
         assert_eq!(postcard::from_bytes::<Ask>(&unhex(&golden[name])).unwrap(), ask, "{name}");
     }
     assert_eq!(golden.len(), calls().len() + asks().len(), "each vector has its test");
+}
+
+/// Returns `web/src/reasons.ts`, as it has to be.
+fn reasons_of_the_page() -> String {
+    let mut file = "// Why a peer can't come into a room, is no longer in it, or can't do what its user wants: the codes of `Reason` in\n\
+        // crates/proto/src/app/reason.rs. Written by crates/web/tests/wire.rs: PLENARY_BLESS=1 cargo test -p plenary-web.\n\n\
+        export type Reason =\n"
+        .to_owned();
+    for (at, reason) in Reason::ALL.iter().enumerate() {
+        let end = if at + 1 == Reason::ALL.len() { ";" } else { "" };
+        writeln!(file, "  | \"{}\"{end}", reason.code()).unwrap();
+    }
+    file
+}
+
+#[test]
+fn the_page_knows_each_reason_by_its_code() {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../web/src/reasons.ts"].iter().collect();
+    if std::env::var_os("PLENARY_BLESS").is_some() {
+        std::fs::write(&path, reasons_of_the_page()).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        kept == reasons_of_the_page(),
+        "web/src/reasons.ts is out of date: PLENARY_BLESS=1 cargo test -p plenary-web"
+    );
 }

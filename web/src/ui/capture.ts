@@ -2,6 +2,7 @@
 
 import { type Devices, Mixed, type Needs, openDevices, openFilm, openScreen, type Share } from "../devices.js";
 import type { Room } from "../room.js";
+import type { Refused } from "../refused.js";
 import { texts } from "../texts.js";
 import { type Choices, loadChoices, saveChoices } from "./choices.js";
 
@@ -26,8 +27,8 @@ export class Capture {
   isOpen = false;
   /** Whether switches are for this room alone, and not kept as the choice for the next one. */
   isInRoom = false;
-  /** A line about what is missing. */
-  says: string | null = null;
+  /** Why something is missing. */
+  missing: Refused | null = null;
   lists: Lists = { camera: [], microphone: [], loudspeaker: [] };
   #room: Room | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -46,7 +47,7 @@ export class Capture {
     private readonly onLost: (says: string, isMissed: () => boolean) => void,
   ) {}
 
-  /** Asks for camera and microphone, which stay closed if `close` comes first; throws a line for the user. */
+  /** Asks for camera and microphone, which stay closed if `close` comes first; throws {@link Refused}. */
   open(): Promise<void> {
     return this.#next(async (life) => {
       if (this.isOpen) return;
@@ -156,7 +157,7 @@ export class Capture {
     this.#mixed?.mixed.close();
     this.picture = this.sound = this.share = this.#mixed = null;
     this.isOpen = false;
-    this.says = null;
+    this.missing = null;
     this.onChange();
   }
 
@@ -212,7 +213,7 @@ export class Capture {
     if (needs.sound) this.sound = opened.sound;
     clearInterval(this.#timer);
     this.#timer = setInterval(() => void this.list(), LIST_MS);
-    this.says = opened.says;
+    this.missing = opened.missing;
     for (const track of [opened.picture, opened.sound]) {
       if (track) track.onended = () => this.#lost(track);
     }

@@ -3,7 +3,8 @@
 import { html, nothing } from "lit";
 
 import type { Snapshot } from "../room.js";
-import { megabits, texts } from "../texts.js";
+import { megabits } from "../megabits.js";
+import { texts } from "../texts.js";
 import { modeOf } from "./health.js";
 import type { Part } from "./parts.js";
 import type { Session } from "./session.js";

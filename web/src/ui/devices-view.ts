@@ -9,6 +9,7 @@ import type { Lists, Picked } from "./capture.js";
 import { icon } from "./icons.js";
 import "./level.js";
 import { nameField, type Part, passwordField, switchPart } from "./parts.js";
+import { asksPassword, lineFor } from "./refusals.js";
 import type { Session } from "./session.js";
 import { noticePart, refusalPart } from "./ways.js";
 
@@ -18,15 +19,15 @@ export function prejoin(session: Session): Part {
     const isWatching = (event as SubmitEvent).submitter?.dataset["act"] === "watch";
     void (isWatching ? session.watch() : session.speak());
   };
-  const asksPassword = session.refusal?.asksPassword ?? false;
+  const wantsPassword = asksPassword(session.refusal);
   return html`<main class="gate">
     <form class="card wide" @submit=${submit}>
-      <h1 tabindex="-1" data-focus=${asksPassword ? nothing : ""}>${texts.prejoinTitle}</h1>
+      <h1 tabindex="-1" data-focus=${wantsPassword ? nothing : ""}>${texts.prejoinTitle}</h1>
       <div class="columns">
         <div class="stack">
           ${preview(session)} ${missing(session)} ${noticePart(session)}
           ${refusalPart(session, session.refusal, ["start", "watch", "rejoin", "again"])}
-          ${asksPassword ? passwordField(session, texts.password) : nothing} ${nameField(session)}
+          ${wantsPassword ? passwordField(session, texts.password) : nothing} ${nameField(session)}
           <div class="stack">
             <button data-act="join">${texts.joinNow}</button>
             <div class="pair">
@@ -43,7 +44,7 @@ export function prejoin(session: Session): Part {
 
 /** What is missing, or null. */
 function missing({ capture }: Session): Part {
-  return capture.says ? html`<p class="hint">${capture.says}</p>` : nothing;
+  return capture.missing ? html`<p class="hint">${lineFor(capture.missing)}</p>` : nothing;
 }
 
 /** The own picture, with switches for camera and microphone on it. */

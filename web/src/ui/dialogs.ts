@@ -9,6 +9,7 @@ import { pickers, preview } from "./devices-view.js";
 import { endDialog } from "./host-view.js";
 import { icon } from "./icons.js";
 import type { Part } from "./parts.js";
+import { lineFor } from "./refusals.js";
 import type { Session } from "./session.js";
 import type { Dialog } from "./state.js";
 import { copyLink, noticePart } from "./ways.js";
@@ -32,7 +33,7 @@ function inside(session: Session, dialog: Dialog, root: HTMLElement): Part {
       ${noticePart(session)} ${pickers(session)}`;
     case "stage":
       return html`${head(session, texts.stageTitle)}
-        <p class="dim">${session.capture.says ?? texts.stageLead}</p>
+        <p class="dim">${session.capture.missing ? lineFor(session.capture.missing) : texts.stageLead}</p>
         ${preview(session)} ${noticePart(session)} ${pickers(session)}
         <button type="button" data-act="go-on-stage" @click=${() => void session.goOnStage()}>${texts.stageNow}</button>`;
     case "shortcuts":
@@ -86,7 +87,7 @@ function invite(session: Session): Part {
     const button = event.currentTarget as HTMLElement;
     if (await copyLink(session, link, button)) return;
     button.closest("dialog")?.querySelector("input")?.select();
-    session.tell({ says: texts.copyFailed, ways: ["dismiss"], isAlert: true });
+    session.tell({ says: texts.reasons["copy-failed"], ways: ["dismiss"], isAlert: true });
   };
   const share = () => void navigator.share({ url: link, title: session.snapshot?.title || texts.title }).catch(() => {});
   const renew = () => {

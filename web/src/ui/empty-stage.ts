@@ -1,11 +1,13 @@
 // What stands in place of the picture while there is none to see.
 
 import type { Snapshot } from "../room.js";
-import { texts } from "../texts.js";
 import { modeOf } from "./health.js";
 
-/** Why a room has no picture for this peer, as a line for the user; null where one is to be expected. */
-export function emptyStage(now: Snapshot | null): string | null {
+/** Why a room has no picture for this peer. */
+export type EmptyStage = "nobody-here" | "nobody-speaks" | "nobody-else-speaks" | "speakers-apart" | "mesh-full";
+
+/** Why a room has no picture for this peer; null where one is to be expected. */
+export function emptyStage(now: Snapshot | null): EmptyStage | null {
   if (!now) return null;
   const { stage, mixers, meshed, audience, peer } = now;
   const speakers = stage.filter(({ speaks, away }) => speaks && !away);
@@ -13,9 +15,9 @@ export function emptyStage(now: Snapshot | null): string | null {
   const others = speakers.filter((one) => one.peer !== peer);
   if (others.length === 0) {
     const isAlone = stage.every((one) => one.peer === peer) && audience.length === 0;
-    if (isSpeaking) return isAlone ? texts.nobodyHere : texts.nobodyElseSpeaks;
-    return speakers.length === 0 ? texts.nobodySpeaks : null;
+    if (isSpeaking) return isAlone ? "nobody-here" : "nobody-else-speaks";
+    return speakers.length === 0 ? "nobody-speaks" : null;
   }
-  if (isSpeaking && modeOf(now) === "mesh" && meshed === 0) return texts.meshFull;
-  return mixers.length === 0 && !isSpeaking && modeOf(now) !== "mixer" ? texts.speakersApart : null;
+  if (isSpeaking && modeOf(now) === "mesh" && meshed === 0) return "mesh-full";
+  return mixers.length === 0 && !isSpeaking && modeOf(now) !== "mixer" ? "speakers-apart" : null;
 }

@@ -5,6 +5,7 @@ import { html, nothing } from "lit";
 import { texts } from "../texts.js";
 import { icon } from "./icons.js";
 import { mark, nameField, type Part, passwordField, switchPart } from "./parts.js";
+import { asksPassword } from "./refusals.js";
 import type { Session } from "./session.js";
 import { refusalPart, wayButton, waysOf } from "./ways.js";
 
@@ -19,12 +20,12 @@ export function entrance(session: Session): Part {
     void (isWatching ? session.watch() : session.prepare());
   };
   const setLink = (event: Event) => (session.invite = (event.target as HTMLInputElement).value.trim());
-  const asksPassword = session.refusal?.asksPassword ?? false;
+  const wantsPassword = asksPassword(session.refusal);
   return html`<main class="gate">
     <form class="card" @submit=${submit}>
       <header>
         ${mark()}
-        <h1 tabindex="-1" data-focus=${asksPassword ? nothing : ""}>${texts.enterTitle}</h1>
+        <h1 tabindex="-1" data-focus=${wantsPassword ? nothing : ""}>${texts.enterTitle}</h1>
         ${hasLink ? nothing : html`<p class="dim">${texts.tagline}</p>`}
       </header>
       ${refusalPart(session, session.refusal, ["start", "watch", "rejoin"])}
@@ -42,8 +43,8 @@ export function entrance(session: Session): Part {
               @input=${setLink}
             />
           </label>`}
-      ${nameField(session)} ${asksPassword ? passwordField(session, texts.password) : nothing}
-      ${isInsecure() ? html`<p class="hint">${texts.insecure}</p>` : nothing}
+      ${nameField(session)} ${wantsPassword ? passwordField(session, texts.password) : nothing}
+      ${isInsecure() ? html`<p class="hint">${texts.reasons.insecure}</p>` : nothing}
       <div class="stack">
         ${isInsecure() ? nothing : html`<button data-act="join">${icon("camera")}${texts.join}</button>`}
         ${session.speaksOnly && !isInsecure()
@@ -147,7 +148,7 @@ export function end(session: Session): Part {
   return html`<main class="gate">
     <div class="card">
       <header>${mark()}</header>
-      <div role="alert"><h1 tabindex="-1" data-focus>${refusal?.says ?? texts.left}</h1></div>
+      <div role="alert"><h1 tabindex="-1" data-focus>${refusal?.says ?? texts.reasons.left}</h1></div>
       ${waysOf(session, refusal?.ways ?? ["start"])}
     </div>
   </main>`;

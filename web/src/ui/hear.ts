@@ -1,11 +1,12 @@
 // What the events of a room change on the page.
 
 import type { RoomEvent } from "../room.js";
+import { Refused } from "../refused.js";
 import { texts } from "../texts.js";
 import { emptyStage } from "./empty-stage.js";
 import { lacksMixer } from "./health.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
-import { refusalOf, rejectionOf, sentence } from "./refusals.js";
+import { refusalFor, refusalOf } from "./refusals.js";
 import type { Session } from "./session.js";
 
 /** Removals by another host that are listed: as many as a roster holds. */
@@ -20,27 +21,26 @@ export function hear(session: Session, event: RoomEvent): void {
       return;
     case "rendezvous":
       session.isRendezvousUp = event.up;
-      session.rejected = rejectionOf(event.why);
+      session.rejected = (event.reason && texts.rejected[event.reason]) ?? null;
       session.changed();
       return;
     case "trouble":
-      session.tell({ says: sentence(event.why), ways: room ? ["dismiss"] : [], isAlert: false });
+      session.tell({ says: texts.reasons[event.reason], ways: room ? ["dismiss"] : [], isAlert: false });
       return;
     case "no-mixer":
       void noMixer(session);
       return;
     case "no-place":
-      session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false });
+      session.tell({ says: texts.noPlace, ways: ["dismiss"], isAlert: false, about: "no-place" });
       return;
   }
   if (room) inRoom(session, event);
-  else if (event.what === "removed") session.giveUp(refusalOf("removed by the host"));
-  else if (event.what === "ended") session.giveUp(refusalOf("the host has ended the room"));
+  else if (event.what === "removed") session.giveUp(refusalFor("removed"));
+  else if (event.what === "ended") session.giveUp(refusalFor("ended"));
 }
 
 function inRoom(session: Session, event: RoomEvent): void {
   const { chat } = session;
-  const ends = (why: string) => session.finish(refusalOf(why));
   switch (event.what) {
     case "state":
       if (event.state !== "ended") void session.renew();
@@ -102,7 +102,7 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.changed();
       break;
     case "parent":
-      if (event.peer && session.notice?.says === texts.noPlace) session.notice = null;
+      if (event.peer && session.notice?.about === "no-place") session.notice = null;
       void session.renew();
       break;
     case "mode":
@@ -111,18 +111,18 @@ function inRoom(session: Session, event: RoomEvent): void {
       void session.renew();
       break;
     case "removed":
-      ends("removed by the host");
+      session.finish(refusalFor("removed"));
       break;
     case "ended":
       session.ownRoom = null;
       keepOwnRoom(null);
-      ends("the host has ended the room");
+      session.finish(refusalFor("ended"));
       break;
     case "left":
       session.leave();
       break;
     case "refused":
-      ends(event.why);
+      session.finish(refusalOf(new Refused(event.reason, event.why)));
       break;
   }
 }
@@ -162,16 +162,17 @@ async function muted(session: Session, { picture, sound }: { picture: boolean; s
 
 /** The host has not given the floor, or has taken it from a speaker that had asked for it once: before or after the loss. */
 function denied(session: Session): void {
-  const isTaken = session.isOnStage ? !session.waitsForFloor : session.notice?.says === texts.floorTaken;
+  const isTaken = session.isOnStage ? !session.waitsForFloor : session.notice?.about === "floor-taken";
   session.isHandUp = false;
   if (session.isOnStage) session.giveFloor();
-  tellFloor(session, isTaken ? texts.floorTaken : texts.floorDenied);
+  tellFloor(session, isTaken);
 }
 
 /** Tells that the floor is lost, until the user is on the way to it again. */
-function tellFloor(session: Session, says: string): void {
+function tellFloor(session: Session, isTaken: boolean): void {
   const whileTrue = () => !session.isHandUp && !session.isOnStage;
-  session.tell({ says, ways: ["dismiss"], isAlert: true, whileTrue });
+  const notice = { ways: ["dismiss"], isAlert: true, whileTrue } as const;
+  session.tell(isTaken ? { ...notice, says: texts.floorTaken, about: "floor-taken" } : { ...notice, says: texts.floorDenied });
 }
 
 /** The host has given the floor, or has taken it. */
@@ -179,13 +180,14 @@ function floor(session: Session, speaks: boolean): void {
   const { capture } = session;
   if (speaks && session.isHandUp) {
     session.isHandUp = false;
-    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true, whileTrue: () => !session.isOnStage });
+    const whileTrue = () => !session.isOnStage;
+    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true, about: "floor-given", whileTrue });
   } else if (speaks && session.isOnStage) {
     session.announce(texts.floorGiven);
-  } else if (!speaks && (session.isOnStage || session.notice?.says === texts.floorGiven)) {
+  } else if (!speaks && (session.isOnStage || session.notice?.about === "floor-given")) {
     session.isHandUp = false;
     capture.close();
-    tellFloor(session, texts.floorTaken);
+    tellFloor(session, true);
   }
   void session.renew();
 }

@@ -30,7 +30,7 @@ export function roomView(session: Session): Part {
   return html`<main class="room ${panel ? "with-panel" : ""}">
     <h1 class="unseen" tabindex="-1" data-focus>${snapshot?.title || texts.title}</h1>
     <div class="stage">
-      ${room.picture} ${empty ? html`<p class="empty" role="status">${empty}</p>` : nothing}
+      ${room.picture} ${empty ? html`<p class="empty" role="status">${texts.empty[empty]}</p>` : nothing}
       ${isExpected ? html`<p class="empty late" role="status">${texts.pictureComes}</p>` : nothing}
       <div class="top">
         <p class="title">

@@ -4,11 +4,12 @@
 import { decodesPictures, joinsRooms } from "../devices.js";
 import { lock } from "../identity.js";
 import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
+import { Refused } from "../refused.js";
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
 import { keepLink, keepOwnRoom, type OwnRoom } from "./page-link.js";
-import { isStageClosed, type Refusal, refusalOf } from "./refusals.js";
+import { lineFor, type Refusal, refusalFor, refusalOf } from "./refusals.js";
 import { type At, type Dialog, type Panel, type RemovedByAnother, State } from "./state.js";
 import { closeSmallWindow } from "./windows.js";
 
@@ -82,12 +83,12 @@ export class Session extends State {
   /** Opens a room. */
   async openRoom(): Promise<void> {
     this.#last = () => void this.openRoom();
-    if (!joinsRooms()) return this.go("open", refusalOf(texts.noBrowser));
+    if (!joinsRooms()) return this.go("open", refusalFor("no-browser"));
     const { ownRoom, assets, rendezvous } = this;
     const { title, password, lobby, stageOpen, mixing } = ownRoom ?? this.opening;
     const options: HostOptions = { name: this.capture.choices.name, title, lobby, stageOpen, speaks: false };
     if (mixing) options.mixing = mixing;
-    Object.assign(options, optional({ password, assets, rendezvous }));
+    Object.assign(options, optional({ password, assets, rendezvous, mixedBy: texts.mixedBy }));
     if (ownRoom) options.keys = Uint8Array.from(atob(ownRoom.keys), (char) => char.charCodeAt(0));
     const id = ownRoom?.id ?? base64(crypto.getRandomValues(new Uint8Array(16)));
     await this.#enter("open", (onEvent, signal) => this.#host(id, { ...options, onEvent, signal }));
@@ -108,7 +109,7 @@ export class Session extends State {
   /** Opens a room, unless another tab has it open. */
   async #host(id: string, options: HostOptions): Promise<Room> {
     const release = await lock(`plenary-room-${id}`);
-    if (!release) throw new Error(texts.openElsewhere);
+    if (!release) throw new Refused("open-elsewhere");
     try {
       const room = await host(options);
       this.#locks.set(room, release);
@@ -164,14 +165,14 @@ export class Session extends State {
     const { invite, password, assets } = this;
     const { name } = this.capture.choices;
     const back = speaks ? "prejoin" : "entrance";
-    const optionals = optional({ password, assets });
+    const optionals = optional({ password, assets, mixedBy: texts.mixedBy });
     return this.#enter(back, async (onEvent, signal) => {
       const options = { invite, name, ...optionals, onEvent, signal };
       try {
         return await join({ ...options, speaks });
       } catch (error) {
         // a closed stage takes viewers, which then ask for the floor
-        if (!speaks || !isStageClosed(error)) throw error;
+        if (!speaks || !(error instanceof Refused && error.reason === "stage-closed")) throw error;
         const room = await join({ ...options, speaks: false });
         room.speak(true);
         return room;
@@ -180,8 +181,8 @@ export class Session extends State {
   }
 
   #isUnfit(): boolean {
-    const why = joinsRooms() ? (this.invite.includes("#") ? null : texts.noLink) : texts.noBrowser;
-    if (why) this.go("entrance", refusalOf(why));
+    const why = joinsRooms() ? (this.invite.includes("#") ? null : "not-an-invite") : "no-browser";
+    if (why) this.go("entrance", refusalFor(why));
     return why !== null;
   }
 
@@ -278,8 +279,11 @@ export class Session extends State {
   async #publish(): Promise<void> {
     if (!this.room) return;
     await this.capture.publishTo(this.room);
-    const { says } = this.capture;
-    if (says) this.tell({ says, ways: ["settings", "dismiss"], isAlert: false, whileTrue: () => this.capture.says === says });
+    const { missing } = this.capture;
+    if (missing) {
+      const whileTrue = () => this.capture.missing === missing;
+      this.tell({ says: lineFor(missing), ways: ["settings", "dismiss"], isAlert: false, whileTrue });
+    }
     void this.renew();
   }
 
@@ -406,7 +410,7 @@ export class Session extends State {
 
   leave(): void {
     this.room?.leave();
-    this.finish({ says: texts.left, ways: ["rejoin", "open"], isAlert: true, asksPassword: false });
+    this.finish({ ...refusalFor("left"), ways: ["rejoin", "open"] });
   }
 
   /** Shows why the room is over for this peer. */

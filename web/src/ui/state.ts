@@ -106,8 +106,8 @@ export class State {
   }
 
   get health(): Health {
-    const isLeftOut = !this.room?.picture.hasChildNodes() && emptyStage(this.snapshot) === texts.meshFull;
-    return isLeftOut ? { is: "weak", why: texts.meshFull } : healthOf(this.history);
+    const isLeftOut = !this.room?.picture.hasChildNodes() && emptyStage(this.snapshot) === "mesh-full";
+    return isLeftOut ? { is: "weak", why: texts.empty["mesh-full"] } : healthOf(this.history);
   }
 
   go(at: At, refusal: Refusal | null = null): void {

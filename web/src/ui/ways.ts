@@ -5,10 +5,10 @@ import { html, nothing } from "lit";
 import { texts } from "../texts.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
 import type { Part } from "./parts.js";
-import { type Refusal, refusalOf, type Way } from "./refusals.js";
+import { type Refusal, refusalFor, type Way } from "./refusals.js";
 import type { Session } from "./session.js";
 
-const labels: Record<Way, string> = {
+const labels = (): Record<Way, string> => ({
   again: texts.again,
   watch: texts.watch,
   start: texts.start,
@@ -22,7 +22,7 @@ const labels: Record<Way, string> = {
   unmute: texts.unmute,
   stage: texts.stageNow,
   dismiss: texts.dismiss,
-};
+});
 
 /** Time for which a button says that the link is copied, in milliseconds. */
 const COPIED_MS = 2000;
@@ -43,7 +43,7 @@ export function wayButton(session: Session, way: Way, look: string): Part {
     data-act=${way === "watch" ? way : nothing}
     @click=${(event: Event) => take(session, way, event.currentTarget as HTMLElement)}
   >
-    ${labels[way]}
+    ${labels()[way]}
   </button>`;
 }
 
@@ -103,7 +103,7 @@ function take(session: Session, way: Way, button: HTMLElement): void {
       return session.go("entrance");
     case "copy":
       return void copyLink(session, session.invite, button).then((isCopied) => {
-        if (!isCopied) session.go(session.at, refusalOf(texts.copyYourself(session.invite)));
+        if (!isCopied) session.go(session.at, { ...refusalFor("copy-failed"), says: texts.copyYourself(session.invite) });
       });
     case "reload":
       return location.reload();

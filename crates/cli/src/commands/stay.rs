@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use plenary::media::Picture;
-use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room, SignedName};
+use plenary::{End, Identity, Invite, Options, Pictures, Reason, Recording, Room, SignedName};
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -64,6 +65,15 @@ impl StayArgs {
     }
 }
 
+/// The report of `--json`.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    viewer: ViewerReport,
+    /// Code of the reason why the peer is no longer in the room.
+    end: Reason,
+}
+
 /// Stays until the duration is over or a signal arrives, then leaves gracefully.
 pub(crate) async fn stay(
     room: Room,
@@ -92,13 +102,14 @@ pub(crate) async fn stay(
     let recorded = finish(recording, stay.record.as_deref());
     let taken = snapshot.map_or(Ok(()), Snapshot::write);
     room.close().await;
-    let reported = room_args.json.as_ref().map_or(Ok(()), |to| json::write(to, &viewer));
+    let end = room.closed().await;
+    let report = Report { viewer, end: end.reason() };
+    let reported = room_args.json.as_ref().map_or(Ok(()), |to| json::write(to, &report));
     recorded.and(taken).and(reported)?;
-    match room.closed().await {
-        End::Removed => Err(anyhow::anyhow!("removed by the host").into()),
-        End::Replaced => Err(anyhow::anyhow!("another process has come in with the same identity").into()),
-        End::HostEnded => {
-            say!("the host ended the room");
+    match end {
+        end @ (End::Removed | End::Replaced) => Err(anyhow::Error::from(end.reason()).into()),
+        end @ End::HostEnded => {
+            say!("{}", end.reason());
             Ok(())
         }
         _ => Ok(()),

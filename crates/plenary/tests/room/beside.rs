@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use plenary::media::compose::{Custom, CustomTile, Fit, Layout, Who};
 use plenary::{
-    Consent, Error, MediaKind, Options, Origin, ProgramFormat, ReceivedFrame, Room, RoomSnapshot, TrackKind,
+    Consent, Error, MediaKind, Options, Origin, ProgramFormat, PublishRefusal, ReceivedFrame, Room,
+    RoomSnapshot, TrackKind,
 };
 
 use crate::support::*;
@@ -20,11 +21,11 @@ async fn a_second_camera_screen_or_sound_is_refused_until_the_first_has_gone() {
     let camera = ada.publish_as(TrackKind::Speaker, source(0)).await.unwrap();
     let screen = ada.publish_encoded_as(TrackKind::Screen).await.unwrap();
     let rows = [
-        (TrackKind::Camera, "this speaker publishes a camera already"),
-        (TrackKind::Speaker, "this speaker publishes a camera already"),
-        (TrackKind::Screen, "this speaker publishes a screen or film already"),
-        (TrackKind::Share, "this speaker publishes a screen or film already"),
-        (TrackKind::Voice, "this speaker publishes sound already"),
+        (TrackKind::Camera, PublishRefusal::SecondCamera),
+        (TrackKind::Speaker, PublishRefusal::SecondCamera),
+        (TrackKind::Screen, PublishRefusal::SecondShare),
+        (TrackKind::Share, PublishRefusal::SecondShare),
+        (TrackKind::Voice, PublishRefusal::SecondSound),
     ];
     for (kind, expected) in rows {
         let refused = ada.publish_as(kind, source(1)).await.map(drop);

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Muted};
+use crate::app::Reason;
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
 use crate::seal::Statement;
@@ -259,32 +260,41 @@ impl Statement for Roster {
 
 /// Reason why the host refuses a joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", self.reason())]
 #[non_exhaustive]
 pub enum Refusal {
     /// The invite has expired, by the host's clock.
-    #[error("the invite has expired")]
     Expired,
     /// The roster is full.
-    #[error("the stage is full")]
     StageFull,
     /// The stage is closed, and the host has not admitted this speaker.
-    #[error("the host admits speakers one by one")]
     StageClosed,
     /// The room is over.
-    #[error("the host has ended the room")]
     Closed,
     /// The host has removed this peer.
-    #[error("removed by the host")]
     Removed,
     /// The room is locked: nobody new is admitted.
-    #[error("the room is locked")]
     Locked,
     /// The invite was replaced by a newer one.
-    #[error("the invite has been replaced: ask for the new one")]
     OldInvite,
     /// The host has not let this peer in from the lobby.
-    #[error("the host has not let you in")]
     Denied,
+}
+
+impl Refusal {
+    /// Returns what the refusal says.
+    pub fn reason(self) -> Reason {
+        match self {
+            Refusal::Expired => Reason::InviteExpired,
+            Refusal::StageFull => Reason::StageFull,
+            Refusal::StageClosed => Reason::StageClosed,
+            Refusal::Closed => Reason::Ended,
+            Refusal::Removed => Reason::Removed,
+            Refusal::Locked => Reason::Locked,
+            Refusal::OldInvite => Reason::InviteReplaced,
+            Refusal::Denied => Reason::NotLetIn,
+        }
+    }
 }
 
 impl Statement for Refusal {

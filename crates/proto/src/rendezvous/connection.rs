@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, silence_ms_max,
 };
+use crate::app::Reason;
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
 use crate::{PeerId, RoomId};
@@ -71,23 +72,33 @@ pub enum Step {
 
 /// Cause of a lost connection or a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 #[non_exhaustive]
 pub enum Outage {
     /// The websocket could not be opened, or has closed.
-    #[error("the rendezvous can't be reached")]
     Closed,
     /// Nothing arrived in time.
-    #[error("the rendezvous is silent")]
     Silent,
     /// The rendezvous refused the peer.
     #[error("the rendezvous refused: {0}")]
     Refused(Refusal),
     /// This machine has stood still ([`Connection::renew`]).
-    #[error("this machine has slept")]
     Slept,
     /// Something arrived that is no frame, or a frame out of turn.
-    #[error("the rendezvous doesn't keep to the protocol")]
     Protocol,
+}
+
+impl Outage {
+    /// Returns the cause as others name it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Outage::Closed => Reason::Unreachable,
+            Outage::Silent => Reason::Silent,
+            Outage::Refused(refusal) => refusal.reason(),
+            Outage::Slept => Reason::Slept,
+            Outage::Protocol => Reason::NoProtocol,
+        }
+    }
 }
 
 /// Keys by which a peer enters a room.

@@ -15,6 +15,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::app::Reason;
 use crate::bounded::List;
 use crate::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
 use crate::{PeerId, RoomId};
@@ -119,49 +120,36 @@ pub enum FromRendezvous<'a> {
 /// reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(from = "u8", into = "u8")]
+#[error("{}", self.reason())]
 pub enum Refusal {
     /// 1: the rendezvous speaks another version of this protocol.
-    #[error("it speaks another version of the protocol")]
     Version,
     /// 2: a signature is invalid, or the root key does not belong to this room.
-    #[error("a proof of identity does not hold")]
     BadProof,
     /// 3: no host has opened that room, or not for this door: a stranger that guesses doesn't learn which.
-    #[error("the room is not open")]
     UnknownRoom,
     /// 4: the room has reached its maximum number of peers.
-    #[error("the room is full")]
     RoomFull,
     /// 5: the rendezvous, or the address that opens the room, has reached its maximum number of rooms.
-    #[error("too many rooms are open")]
     TooManyRooms,
     /// 6: the same peer connected again, which ends the older connection.
-    #[error("the same peer connected again elsewhere")]
     Replaced,
     /// 7: no `Hello` arrived in time.
-    #[error("it took too long to say hello")]
     Late,
     /// 8: bytes that are no frame, a text message, or a frame out of turn.
-    #[error("something came that is no frame of the protocol")]
     Malformed,
     /// 9: a frame longer than [`FRAME_LEN_MAX`].
-    #[error("a frame was too long: at most {FRAME_LEN_MAX} bytes")]
     TooLong,
     /// 10: the peer did not read its frames in time.
-    #[error("it took too long to read")]
     Slow,
     /// 11: the rendezvous shuts down.
-    #[error("the rendezvous is closing")]
     Closing,
     /// 12: the peer runs in a page of an origin that the rendezvous doesn't let in. Comes in the answer to a request
     /// (HTTP status 403), since no websocket opens.
-    #[error("the rendezvous lets no pages of this origin in")]
     OtherOrigin,
     /// 13: the rendezvous doesn't know the room, but has started so lately that the host may not be back yet.
-    #[error("it has just started, and the room isn't open there yet")]
     NotYet,
     /// 14: this peer is in the room already, as its host, and its new connection doesn't prove the root key.
-    #[error("another process with the keys of this room is its host")]
     HostPresent,
     /// A reason added by a later version.
     #[error("reason {0}")]
@@ -175,6 +163,27 @@ pub fn silence_ms_max(ping_interval_ms: u32) -> u32 {
 }
 
 impl Refusal {
+    /// Returns what the refusal says.
+    pub fn reason(self) -> Reason {
+        match self {
+            Refusal::Version => Reason::OtherVersion,
+            Refusal::BadProof => Reason::BadProof,
+            Refusal::UnknownRoom => Reason::NotOpen,
+            Refusal::RoomFull => Reason::RoomFull,
+            Refusal::TooManyRooms => Reason::TooManyRooms,
+            Refusal::Replaced => Reason::Replaced,
+            Refusal::Late => Reason::Late,
+            Refusal::Malformed => Reason::Malformed,
+            Refusal::TooLong => Reason::LongFrame,
+            Refusal::Slow => Reason::Slow,
+            Refusal::Closing => Reason::Closing,
+            Refusal::OtherOrigin => Reason::OtherOrigin,
+            Refusal::NotYet => Reason::NotYet,
+            Refusal::HostPresent => Reason::HostPresent,
+            Refusal::Other(_) => Reason::Unknown,
+        }
+    }
+
     /// Whether a further attempt would meet the same refusal, after this number of failed ones. A room that the peer
     /// was in may open again, and the connection of a host that was killed takes a moment to close.
     pub fn is_final(self, been_up: bool, tries: u32) -> bool {

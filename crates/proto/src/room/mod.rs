@@ -13,6 +13,7 @@ use crate::ordered::OrderedMap;
 use self::access::EarlyRequest;
 use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
+use crate::app::Reason;
 use crate::audience::TreePosition;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
@@ -127,11 +128,6 @@ impl Shared {
         }
     }
 }
-
-/// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the host before may come back: try again in ten seconds")]
-pub struct HostBound;
 
 /// Snapshot of the brain's state, for display and tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -466,9 +462,9 @@ impl RoomState {
     ///
     /// # Errors
     /// The stage chose it too lately.
-    pub fn check_settled(&self) -> Result<(), HostBound> {
+    pub fn check_settled(&self) -> Result<(), Reason> {
         let is_bound = self.membership.host_ref().is_some_and(|host| host.is_bound(self.shared.now));
-        if is_bound { Err(HostBound) } else { Ok(()) }
+        if is_bound { Err(Reason::TooSoon) } else { Ok(()) }
     }
 
     /// Returns the present peers that may be elected, in the order of their ids.

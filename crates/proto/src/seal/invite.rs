@@ -16,12 +16,13 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::envelope::RoomKey;
 use super::keys::{Keypair, Signature, verify};
+use crate::app::Reason;
 use crate::bounded::{List, Text, composed};
 use crate::id::{PeerId, RoomId};
 
 /// Maximum rendezvous hints of an invite.
 pub const INVITE_HINTS_MAX: usize = 4;
-const HINT_LEN_MAX: usize = 128;
+pub(crate) const HINT_LEN_MAX: usize = 128;
 const INVITE_LEN_MAX: usize = 2048;
 /// Maximum bytes of host and port: a DNS name (RFC 1035) and a port.
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
@@ -112,32 +113,43 @@ struct Secrets {
 
 /// Error of an invite, or of the password given for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 #[non_exhaustive]
 pub enum InviteError {
     /// The text does not begin like an invite.
-    #[error("an invite looks like http://HOST/#… or plenary:#…")]
     NotAnInvite,
     /// The address for the page can't stand in an invite.
-    #[error("a page's address looks like https://example.org/room/")]
     NotAPage,
     /// The address of the rendezvous is too long for an invite that leads to a page elsewhere.
-    #[error("for a page elsewhere, the address of the rendezvous may have {HINT_LEN_MAX} characters")]
     LongRendezvous,
     /// The part after `#` is damaged.
-    #[error("the invite is damaged: {0}")]
+    #[error("{reason}: {0}", reason = self.reason())]
     Malformed(&'static str),
     /// The invite is of another version.
-    #[error("the invite is of version {0}, this program reads version {VERSION}")]
+    #[error("{reason}: it has version {0}, this program reads version {VERSION}", reason = self.reason())]
     Version(u8),
     /// The invite has expired.
-    #[error("the invite has expired")]
     Expired,
     /// The room has a password, and none was given.
-    #[error("this room needs a password")]
     PasswordNeeded,
     /// The key derived with this password is not the room's.
-    #[error("wrong password")]
     WrongPassword,
+}
+
+impl InviteError {
+    /// Returns what is wrong.
+    pub fn reason(&self) -> Reason {
+        match self {
+            InviteError::NotAnInvite => Reason::NotAnInvite,
+            InviteError::NotAPage => Reason::NotAPage,
+            InviteError::LongRendezvous => Reason::LongRendezvous,
+            InviteError::Malformed(_) => Reason::InviteDamaged,
+            InviteError::Version(_) => Reason::InviteVersion,
+            InviteError::Expired => Reason::InviteExpired,
+            InviteError::PasswordNeeded => Reason::PasswordNeeded,
+            InviteError::WrongPassword => Reason::WrongPassword,
+        }
+    }
 }
 
 impl Invite {

@@ -18,6 +18,7 @@ mod verifier;
 
 pub(crate) use envelope::key_hash;
 pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
+pub(crate) use invite::HINT_LEN_MAX;
 pub use invite::{DoorSeed, INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
 pub use room_keys::{Earlier, NoRoomKeys, RoomKeys};

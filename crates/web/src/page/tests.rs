@@ -75,21 +75,21 @@ fn notice(page: &mut Page) {
 }
 
 /// Returns whether the page is refused within that time, for that reason.
-fn is_refused_by(page: &mut Page, within_us: u64, why: &str) -> bool {
-    let refuses =
-        |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("refused") && json.contains(why));
+fn is_refused_by(page: &mut Page, within_us: u64, reason: Reason) -> bool {
+    let refused = event(&PageEvent::Refused(reason.into()));
+    let refuses = |ask: &Ask| *ask == refused;
     (0..=within_us).step_by(25_000).any(|us| page.handle(NOW_US + us, Call::Tick).iter().any(refuses))
 }
 
 fn is_refused(page: &mut Page, within_us: u64) -> bool {
-    is_refused_by(page, within_us, "version 77")
+    is_refused_by(page, within_us, Reason::RoomVersion)
 }
 
 #[test]
 fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or_the_host() {
-    assert!(!is_refused_by(&mut dialling(), ANSWER_MAX_US - 1, ""));
-    assert!(is_refused_by(&mut dialling(), ANSWER_MAX_US, "rendezvous"));
-    assert!(is_refused_by(&mut page(), ANSWER_MAX_US, "the host doesn't answer"));
+    assert!(!is_refused_by(&mut dialling(), ANSWER_MAX_US - 1, Reason::Unreachable));
+    assert!(is_refused_by(&mut dialling(), ANSWER_MAX_US, Reason::Unreachable));
+    assert!(is_refused_by(&mut page(), ANSWER_MAX_US, Reason::NoAnswer));
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let joined = page.0.as_mut().unwrap();
     joined.take_step(NOW_US, Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
     let asks = page.handle(NOW_US + 1, Call::Tick);
-    let says = |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("3600 s behind"));
-    assert!(asks.iter().any(says), "{asks:?}");
+    let says = event(&PageEvent::Trouble(Reason::WrongClock.into()));
+    assert!(asks.contains(&says), "{asks:?}");
     let joined = page.0.as_mut().unwrap();
     let sealed = joined.letters.seal(None, &Message::Leave, NOW_US, [1; NONCE_LEN]).unwrap();
     let mut host = Opener::new(PeerId([9; 32]), joined.invite.1.clone());
