@@ -61,9 +61,4 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
-
-    /// Returns the number of waits since the last reset.
-    pub(crate) fn tries(&self) -> u32 {
-        self.tries
-    }
 }

@@ -43,10 +43,11 @@ pub use figures::{FIGURES_TYPE, Figures};
 pub use limits::{Limits, Rate};
 pub use local::LocalSignal;
 pub use page_origin::{NoOrigin, PageOrigin};
+pub use plenary_proto::rendezvous::Outage;
 pub use plenary_proto::rendezvous::{Address, Doors, Refusal, SIGNAL_PATH};
 pub use rendezvous::{MoreFigures, Rendezvous, RendezvousConfig, RendezvousError};
 #[cfg(feature = "tls")]
 pub use rendezvous::{ServerTls, TlsError, certificates_from_pem};
-pub use signal::{Outage, Signal, SignalError, SignalEvent};
+pub use signal::{Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};

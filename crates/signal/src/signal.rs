@@ -7,7 +7,7 @@ use bytes::Bytes;
 use plenary_proto::PeerId;
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 
-use plenary_proto::rendezvous::{Address, Refusal};
+use plenary_proto::rendezvous::{Address, Outage, Refusal};
 
 /// Carries sealed envelopes to and from the other peers of one room.
 #[async_trait]
@@ -114,49 +114,6 @@ pub enum SignalError {
     /// The signal was closed, or has emitted [`SignalEvent::Ended`].
     #[error("signalling has ended")]
     Ended,
-}
-
-/// Reason that a connection broke or was not established.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Outage {
-    /// Name resolution, TCP or TLS failed; the system's error message.
-    #[error("{0}")]
-    Connect(String),
-    /// TLS failed since the server's certificate is not trusted; the reason.
-    #[error("its certificate is not trusted: {0}")]
-    Untrusted(String),
-    /// A web server answered, but did not open a websocket.
-    #[error("{}", answered(*.0))]
-    Http(u16),
-    /// The rendezvous refused this peer.
-    #[error("the rendezvous refused: {0}")]
-    Refused(Refusal),
-    /// Timeout: the rendezvous sent no frame, or a connection attempt did not finish, within this time.
-    #[error("no answer for {:.1} s", .0.as_secs_f64())]
-    Silent(Duration),
-    /// The connection was closed.
-    #[error("the connection ended: {0}")]
-    Closed(String),
-    /// The peer has asked for another connection ([`Signal::renew`]).
-    #[error("this machine has slept, or its network has changed")]
-    Renewed,
-    /// The server sent bytes that are not of the rendezvous protocol.
-    #[error("the server does not speak the rendezvous protocol: {0}")]
-    Protocol(String),
-}
-
-/// Returns what a web server's answer in place of a websocket means.
-fn answered(status: u16) -> String {
-    let why = match status {
-        426 | 400 => {
-            "a proxy in front of it passes no websockets on: it drops the headers Upgrade and Connection"
-        }
-        404 | 405 => "something else than a rendezvous answers there",
-        502..=504 => "a proxy in front of it can't reach it at the moment",
-        429 => "too many connections came from this address",
-        _ => return format!("the server answered with HTTP status {status}"),
-    };
-    format!("{why} (HTTP status {status})")
 }
 
 /// Checks the length of an envelope.

@@ -19,7 +19,7 @@ use plenary_proto::message::{
 };
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{
-    Address as SignalAddress, Connection, Entrance, Happening, SIGNAL_PATH, Step,
+    Address as SignalAddress, Connection, Entrance, Happening, Outage, PATIENCE_US, SIGNAL_PATH, Step,
 };
 use plenary_proto::sdp::describe;
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, Sealer};
@@ -36,8 +36,8 @@ use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 const CONTROL: u8 = 0;
 const HEARTBEAT: u8 = 1;
 const BULK: u8 = 2;
-/// Time after which a page gives up that has not reached the rendezvous, or that the host has not answered: as long as
-/// a peer on tokio waits. A guess.
+/// Time after which a page gives up that the host has not answered: the time for the first connection, and as long
+/// again. A guess.
 const ANSWER_MAX_US: u64 = 20_000_000;
 /// Pause between calls after which this machine, or the browser's tab, has slept: links and rendezvous have given it
 /// up. A hidden tab without links still hears two pings of the rendezvous meanwhile. A guess.
@@ -178,7 +178,7 @@ impl Joined {
             seals: true,
         };
         let host = hosted.as_ref().map(|hosted| hosted.entrance(&key));
-        let entrance = Entrance { room, me, door: key.door(), host };
+        let entrance = Entrance { room, me, door: key.door(), host, patience_us: PATIENCE_US };
         let mut joined = Joined {
             me: id,
             body: Body::new(brain, config, now_us),
@@ -222,7 +222,10 @@ impl Joined {
             Call::Tick => self.tick(now_us),
             Call::SocketOpened => self.socket(now_us, Happening::Opened),
             Call::SocketFrame(bytes) => self.socket(now_us, Happening::Frame(&bytes)),
-            Call::SocketClosed => self.socket(now_us, Happening::Closed),
+            Call::SocketClosed => {
+                // a browser doesn't say why
+                self.socket(now_us, Happening::Closed(Outage::Connect("no websocket".to_owned())));
+            }
             Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
             Call::LinkUp(link) => self.prove(now_us, LinkId(link)),
             Call::LinkDown(link) => {
@@ -296,6 +299,7 @@ impl Joined {
         let roster = self.body.roster().map(|roster| (self.body.brain().epoch(), roster));
         let keys = self.hosted.as_mut().and_then(|hosted| hosted.changed(roster));
         self.asks.extend(keys.map(Ask::Keys));
+        self.asks.extend(std::iter::from_fn(|| self.rendezvous.next_frame(now_us)).map(Ask::Transmit));
         std::mem::take(&mut self.asks)
     }
 
@@ -337,16 +341,9 @@ impl Joined {
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(now_us, link, channel, bytes);
         }
-        let has_entered = self.answered && self.reached;
-        if !has_entered
-            && self.standing == Standing::Joining
-            && now_us.saturating_sub(self.opened_us) >= ANSWER_MAX_US
-        {
-            let why = match (self.reached, self.noticed) {
-                (false, _) => Reason::Unreachable,
-                (true, true) => Reason::RoomVersion,
-                (true, false) => Reason::NoAnswer,
-            };
+        let waited_us = now_us.saturating_sub(self.opened_us);
+        if !self.answered && self.standing == Standing::Joining && waited_us >= ANSWER_MAX_US {
+            let why = if self.noticed { Reason::RoomVersion } else { Reason::NoAnswer };
             self.tell(&PageEvent::Refused(why.into()));
         }
     }
@@ -370,8 +367,8 @@ impl Joined {
         sends.into_iter().for_each(|out| self.send(now_us, out));
         keys.iter().for_each(|key| self.letters.set_key(key, now_us));
         envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
-        if let Some(step) = claims.then(|| self.rendezvous.claim()).flatten() {
-            self.take_step(now_us, step);
+        if claims {
+            self.rendezvous.claim();
         }
         events.iter().for_each(|event| self.event(now_us, event));
         self.asks.extend(capture.into_iter().filter_map(captured));
@@ -681,9 +678,8 @@ impl Joined {
     // ── the rendezvous ───────────────────────────────────────────────────────────────────────────────────────
 
     fn signal(&mut self, now_us: u64, to: SignalAddress, envelope: Vec<u8>) {
-        if let Some(step) = self.rendezvous.send(now_us, to, Bytes::from(envelope)) {
-            self.take_step(now_us, step);
-        }
+        // what finds no place among 256 others is repeated by its sender
+        let _ = self.rendezvous.send(now_us, to, Bytes::from(envelope));
     }
 
     fn socket(&mut self, now_us: u64, happening: Happening<'_>) {
@@ -705,14 +701,13 @@ impl Joined {
         match step {
             Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
             Step::HangUp => self.asks.push(Ask::HangUp),
-            Step::Send(bytes) => self.asks.push(Ask::Transmit(bytes)),
             Step::Clock { unix_s } => self.told_time(now_us, unix_s),
             Step::Up => {
                 self.reached = true;
                 self.tell(&PageEvent::Rendezvous { up: true, reason: None });
                 self.input(now_us, In::SignalUp(true));
             }
-            Step::Down(why) => {
+            Step::Down { why, .. } => {
                 self.tell(&PageEvent::Rendezvous { up: false, reason: Some(why.reason()) });
                 self.input(now_us, In::SignalUp(false));
             }
@@ -730,11 +725,11 @@ impl Joined {
                 };
                 self.input(now_us, In::Undeliverable(peer));
             }
-            Step::Ended(refusal) if self.standing == Standing::Joining => {
-                self.tell(&PageEvent::Refused(refusal.reason().into()));
+            Step::Ended(ended) if self.standing == Standing::Joining => {
+                self.tell(&PageEvent::Refused(ended.reason().into()));
             }
-            Step::Ended(refusal) => {
-                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(refusal.reason()) });
+            Step::Ended(ended) => {
+                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
                 self.input(now_us, In::SignalUp(false));
             }
         }

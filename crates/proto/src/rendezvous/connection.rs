@@ -1,40 +1,53 @@
-//! A peer's connection to a rendezvous, without IO: for a shell that brings a websocket of its own, such as a page.
+//! A peer's connection to a rendezvous, without IO: what natives and pages, which bring a websocket of their own each,
+//! have in common.
+//!
+//! A shell opens and closes websockets as [`Step`]s say, reports what happens to them ([`Happening`]), and sends what
+//! [`Connection::next_frame`] returns whenever the websocket takes more.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::outage::{Ended, NotSent, Outage};
 use super::{
     Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, silence_ms_max,
 };
-use crate::app::Reason;
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
 use crate::{PeerId, RoomId};
 
 /// Timeout of one attempt, from dialling to the welcome, in microseconds.
 const ATTEMPT_US_MAX: u64 = 5_000_000;
+/// Minimum timeout of one attempt, whatever is left of the patience, in microseconds: a shorter one would say nothing.
+/// A guess.
+const ATTEMPT_US_MIN: u64 = 500_000;
+/// Time for the first connection by default, in microseconds. A guess.
+pub const PATIENCE_US: u64 = 10_000_000;
 /// Age at which a connection counts as stable and resets the backoff, in microseconds.
 const STEADY_US: u64 = 10_000_000;
 /// Maximum wait between attempts: after the first failure, and after any, in microseconds. Guesses.
-pub const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
+const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
 /// The latter at a room's host, and at peers on stage: while the host is away the room is closed at a rendezvous that
 /// has restarted, and a host that has restarted learns of its room by them. A guess.
-pub const BACKOFF_ON_STAGE_US_MAX: u64 = 2_000_000;
-/// Maximum number of envelopes that wait while there is no connection.
+const BACKOFF_ON_STAGE_US_MAX: u64 = 2_000_000;
+/// Maximum number of envelopes that wait to be sent. At the limit new ones are refused.
 const WAITING_MAX: usize = 256;
-/// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then. A guess.
+/// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then, and an answer would come
+/// too late to be useful. A guess.
 const WAITING_US_MAX: u64 = 10_000_000;
 
 /// What happened to the websocket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Happening<'a> {
     /// It is open.
     Opened,
     /// A binary message arrived.
     Frame(&'a [u8]),
+    /// The other end is alive: a ping of the websocket itself.
+    Alive,
     /// The websocket has closed, or the attempt failed.
-    Closed,
+    Closed(Outage),
     /// The time of [`Connection::next_timeout_us`] has come.
     Timeout,
 }
@@ -46,8 +59,6 @@ pub enum Step {
     Dial,
     /// Close the websocket; its later events are ignored.
     HangUp,
-    /// Send a binary message.
-    Send(Bytes),
     /// The wall clock of the rendezvous: a first time ahead of [`Up`](Step::Up), later with each ping.
     Clock {
         /// Seconds since 1970.
@@ -56,7 +67,12 @@ pub enum Step {
     /// The peer is in its room.
     Up,
     /// There is no connection. A further attempt follows by itself.
-    Down(Outage),
+    Down {
+        /// Cause.
+        why: Outage,
+        /// Time until the attempt.
+        retry_in: Duration,
+    },
     /// An envelope has arrived.
     Envelope {
         /// Its sender, as the rendezvous has verified.
@@ -66,39 +82,8 @@ pub enum Step {
     },
     /// An envelope of this peer could not be delivered.
     Undeliverable(Address),
-    /// No further attempt would change the refusal.
-    Ended(Refusal),
-}
-
-/// Cause of a lost connection or a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.reason())]
-#[non_exhaustive]
-pub enum Outage {
-    /// The websocket could not be opened, or has closed.
-    Closed,
-    /// Nothing arrived in time.
-    Silent,
-    /// The rendezvous refused the peer.
-    #[error("the rendezvous refused: {0}")]
-    Refused(Refusal),
-    /// This machine has stood still ([`Connection::renew`]).
-    Slept,
-    /// Something arrived that is no frame, or a frame out of turn.
-    Protocol,
-}
-
-impl Outage {
-    /// Returns the cause as others name it.
-    pub fn reason(self) -> Reason {
-        match self {
-            Outage::Closed => Reason::Unreachable,
-            Outage::Silent => Reason::Silent,
-            Outage::Refused(refusal) => refusal.reason(),
-            Outage::Slept => Reason::Slept,
-            Outage::Protocol => Reason::NoProtocol,
-        }
-    }
+    /// No further attempt follows.
+    Ended(Ended),
 }
 
 /// Keys by which a peer enters a room.
@@ -112,6 +97,8 @@ pub struct Entrance {
     pub door: Keypair,
     /// What proves the host; `None` at any other peer.
     pub host: Option<HostEntrance>,
+    /// Time for the first connection, in microseconds: [`PATIENCE_US`] by default.
+    pub patience_us: u64,
 }
 
 /// What proves to a rendezvous that a peer is the host of its room.
@@ -128,10 +115,31 @@ pub struct HostEntrance {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Waiting { until_us: u64 },
-    Entering { nonce: Option<[u8; 32]>, until_us: u64 },
-    Up { nonce: [u8; 32], since_us: u64, heard_us: u64, silence_us_max: u64 },
+    Waiting {
+        until_us: u64,
+    },
+    /// `is_short`: the patience leaves less than a whole attempt.
+    Entering {
+        nonce: Option<[u8; 32]>,
+        since_us: u64,
+        until_us: u64,
+        is_short: bool,
+    },
+    Up {
+        nonce: [u8; 32],
+        since_us: u64,
+        heard_us: u64,
+        silence_us_max: u64,
+    },
     Ended,
+}
+
+/// What the rendezvous waits for from this peer, ahead of envelopes.
+#[derive(Debug, Default)]
+struct Owed {
+    hello: bool,
+    claim: bool,
+    pong: bool,
 }
 
 /// The connection: one websocket at a time, which is opened anew by itself.
@@ -139,10 +147,16 @@ enum State {
 pub struct Connection {
     entrance: Entrance,
     state: State,
+    /// Time of the first attempt.
+    begun_us: Option<u64>,
     been_up: bool,
+    tries: u32,
+    /// Outcome of the last attempt before the first connection.
+    last: Option<Outage>,
     backoff: Backoff,
     is_on_stage: bool,
     rng: Rng,
+    owed: Owed,
     waiting: VecDeque<(u64, Address, Bytes)>,
 }
 
@@ -152,10 +166,14 @@ impl Connection {
         Connection {
             entrance,
             state: State::Waiting { until_us: 0 },
+            begun_us: None,
             been_up: false,
+            tries: 0,
+            last: None,
             backoff: Backoff::new(BACKOFF_US[0], BACKOFF_US[1]),
             is_on_stage: false,
             rng: Rng::new(seed),
+            owed: Owed::default(),
             waiting: VecDeque::new(),
         }
     }
@@ -169,19 +187,55 @@ impl Connection {
         }
     }
 
-    /// Sends an envelope. Without a connection the envelope is queued for 10 s; a full queue of 256 drops its oldest.
-    pub fn send(&mut self, now_us: u64, to: Address, envelope: Bytes) -> Option<Step> {
-        if matches!(self.state, State::Up { .. }) {
-            return Some(Step::Send(FromPeer::Send { to, envelope: &envelope }.to_bytes()));
+    /// Queues an envelope, for 10 s at most.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn send(&mut self, now_us: u64, to: Address, envelope: Bytes) -> Result<(), NotSent> {
+        if matches!(self.state, State::Ended) {
+            return Err(NotSent::Ended);
+        }
+        self.drop_old(now_us);
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(NotSent::Full);
         }
         self.waiting.push_back((now_us, to, envelope));
-        if self.waiting.len() > WAITING_MAX {
-            self.waiting.pop_front();
-        }
-        None
+        Ok(())
     }
 
-    /// Connects anew at once: this machine has stood still, so that the rendezvous has given its connection up.
+    fn drop_old(&mut self, now_us: u64) {
+        let is_old = |(at_us, ..): &(u64, Address, Bytes)| now_us.saturating_sub(*at_us) >= WAITING_US_MAX;
+        while self.waiting.front().is_some_and(is_old) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Returns the next binary message for the websocket; `None` while nothing waits, or nothing may be sent.
+    pub fn next_frame(&mut self, now_us: u64) -> Option<Bytes> {
+        let nonce = match self.state {
+            State::Entering { nonce: Some(nonce), .. } if std::mem::take(&mut self.owed.hello) => {
+                let Entrance { room, me, door, .. } = &self.entrance;
+                let hello = Hello::new(*room, &nonce, me, door, self.host_proof(&nonce));
+                return Some(FromPeer::Hello(Box::new(hello)).to_bytes());
+            }
+            State::Up { nonce, .. } => nonce,
+            _ => return None,
+        };
+        if std::mem::take(&mut self.owed.claim)
+            && let Some(proof) = self.host_proof(&nonce)
+        {
+            return Some(FromPeer::Claim(Box::new(proof)).to_bytes());
+        }
+        if std::mem::take(&mut self.owed.pong) {
+            return Some(FromPeer::Pong.to_bytes());
+        }
+        self.drop_old(now_us);
+        let (_, to, envelope) = self.waiting.pop_front()?;
+        Some(FromPeer::Send { to, envelope: &envelope }.to_bytes())
+    }
+
+    /// Connects anew at once: this machine has stood still, or its network has changed, so that the connection is no
+    /// longer what it seems.
     pub fn renew(&mut self, now_us: u64) -> Vec<Step> {
         let had_websocket = match self.state {
             State::Ended => return Vec::new(),
@@ -189,28 +243,27 @@ impl Connection {
             State::Entering { .. } | State::Up { .. } => true,
         };
         self.backoff.reset();
-        self.state = State::Waiting { until_us: now_us };
-        let ends = had_websocket.then_some([Step::HangUp, Step::Down(Outage::Slept)]);
+        self.wait(now_us);
+        let down = Step::Down { why: Outage::Renewed, retry_in: Duration::ZERO };
+        let ends = had_websocket.then_some([Step::HangUp, down]);
         ends.into_iter().flatten().chain(self.handle(now_us, Happening::Timeout)).collect()
     }
 
     /// Replaces the doors of the room, at its host; now and after each reconnection.
-    pub fn set_doors(&mut self, doors: Doors) -> Option<Step> {
-        self.entrance.host.as_mut()?.doors = doors;
-        self.claim_over_this_connection()
+    pub fn set_doors(&mut self, doors: Doors) {
+        if let Some(host) = &mut self.entrance.host {
+            host.doors = doors;
+            self.owed.claim = true;
+        }
     }
 
     /// Proves the root key, at a peer that has it; now and after each reconnection.
-    pub fn claim(&mut self) -> Option<Step> {
-        let host = self.entrance.host.as_mut()?;
-        let is_new = !std::mem::replace(&mut host.claims, true);
-        is_new.then(|| self.claim_over_this_connection())?
-    }
-
-    fn claim_over_this_connection(&self) -> Option<Step> {
-        let State::Up { nonce, .. } = &self.state else { return None };
-        let proof = self.host_proof(nonce)?;
-        Some(Step::Send(FromPeer::Claim(Box::new(proof)).to_bytes()))
+    pub fn claim(&mut self) {
+        if let Some(host) = &mut self.entrance.host
+            && !std::mem::replace(&mut host.claims, true)
+        {
+            self.owed.claim = true;
+        }
     }
 
     /// Returns the proof that this peer is the room's host, over the nonce of a connection; `None` unless it says so.
@@ -231,19 +284,32 @@ impl Connection {
         match (happening, self.state) {
             (_, State::Ended) => Vec::new(),
             (Happening::Timeout, State::Waiting { until_us }) if now_us >= until_us => {
-                self.state = State::Entering { nonce: None, until_us: now_us + ATTEMPT_US_MAX };
+                self.dial(now_us);
                 vec![Step::Dial]
             }
             (Happening::Timeout, _) if self.next_timeout_us().is_none_or(|due_us| now_us < due_us) => {
                 Vec::new()
             }
-            (Happening::Timeout, _) => self.give_up(now_us, Outage::Silent),
+            (Happening::Timeout, State::Entering { is_short: true, .. }) if self.last.is_some() => {
+                // an attempt that is cut short says less than the one before
+                let why = self.last.take().unwrap_or(Outage::Renewed);
+                self.give_up(now_us, why)
+            }
+            (Happening::Timeout, State::Entering { since_us, until_us, .. }) => {
+                self.give_up(now_us, Outage::Silent(Duration::from_micros(until_us - since_us)))
+            }
+            (Happening::Timeout, State::Up { silence_us_max, .. }) => {
+                self.give_up(now_us, Outage::Silent(Duration::from_micros(silence_us_max)))
+            }
             // what comes of a websocket that was given up counts for nothing
             (_, State::Waiting { .. }) | (Happening::Opened, _) => Vec::new(),
-            (Happening::Closed, _) => self.give_up(now_us, Outage::Closed),
-            (Happening::Frame(bytes), State::Entering { nonce, until_us }) => {
-                self.enter(now_us, bytes, nonce, until_us)
+            (Happening::Closed(why), _) => self.give_up(now_us, why),
+            (Happening::Alive, State::Entering { .. }) => Vec::new(),
+            (Happening::Alive, State::Up { nonce, since_us, silence_us_max, .. }) => {
+                self.state = State::Up { nonce, since_us, heard_us: now_us, silence_us_max };
+                Vec::new()
             }
+            (Happening::Frame(bytes), State::Entering { nonce, .. }) => self.enter(now_us, bytes, nonce),
             (Happening::Frame(bytes), State::Up { nonce, since_us, silence_us_max, .. }) => {
                 self.state = State::Up { nonce, since_us, heard_us: now_us, silence_us_max };
                 self.frame(now_us, bytes)
@@ -251,30 +317,48 @@ impl Connection {
         }
     }
 
+    /// Begins an attempt.
+    fn dial(&mut self, now_us: u64) {
+        let begun_us = *self.begun_us.get_or_insert(now_us);
+        let left_us = self.entrance.patience_us.saturating_sub(now_us.saturating_sub(begun_us));
+        let short_us = if self.been_up { ATTEMPT_US_MAX } else { left_us.max(ATTEMPT_US_MIN) };
+        self.tries = self.tries.saturating_add(1);
+        self.state = State::Entering {
+            nonce: None,
+            since_us: now_us,
+            until_us: now_us + short_us.min(ATTEMPT_US_MAX),
+            is_short: short_us < ATTEMPT_US_MAX,
+        };
+    }
+
+    /// Waits for the next attempt.
+    fn wait(&mut self, until_us: u64) {
+        self.state = State::Waiting { until_us };
+        self.owed = Owed::default();
+    }
+
     /// Handles a frame before the welcome.
-    fn enter(&mut self, now_us: u64, bytes: &[u8], said: Option<[u8; 32]>, until_us: u64) -> Vec<Step> {
+    fn enter(&mut self, now_us: u64, bytes: &[u8], said: Option<[u8; 32]>) -> Vec<Step> {
         match (FromRendezvous::from_bytes(bytes), said) {
-            (Ok(FromRendezvous::Challenge { nonce }), None) => {
-                self.state = State::Entering { nonce: Some(nonce), until_us };
-                let Entrance { room, me, door, .. } = &self.entrance;
-                let hello = Hello::new(*room, &nonce, me, door, self.host_proof(&nonce));
-                vec![Step::Send(FromPeer::Hello(Box::new(hello)).to_bytes())]
+            (Ok(FromRendezvous::Challenge { nonce: new }), None) => {
+                if let State::Entering { nonce, .. } = &mut self.state {
+                    *nonce = Some(new);
+                }
+                self.owed.hello = true;
+                Vec::new()
             }
             (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],
             (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                 let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
                 self.state = State::Up { nonce, since_us: now_us, heard_us: now_us, silence_us_max };
                 self.been_up = true;
-                let kept = std::mem::take(&mut self.waiting).into_iter();
-                let kept = kept.filter(|(at_us, ..)| now_us.saturating_sub(*at_us) < WAITING_US_MAX);
-                let sends =
-                    kept.map(|(_, to, envelope)| FromPeer::Send { to, envelope: &envelope }.to_bytes());
-                std::iter::once(Step::Up).chain(sends.map(Step::Send)).collect()
+                vec![Step::Up]
             }
             (Ok(FromRendezvous::Refused(refusal)), _) => self.give_up(now_us, Outage::Refused(refusal)),
             (Err(FrameError::Version(_)), _) => self.give_up(now_us, Outage::Refused(Refusal::Version)),
             (Err(FrameError::Unknown(_)), _) => Vec::new(),
-            (Ok(_) | Err(_), _) => self.give_up(now_us, Outage::Protocol),
+            (Ok(_), _) => self.give_up(now_us, out_of_turn()),
+            (Err(error), _) => self.give_up(now_us, Outage::Protocol(error.to_string())),
         }
     }
 
@@ -285,12 +369,16 @@ impl Connection {
             }
             Ok(FromRendezvous::Undeliverable { to }) => vec![Step::Undeliverable(to)],
             Ok(FromRendezvous::Clock { unix_s }) => vec![Step::Clock { unix_s }],
-            Ok(FromRendezvous::Ping) => vec![Step::Send(FromPeer::Pong.to_bytes())],
+            Ok(FromRendezvous::Ping) => {
+                self.owed.pong = true;
+                Vec::new()
+            }
             Ok(FromRendezvous::Refused(refusal)) => self.give_up(now_us, Outage::Refused(refusal)),
             Err(FrameError::Unknown(_)) => Vec::new(),
-            Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) | Err(_) => {
-                self.give_up(now_us, Outage::Protocol)
+            Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) => {
+                self.give_up(now_us, out_of_turn())
             }
+            Err(error) => self.give_up(now_us, Outage::Protocol(error.to_string())),
         }
     }
 
@@ -301,25 +389,44 @@ impl Connection {
             self.backoff.reset();
         }
         if let (Outage::Refused(Refusal::UnknownRoom | Refusal::NotYet), Some(host)) =
-            (why, &mut self.entrance.host)
+            (&why, &mut self.entrance.host)
             && !std::mem::replace(&mut host.claims, true)
         {
             // no member has stayed there: the host opens the room
-            self.state = State::Waiting { until_us: now_us };
+            self.wait(now_us);
             return vec![Step::HangUp];
         }
         if let Outage::Refused(refusal) = why
-            && refusal.is_final(self.been_up, self.backoff.tries())
+            && refusal.is_final(self.been_up, self.tries)
         {
-            self.state = State::Ended;
-            return vec![Step::HangUp, Step::Ended(refusal)];
+            return self.end(Ended::Refused(refusal));
         }
         let is_urgent = self.is_on_stage || self.entrance.host.is_some();
         let wait_us_max = if is_urgent { BACKOFF_ON_STAGE_US_MAX } else { BACKOFF_US[1] };
         let wait_us = self.backoff.next_us_within(&mut self.rng, wait_us_max);
-        self.state = State::Waiting { until_us: now_us + wait_us };
-        vec![Step::HangUp, Step::Down(why)]
+        let tried_us = now_us.saturating_sub(self.begun_us.unwrap_or(now_us));
+        // a certificate stays what it is
+        let is_over = matches!(why, Outage::Untrusted(_)) || tried_us + wait_us >= self.entrance.patience_us;
+        if !self.been_up && is_over {
+            return self.end(match why {
+                Outage::Refused(refusal) => Ended::Refused(refusal),
+                last => Ended::Unreachable { tries: self.tries, last },
+            });
+        }
+        self.last = (!self.been_up).then(|| why.clone());
+        self.wait(now_us + wait_us);
+        vec![Step::HangUp, Step::Down { why, retry_in: Duration::from_micros(wait_us) }]
     }
+
+    fn end(&mut self, ended: Ended) -> Vec<Step> {
+        self.state = State::Ended;
+        self.waiting.clear();
+        vec![Step::HangUp, Step::Ended(ended)]
+    }
+}
+
+fn out_of_turn() -> Outage {
+    Outage::Protocol("a frame out of turn".to_owned())
 }
 
 #[cfg(test)]
@@ -330,21 +437,34 @@ mod tests {
 
     fn connection() -> Connection {
         let [me, door] = [1, 2].map(|seed| Keypair::from_seed(&[seed; 32]));
-        Connection::new(Entrance { room: RoomId([7; 16]), me, door, host: None }, 1)
+        let entrance = Entrance { room: RoomId([7; 16]), me, door, host: None, patience_us: 10 * S };
+        Connection::new(entrance, 1)
     }
 
     fn frame(connection: &mut Connection, now_us: u64, frame: &FromRendezvous<'_>) -> Vec<Step> {
         connection.handle(now_us, Happening::Frame(&frame.to_bytes()))
     }
 
+    fn closed() -> Happening<'static> {
+        Happening::Closed(Outage::Closed("bye".to_owned()))
+    }
+
+    /// What a step says that the connection is down: why, and for how long in microseconds.
+    fn down(steps: &[Step]) -> (Outage, u64) {
+        let [Step::HangUp, Step::Down { why, retry_in }] = steps else { panic!("{steps:?}") };
+        (why.clone(), retry_in.as_micros() as u64)
+    }
+
     /// Enters the room at that time.
     fn enter(connection: &mut Connection, now_us: u64) -> Vec<Step> {
         assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
         assert_eq!(connection.handle(now_us, Happening::Opened), []);
-        let steps = frame(connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] });
-        let [Step::Send(hello)] = &steps[..] else { panic!("{steps:?}") };
-        let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(hello) else { panic!() };
+        assert_eq!(connection.next_frame(now_us), None, "the rendezvous speaks first");
+        assert_eq!(frame(connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] }), []);
+        let hello = connection.next_frame(now_us).unwrap();
+        let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(&hello) else { panic!() };
         hello.check(&[9; 32]).unwrap();
+        assert_eq!(connection.next_frame(now_us), None, "nothing before the welcome");
         let clock = FromRendezvous::Clock { unix_s: 1_800_000_000 };
         assert_eq!(frame(connection, now_us, &clock), [Step::Clock { unix_s: 1_800_000_000 }]);
         frame(connection, now_us, &FromRendezvous::Welcome { ping_interval_ms: 5_000 })
@@ -355,15 +475,18 @@ mod tests {
         let mut connection = connection();
         let to = Address::Host;
         for (at_us, byte) in [(0, 1), (9 * S, 2)] {
-            assert_eq!(connection.send(at_us, to, Bytes::from(vec![byte])), None);
+            assert_eq!(connection.send(at_us, to, Bytes::from(vec![byte])), Ok(()));
         }
-        let sent = |byte: u8| Step::Send(FromPeer::Send { to, envelope: &[byte] }.to_bytes());
-        assert_eq!(enter(&mut connection, 12 * S), [Step::Up, sent(2)], "the first one is too old");
-        assert_eq!(connection.send(12 * S, to, Bytes::from_static(&[3])), Some(sent(3)));
+        let sent = |byte: u8| Some(FromPeer::Send { to, envelope: &[byte] }.to_bytes());
+        assert_eq!(enter(&mut connection, 12 * S), [Step::Up]);
+        assert_eq!(connection.next_frame(12 * S), sent(2), "the first one is too old");
+        assert_eq!(connection.next_frame(12 * S), None);
+        connection.send(12 * S, to, Bytes::from_static(&[3])).unwrap();
+        assert_eq!(frame(&mut connection, 13 * S, &FromRendezvous::Ping), []);
+        assert_eq!(connection.next_frame(13 * S), Some(FromPeer::Pong.to_bytes()), "ahead of envelopes");
+        assert_eq!(connection.next_frame(13 * S), sent(3));
         let clock = FromRendezvous::Clock { unix_s: 1_800_000_001 };
         assert_eq!(frame(&mut connection, 13 * S, &clock), [Step::Clock { unix_s: 1_800_000_001 }]);
-        let pong = Step::Send(FromPeer::Pong.to_bytes());
-        assert_eq!(frame(&mut connection, 13 * S, &FromRendezvous::Ping), [pong]);
         let from = PeerId([5; 32]);
         let delivered = FromRendezvous::Deliver { from, envelope: &[4] };
         let envelope = Step::Envelope { from, bytes: Bytes::from_static(&[4]) };
@@ -371,36 +494,61 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_rendezvous_is_dialled_anew_with_growing_waits() {
+    fn a_full_queue_refuses_until_age_or_sending_makes_room() {
         let mut connection = connection();
-        enter(&mut connection, 0);
-        assert_eq!(connection.next_timeout_us(), Some(15 * S));
-        assert_eq!(connection.handle(14 * S, Happening::Timeout), [], "not due yet");
-        let mut now_us = 15 * S;
-        assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::HangUp, Step::Down(Outage::Silent)]);
-        let mut waits_us = Vec::new();
-        for _ in 0..10 {
-            let due_us = connection.next_timeout_us().unwrap();
-            waits_us.push(due_us - now_us);
-            now_us = due_us;
-            assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
-            assert_eq!(
-                connection.handle(now_us, Happening::Closed),
-                [Step::HangUp, Step::Down(Outage::Closed)]
-            );
+        let envelope = |number: usize| Bytes::from(number.to_string());
+        for number in 0..WAITING_MAX {
+            connection.send(0, Address::Host, envelope(number)).unwrap();
         }
-        assert!(waits_us[0] <= 100_000 && waits_us[9] >= 5 * S, "{waits_us:?}");
-        assert!(waits_us.iter().all(|wait_us| *wait_us <= 10 * S), "{waits_us:?}");
+        assert_eq!(connection.send(0, Address::Host, envelope(999)), Err(NotSent::Full));
+        enter(&mut connection, 0);
+        assert!(connection.next_frame(0).is_some());
+        assert_eq!(connection.send(0, Address::Host, envelope(999)), Ok(()));
+        assert_eq!(connection.send(0, Address::Host, envelope(999)), Err(NotSent::Full));
+        assert_eq!(connection.send(WAITING_US_MAX, Address::Host, envelope(7)), Ok(()), "the others are old");
+        let last = FromPeer::Send { to: Address::Host, envelope: b"7" }.to_bytes();
+        assert_eq!(connection.next_frame(WAITING_US_MAX), Some(last));
+        assert_eq!(connection.next_frame(WAITING_US_MAX), None);
+    }
+
+    #[test]
+    fn a_silent_rendezvous_is_dialled_anew_with_growing_waits() {
+        for is_on_stage in [false, true] {
+            let mut connection = connection();
+            connection.set_on_stage(is_on_stage);
+            enter(&mut connection, 0);
+            assert_eq!(connection.next_timeout_us(), Some(15 * S));
+            assert_eq!(connection.handle(14 * S, Happening::Timeout), [], "not due yet");
+            connection.handle(14 * S, Happening::Alive);
+            assert_eq!(connection.handle(28 * S, Happening::Timeout), [], "it has shown life");
+            let mut now_us = 29 * S;
+            let (why, _) = down(&connection.handle(now_us, Happening::Timeout));
+            assert_eq!(why, Outage::Silent(Duration::from_secs(15)));
+            let mut waits_us = Vec::new();
+            for _ in 0..10 {
+                let due_us = connection.next_timeout_us().unwrap();
+                waits_us.push(due_us - now_us);
+                now_us = due_us;
+                assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
+                let (why, retry_us) = down(&connection.handle(now_us, closed()));
+                assert_eq!(why, Outage::Closed("bye".to_owned()));
+                assert_eq!(connection.next_timeout_us(), Some(now_us + retry_us));
+            }
+            let most_us = if is_on_stage { 2 * S } else { 10 * S };
+            assert!(waits_us[0] <= 100_000 && waits_us[9] >= most_us / 2, "{waits_us:?}");
+            assert!(waits_us.iter().all(|wait_us| *wait_us <= most_us), "{waits_us:?}");
+        }
     }
 
     #[test]
     fn a_peer_that_has_slept_dials_anew_at_once() {
         let mut connection = connection();
         enter(&mut connection, 0);
-        let anew = [Step::HangUp, Step::Down(Outage::Slept), Step::Dial];
+        let down = Step::Down { why: Outage::Renewed, retry_in: Duration::ZERO };
+        let anew = [Step::HangUp, down, Step::Dial];
         assert_eq!(connection.renew(360 * S), anew);
         assert_eq!(connection.renew(361 * S), anew);
-        connection.handle(362 * S, Happening::Closed);
+        connection.handle(362 * S, closed());
         assert_eq!(connection.renew(362 * S), [Step::Dial], "without waiting");
     }
 
@@ -409,15 +557,93 @@ mod tests {
         let unknown = FromRendezvous::Refused(Refusal::UnknownRoom);
         let mut stranger = connection();
         stranger.handle(0, Happening::Timeout);
-        let ended = [Step::HangUp, Step::Ended(Refusal::UnknownRoom)];
+        let ended = [Step::HangUp, Step::Ended(Ended::Refused(Refusal::UnknownRoom))];
         assert_eq!(frame(&mut stranger, 0, &unknown), ended);
         assert_eq!(stranger.next_timeout_us(), None);
+        assert_eq!(stranger.send(0, Address::Host, Bytes::new()), Err(NotSent::Ended));
         let mut member = connection();
         enter(&mut member, 0);
-        member.handle(S, Happening::Closed);
+        member.handle(S, closed());
         member.handle(member.next_timeout_us().unwrap(), Happening::Timeout);
-        let down = [Step::HangUp, Step::Down(Outage::Refused(Refusal::UnknownRoom))];
-        assert_eq!(frame(&mut member, 2 * S, &unknown), down);
+        let (why, _) = down(&frame(&mut member, 2 * S, &unknown));
+        assert_eq!(why, Outage::Refused(Refusal::UnknownRoom));
+    }
+
+    /// Fails each attempt at once until the connection has ended; returns when, and how.
+    fn fails(connection: &mut Connection, why: &Outage) -> (u64, Ended) {
+        loop {
+            let now_us = connection.next_timeout_us().unwrap();
+            assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
+            if let [Step::HangUp, Step::Ended(ended)] =
+                &connection.handle(now_us, Happening::Closed(why.clone()))[..]
+            {
+                return (now_us, ended.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn patience_ends_with_the_last_outage_and_a_certificate_ends_it_at_once() {
+        let gone = Outage::Connect("nobody listens".to_owned());
+        let (ended_us, ended) = fails(&mut connection(), &gone);
+        let Ended::Unreachable { tries, last } = ended else { panic!("{ended:?}") };
+        assert_eq!(last, gone);
+        assert!(tries >= 5 && (S..10 * S).contains(&ended_us), "{tries} tries, {ended_us} us");
+        let untrusted = Outage::Untrusted("expired".to_owned());
+        let once = Ended::Unreachable { tries: 1, last: untrusted.clone() };
+        assert_eq!(fails(&mut connection(), &untrusted), (0, once));
+        // one that was up once never ends so
+        let mut member = connection();
+        enter(&mut member, 0);
+        member.handle(S, closed());
+        for _ in 0..20 {
+            let now_us = member.next_timeout_us().unwrap();
+            assert_eq!(member.handle(now_us, Happening::Timeout), [Step::Dial]);
+            down(&member.handle(now_us, Happening::Closed(untrusted.clone())));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_the_patience_cuts_short_says_what_the_one_before_said() {
+        let mut connection = connection();
+        connection.entrance.patience_us = 6 * S;
+        assert_eq!(connection.handle(0, Happening::Timeout), [Step::Dial]);
+        assert_eq!(connection.next_timeout_us(), Some(5 * S));
+        let (why, _) = down(&connection.handle(5 * S, Happening::Timeout));
+        assert_eq!(why, Outage::Silent(Duration::from_secs(5)));
+        let again_us = connection.next_timeout_us().unwrap();
+        assert_eq!(connection.handle(again_us, Happening::Timeout), [Step::Dial]);
+        assert_eq!(connection.next_timeout_us(), Some(6 * S));
+        let last = Outage::Silent(Duration::from_secs(5));
+        let ended = Step::Ended(Ended::Unreachable { tries: 2, last });
+        assert_eq!(connection.handle(6 * S, Happening::Timeout), [Step::HangUp, ended]);
+    }
+
+    #[test]
+    fn a_host_that_comes_back_claims_its_room_when_told_or_when_nobody_has_stayed() {
+        let root = Keypair::from_seed(&[3; 32]);
+        let host = || {
+            let mut connection = connection();
+            let doors = Doors::truncated([connection.entrance.door.id()]);
+            connection.entrance.host = Some(HostEntrance { root: root.clone(), doors, claims: false });
+            connection
+        };
+        let mut stayed = host();
+        assert_eq!(enter(&mut stayed, 0), [Step::Up]);
+        stayed.claim();
+        stayed.claim();
+        let claim = stayed.next_frame(0).unwrap();
+        assert!(matches!(FromPeer::from_bytes(&claim), Ok(FromPeer::Claim(_))));
+        assert_eq!(stayed.next_frame(0), None, "once");
+        let mut alone = host();
+        alone.handle(0, Happening::Timeout);
+        let refused = frame(&mut alone, 0, &FromRendezvous::Refused(Refusal::UnknownRoom));
+        assert_eq!(refused, [Step::HangUp]);
+        assert_eq!(alone.handle(0, Happening::Timeout), [Step::Dial], "at once");
+        frame(&mut alone, 0, &FromRendezvous::Challenge { nonce: [9; 32] });
+        let hello = alone.next_frame(0).unwrap();
+        let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(&hello) else { panic!() };
+        assert!(hello.host.is_some());
     }
 
     #[test]
@@ -426,13 +652,13 @@ mod tests {
             let mut connection = connection();
             connection.handle(0, Happening::Timeout);
             let steps = connection.handle(0, Happening::Frame(bytes));
-            let is_unknown = matches!(FromRendezvous::from_bytes(bytes), Err(FrameError::Unknown(_)));
-            let expected = if is_unknown { vec![] } else { vec![Step::HangUp, Step::Down(Outage::Protocol)] };
-            assert_eq!(steps, expected);
-            if !is_unknown {
-                assert_eq!(connection.handle(1, Happening::Frame(bytes)), [], "of a websocket given up");
-                assert_eq!(connection.handle(1, Happening::Closed), []);
+            if matches!(FromRendezvous::from_bytes(bytes), Err(FrameError::Unknown(_))) {
+                assert_eq!(steps, []);
+                continue;
             }
+            assert!(matches!(down(&steps).0, Outage::Protocol(_)), "{steps:?}");
+            assert_eq!(connection.handle(1, Happening::Frame(bytes)), [], "of a websocket given up");
+            assert_eq!(connection.handle(1, closed()), []);
         }
     }
 }

@@ -21,10 +21,10 @@ use crate::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
 use crate::{PeerId, RoomId};
 
 mod connection;
+mod outage;
 
-pub use connection::{
-    BACKOFF_ON_STAGE_US_MAX, BACKOFF_US, Connection, Entrance, Happening, HostEntrance, Outage, Step,
-};
+pub use connection::{Connection, Entrance, Happening, HostEntrance, PATIENCE_US, Step};
+pub use outage::{Ended, NotSent, Outage};
 
 /// The first byte of every frame.
 pub const WIRE_VERSION: u8 = 1;

@@ -1,21 +1,18 @@
-//! The websocket client of a rendezvous: one connection, which reconnects by itself.
+//! The websocket client of a rendezvous: one [`Connection`], which reconnects by itself, over TCP and TLS.
 //!
-//! One task dials, authenticates the peer, and carries envelopes in both directions. When the connection
-//! breaks, the task reports it and retries. Before the first connection is up, it gives up after a timeout,
-//! or at once if the room is unknown or full. Later it retries without end, at most 10 s apart, because a
-//! restarted rendezvous knows no rooms until their hosts are back.
+//! One task dials when the connection says so, and carries frames in both directions. When the websocket breaks, the
+//! connection retries. Before the first one is up, it gives up after a timeout, or at once if the room is unknown or
+//! full. Later it retries without end, at most 10 s apart, because a restarted rendezvous knows no rooms until their
+//! hosts are back.
 
-mod backoff;
 mod dial;
-mod send_queue;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod upkeep;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,17 +20,16 @@ use plenary_proto::RoomId;
 use plenary_proto::seal::Keypair;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
-use dial::{Claim, Dial};
-use plenary_proto::rendezvous::{Address, Doors};
-use send_queue::SendQueue;
-use upkeep::{CLOSING_MAX, Upkeep};
+use dial::Dial;
+use plenary_proto::rendezvous::{Address, Connection, Doors, Entrance, HostEntrance, NotSent, PATIENCE_US};
+use upkeep::{CLOSING_MAX, Shared, Upkeep};
 
 /// Maximum number of events that wait to be fetched. At the limit the connection is not read.
 const EVENTS_MAX: usize = 256;
@@ -82,7 +78,7 @@ impl WebsocketConfig {
             root: None,
             returns: false,
             wrap: None,
-            patience: Duration::from_secs(10),
+            patience: Duration::from_micros(PATIENCE_US),
             roots_der: Vec::new(),
         }
     }
@@ -98,11 +94,8 @@ impl WebsocketConfig {
 /// - Dropping the signal disconnects at once.
 #[derive(Debug)]
 pub struct WebsocketSignal {
-    send_queue: Arc<SendQueue>,
-    claim: watch::Sender<Claim>,
-    is_on_stage: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     events: Mutex<mpsc::Receiver<SignalEvent>>,
-    renewal: Arc<Notify>,
     closing: CancellationToken,
     upkeep: SyncMutex<Option<JoinHandle<()>>>,
 }
@@ -117,31 +110,21 @@ impl WebsocketSignal {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(config: WebsocketConfig) -> Result<WebsocketSignal, SignalError> {
-        let patience = config.patience;
-        let claim = Claim { doors: Doors::truncated([config.door.id()]), is_host: !config.returns };
-        let (claim, claimed) = watch::channel(claim);
-        let is_on_stage = Arc::new(AtomicBool::new(config.root.is_some()));
-        let dial = Dial::new(config, claimed)?;
-        let send_queue = Arc::new(SendQueue::default());
-        let (closing, renewal) = (CancellationToken::new(), Arc::<Notify>::default());
+        let dial = Arc::new(Dial::new(&config)?);
+        let WebsocketConfig { room, me, door, root, returns, patience, .. } = config;
+        let doors = Doors::truncated([door.id()]);
+        let host = root.map(|root| HostEntrance { root, doors, claims: !returns });
+        let patience_us = patience.as_micros() as u64;
+        let entrance = Entrance { room, me, door, host, patience_us };
+        // without a source of randomness the peers of a restarted rendezvous come at the same moments
+        let connection = Connection::new(entrance, getrandom::u64().unwrap_or_default());
+        let (shared, closing) = (Arc::new(Shared::new(connection)), CancellationToken::new());
         let (told, events) = mpsc::channel(EVENTS_MAX);
-        let upkeep = Upkeep {
-            dial,
-            claim: claim.clone(),
-            send_queue: send_queue.clone(),
-            events: told,
-            closing: closing.clone(),
-            renewal: renewal.clone(),
-            patience,
-            is_on_stage: is_on_stage.clone(),
-        };
+        let upkeep = Upkeep { dial, shared: shared.clone(), events: told, closing: closing.clone() };
         let upkeep = tokio::spawn(upkeep.run().in_current_span());
         Ok(WebsocketSignal {
-            send_queue,
-            claim,
-            is_on_stage,
+            shared,
             events: Mutex::new(events),
-            renewal,
             closing,
             upkeep: SyncMutex::new(Some(upkeep)),
         })
@@ -150,7 +133,7 @@ impl WebsocketSignal {
     /// Replaces the doors of the room, now and after each reconnection; by its host only. Each is the public key of a
     /// [`RoomKey::door`](plenary_proto::seal::RoomKey::door). Peers that are in the room stay.
     pub fn set_doors(&self, doors: Doors) {
-        self.claim.send_modify(|claim| claim.doors = doors);
+        self.shared.with(|_, connection| connection.set_doors(doors));
     }
 }
 
@@ -158,7 +141,14 @@ impl WebsocketSignal {
 impl Signal for WebsocketSignal {
     fn send(&self, to: Address, envelope: Bytes) -> Result<(), SignalError> {
         check_len(&envelope)?;
-        self.send_queue.push(to, envelope, Instant::now())
+        if self.closing.is_cancelled() {
+            return Err(SignalError::Ended);
+        }
+        let sent = self.shared.with(|now_us, connection| connection.send(now_us, to, envelope));
+        sent.map_err(|not_sent| match not_sent {
+            NotSent::Full => SignalError::QueueFull,
+            NotSent::Ended => SignalError::Ended,
+        })
     }
 
     async fn next(&self) -> Option<SignalEvent> {
@@ -166,19 +156,18 @@ impl Signal for WebsocketSignal {
     }
 
     fn claim(&self) {
-        self.claim.send_if_modified(|claim| !std::mem::replace(&mut claim.is_host, true));
+        self.shared.with(|_, connection| connection.claim());
     }
 
     fn set_on_stage(&self, is_on_stage: bool) {
-        self.is_on_stage.store(is_on_stage, Ordering::Relaxed);
+        self.shared.with(|_, connection| connection.set_on_stage(is_on_stage));
     }
 
     fn renew(&self) {
-        self.renewal.notify_one();
+        self.shared.renew();
     }
 
     async fn close(&self) {
-        self.send_queue.end();
         self.closing.cancel();
         let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut upkeep) = upkeep

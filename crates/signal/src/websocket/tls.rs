@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::Io;
-use crate::signal::Outage;
+use plenary_proto::rendezvous::Outage;
 
 pub(super) struct Tls {
     connector: TlsConnector,

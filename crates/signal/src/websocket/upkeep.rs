@@ -1,259 +1,237 @@
-//! The task that keeps a peer connected: connect, carry envelopes, wait, reconnect.
+//! The task that keeps a peer connected: what its [`Connection`] says, done over a websocket.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt as _, StreamExt as _};
-use tokio::sync::{Notify, mpsc, watch};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use plenary_proto::rendezvous::{Connection, Ended, Happening, Outage, Step};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Io;
-use super::backoff::Backoff;
-
-use super::dial::{Claim, Dial, Joined, outage};
-use super::send_queue::SendQueue;
-use crate::signal::{Outage, SignalError, SignalEvent};
+use super::dial::{Dial, outage};
+use crate::signal::{SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
-use plenary_proto::rendezvous::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
 
-/// Timeout of one attempt, from name resolution to the welcome.
-const TRY_MAX: Duration = Duration::from_secs(5);
-/// Minimum timeout of one attempt, whatever is left of the patience: a shorter one would say nothing. A guess.
-const TRY_MIN: Duration = Duration::from_millis(500);
-/// Duration after which a connection counts as stable and resets the backoff.
-const STEADY: Duration = Duration::from_secs(10);
 /// Timeout for sending the queued envelopes when the signal is closed.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Timeout for closing: sending the queue, then the orderly close of the websocket.
 pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
-/// State of the task that keeps the connection up.
-pub(super) struct Upkeep {
-    pub(super) dial: Dial,
-    pub(super) claim: watch::Sender<Claim>,
-    pub(super) send_queue: Arc<SendQueue>,
-    pub(super) events: mpsc::Sender<SignalEvent>,
-    pub(super) closing: CancellationToken,
-    /// Notified when the connection is to be made anew at once.
-    pub(super) renewal: Arc<Notify>,
-    /// Timeout for the first connection.
-    pub(super) patience: Duration,
-    /// Whether the peer is on stage, and therefore tries more often. A host always does.
-    pub(super) is_on_stage: Arc<AtomicBool>,
+type Websocket = WebSocketStream<Box<dyn Io>>;
+/// What is left of a writer: its end of the websocket, and why it has ended.
+type Written = (SplitSink<Websocket, Message>, Result<(), Error>);
+
+/// The connection, and who wakes whom.
+#[derive(Debug)]
+pub(super) struct Shared {
+    connection: Mutex<Connection>,
+    started: Instant,
+    /// A frame may wait to be sent.
+    writable: Notify,
+    /// The connection is to be made anew at once.
+    renewal: AtomicBool,
+    renewed: Notify,
 }
 
-/// The signal was closed or dropped.
-struct Closed;
+impl Shared {
+    pub(super) fn new(connection: Connection) -> Shared {
+        Shared {
+            connection: Mutex::new(connection),
+            started: Instant::now(),
+            writable: Notify::new(),
+            renewal: AtomicBool::new(false),
+            renewed: Notify::new(),
+        }
+    }
+
+    /// Does something with the connection, which may then have something to send.
+    pub(super) fn with<T>(&self, act: impl FnOnce(u64, &mut Connection) -> T) -> T {
+        let done = act(self.now_us(), &mut self.connection());
+        self.writable.notify_one();
+        done
+    }
+
+    pub(super) fn renew(&self) {
+        self.renewal.store(true, Ordering::Relaxed);
+        self.renewed.notify_one();
+    }
+
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the time until the connection's next timeout; `None` if it has ended.
+    fn due_in(&self) -> Option<Duration> {
+        let due_us = self.connection().next_timeout_us()?;
+        Some(Duration::from_micros(due_us.saturating_sub(self.now_us())))
+    }
+
+    /// Sends what waits, until the websocket breaks, or until nothing waits any more once the signal is closed.
+    async fn write(
+        self: Arc<Shared>,
+        mut sink: SplitSink<Websocket, Message>,
+        closing: CancellationToken,
+    ) -> Written {
+        loop {
+            let next = self.connection().next_frame(self.now_us());
+            let Some(frame) = next else {
+                tokio::select! {
+                    () = self.writable.notified() => continue,
+                    () = closing.cancelled() => return (sink, Ok(())),
+                }
+            };
+            if let Err(error) = sink.send(Message::Binary(frame)).await {
+                return (sink, Err(error));
+            }
+        }
+    }
+}
+
+/// The websocket of the connection.
+enum Socket {
+    None,
+    Dialling(BoxFuture<'static, Result<Websocket, Outage>>),
+    /// Both halves in one task, so that a blocked direction does not stop the other.
+    Open {
+        reader: SplitStream<Websocket>,
+        writer: BoxFuture<'static, Written>,
+    },
+}
+
+/// What comes of a websocket.
+enum Comes {
+    Opened(Box<Websocket>),
+    Heard(Heard),
+    Failed(Outage),
+}
+
+impl Socket {
+    /// Waits for what comes next: for ever without a websocket. Cancel safe.
+    async fn next(&mut self, reads: bool) -> Comes {
+        match self {
+            Socket::None => std::future::pending().await,
+            Socket::Dialling(open) => match open.await {
+                Ok(websocket) => Comes::Opened(Box::new(websocket)),
+                Err(why) => Comes::Failed(why),
+            },
+            Socket::Open { reader, writer } => tokio::select! {
+                item = reader.next(), if reads => Comes::Heard(heard(item)),
+                (_, ended) = writer => {
+                    Comes::Failed(outage(ended.map_or_else(|error| trouble(&error), |()| Heard::Life)))
+                }
+            },
+        }
+    }
+
+    /// Sends what waits, and closes in order; `closing` has told the writer to end.
+    async fn close(self) {
+        if let Socket::Open { reader, writer } = self
+            && let Ok((sink, Ok(()))) = timeout(FLUSH_MAX, writer).await
+            && let Ok(websocket) = reader.reunite(sink)
+        {
+            socket::part(websocket, None, CloseCode::Normal, "").await;
+        }
+    }
+}
+
+/// State of the task.
+pub(super) struct Upkeep {
+    pub(super) dial: Arc<Dial>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: mpsc::Sender<SignalEvent>,
+    pub(super) closing: CancellationToken,
+}
 
 impl Upkeep {
     /// Runs until the signal is closed or has finally failed.
     pub(super) async fn run(self) {
-        let Err(Closed) = self.keep_up().await;
-        self.send_queue.end();
-    }
-
-    async fn keep_up(&self) -> Result<Infallible, Closed> {
-        let started = Instant::now();
-        let mut backoff = Backoff::default();
-        let mut been_up = false;
-        let mut tries = 0_u32;
-        let mut last = None;
+        let Upkeep { dial, shared, events, closing } = &self;
+        let (mut socket, mut told) = (Socket::None, VecDeque::new());
+        let mut steps = shared.with(|now_us, connection| connection.handle(now_us, Happening::Timeout));
         loop {
-            tries = tries.saturating_add(1);
-            let left = self.patience.saturating_sub(started.elapsed());
-            let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left.max(TRY_MIN)) };
-            // an attempt that is cut short says nothing
-            let before = last.take().filter(|_| try_max < TRY_MAX);
-            let silent = || before.unwrap_or(Outage::Silent(try_max));
-            let joined = async { timeout(try_max, self.dial.join()).await.unwrap_or_else(|_| Err(silent())) };
-            let why = match self.unless_renewed(joined).await?.unwrap_or(Err(Outage::Renewed)) {
-                Ok(joined) => {
-                    been_up = true;
-                    if let Some(unix_s) = joined.unix_s {
-                        self.tell(SignalEvent::Clock { unix_s }).await?;
-                    }
-                    self.tell(SignalEvent::Up).await?;
-                    let up = Instant::now();
-                    // a conversation that is closed still sends what waits
-                    let why = tokio::select! {
-                        biased;
-                        () = self.renewal.notified() => Outage::Renewed,
-                        why = self.converse(joined) => why?,
-                    };
-                    if up.elapsed() >= STEADY {
-                        backoff.reset();
-                    }
-                    why
+            for step in std::mem::take(&mut steps) {
+                match step {
+                    Step::Dial => socket = Socket::Dialling(dial.clone().open().boxed()),
+                    Step::HangUp => socket = Socket::None,
+                    step => told.extend(self.event(step)),
                 }
-                Err(why) => why,
-            };
-            debug!(url = self.dial.url, %why, tries, "the rendezvous is not connected");
-            let is_unknown = matches!(why, Outage::Refused(Refusal::UnknownRoom | Refusal::NotYet));
-            let opens = |claim: &mut Claim| !std::mem::replace(&mut claim.is_host, true);
-            if is_unknown && self.dial.root.is_some() && self.claim.send_if_modified(opens) {
-                continue; // no member has stayed there: the host opens the room
             }
-            if let Outage::Refused(refusal) = why
-                && refusal.is_final(been_up, tries)
-            {
-                return self.end(SignalError::Refused(refusal)).await;
+            let due_in = shared.due_in();
+            if due_in.is_none() && told.is_empty() {
+                return;
             }
-            let is_urgent = self.dial.root.is_some() || self.is_on_stage.load(Ordering::Relaxed);
-            let retry_in = match why {
-                Outage::Renewed => Duration::ZERO,
-                _ => backoff.wait(random(), is_urgent),
-            };
-            // a certificate stays what it is
-            let is_final =
-                matches!(why, Outage::Untrusted(_)) || started.elapsed() + retry_in >= self.patience;
-            if !been_up && is_final {
-                let url = self.dial.url.clone();
-                return self
-                    .end(match why {
-                        Outage::Refused(refusal) => SignalError::Refused(refusal),
-                        last => SignalError::Unreachable { url, tries, last },
-                    })
-                    .await;
-            }
-            last = Some(why.clone());
-            self.tell(SignalEvent::Down { why, retry_in }).await?;
-            if retry_in.is_zero() || self.unless_renewed(sleep(retry_in)).await?.is_none() {
-                backoff.reset();
-            }
-        }
-    }
-
-    /// Returns what the future does, or `None` if a renewal is asked for before.
-    async fn unless_renewed<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>, Closed> {
-        let either = async {
+            // while the application fetches no events, the connection is not read
+            let reads = told.is_empty();
             tokio::select! {
                 biased;
-                () = self.renewal.notified() => None,
-                done = future => Some(done),
-            }
-        };
-        self.unless_closed(either).await
-    }
-
-    async fn unless_closed<T>(&self, future: impl Future<Output = T>) -> Result<T, Closed> {
-        self.closing.run_until_cancelled(future).await.ok_or(Closed)
-    }
-
-    async fn tell(&self, event: SignalEvent) -> Result<(), Closed> {
-        self.unless_closed(self.events.send(event)).await?.map_err(|_| Closed)
-    }
-
-    async fn end<T>(&self, error: SignalError) -> Result<T, Closed> {
-        self.send_queue.end();
-        self.tell(SignalEvent::Ended(error)).await?;
-        Err(Closed)
-    }
-
-    /// Carries envelopes in both directions until the connection breaks. When the signal is closed, queued
-    /// envelopes are still sent.
-    async fn converse(&self, joined: Joined) -> Result<Outage, Closed> {
-        let Joined { mut socket, silence_max, nonce, .. } = joined;
-        let pinged = Notify::new();
-        let (sink, stream) = (&mut socket).split();
-        let conversation = async {
-            // two halves in one task, so that a blocked direction does not stop the other
-            tokio::select! {
-                outage = self.read(stream, &pinged, silence_max) => outage,
-                outage = self.write(sink, &pinged, &nonce) => outage,
-            }
-        };
-        let ended = self.unless_closed(conversation).await.and_then(|ended| ended);
-        if ended.is_err() {
-            let flushing = async {
-                while let Some((to, envelope)) = self.send_queue.pop(Instant::now()) {
-                    socket.feed(carry(to, &envelope)).await?;
+                () = closing.cancelled() => return socket.close().await,
+                permit = events.reserve(), if !told.is_empty() => {
+                    let (Ok(permit), Some(event)) = (permit, told.pop_front()) else { return };
+                    permit.send(event);
                 }
-                socket.flush().await
-            };
-            let _ = timeout(FLUSH_MAX, flushing).await;
-            socket::part(socket, None, CloseCode::Normal, "").await;
-        }
-        ended
-    }
-
-    async fn read(
-        &self,
-        mut stream: SplitStream<&mut WebSocketStream<Box<dyn Io>>>,
-        pinged: &Notify,
-        silence_max: Duration,
-    ) -> Result<Outage, Closed> {
-        loop {
-            let Ok(item) = timeout(silence_max, stream.next()).await else {
-                return Ok(Outage::Silent(silence_max));
-            };
-            let frame = match heard(item) {
-                Heard::Frame(frame) => frame,
-                Heard::Life => continue,
-                other => return Ok(outage(other)),
-            };
-            match FromRendezvous::from_bytes(&frame) {
-                Ok(FromRendezvous::Deliver { from, envelope }) => {
-                    let bytes = Bytes::copy_from_slice(envelope);
-                    self.tell(SignalEvent::Envelope { from, bytes }).await?;
-                }
-                Ok(FromRendezvous::Undeliverable { to }) => {
-                    self.tell(SignalEvent::Undeliverable { to }).await?;
-                }
-                Ok(FromRendezvous::Clock { unix_s }) => self.tell(SignalEvent::Clock { unix_s }).await?,
-                Ok(FromRendezvous::Ping) => pinged.notify_one(),
-                Ok(FromRendezvous::Refused(refusal)) => return Ok(Outage::Refused(refusal)),
-                Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) => {
-                    return Ok(Outage::Protocol("a frame out of turn".to_owned()));
-                }
-                Err(FrameError::Unknown(_)) => {}
-                Err(error) => return Ok(Outage::Protocol(error.to_string())),
-            }
-        }
-    }
-
-    async fn write(
-        &self,
-        mut sink: SplitSink<&mut WebSocketStream<Box<dyn Io>>, Message>,
-        pinged: &Notify,
-        nonce: &[u8; 32],
-    ) -> Result<Outage, Closed> {
-        // what changes while the peer connects is told twice
-        let mut claim = self.dial.claim.clone();
-        claim.mark_unchanged();
-        loop {
-            let message = match self.send_queue.pop(Instant::now()) {
-                Some((to, envelope)) => carry(to, &envelope),
-                None => tokio::select! {
-                    () = self.send_queue.filled() => continue,
-                    () = pinged.notified() => Message::Binary(FromPeer::Pong.to_bytes()),
-                    Ok(()) = claim.changed() => {
-                        claim.mark_unchanged();
-                        let Some(proof) = self.dial.host_proof(nonce) else { continue };
-                        Message::Binary(FromPeer::Claim(Box::new(proof)).to_bytes())
+                () = shared.renewed.notified() => {
+                    if shared.renewal.swap(false, Ordering::Relaxed) {
+                        steps = shared.with(|now_us, connection| connection.renew(now_us));
                     }
-                },
-            };
-            if let Err(error) = sink.send(message).await {
-                return Ok(outage(trouble(&error)));
+                }
+                comes = socket.next(reads) => steps = self.came(comes, &mut socket),
+                () = sleep(due_in.unwrap_or_default()), if due_in.is_some() => {
+                    steps = shared.with(|now_us, connection| connection.handle(now_us, Happening::Timeout));
+                }
             }
         }
     }
-}
 
-fn carry(to: Address, envelope: &[u8]) -> Message {
-    Message::Binary(FromPeer::Send { to, envelope }.to_bytes())
-}
+    fn handle(&self, happening: Happening<'_>) -> Vec<Step> {
+        self.shared.with(|now_us, connection| connection.handle(now_us, happening))
+    }
 
-/// Random number for jitter only; without a source of randomness the jitter is lost.
-fn random() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX)
+    fn came(&self, comes: Comes, socket: &mut Socket) -> Vec<Step> {
+        match comes {
+            Comes::Opened(websocket) => {
+                let (sink, reader) = (*websocket).split();
+                let writer = self.shared.clone().write(sink, self.closing.clone()).boxed();
+                *socket = Socket::Open { reader, writer };
+                self.handle(Happening::Opened)
+            }
+            Comes::Heard(Heard::Frame(frame)) => self.handle(Happening::Frame(&frame)),
+            Comes::Heard(Heard::Life) => self.handle(Happening::Alive),
+            Comes::Heard(other) => self.handle(Happening::Closed(outage(other))),
+            Comes::Failed(why) => self.handle(Happening::Closed(why)),
+        }
+    }
+
+    /// Returns what a step tells the application.
+    fn event(&self, step: Step) -> Option<SignalEvent> {
+        let url = &self.dial.url;
+        Some(match step {
+            Step::Dial | Step::HangUp => return None,
+            Step::Clock { unix_s } => SignalEvent::Clock { unix_s },
+            Step::Up => SignalEvent::Up,
+            Step::Down { why, retry_in } => {
+                debug!(url, %why, "the rendezvous is not connected");
+                SignalEvent::Down { why, retry_in }
+            }
+            Step::Envelope { from, bytes } => SignalEvent::Envelope { from, bytes },
+            Step::Undeliverable(to) => SignalEvent::Undeliverable { to },
+            Step::Ended(Ended::Refused(refusal)) => SignalEvent::Ended(SignalError::Refused(refusal)),
+            Step::Ended(Ended::Unreachable { tries, last }) => {
+                SignalEvent::Ended(SignalError::Unreachable { url: url.clone(), tries, last })
+            }
+        })
+    }
 }

@@ -5,6 +5,7 @@ use plenary_proto::message::{
     BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes,
     Reassembly, Setup, Ticket,
 };
+use plenary_proto::rendezvous::FromRendezvous;
 use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
 
@@ -17,7 +18,12 @@ const NOW_US: u64 = 1_700_000_000_000_000;
 /// A page that waits for the host's answer.
 fn page() -> Page {
     let mut page = dialling();
-    page.0.as_mut().unwrap().reached = true;
+    page.handle(NOW_US, Call::Tick);
+    let welcome = FromRendezvous::Welcome { ping_interval_ms: 60_000 };
+    for frame in [FromRendezvous::Challenge { nonce: [5; 32] }, welcome] {
+        page.handle(NOW_US, Call::SocketFrame(frame.to_bytes().to_vec()));
+    }
+    assert!(page.0.as_ref().unwrap().reached);
     page
 }
 
@@ -87,8 +93,8 @@ fn is_refused(page: &mut Page, within_us: u64) -> bool {
 
 #[test]
 fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or_the_host() {
-    assert!(!is_refused_by(&mut dialling(), ANSWER_MAX_US - 1, Reason::Unreachable));
-    assert!(is_refused_by(&mut dialling(), ANSWER_MAX_US, Reason::Unreachable));
+    assert!(!is_refused_by(&mut dialling(), PATIENCE_US / 2, Reason::Unreachable));
+    assert!(is_refused_by(&mut dialling(), PATIENCE_US, Reason::Unreachable));
     assert!(is_refused_by(&mut page(), ANSWER_MAX_US, Reason::NoAnswer));
 }
 
