@@ -1,4 +1,4 @@
-//! Reasons: why a peer can't come into a room, is no longer in it, or can't do what its user wants.
+//! Reasons of refusals, of ends and of errors that users meet.
 //!
 //! Each one has its sentence here, for terminals and logs (`Display`), and its code, by which applications, reports and
 //! the page tell it from others ([`Reason::code`]; serialized, too). Errors and refusals that carry more than a reason
@@ -11,7 +11,7 @@ use crate::message::{AGENTS_MAX, DATA_LEN_MAX, LOOSE_LEN_MAX, MIXERS_MAX};
 use crate::rendezvous::FRAME_LEN_MAX;
 use crate::seal::HINT_LEN_MAX;
 
-/// Why a peer can't come into a room, is no longer in it, or can't do what its user wants.
+/// Reason of a refusal, of an end or of an error that users meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, thiserror::Error)]
 #[strum(serialize_all = "kebab-case")]
 #[non_exhaustive]

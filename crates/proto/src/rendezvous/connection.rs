@@ -33,8 +33,8 @@ const BACKOFF_US: [u64; 2] = [100_000, 10_000_000];
 const BACKOFF_ON_STAGE_US_MAX: u64 = 2_000_000;
 /// Maximum number of envelopes that wait to be sent. At the limit new ones are refused.
 const WAITING_MAX: usize = 256;
-/// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then, and an answer would come
-/// too late to be useful. A guess.
+/// Age at which a waiting envelope is dropped, in microseconds: its sender has retried by then, and an answer would
+/// come too late to be useful. A guess.
 const WAITING_US_MAX: u64 = 10_000_000;
 
 /// What happened to the websocket.

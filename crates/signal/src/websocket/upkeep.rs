@@ -28,10 +28,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 type Websocket = WebSocketStream<Box<dyn Io>>;
-/// What is left of a writer: its end of the websocket, and why it has ended.
+/// Result of a writer: the websocket's sending half, and the error that ended it.
 type Written = (SplitSink<Websocket, Message>, Result<(), Error>);
 
-/// The connection, and who wakes whom.
+/// The connection, and what wakes its task and its writer.
 #[derive(Debug)]
 pub(super) struct Shared {
     connection: Mutex<Connection>,
@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    /// Does something with the connection, which may then have something to send.
+    /// Calls the connection, and wakes the writer, since frames may wait now.
     pub(super) fn with<T>(&self, act: impl FnOnce(u64, &mut Connection) -> T) -> T {
         let done = act(self.now_us(), &mut self.connection());
         self.writable.notify_one();
