@@ -273,7 +273,7 @@ impl Connection {
         Some(HostProof::new(*room, nonce, me.id(), &host.root, &host.doors))
     }
 
-    /// Sets whether this peer is on stage, and therefore tries more often ([`BACKOFF_ON_STAGE_US_MAX`]). A host always
+    /// Sets whether this peer is on stage, and therefore tries more often: after 2 s at most. A host always
     /// does.
     pub fn set_on_stage(&mut self, is_on_stage: bool) {
         self.is_on_stage = is_on_stage;
