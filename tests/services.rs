@@ -280,6 +280,9 @@ fn without_a_terminal_each_event_is_one_log_line_or_one_in_json() {
     let line: Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
     assert_eq!((failed.code, line["level"].as_str()), (Some(1), Some("ERROR")), "{line}");
     assert_eq!(line["reason"].as_str(), Some("unreachable"), "{line}");
+    let failed = run(&["join", &invite[..invite.len() - 9], "--log-format", "json"]);
+    let line: Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(line["reason"].as_str(), Some("invite-damaged"), "{line}");
 }
 
 /// Returns the answer to a request.

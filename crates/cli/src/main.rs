@@ -30,7 +30,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
-use plenary::{Error, Outage, Reason, SignalError};
+use plenary::{Error, InviteError, Outage, Reason, SignalError};
 use plenary_proto::bounded::plain;
 
 /// Maximum length of a word after `#` that is no invite's secret.
@@ -53,8 +53,11 @@ impl Failure {
     /// Returns the reason by which others know the failure.
     fn reason(&self) -> Option<Reason> {
         let Failure::Failed(error) = self else { return None };
-        let named = || error.downcast_ref::<Reason>().copied();
-        error.downcast_ref::<Error>().and_then(Error::reason).or_else(named)
+        error.chain().find_map(|cause| {
+            let of_invite = || cause.downcast_ref::<InviteError>().map(InviteError::reason);
+            let named = || cause.downcast_ref::<Reason>().copied();
+            cause.downcast_ref::<Error>().and_then(Error::reason).or_else(of_invite).or_else(named)
+        })
     }
 }
 

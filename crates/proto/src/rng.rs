@@ -48,14 +48,20 @@ impl Backoff {
 
     /// Returns the next wait, in microseconds.
     pub(crate) fn next_us(&mut self, rng: &mut Rng) -> u64 {
-        self.next_us_within(rng, self.most_us)
+        let bound = self.next_bound_us();
+        bound / 2 + rng.below(bound / 2 + 1)
     }
 
-    /// Returns the next wait, in microseconds: at most `most_us`, where that is less than this back-off's own maximum.
+    /// Returns the next wait, in microseconds, drawn between none and the bound, which is at most `most_us`: full jitter
+    /// (M. Brooker, "Exponential Backoff And Jitter", AWS 2015), for many peers of one server.
     pub(crate) fn next_us_within(&mut self, rng: &mut Rng, most_us: u64) -> u64 {
-        let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us).min(most_us);
+        rng.below(self.next_bound_us().min(most_us) + 1)
+    }
+
+    fn next_bound_us(&mut self) -> u64 {
+        let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us);
         self.tries = self.tries.saturating_add(1);
-        bound / 2 + rng.below(bound / 2 + 1)
+        bound
     }
 
     pub(crate) fn reset(&mut self) {

@@ -535,7 +535,7 @@ mod tests {
                 assert_eq!(connection.next_timeout_us(), Some(now_us + retry_us));
             }
             let most_us = if is_on_stage { 2 * S } else { 10 * S };
-            assert!(waits_us[0] <= 100_000 && waits_us[9] >= most_us / 2, "{waits_us:?}");
+            assert!(waits_us[0] <= 100_000 && waits_us.iter().any(|us| *us > most_us / 2), "{waits_us:?}");
             assert!(waits_us.iter().all(|wait_us| *wait_us <= most_us), "{waits_us:?}");
         }
     }

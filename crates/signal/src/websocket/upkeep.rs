@@ -1,7 +1,6 @@
 //! The task that keeps a peer connected: what its [`Connection`] says, done over a websocket.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,8 +38,7 @@ pub(super) struct Shared {
     /// A frame may wait to be sent.
     writable: Notify,
     /// The connection is to be made anew at once.
-    renewal: AtomicBool,
-    renewed: Notify,
+    renewal: Notify,
 }
 
 impl Shared {
@@ -49,8 +47,7 @@ impl Shared {
             connection: Mutex::new(connection),
             started: Instant::now(),
             writable: Notify::new(),
-            renewal: AtomicBool::new(false),
-            renewed: Notify::new(),
+            renewal: Notify::new(),
         }
     }
 
@@ -62,8 +59,7 @@ impl Shared {
     }
 
     pub(super) fn renew(&self) {
-        self.renewal.store(true, Ordering::Relaxed);
-        self.renewed.notify_one();
+        self.renewal.notify_one();
     }
 
     fn now_us(&self) -> u64 {
@@ -183,10 +179,8 @@ impl Upkeep {
                     let (Ok(permit), Some(event)) = (permit, told.pop_front()) else { return };
                     permit.send(event);
                 }
-                () = shared.renewed.notified() => {
-                    if shared.renewal.swap(false, Ordering::Relaxed) {
-                        steps = shared.with(|now_us, connection| connection.renew(now_us));
-                    }
+                () = shared.renewal.notified() => {
+                    steps = shared.with(|now_us, connection| connection.renew(now_us));
                 }
                 comes = socket.next(reads) => steps = self.came(comes, &mut socket),
                 () = sleep(due_in.unwrap_or_default()), if due_in.is_some() => {
