@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -27,8 +28,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 type Websocket = WebSocketStream<Box<dyn Io>>;
-/// Result of a writer: the websocket's sending half, and the error that ended it.
-type Written = (SplitSink<Websocket, Message>, Result<(), Error>);
+/// Result of a writer: the websocket's sending half after the last frame.
+type Written = Result<SplitSink<Websocket, Message>, Error>;
 
 /// The connection, and what wakes its task and its writer.
 #[derive(Debug)]
@@ -76,24 +77,28 @@ impl Shared {
         Some(Duration::from_micros(due_us.saturating_sub(self.now_us())))
     }
 
-    /// Sends what waits, until the websocket breaks, or until nothing waits any more once the signal is closed.
+    /// Sends what waits, until the websocket breaks, or until nothing waits any more once `last` is cancelled.
     async fn write(
         self: Arc<Shared>,
         mut sink: SplitSink<Websocket, Message>,
-        closing: CancellationToken,
+        last: CancellationToken,
     ) -> Written {
         loop {
-            let next = self.connection().next_frame(self.now_us());
-            let Some(frame) = next else {
-                tokio::select! {
-                    () = self.writable.notified() => continue,
-                    () = closing.cancelled() => return (sink, Ok(())),
-                }
-            };
-            if let Err(error) = sink.send(Message::Binary(frame)).await {
-                return (sink, Err(error));
+            while let Some(frame) = self.next_frame() {
+                sink.send(Message::Binary(frame)).await?;
+            }
+            if last.is_cancelled() {
+                return Ok(sink);
+            }
+            tokio::select! {
+                () = self.writable.notified() => {}
+                () = last.cancelled() => {}
             }
         }
+    }
+
+    fn next_frame(&self) -> Option<Bytes> {
+        self.connection().next_frame(self.now_us())
     }
 }
 
@@ -105,6 +110,9 @@ enum Socket {
     Open {
         reader: SplitStream<Websocket>,
         writer: BoxFuture<'static, Written>,
+        /// Tells the writer that no further frame comes. Only [`Socket::close`] does: a writer that ended before
+        /// would take its half of the websocket along, and the websocket would be dropped with unread bytes.
+        last: CancellationToken,
     },
 }
 
@@ -124,19 +132,21 @@ impl Socket {
                 Ok(websocket) => Comes::Opened(Box::new(websocket)),
                 Err(why) => Comes::Failed(why),
             },
-            Socket::Open { reader, writer } => tokio::select! {
+            Socket::Open { reader, writer, .. } => tokio::select! {
                 item = reader.next(), if reads => Comes::Heard(heard(item)),
-                (_, ended) = writer => {
-                    Comes::Failed(outage(ended.map_or_else(|error| trouble(&error), |()| Heard::Life)))
-                }
+                written = writer => Comes::Failed(outage(match written {
+                    Ok(_) => Heard::Gone("closed".to_owned()),
+                    Err(error) => trouble(&error),
+                })),
             },
         }
     }
 
-    /// Sends what waits, and closes in order; `closing` has told the writer to end.
+    /// Sends what waits, and closes in order.
     async fn close(self) {
-        if let Socket::Open { reader, writer } = self
-            && let Ok((sink, Ok(()))) = timeout(FLUSH_MAX, writer).await
+        let Socket::Open { reader, writer, last } = self else { return };
+        last.cancel();
+        if let Ok(Ok(sink)) = timeout(FLUSH_MAX, writer).await
             && let Ok(websocket) = reader.reunite(sink)
         {
             socket::part(websocket, None, CloseCode::Normal, "").await;
@@ -198,8 +208,9 @@ impl Upkeep {
         match comes {
             Comes::Opened(websocket) => {
                 let (sink, reader) = (*websocket).split();
-                let writer = self.shared.clone().write(sink, self.closing.clone()).boxed();
-                *socket = Socket::Open { reader, writer };
+                let last = CancellationToken::new();
+                let writer = self.shared.clone().write(sink, last.clone()).boxed();
+                *socket = Socket::Open { reader, writer, last };
                 self.handle(Happening::Opened)
             }
             Comes::Heard(Heard::Frame(frame)) => self.handle(Happening::Frame(&frame)),
