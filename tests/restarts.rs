@@ -16,8 +16,8 @@ const VIEWERS: usize = 7;
 const RESTARTS: usize = 50;
 /// Longest time without a picture.
 const GAP_MAX: Duration = Duration::from_secs(1);
-/// The same after a mixer died while nobody stood by, as for some seconds after another restart: a vote comes once the
-/// stage has heard nothing of it for 5 s.
+/// The same after the death of a mixer without a standby, common within seconds of another restart: a vote opens once
+/// the mixer has been silent for 5 s.
 const UNGUARDED_MAX: Duration = Duration::from_secs(10);
 /// Longest time until a newcomer is fed; in the case of the rendezvous, to which the host comes back within 2 s.
 const FED_MAX: Duration = Duration::from_secs(3);

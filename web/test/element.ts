@@ -53,6 +53,11 @@ export async function alerted(page: Page, is: string): Promise<void> {
 export const live = (page: Page) =>
   page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "live"), { timeout: WAIT_MS });
 
+export const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
+
+/** The invite of a room that a page has opened. */
+export const inviteOf = async (page: Page) => (await snapshot(page))?.invite ?? "";
+
 /** Duplicates a tab: a window that a page opens gets a copy of its storage. */
 export async function duplicate(page: Page): Promise<Page> {
   const opened = new Promise<Page | null>((resolve) => page.once("popup", resolve));

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, reads, there } from "./element.js";
+import { act, reads, snapshot, there } from "./element.js";
 import { heard, joinWith, Room, within } from "./room.js";
 import { texts } from "../src/texts.js";
 
@@ -25,8 +25,6 @@ after(() => room.close());
 async function goOnStage(page: Page): Promise<void> {
   for (const step of ["hand", "go-on-stage"]) await act(page, step);
 }
-
-const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("without H.264 a page hears the room, and says why there is no picture", { timeout: 60_000 }, async () => {
   await within("the page says why", () => reads(page, texts.noDecoder));

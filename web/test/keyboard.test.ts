@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import type { KeyInput, Page } from "puppeteer-core";
 
 import type { Snapshot } from "../src/room.js";
-import { act, alerted, click, fill, focused, live, tabTo, there } from "./element.js";
+import { act, alerted, click, fill, focused, inviteOf, live, tabTo, there } from "./element.js";
 import { Room } from "./room.js";
 
 let room: Room;
@@ -43,7 +43,7 @@ test("a host goes all the way by keyboard", { timeout: 90_000 }, async () => {
   await there(host, "[data-done]");
   await press(host, "close");
   await becomes(host, ({ lobby, stage_open, title }) => lobby && !stage_open && title === "Garden club");
-  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  const invite = await inviteOf(host);
 
   // a newcomer knocks, comes in, and is given the floor
   const guest = await room.screen({ invite });

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, click, closeDialog, fill, live, there } from "./element.js";
+import { act, click, closeDialog, fill, inviteOf, live, there } from "./element.js";
 import { Room, within } from "./room.js";
 
 /** A name with markup, which stays text. */
@@ -50,7 +50,7 @@ test("a guest with the host's name is told apart, and the picture's edge says th
   await act(host, "open");
   await there(host, "dialog.invite[open]");
   await closeDialog(host);
-  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  const invite = await inviteOf(host);
   const mixer = room.start("mixer", invite, "--name", NAME);
   for (const name of ["Ada", "Ben"]) {
     room.start("join", invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");

@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, closeDialog, fill, live } from "./element.js";
+import { act, closeDialog, fill, inviteOf, live, snapshot } from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
 /** Longest time until a speaker that left for another page is off the host's list, in milliseconds; without a good-bye that
@@ -19,8 +19,6 @@ before(async () => {
 });
 afterEach(() => room.closePages());
 after(() => room.close());
-
-const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 /** Names of those who speak, as a page knows them, in their order. */
 const speaking = async (page: Page) =>
@@ -36,7 +34,7 @@ async function open(): Promise<{ host: Page; guest: Page; invite: string }> {
   await act(host, "open");
   await live(host);
   await closeDialog(host);
-  const invite = (await snapshot(host))?.invite ?? "";
+  const invite = await inviteOf(host);
   room.start("mixer", invite);
   room.start("join", invite, "--speak", "--mix", "never", "--name", "Gil", "--speaker-size", "320x180@15");
   const guest = await room.screen({ invite, query: "?name=Gus&auto=speak", head: AUTO_SPEAK });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import type { Page } from "puppeteer-core";
 
-import { act, closeDialog, fill, there } from "./element.js";
+import { act, closeDialog, fill, inviteOf, there } from "./element.js";
 import { Room, within } from "./room.js";
 
 declare global {
@@ -44,7 +44,7 @@ try {
   await there(host, "dialog.invite[open] .qr svg");
   await draw(host, "2-invite");
   await closeDialog(host);
-  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  const invite = await inviteOf(host);
   room.start("mixer", invite);
   await act(host, "hand");
   await there(host, "dialog.stage[open] .preview video");

@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, duplicate, fill, live, there } from "./element.js";
+import { act, alerted, click, closeDialog, duplicate, fill, live, snapshot, there } from "./element.js";
 import { AUTO_SPEAK, Room } from "./room.js";
 
 let room: Room;
@@ -15,8 +15,6 @@ before(async () => {
 });
 afterEach(() => room.closePages());
 after(() => room.close());
-
-const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
 test("a duplicated tab of a host is told that the room is open, and joins as a guest", { timeout: 90_000 }, async () => {
   const host = await room.screen({ invite: "", rendezvous: room.rendezvous });

@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, duplicate, fill, focused, live, reads, tabTo, text, there } from "./element.js";
+import { act, alerted, click, closeDialog, duplicate, fill, focused, inviteOf, live, reads, tabTo, text, there } from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -519,7 +519,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await live(host);
   await there(host, "dialog.invite[open] .qr svg");
   await clean(host, "invite");
-  const invite = await host.evaluate(() => window.plenary.snapshot().then((snapshot) => snapshot?.invite ?? ""));
+  const invite = await inviteOf(host);
   assert.ok(invite.startsWith(rendezvous), invite);
   const linked = () =>
     document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')?.value;

@@ -24,7 +24,7 @@ static RECORDED: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [unfinished, fs::read(&path).unwrap()]
 });
 
-/// Returns kind, begin and end of each box at the top level; the last one may be cut off.
+/// Returns kind, begin and end of each box at the top level; a truncated file ends within the last box.
 fn boxes(bytes: &[u8]) -> Vec<([u8; 4], usize, usize)> {
     let (mut boxes, mut at) = (Vec::new(), 0);
     while let Ok((header, _)) = BoxHeader::decode(&bytes[at..]) {

@@ -7,7 +7,7 @@ use plenary_proto::app::Reason;
 use plenary_proto::message::{MESSAGE_VERSION, Refusal};
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
-use plenary_signal::{Outage, RendezvousError, SignalError};
+use plenary_signal::{RendezvousError, SignalError};
 
 use crate::hosting::{HostRefusal, NotHost};
 use crate::secrets::NoKeys;
@@ -33,7 +33,7 @@ pub enum Error {
     #[error(transparent)]
     Signal(#[from] SignalError),
     /// The invite names no rendezvous that this program can reach.
-    #[error("the invite names no rendezvous")]
+    #[error("{}", Reason::NoRendezvous)]
     NoRendezvous,
     /// The host refused to admit this peer.
     #[error("{0}")]
@@ -149,17 +149,13 @@ impl PublishRefusal {
 }
 
 impl Error {
-    /// Returns the reason by which reports and other programs know the error; `None` for failures of this machine, of its
-    /// files and of its codecs, and for wrong calls.
+    /// Returns the reason by which reports and other programs know the error; `None` for failures of this machine, of
+    /// its files and of its codecs, and for wrong calls.
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {
             Error::Invite(error) => error.reason(),
             Error::NoKeys(_) | Error::OtherIdentity => Reason::BadKeys,
-            Error::Signal(SignalError::Refused(refusal)) => refusal.reason(),
-            Error::Signal(SignalError::Unreachable { last: Outage::Refused(refusal), .. }) => {
-                refusal.reason()
-            }
-            Error::Signal(SignalError::Unreachable { .. }) => Reason::Unreachable,
+            Error::Signal(error) => return error.reason(),
             Error::NoRendezvous => Reason::NoRendezvous,
             Error::Refused(refusal) => refusal.reason(),
             Error::NoAnswer { .. } => Reason::NoAnswer,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plenary_proto::PeerId;
+use plenary_proto::app::Reason;
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 
 use plenary_proto::rendezvous::{Address, Outage, Refusal};
@@ -114,6 +115,17 @@ pub enum SignalError {
     /// The signal was closed, or has emitted [`SignalEvent::Ended`].
     #[error("signalling has ended")]
     Ended,
+}
+
+impl SignalError {
+    /// Returns the reason as others name it; `None` for a wrong call.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            SignalError::Refused(refusal) => Some(refusal.reason()),
+            SignalError::Unreachable { .. } => Some(Reason::Unreachable),
+            _ => None,
+        }
+    }
 }
 
 /// Checks the length of an envelope.

@@ -181,7 +181,7 @@ fn asks_have_their_golden_bytes() {
     assert_eq!(golden.len(), calls().len() + asks().len(), "each vector has its test");
 }
 
-/// Returns `web/src/reasons.ts`, as it has to be.
+/// Returns the expected text of `web/src/reasons.ts`.
 fn reasons_of_the_page() -> String {
     let mut file = "// Why a peer can't come into a room, is no longer in it, or can't do what its user wants: the codes of `Reason` in\n\
         // crates/proto/src/app/reason.rs. Written by crates/web/tests/wire.rs: PLENARY_BLESS=1 cargo test -p plenary-web.\n\n\

@@ -1,12 +1,11 @@
 // What the events of a room change on the page.
 
 import type { RoomEvent } from "../room.js";
-import { Refused } from "../refused.js";
 import { texts } from "../texts.js";
 import { emptyStage } from "./empty-stage.js";
 import { lacksMixer } from "./health.js";
 import { keepLink, keepOwnRoom } from "./page-link.js";
-import { refusalFor, refusalOf } from "./refusals.js";
+import { refusalFor } from "./refusals.js";
 import type { Session } from "./session.js";
 
 /** Removals by another host that are listed: as many as a roster holds. */
@@ -122,7 +121,7 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.leave();
       break;
     case "refused":
-      session.finish(refusalOf(new Refused(event.reason, event.why)));
+      session.finish(refusalFor(event.reason));
       break;
   }
 }

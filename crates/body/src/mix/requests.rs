@@ -51,8 +51,8 @@ impl Mix {
         }
     }
 
-    /// Returns the picture that this peer sends to each of `others` in a mesh: as large as the program for one, a
-    /// quarter of it for more, and less where its uplink carries less (`uplink_bps`, if known), down to a sixteenth.
+    /// Returns the picture that this peer sends to each of `others` in a mesh: the program's area for one
+    /// peer, a quarter of it for several, and down to a sixteenth on a thin uplink (`uplink_bps`, if known).
     pub(crate) fn mesh_request(&self, others: usize, uplink_bps: Option<u64>) -> VideoRequest {
         let ProgramFormat { width, height, fps, bitrate_bps } = self.format;
         let spare_bps = uplink_bps.map_or(u64::MAX, |bps| bps / others.max(1) as u64);

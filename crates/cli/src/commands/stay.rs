@@ -107,8 +107,8 @@ pub(crate) async fn stay(
     let reported = room_args.json.as_ref().map_or(Ok(()), |to| json::write(to, &report));
     recorded.and(taken).and(reported)?;
     match end {
-        end @ (End::Removed | End::Replaced) => Err(anyhow::Error::from(end.reason()).into()),
-        end @ End::HostEnded => {
+        End::Removed | End::Replaced => Err(anyhow::Error::from(end.reason()).into()),
+        End::HostEnded => {
             say!("{}", end.reason());
             Ok(())
         }

@@ -171,7 +171,7 @@ mod shown {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn viewers_see_a_speaker_s_camera_and_its_screen_and_each_comes_and_goes_alone() {
+    async fn viewers_see_a_camera_and_its_screen_and_each_comes_and_goes_alone() {
         let options = small().program(PROGRAM).layout(side_by_side());
         let ada = Room::host(local(Options::mixer("Ada")), options).await.unwrap();
         let ben = join(&ada, local(Options::speaker("Ben")).mix(Consent::Never)).await;

@@ -119,7 +119,7 @@ impl Peer {
 }
 
 #[test]
-fn an_outcome_that_only_the_host_s_word_proves_is_told_without_the_size_of_its_roster() {
+fn an_outcome_by_the_host_s_word_alone_is_told_without_a_roster_size() {
     for knows_roster in [true, false] {
         let mut peer = Peer::default();
         if knows_roster {
@@ -141,7 +141,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whoever_knows_the_same_statements_has_the_same_mixers_whatever_came_first_twice_or_not_at_all(
+    fn equal_statements_give_equal_mixers_in_any_order_and_number(
         said in prop::collection::vec(said(), 0..8),
         orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..24), 3),
     ) {
@@ -248,7 +248,7 @@ fn what_followed_a_denied_failover_is_withdrawn_with_it_and_told() {
 }
 
 #[test]
-fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
+fn a_denied_standby_takes_over_in_that_term_by_the_mixers_wish_alone() {
     let rank = |term, failover_count| Rank { term, failover_count };
     let failover = |rank: Rank, polite| {
         let after = Rank { failover_count: 0, ..rank };

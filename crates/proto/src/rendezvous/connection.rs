@@ -115,22 +115,9 @@ pub struct HostEntrance {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Waiting {
-        until_us: u64,
-    },
-    /// `is_short`: the patience leaves less than a whole attempt.
-    Entering {
-        nonce: Option<[u8; 32]>,
-        since_us: u64,
-        until_us: u64,
-        is_short: bool,
-    },
-    Up {
-        nonce: [u8; 32],
-        since_us: u64,
-        heard_us: u64,
-        silence_us_max: u64,
-    },
+    Waiting { until_us: u64 },
+    Entering { nonce: Option<[u8; 32]>, since_us: u64, attempt_us_max: u64 },
+    Up { nonce: [u8; 32], since_us: u64, heard_us: u64, silence_us_max: u64 },
     Ended,
 }
 
@@ -181,7 +168,8 @@ impl Connection {
     /// Returns the time at which [`Happening::Timeout`] is due, in microseconds.
     pub fn next_timeout_us(&self) -> Option<u64> {
         match self.state {
-            State::Waiting { until_us } | State::Entering { until_us, .. } => Some(until_us),
+            State::Waiting { until_us } => Some(until_us),
+            State::Entering { since_us, attempt_us_max, .. } => Some(since_us + attempt_us_max),
             State::Up { heard_us, silence_us_max, .. } => Some(heard_us + silence_us_max),
             State::Ended => None,
         }
@@ -290,13 +278,11 @@ impl Connection {
             (Happening::Timeout, _) if self.next_timeout_us().is_none_or(|due_us| now_us < due_us) => {
                 Vec::new()
             }
-            (Happening::Timeout, State::Entering { is_short: true, .. }) if self.last.is_some() => {
-                // an attempt that is cut short says less than the one before
-                let why = self.last.take().unwrap_or(Outage::Renewed);
-                self.give_up(now_us, why)
-            }
-            (Happening::Timeout, State::Entering { since_us, until_us, .. }) => {
-                self.give_up(now_us, Outage::Silent(Duration::from_micros(until_us - since_us)))
+            (Happening::Timeout, State::Entering { attempt_us_max, .. }) => {
+                // an attempt that the patience cuts short says less than the one before
+                let before = self.last.take().filter(|_| attempt_us_max < ATTEMPT_US_MAX);
+                let silent = || Outage::Silent(Duration::from_micros(attempt_us_max));
+                self.give_up(now_us, before.unwrap_or_else(silent))
             }
             (Happening::Timeout, State::Up { silence_us_max, .. }) => {
                 self.give_up(now_us, Outage::Silent(Duration::from_micros(silence_us_max)))
@@ -304,16 +290,22 @@ impl Connection {
             // what comes of a websocket that was given up counts for nothing
             (_, State::Waiting { .. }) | (Happening::Opened, _) => Vec::new(),
             (Happening::Closed(why), _) => self.give_up(now_us, why),
-            (Happening::Alive, State::Entering { .. }) => Vec::new(),
-            (Happening::Alive, State::Up { nonce, since_us, silence_us_max, .. }) => {
-                self.state = State::Up { nonce, since_us, heard_us: now_us, silence_us_max };
+            (Happening::Alive, _) => {
+                self.heard(now_us);
                 Vec::new()
             }
             (Happening::Frame(bytes), State::Entering { nonce, .. }) => self.enter(now_us, bytes, nonce),
-            (Happening::Frame(bytes), State::Up { nonce, since_us, silence_us_max, .. }) => {
-                self.state = State::Up { nonce, since_us, heard_us: now_us, silence_us_max };
+            (Happening::Frame(bytes), State::Up { .. }) => {
+                self.heard(now_us);
                 self.frame(now_us, bytes)
             }
+        }
+    }
+
+    /// The rendezvous is alive.
+    fn heard(&mut self, now_us: u64) {
+        if let State::Up { heard_us, .. } = &mut self.state {
+            *heard_us = now_us;
         }
     }
 
@@ -321,14 +313,12 @@ impl Connection {
     fn dial(&mut self, now_us: u64) {
         let begun_us = *self.begun_us.get_or_insert(now_us);
         let left_us = self.entrance.patience_us.saturating_sub(now_us.saturating_sub(begun_us));
-        let short_us = if self.been_up { ATTEMPT_US_MAX } else { left_us.max(ATTEMPT_US_MIN) };
-        self.tries = self.tries.saturating_add(1);
-        self.state = State::Entering {
-            nonce: None,
-            since_us: now_us,
-            until_us: now_us + short_us.min(ATTEMPT_US_MAX),
-            is_short: short_us < ATTEMPT_US_MAX,
+        let attempt_us_max = match self.been_up {
+            true => ATTEMPT_US_MAX,
+            false => left_us.clamp(ATTEMPT_US_MIN, ATTEMPT_US_MAX),
         };
+        self.tries = self.tries.saturating_add(1);
+        self.state = State::Entering { nonce: None, since_us: now_us, attempt_us_max };
     }
 
     /// Waits for the next attempt.
@@ -449,7 +439,7 @@ mod tests {
         Happening::Closed(Outage::Closed("bye".to_owned()))
     }
 
-    /// What a step says that the connection is down: why, and for how long in microseconds.
+    /// Returns the outage of these steps, and the microseconds until the next attempt.
     fn down(steps: &[Step]) -> (Outage, u64) {
         let [Step::HangUp, Step::Down { why, retry_in }] = steps else { panic!("{steps:?}") };
         (why.clone(), retry_in.as_micros() as u64)
@@ -620,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_comes_back_claims_its_room_when_told_or_when_nobody_has_stayed() {
+    fn a_returned_host_claims_its_room_when_told_or_when_nobody_stayed() {
         let root = Keypair::from_seed(&[3; 32]);
         let host = || {
             let mut connection = connection();

@@ -48,7 +48,7 @@ pub enum Outage {
     /// Timeout: the rendezvous sent no frame, or an attempt did not finish, within this time.
     #[error("no answer for {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// The connection was closed; the words of the other end, or of the system.
+    /// The connection was closed; the close frame's text, or the system's.
     #[error("the connection ended: {0}")]
     Closed(String),
     /// The peer wanted another connection ([`Connection::renew`](super::Connection::renew)).
