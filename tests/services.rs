@@ -226,6 +226,23 @@ fn members_come_in_by_an_old_expired_invite_also_after_a_host_s_restart() {
 }
 
 #[test]
+fn a_second_host_with_the_same_keys_is_refused_at_any_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let open = ["host", "--mix", "never", "--listen", "127.0.0.1:0", "--room-keys", keys.to_str().unwrap()];
+    let host = Running::start(&open);
+    is_in(&host);
+    let second = run(&open);
+    let why =
+        format!("plenary: {}: another process with the keys of this room is its host\n", keys.display());
+    assert_eq!((second.code, &*second.stderr), (Some(1), &*why));
+    host.kill();
+    let third = Running::start(&open);
+    is_in(&third);
+    ends_politely(third);
+}
+
+#[test]
 fn a_mixer_service_waits_for_rendezvous_and_room_and_says_each_once() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");

@@ -245,7 +245,7 @@ pub(crate) struct StayArgs {
     /// Save the last picture
     #[arg(long, value_name = "FILE.png")]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Leave gracefully after this time
+    /// Leave gracefully after this time in the room
     #[arg(long, value_name = "D", value_parser = units::some_time)]
     pub(crate) duration: Option<Duration>,
     /// Lasting key of this peer, made if the file is absent; otherwise each start draws a new key. A name that `plenary

@@ -26,6 +26,9 @@ pub enum Error {
     /// [`Options::identity`](crate::Options::identity).
     #[error("the room's keys belong to another identity")]
     OtherIdentity,
+    /// Another process hosts with the room's keys of this file ([`RoomKeys::lock`](crate::RoomKeys::lock)).
+    #[error("{}: {}", .0.display(), Reason::HostPresent)]
+    KeysInUse(std::path::PathBuf),
     /// The host's own rendezvous could not be opened.
     #[error(transparent)]
     Rendezvous(#[from] RendezvousError),
@@ -155,6 +158,7 @@ impl Error {
         Some(match self {
             Error::Invite(error) => error.reason(),
             Error::NoKeys(_) | Error::OtherIdentity => Reason::BadKeys,
+            Error::KeysInUse(_) => Reason::HostPresent,
             Error::Signal(error) => return error.reason(),
             Error::NoRendezvous => Reason::NoRendezvous,
             Error::Refused(refusal) => refusal.reason(),

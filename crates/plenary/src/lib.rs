@@ -164,7 +164,7 @@ pub use plenary_signal::{
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::{AnnouncedRecording, RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
-pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite, save_secret};
+pub use secrets::{Identity, NoKeys, Password, RoomKeys, RoomKeysLock, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 pub use threads::CLOSE_MAX;

@@ -1,6 +1,6 @@
 //! Files with secrets, which only their user may read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
@@ -49,6 +49,24 @@ fn replace_with(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
         let _ = fs::remove_file(beside);
         trouble("cannot write", path, error)
     })
+}
+
+/// Takes the lock of a file, which its holder may replace: the lock is a file of its own, whose name ends in `.lock`. It
+/// lasts until the returned file is dropped, or its process has ended. `None`: another process has it. On a file system
+/// without locks everybody gets it.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let locked = options.open(&beside).and_then(|file| match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => Err(error),
+        _ => Ok(Some(file)),
+    });
+    locked.map_err(|error| trouble("cannot lock", Path::new(&beside), error))
 }
 
 #[cfg_attr(not(unix), allow(unused_variables, reason = "other systems have no modes"))]

@@ -2,6 +2,7 @@
 //! when dropped, and none is shown by `Debug`.
 
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -158,7 +159,22 @@ impl RoomKeys {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         secret_file::replace(path.as_ref(), &text(ROOM_KEYS_FILE, &self.to_bytes()))
     }
+
+    /// Takes the right to host with the keys of a file, before they are loaded. Only one process has it, until it drops
+    /// the lock or ends: two hosts with the same keys would each admit peers to a room of their own.
+    ///
+    /// # Errors
+    /// [`Error::KeysInUse`] if another process has it; [`Error::Io`] if the lock's file, whose name ends in `.lock`, can't
+    /// be written.
+    pub fn lock(path: impl AsRef<Path>) -> Result<RoomKeysLock, Error> {
+        let path = path.as_ref();
+        secret_file::lock(path)?.map(RoomKeysLock).ok_or_else(|| Error::KeysInUse(path.into()))
+    }
 }
+
+/// The right to host with the keys of a file, until it is dropped ([`RoomKeys::lock`]).
+#[derive(Debug)]
+pub struct RoomKeysLock(#[expect(dead_code, reason = "it is held, not used")] File);
 
 impl fmt::Debug for RoomKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,6 +221,17 @@ fn read(path: &Path, kind: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keys_of_a_file_have_one_host_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        let held = RoomKeys::lock(&file).unwrap();
+        RoomKeys::generate().save(&file).unwrap();
+        assert!(matches!(RoomKeys::lock(&file), Err(Error::KeysInUse(named)) if named == file));
+        drop(held);
+        RoomKeys::lock(&file).unwrap();
+    }
 
     #[test]
     fn an_identity_is_made_once_and_kept_for_its_user_alone() {

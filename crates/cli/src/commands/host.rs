@@ -33,6 +33,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     args.room.say_unused();
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
+    let _held = args.room_keys.as_ref().map(RoomKeys::lock).transpose()?;
     let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
     args.stay.identify(&mut options, &args.room)?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
