@@ -98,7 +98,7 @@ const ATTACKS: [(&str, Attack); 16] = [
     }),
     ("no proof of its id", |target| {
         Box::pin(async move {
-            HostilePeer::join_unproven(&target.invite).await;
+            HostilePeer::first_message(&target.invite, 4).await;
             true
         })
     }),

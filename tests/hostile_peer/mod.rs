@@ -8,9 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{
-    Consent, Fingerprints, Heartbeat, LinkKind, LinkProof, Message, Pieces, Reassembly,
-};
+use plenary_proto::message::{Consent, Fingerprints, Heartbeat, LinkKind, Message, Pieces, Reassembly};
 use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
@@ -21,6 +19,7 @@ use plenary_signal::{
     Address as SignalAddress, Signal as _, SignalError, SignalEvent, WebsocketConfig, WebsocketSignal,
 };
 use plenary_sim::deviation::{Deviation, Saying};
+use plenary_testkit::first_messages::{FirstMessage, Then, first_messages};
 
 /// Timeout against hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,9 +61,11 @@ pub(crate) struct HostilePeer {
     keys: Keypair,
     me: PeerId,
     /// Links that are open, and whose other end has not proven who it is.
-    unproven: BTreeMap<LinkId, Fingerprints>,
-    /// Whether this peer proves who it is, or begins with another message.
-    proves: bool,
+    unproven: BTreeMap<LinkId, (Fingerprints, Vec<FirstMessage>)>,
+    /// Row of the first messages that a link begins with in place of the proof.
+    first: Option<usize>,
+    /// Links that began so, once the other end has proved who it is, and the rows.
+    met: Vec<(LinkId, Vec<FirstMessage>)>,
     /// Round trips of its pings.
     pongs: Vec<Duration>,
     room: RoomId,
@@ -91,18 +92,42 @@ pub(crate) struct HostilePeer {
 impl HostilePeer {
     /// Joins as a viewer, and runs until a link is up.
     pub(crate) async fn join(invite: &Invite) -> HostilePeer {
-        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, true);
+        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, None);
         peer.go_on_until("link", |peer| !peer.up.is_empty()).await;
         peer
     }
 
-    /// Joins as a viewer that doesn't prove who it is, and runs until a link has ended. Returns the peer at its other
-    /// end.
-    pub(crate) async fn join_unproven(invite: &Invite) -> PeerId {
-        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, false);
-        peer.go_on_until("end of its link", |peer| !peer.ended.is_empty()).await;
-        assert!(peer.up.is_empty(), "a link came up without a proof");
-        peer.other_end(peer.ended[0])
+    /// Joins as a viewer that begins its first link with a row of [`first_messages`]; `None` after the last row. Returns the
+    /// row, what becomes of the link, and the peer at its other end. A link that waits gets the proof afterwards.
+    pub(crate) async fn first_message(
+        invite: &Invite,
+        row: usize,
+    ) -> Option<(FirstMessage, [Then; 2], PeerId)> {
+        let mut peer = HostilePeer::come(invite, Keypair::from_seed(&random()), Consent::Never, Some(row));
+        peer.go_on_until("proof of the other end", |peer| !peer.met.is_empty()).await;
+        let (link, firsts) = peer.met.remove(0);
+        let said = firsts.get(row)?.clone();
+        let became = peer.becomes(link).await;
+        let proof = &firsts[0];
+        if became == Then::Waits {
+            peer.send(link, proof.channel, &proof.bytes);
+        }
+        let later = peer.becomes(link).await;
+        Some((said, [became, later], peer.other_end(link)))
+    }
+
+    /// Returns what has become of a link after a while: an end whose link is up answers pings.
+    async fn becomes(&mut self, link: LinkId) -> Then {
+        self.pongs.clear();
+        for _ in 0..20 {
+            self.send(link, Channel::Heartbeat, &Heartbeat::Ping { sent_us: 0 }.to_bytes());
+            let _ = tokio::time::timeout(LOOK_EACH, self.step()).await;
+        }
+        match self.ended.contains(&link) {
+            true => Then::Closed,
+            false if self.pongs.is_empty() => Then::Waits,
+            false => Then::Up,
+        }
     }
 
     /// Joins as a viewer, or as a candidate, with the keys, and says what a deviation makes of what its brain says.
@@ -112,7 +137,7 @@ impl HostilePeer {
         consent: Consent,
         deviation: Box<dyn Deviation>,
     ) -> HostilePeer {
-        HostilePeer { deviation, ..HostilePeer::come(invite, keys, consent, true) }
+        HostilePeer { deviation, ..HostilePeer::come(invite, keys, consent, None) }
     }
 
     /// Runs for this time, or until the room has closed all its links or its way to the rendezvous.
@@ -136,7 +161,7 @@ impl HostilePeer {
         self.links.send_raw(link, raw);
     }
 
-    fn come(invite: &Invite, me: Keypair, consent: Consent, proves: bool) -> HostilePeer {
+    fn come(invite: &Invite, me: Keypair, consent: Consent, first: Option<usize>) -> HostilePeer {
         let key = invite.key(None).unwrap();
         let url = invite.rendezvous().unwrap();
         let signal =
@@ -164,7 +189,8 @@ impl HostilePeer {
             keys: me.clone(),
             me: me.id(),
             unproven: BTreeMap::new(),
-            proves,
+            first,
+            met: Vec::new(),
             pongs: Vec::new(),
             room: invite.room(),
             root: invite.root(),
@@ -200,10 +226,13 @@ impl HostilePeer {
         self.of[&link].0
     }
 
+    fn send(&self, link: LinkId, channel: Channel, bytes: &[u8]) {
+        self.links.submit(Command::Send { link, channel, bytes: Bytes::copy_from_slice(bytes) });
+    }
+
     /// Writes raw bytes to the control channel.
     fn write(&self, link: LinkId, bytes: &[u8]) {
-        let bytes = Bytes::copy_from_slice(bytes);
-        self.links.submit(Command::Send { link, channel: Channel::Control, bytes });
+        self.send(link, Channel::Control, bytes);
     }
 
     /// Writes these pieces and waits until they are sent. Without waiting, a full channel queue would end the
@@ -387,21 +416,23 @@ impl HostilePeer {
             }
             Event::Connected { link, fingerprints } => {
                 let (peer, ..) = self.of[&link];
-                let proof = LinkProof::sign(&self.keys, &self.room, &peer, &fingerprints);
-                let first = if self.proves { Message::LinkProof(proof) } else { Message::Leave };
-                Pieces::of(&first.to_bytes()).for_each(|piece| self.write(link, &piece));
-                self.unproven.insert(link, fingerprints);
+                let firsts = first_messages(&self.keys, &self.room, &peer, &fingerprints);
+                let first = firsts.get(self.first.unwrap_or(0)).unwrap_or(&firsts[0]);
+                self.send(link, first.channel, &first.bytes);
+                self.unproven.insert(link, (fingerprints, firsts));
             }
             Event::Received { link, channel: Channel::Control, bytes }
                 if self.unproven.contains_key(&link) =>
             {
                 let (peer, kind, _) = self.of[&link];
-                let fingerprints = self.unproven.remove(&link).unwrap();
+                let (fingerprints, firsts) = self.unproven.remove(&link).unwrap();
                 let Ok(Message::LinkProof(proof)) = Message::from_bytes(&bytes[1..]) else {
                     panic!("another message came before the proof");
                 };
                 proof.verify(&self.me, &self.room, &peer, &fingerprints).expect("a proof holds");
-                if self.proves {
+                if self.first.is_some() {
+                    self.met.push((link, firsts));
+                } else {
                     self.up.push(link);
                     self.input(Input::LinkUp(peer, kind));
                 }

@@ -44,7 +44,7 @@ export interface Leg {
   side: "receive" | "relay" | "own";
 }
 
-export type RoomState = "joining" | "live" | "reconnecting" | "ended";
+export type RoomState = "joining" | "connected" | "reconnecting" | "closed";
 
 /** Events of a room. A `reason` is a code, and `why` an English sentence for logs. A `label` is a peer's name as it is shown, told apart from names that look alike. */
 export type RoomEvent =

@@ -115,7 +115,6 @@ export const de: Texts = {
   noRendezvous: "Der Server, der neue Gäste vermittelt, ist fort. Der Raum geht weiter.",
   rejected: {
     "other-version": "Diese Seite ist älter als der Server des Raums. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
-    replaced: "Du bist mit derselben Identität noch in einem anderen Tab in diesem Raum. Mach dort weiter, oder lade diese Seite neu, um hier weiterzumachen.",
     "bad-proof": "Der Server, der neue Gäste vermittelt, kennt diese Seite nicht mehr. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
   },
   waitingFloor: "Du hast dich gemeldet. Der Gastgeber kann dir das Wort geben.",

@@ -114,7 +114,6 @@ export const en = {
   /** Why the server that introduces newcomers takes no further attempt of this page, which is in its room. */
   rejected: {
     "other-version": "This page is older than the room's server. Load it anew: after a lost connection it could not come back.",
-    replaced: "You are in this room in another tab as well, with the same identity. Go on there, or load this page anew to go on here.",
     "bad-proof": "The server that introduces newcomers doesn't know this page any more. Load it anew: after a lost connection it could not come back.",
   } as Partial<Record<Reason, string>>,
   waitingFloor: "Your hand is up. The host can give you the floor.",

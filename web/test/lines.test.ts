@@ -14,7 +14,7 @@ import { Session } from "../src/ui/session.js";
 
 const calm = {
   peer: "me",
-  state: "live",
+  state: "connected",
   mode: "Mixer",
   stage: [],
   mixers: ["mixer"],

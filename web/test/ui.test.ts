@@ -274,7 +274,7 @@ test("the room outlives the element's place in the document, and tells the appli
   await act(page, "watch");
   await live(page);
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
-  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "state" && event.state === "live")));
+  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "state" && event.state === "connected")));
   await page.evaluate(async () => {
     const element = document.querySelector("plenary-room");
     element?.remove();

@@ -11,8 +11,8 @@ use plenary_proto::bounded::List;
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
-    Sharing, VideoRequest, loose_from_bytes, path_hash,
+    DATA_LEN_MAX, Delivery, Description, Entry, Head, LinkKind, Message, Muted, Resume, Roster, Sharing,
+    VideoRequest, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -22,14 +22,13 @@ use plenary_proto::{
 };
 
 use crate::between::Between;
-use crate::budget::Charged;
 use crate::codec_times::CodecTimes;
 use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig, Shown};
 use crate::mix::{MixFigures, OnDesk, Requested, Tenure};
-use crate::outs::{Notice, Out, Outs, Picture};
+use crate::outs::{Notice, Outs, Picture};
 use crate::page_uplink::PageUplink;
 use crate::rate::ProgramRate;
 use crate::received::Origin;
@@ -479,131 +478,6 @@ impl Body {
             Origin::Program | Origin::MixMinus => None,
         };
         self.media.application_wants_key(speaker, now_us, outs);
-    }
-
-    // ── channels ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Handles a piece on a link's control channel. Returns the author and the bytes of a message that it completes:
-    /// they are to be verified ([`Letters::read`](crate::Letters::read)) and handed in as [`In::Message`].
-    pub fn control_piece(
-        &mut self,
-        now_us: u64,
-        link: LinkId,
-        bytes: &[u8],
-        outs: &mut Outs,
-    ) -> Option<(PeerId, Vec<u8>)> {
-        let (peer, _) = self.media.links.of(link)?;
-        self.media.arrived(peer, now_us);
-        match self.media.links.reassembly(link)?.push(bytes) {
-            // the bytes are charged with the last piece
-            Ok(None) => {
-                self.charge(now_us, link, &[], outs);
-                None
-            }
-            Ok(Some(message)) => {
-                self.charge(now_us, link, &message, outs);
-                Some((peer, message))
-            }
-            Err(_) => {
-                self.input(now_us, Input::Misbehaved(peer), outs);
-                None
-            }
-        }
-    }
-
-    /// Charges a message to the budgets of its link.
-    fn charge(&mut self, now_us: u64, link: LinkId, message: &[u8], outs: &mut Outs) {
-        let Some((peer, _)) = self.media.links.of(link) else { return };
-        let (is_on_stage, now) = (self.stage().iter().any(|entry| entry.peer == peer), self.time(now_us));
-        let Some(budget) = self.media.links.budget(link) else { return };
-        let charged = budget.message(now, Message::budget_of(message), message.len(), is_on_stage);
-        self.hold(now_us, link, charged, outs);
-    }
-
-    /// Pauses or ends a link that is over its budget.
-    fn hold(&mut self, now_us: u64, link: LinkId, charged: Charged, outs: &mut Outs) {
-        match charged {
-            Charged::Within => {}
-            Charged::Pause(pause_us) => outs.sends.push(Out::Pause { link, pause_us }),
-            Charged::Over => {
-                if let Some((peer, _)) = self.media.links.of(link) {
-                    self.input(now_us, Input::LinkAbused(peer), outs);
-                }
-            }
-        }
-    }
-
-    /// Notes the arrival of a message on a link's control channel that reaches this peer in one piece, as a simulator
-    /// delivers it. Returns its author: the caller then passes the message to [`Body::handle`] as [`In::Message`].
-    pub fn control_arrived(
-        &mut self,
-        now_us: u64,
-        link: LinkId,
-        message: &[u8],
-        outs: &mut Outs,
-    ) -> Option<PeerId> {
-        let (peer, _) = self.media.links.of(link)?;
-        self.media.arrived(peer, now_us);
-        self.charge(now_us, link, message, outs);
-        Some(peer)
-    }
-
-    /// Notes the arrival of bytes on a link's heartbeat channel. Returns the sender, if heartbeats belong on that link,
-    /// and the bytes are within its budget: they are a loose message of that author, or a
-    /// [`heartbeat`](Body::heartbeat).
-    pub fn heartbeat_arrived(
-        &mut self,
-        now_us: u64,
-        link: LinkId,
-        bytes: &[u8],
-        outs: &mut Outs,
-    ) -> Option<PeerId> {
-        let (peer, kind) = self.media.links.of(link)?;
-        self.media.arrived(peer, now_us);
-        if kind != LinkKind::Peer {
-            self.input(now_us, Input::Misbehaved(peer), outs);
-            return None;
-        }
-        if let Some(message) = loose_from_bytes(bytes) {
-            self.charge(now_us, link, message, outs);
-            return Some(peer);
-        }
-        let now = self.time(now_us);
-        let Some(charged) = self.media.links.budget(link)?.beat(now, bytes.len()) else { return Some(peer) };
-        self.hold(now_us, link, charged, outs);
-        None
-    }
-
-    /// Handles a heartbeat.
-    pub fn heartbeat(&mut self, now_us: u64, link: LinkId, heartbeat: Heartbeat, outs: &mut Outs) {
-        let Some((peer, _)) = self.media.links.of(link) else { return };
-        match heartbeat {
-            Heartbeat::Head(head) => {
-                self.media.backup_head(&peer, &head, now_us);
-                self.media.feeders_head(&peer, &head, now_us, outs);
-                self.report_verdicts(now_us, outs); // a backup that is ahead need not wait for the next tick
-            }
-            Heartbeat::HeadWanted => outs.heartbeat(link, Heartbeat::Head(head(&self.brain, &self.media))),
-            Heartbeat::Ping { sent_us } => {
-                outs.heartbeat(link, Heartbeat::Pong { sent_us, received_us: now_us, replied_us: now_us });
-            }
-            Heartbeat::Pong { sent_us, received_us, replied_us } => {
-                let times = [sent_us, received_us, replied_us];
-                let media = &mut self.media;
-                let sample = self.heartbeats.pong(peer, times, now_us, |at_us| media.time(at_us));
-                if let Some((offset_us, rtt_us)) = sample {
-                    media.mix.set_clock(&peer, offset_us, rtt_us, &mut outs.mix);
-                    media.inflow.apart.set_clock(peer, offset_us);
-                }
-            }
-        }
-    }
-
-    /// Handles bytes on a link's bulk channel, which carries nothing yet.
-    pub fn bulk_arrived(&mut self, now_us: u64, link: LinkId, outs: &mut Outs) {
-        if let Some((peer, _)) = self.media.links.of(link) {
-            self.input(now_us, Input::Misbehaved(peer), outs);
-        }
     }
 
     // ── the mixer ────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ const UNHEARD_US_MAX: u32 = 2_500_000;
 
 /// Contact of one peer with its room.
 #[derive(Debug, Default)]
-pub struct Contact {
+pub(crate) struct Contact {
     /// Last contact: whether the peer stood on stage then, and the time in microseconds.
     linked: Option<(bool, u64)>,
 }
@@ -16,7 +16,7 @@ pub struct Contact {
 impl Contact {
     /// Returns whether the peer is connected: a viewer that is fed, or a peer on stage in contact with another one there.
     /// One that comes on stage, or leaves it, stays connected meanwhile.
-    pub fn is_linked(&mut self, body: &Body, now_us: u64) -> bool {
+    pub(crate) fn is_linked(&mut self, body: &Body, now_us: u64) -> bool {
         let on_stage = body.stage().iter().any(|entry| entry.peer == body.me);
         let has_contact = if on_stage { has_contact(body, now_us) } else { is_fed(body) };
         self.follow(on_stage, has_contact, now_us)

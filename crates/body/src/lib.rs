@@ -1,8 +1,9 @@
 //! What every peer of a plenary room does with packets, as a state machine without IO.
 //!
-//! A [`Body`] contains the brain ([`plenary_proto::RoomState`]), which decides, and carries out its decisions. A shell
-//! owns links, clocks and threads: the tokio library, and the page. It calls the body with each packet, frame and
-//! event, and carries out the [`Outs`] of the call.
+//! A [`Body`] contains the brain ([`plenary_proto::RoomState`]), which decides, and carries out its decisions. A [`Shell`]
+//! owns links, clocks and threads: the tokio library, the page, and simulated peers. It calls the body with each packet,
+//! frame and event, and carries out the [`Outs`] of the call. Bytes pass a [`Correspondence`] on their way to the body,
+//! and envelopes on their way out.
 //!
 //! # The path of a packet
 //!
@@ -27,9 +28,11 @@ mod carry;
 mod catch_up;
 mod codec_times;
 mod contact;
+mod correspondence;
 mod doubt;
 mod excess;
 mod generations;
+mod hear;
 mod heartbeats;
 mod in_step;
 mod inflow;
@@ -59,6 +62,7 @@ mod received;
 mod repeats;
 mod room_time;
 mod seat;
+mod shell;
 mod solo;
 mod stats;
 mod stream;
@@ -74,7 +78,8 @@ mod wishes;
 pub use apart::VoiceFrame;
 pub use between::Between;
 pub use body::{Body, BodyConfig, In, Sources, TICK};
-pub use contact::Contact;
+pub use correspondence::{Correspondence, Gate, HOST_ANSWER_US_MAX, Step, Told};
+pub use hear::Heard;
 pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use media::Shown;
@@ -83,6 +88,7 @@ pub use outs::{
     BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Paused, Picture, Route,
 };
 pub use received::{Origin, ReceivedFrame};
+pub use shell::{MaySay, Shell};
 pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 pub use traffic::Traffic;

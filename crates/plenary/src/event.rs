@@ -10,14 +10,14 @@ use futures::{Stream, StreamExt};
 use plenary_body::Shedding;
 use plenary_media::CodecRemedy;
 use plenary_media::mixer::{Effort, EffortWhy};
-use plenary_proto::app::Reason;
+use plenary_proto::app::{ConnectionState, Reason};
 use plenary_proto::message::{Delivery, ElectionReason, MediaSeen, Muted};
 use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally, VoicesState};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::snapshot::{ConnectionState, Member};
+use crate::snapshot::Member;
 
 /// Maximum number of events queued for one listener. Past it the oldest events are dropped, and
 /// [`RoomEvent::Missed`] says how many.

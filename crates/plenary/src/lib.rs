@@ -143,7 +143,7 @@ pub use plenary_body::{
 };
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_media::{RepairError, Repaired, repair_recording};
-pub use plenary_proto::app::Reason;
+pub use plenary_proto::app::{ConnectionState, Reason};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,
@@ -166,7 +166,7 @@ pub use record::{AnnouncedRecording, RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, RoomKeysLock, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};
-pub use snapshot::{ConnectionState, Member, RoomSnapshot};
+pub use snapshot::{Member, RoomSnapshot};
 pub use threads::CLOSE_MAX;
 pub use track::{Track, TrackKind};
 #[cfg(feature = "files")]

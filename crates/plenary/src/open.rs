@@ -1,13 +1,13 @@
 //! Opening and joining of rooms, up to the moment the driver runs.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use plenary_body::{BodyConfig, Contact, Letters, layout};
+use plenary_body::{BodyConfig, Correspondence, HOST_ANSWER_US_MAX, Letters, layout};
 use plenary_media::CodecBench;
+use plenary_proto::app::ConnectionState;
 use plenary_proto::bounded::{Text, composed, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
@@ -33,17 +33,15 @@ use crate::hosting::HostRefusal;
 use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
-use crate::random_u64;
 use crate::reachable::reachable;
 use crate::room::{Inner, Room};
 use crate::secrets::{Identity, Password, RoomKeys};
-use crate::snapshot::{ConnectionState, RoomSnapshot};
+use crate::snapshot::RoomSnapshot;
 use crate::threads::Threads;
+use crate::{random_bytes, random_u64};
 
 /// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
-/// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Parts of a room before it is opened.
 struct Opening {
@@ -283,7 +281,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let links = Arc::new(links);
     flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
-    let (noticed, in_lobby) = (Arc::<AtomicU8>::default(), Arc::<AtomicBool>::default());
     let recordings = Arc::<AtomicUsize>::default();
     let driver = Driver {
         me: id,
@@ -292,8 +289,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         links,
         link_events,
         signal: Some(signal),
-        letters,
-        unproven: BTreeMap::new(),
+        correspondence: Correspondence::new(letters, random_bytes(), zero_us, options.patience),
         publishers: Vec::new(),
         ending: JoinSet::new(),
         voices: 0,
@@ -304,18 +300,12 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         on_event: options.on_event.clone(),
         snapshot,
         joined: Some(joined),
-        noticed: noticed.clone(),
-        in_lobby: in_lobby.clone(),
-        admitted: false,
-        reached: false,
+        answer_within: options.patience + Duration::from_micros(HOST_ANSWER_US_MAX),
         snapshot_due_us: 0,
         look_due_us: 0,
-        is_up: false,
-        told_up: None,
         generation: invite.generation(),
         ticked_us: clock.now_us(),
         connection: ConnectionState::default(),
-        contact: Contact::default(),
         benches: Benches::new(codecs_to_measure, options.cache.as_deref()),
         scores: Arc::default(),
         members: Vec::new(),
@@ -331,7 +321,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     };
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run(bench).instrument(span.clone()));
-    let patience = options.patience + ANSWER_MAX;
     let (wants_to_speak, published) = (AtomicBool::new(options.speaks), Arc::default());
     let room = Room(Arc::new(Inner {
         me: id,
@@ -352,22 +341,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         runtime: Handle::current(),
         span,
     }));
-    let mut answer = answer;
-    let answered = loop {
-        match tokio::time::timeout(patience, &mut answer).await {
-            Err(_) if in_lobby.load(Ordering::Relaxed) => {} // a person decides
-            answered => break answered,
-        }
-    };
-    let result = match answered {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Error::Closed),
-        Err(_) => Err(match noticed.load(Ordering::Relaxed) {
-            0 => Error::NoAnswer { seconds: patience.as_secs() },
-            version => Error::OtherVersion(version),
-        }),
-    };
-    match result {
+    match answer.await.unwrap_or(Err(Error::Closed)) {
         Ok(()) => Ok(room),
         Err(error) => {
             room.close().await;

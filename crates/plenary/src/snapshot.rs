@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plenary_body::{Body, Shedding};
+use plenary_proto::app::ConnectionState;
 use plenary_proto::message::{Entry, MixPolicy, Muted, PeerRates, Sharing, Vote};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
@@ -61,43 +62,6 @@ impl Member {
             is_agent: agents.contains(&entry.peer),
             named: entry.votes == Vote::Named,
             speaking: speaking.contains(&entry.peer),
-        }
-    }
-}
-
-/// State of a peer's connection with its room.
-///
-/// A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected
-/// while it hears another peer that is present on stage, or is alone there. [`RoomEvent::Connection`] reports
-/// each change.
-///
-/// [`RoomEvent::Connection`]: crate::RoomEvent::Connection
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// Not connected yet: the host has not admitted this peer, or its first link is not up.
-    #[default]
-    Joining,
-    /// Connected.
-    Connected,
-    /// The connection was lost. Another parent, or a link to the stage, is searched until the room
-    /// is closed.
-    Reconnecting,
-    /// Left or closed; this state is final.
-    Closed,
-}
-
-impl ConnectionState {
-    /// Returns the state that follows this one, depending on whether the peer is linked now.
-    pub(crate) fn next(self, linked: bool) -> ConnectionState {
-        match (self, linked) {
-            (ConnectionState::Closed, _) => ConnectionState::Closed,
-            (_, true) => ConnectionState::Connected,
-            (ConnectionState::Joining, false) => ConnectionState::Joining,
-            (ConnectionState::Connected | ConnectionState::Reconnecting, false) => {
-                ConnectionState::Reconnecting
-            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use crate::bounded::Text;
 use crate::message::{
-    BrowserMedia, Candidate, Description, LinkKind, PEER_SLOTS, PayloadTypes, Retransmission, Setup,
+    BrowserMedia, Candidate, Description, LinkKind, PEER_SLOTS, PIECE_LEN_MAX, PayloadTypes, Retransmission,
+    Setup,
 };
 
 /// Maximum number of slots of a link.
@@ -29,6 +30,42 @@ pub(crate) const EXTENSION_ID_MAX: u8 = 14;
 pub const NO_H264: u8 = 0;
 /// Default payload types, for descriptions that name none.
 pub const PAYLOAD_TYPES: PayloadTypes = PayloadTypes { h264: 102, opus: 111 };
+
+/// The three data channels of a link (docs/PROTOCOL.md, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Reliable and ordered.
+    Control,
+    /// Unordered, without retransmission; a message is dropped when it would have to wait long. By empty messages the
+    /// ends of a link probe each other.
+    Heartbeat,
+    /// Reliable and ordered, for bulk data.
+    Bulk,
+}
+
+impl Channel {
+    /// All three channels, in the order of their stream ids.
+    pub const ALL: [Channel; 3] = [Channel::Control, Channel::Heartbeat, Channel::Bulk];
+
+    /// Returns the channel of a stream id.
+    pub fn of_id(id: u8) -> Option<Channel> {
+        Channel::ALL.get(usize::from(id)).copied()
+    }
+
+    /// Returns the stream id of the channel.
+    pub const fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// Maximum length of one message: 16 KiB on control, one datagram (1 KiB) on heartbeat, 64 KiB on bulk.
+    pub const fn message_len_max(self) -> usize {
+        match self {
+            Channel::Control => PIECE_LEN_MAX,
+            Channel::Heartbeat => 1_024,
+            Channel::Bulk => 65_536,
+        }
+    }
+}
 
 /// Reason that a description is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

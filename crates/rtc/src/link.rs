@@ -22,7 +22,7 @@ use crate::handle::Handle;
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::{CarriedQueue, SendQueue};
-use crate::seam::{Channel, DownReason, Event};
+use crate::seam::{Channel, DownReason, Event, queue_bytes_max};
 use crate::shared::Shared;
 use crate::train::TrainArrivals;
 use crate::trains::Trains;
@@ -73,7 +73,7 @@ impl Link {
         let wire = Arc::new(Wire::new(Ssrcs::of(kind, &ufrag), shared.config.queue_packets_max));
         let (answer_sender, answers) = mpsc::channel(1);
         let (end_sender, end) = watch::channel(None);
-        let queues = Channel::ALL.map(|channel| SendQueue::new(channel.queue_bytes_max()));
+        let queues = Channel::ALL.map(|channel| SendQueue::new(queue_bytes_max(channel)));
         let (measured_sender, measured) = mpsc::channel(TRAINS_UNTOLD_MAX);
         let (refused_sender, refused_trains) = mpsc::channel(TRAINS_UNTOLD_MAX);
         let (pause, paused) = watch::channel(None);

@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use plenary_proto::link_layout::Channel;
+use plenary_proto::link_layout::DescriptionError;
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
 use plenary_proto::packet::{BrowserPacket, Destinations, LinkId, MediaPacket};
 
 use crate::train::TrainArrivals;
-use plenary_proto::link_layout::DescriptionError;
 
 /// Executes commands on links. No implementation may block.
 pub trait LinkDriver: Send + Sync {
@@ -55,39 +56,12 @@ pub struct SenderReport {
     pub rtp_time: u32,
 }
 
-/// The three data channels of a link (docs/PROTOCOL.md, section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Channel {
-    /// Reliable and ordered.
-    Control,
-    /// Unordered, without retransmission; a message is dropped when it would have to wait long. Empty
-    /// messages are not sent.
-    Heartbeat,
-    /// Reliable and ordered, for bulk data; the sender checks [`LinkDriver::bulk_room`] first.
-    Bulk,
-}
-
-impl Channel {
-    /// All three channels, in the order of their stream ids.
-    pub const ALL: [Channel; 3] = [Channel::Control, Channel::Heartbeat, Channel::Bulk];
-
-    /// Maximum length of one message: 16 KiB on control, one datagram (1 KiB) on heartbeat, 64 KiB on bulk.
-    pub const fn message_len_max(self) -> usize {
-        match self {
-            Channel::Control => plenary_proto::message::PIECE_LEN_MAX,
-            Channel::Heartbeat => 1_024,
-            Channel::Bulk => 65_536,
-        }
-    }
-
-    /// Maximum number of bytes queued at this end before the transport takes them. Beyond it the link goes
-    /// down; a heartbeat is dropped instead.
-    pub const fn queue_bytes_max(self) -> usize {
-        match self {
-            Channel::Control => 1 << 20,
-            Channel::Heartbeat => 16 << 10,
-            Channel::Bulk => 1 << 20,
-        }
+/// Returns the maximum number of bytes that are queued for a channel at this end before the transport takes them. Beyond it
+/// the link goes down; a heartbeat is dropped instead.
+pub(crate) const fn queue_bytes_max(channel: Channel) -> usize {
+    match channel {
+        Channel::Control | Channel::Bulk => 1 << 20,
+        Channel::Heartbeat => 16 << 10,
     }
 }
 
@@ -148,7 +122,7 @@ pub enum Command {
         report: SenderReport,
     },
     /// Sends a message. A message longer than [`Channel::message_len_max`], or one that exceeds
-    /// [`Channel::queue_bytes_max`], ends the link; such a heartbeat is dropped.
+    /// the queue of its channel (1 MiB; 16 KiB of heartbeats), ends the link; such a heartbeat is dropped.
     Send {
         /// The link.
         link: LinkId,

@@ -6,6 +6,7 @@
 //! interface of tests and scenarios to the world.
 
 mod bodies;
+mod correspond;
 mod flights;
 mod links;
 mod machines;
@@ -502,7 +503,7 @@ impl World {
             Happening::FliesAgain(flight) => self.flies_again(flight),
             Happening::Lands(flight) if self.both_alive(flight.to, flight.from) => self.lands(*flight),
             Happening::Loose { to, from, message } if self.both_alive(to, from) => {
-                self.loosely_said(to, from, *message);
+                self.loosely_said(to, from, &message);
             }
             Happening::PictureWanted { to, from, kind, slot } if self.both_alive(to, from) => {
                 self.picture_wanted(to, from, kind, slot);
@@ -590,7 +591,7 @@ impl World {
             };
             // a stream's id doesn't tell how many peers have joined
             let seed = SmallDice::of(&[self.seed, 0x626f_6479, planned as u64]).next();
-            Mind::Shell(Box::new(Shell::new(brain, (id, self.room), role, self.now, seed)))
+            Mind::Shell(Box::new(Shell::new(brain, (self.room, self.root.id()), role, self.now, seed)))
         } else {
             Mind::Bare(brain)
         };

@@ -3,7 +3,7 @@
 use plenary_proto::ordered::OrderedMap;
 use std::collections::VecDeque;
 
-use plenary_proto::link_layout::{DescriptionError, NO_H264};
+use plenary_proto::link_layout::{Channel, DescriptionError, NO_H264};
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::sdp::{OwnEnd, sdp};
@@ -11,18 +11,16 @@ use plenary_proto::sdp::{OwnEnd, sdp};
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
 /// data channel. A guess: what a link's budget allows at once.
 const PAUSED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes counted per message beside its length, as in a link's budget.
+const OVERHEAD_BYTES: usize = 64;
 
 /// One link of the page.
 #[derive(Debug)]
 pub(crate) struct PageLink {
     own: Option<OwnEnd>,
     other: Option<Description>,
-    /// The first control message has proved the identity of the other end; without that the link is closed.
-    pub(crate) is_proven: bool,
-    /// This end has sent its own proof.
-    pub(crate) has_proved: bool,
     paused_until_us: u64,
-    paused: VecDeque<(u8, Vec<u8>)>,
+    paused: VecDeque<(Channel, Vec<u8>)>,
     paused_bytes: usize,
     /// Whether the link goes over a relay, by the browser's last counters.
     pub(crate) is_relayed: bool,
@@ -41,8 +39,6 @@ impl PageLinks {
         let opened = PageLink {
             own,
             other,
-            is_proven: false,
-            has_proved: false,
             is_relayed: false,
             paused_until_us: 0,
             paused,
@@ -70,14 +66,14 @@ impl PageLinks {
         self.0.get(&link).and_then(|known| known.stats)
     }
 
-    /// Returns by which way a link goes, once it is up.
+    /// Returns by which way a link goes.
     pub(crate) fn way(&self, link: LinkId) -> Option<&'static str> {
-        let known = self.0.get(&link).filter(|known| known.is_proven)?;
+        let known = self.0.get(&link)?;
         Some(if known.is_relayed { "relayed" } else { "direct" })
     }
 
     /// Returns the messages of links that are paused no more.
-    pub(crate) fn resumed(&mut self, now_us: u64) -> Vec<(LinkId, u8, Vec<u8>)> {
+    pub(crate) fn resumed(&mut self, now_us: u64) -> Vec<(LinkId, Channel, Vec<u8>)> {
         let due = self.0.iter_mut().filter(|(_, link)| link.paused_until_us <= now_us);
         let of_link = |(id, link): (&LinkId, &mut PageLink)| {
             link.paused_bytes = 0;
@@ -136,13 +132,13 @@ impl PageLink {
     pub(crate) fn hold(
         &mut self,
         now_us: u64,
-        channel: u8,
+        channel: Channel,
         bytes: Vec<u8>,
     ) -> Result<Option<Vec<u8>>, TooMuch> {
         if now_us >= self.paused_until_us && self.paused.is_empty() {
             return Ok(Some(bytes));
         }
-        self.paused_bytes += bytes.len();
+        self.paused_bytes += bytes.len() + OVERHEAD_BYTES;
         if self.paused_bytes > PAUSED_BYTES_MAX {
             return Err(TooMuch);
         }

@@ -2,48 +2,37 @@
 
 #[cfg(test)]
 mod tests;
+mod told;
+mod wire;
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_body::people::People;
 use plenary_body::{
-    Body, BodyConfig, BodyEvent, CaptureCommand, Contact, Envelope, In, Letter, Letters, MixFigures, Out,
-    Outs, Sources, Wishes,
+    Body, BodyConfig, CaptureCommand, Correspondence, In, Letters, MixFigures, Outs, Shell as _, Sources,
+    Wishes,
 };
 use plenary_media::Encoded;
-use plenary_proto::app::Reason;
+use plenary_proto::app::{ConnectionState, Reason};
 use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::link_layout::is_video;
-use plenary_proto::message::{
-    Consent, Heartbeat, Message, Pieces, VideoRequest, loose_from_bytes, loose_to_bytes,
-};
+use plenary_proto::message::{Consent, Message, Pieces, VideoRequest};
 use plenary_proto::packet::{LinkId, LinkStats};
-use plenary_proto::rendezvous::{
-    Address as SignalAddress, Connection, Entrance, Happening, Outage, PATIENCE_US, SIGNAL_PATH, Step,
-};
-use plenary_proto::sdp::describe;
-use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, Sealer};
-use plenary_proto::{Address, Event, Input, Newcomer, PeerId, RoomConfig, RoomState, Time, Via};
+use plenary_proto::rendezvous::{Connection, Entrance, Happening, Outage, PATIENCE_US, SIGNAL_PATH};
+use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer};
+use plenary_proto::{Newcomer, PeerId, RoomConfig, RoomState, Time};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use crate::hosting::Hosted;
-use crate::link::{PageLinks, TooMuch};
-use crate::report::{About, PageEvent, Snapshot, Standing, Why};
+use crate::hosting::{Hosted, random};
+use crate::link::PageLinks;
+use crate::report::{About, PageEvent, Snapshot, Why};
 use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
+use told::MixedBy;
 
-/// Ids of the data channels: reliable and ordered; unordered without retransmission; for bulk data.
-const CONTROL: u8 = 0;
-const HEARTBEAT: u8 = 1;
-const BULK: u8 = 2;
-/// Time after which a page gives up that the host has not answered: the time for the first connection, and as long
-/// again. A guess.
-const ANSWER_MAX_US: u64 = 20_000_000;
 /// Pause between calls after which this machine, or the browser's tab, has slept: links and rendezvous have given it
 /// up. A hidden tab without links still hears two pings of the rendezvous meanwhile. A guess.
 const SLEPT_US: u64 = 12_000_000;
-/// Interval at which a change of the mixers' labels is looked for: a newcomer may have the same name. A guess.
-const LABELS_EACH_US: u64 = 1_000_000;
 
 /// The peer of one page; it joins at most one room. Each call states the time, in microseconds since 1970.
 #[derive(Default)]
@@ -79,15 +68,6 @@ impl Page {
     }
 }
 
-/// Which peers mix, as the application was told last.
-#[derive(Default)]
-struct MixedBy {
-    mixers: Vec<PeerId>,
-    epoch: u32,
-    looked_us: u64,
-    told: Option<Ask>,
-}
-
 /// The page's peer in its room.
 pub(crate) struct Joined {
     pub(crate) me: PeerId,
@@ -96,25 +76,15 @@ pub(crate) struct Joined {
     pub(crate) hosted: Option<Hosted>,
     /// The newest invite that this page knows, and its key.
     pub(crate) invite: (Invite, RoomKey),
-    letters: Letters,
+    correspondence: Correspondence,
     rendezvous: Connection,
     url: String,
     links: PageLinks,
     pub(crate) rng: ChaCha20Rng,
-    contact: Contact,
-    standing: Standing,
-    opened_us: u64,
+    /// This peer's connection with its room, as the application was told last.
+    state: ConnectionState,
     /// Time of the last call.
     called_us: u64,
-    /// Whether the host has answered: admitted, or in the lobby.
-    answered: bool,
-    admitted: bool,
-    /// Whether the application knows that this peer is in.
-    told_admitted: bool,
-    /// Whether the rendezvous was reached at least once.
-    reached: bool,
-    /// Whether a notice named another version while the host had not answered.
-    noticed: bool,
     knocks: Wishes<Newcomer>,
     hands: Wishes<(PeerId, String)>,
     mixed_by: MixedBy,
@@ -179,25 +149,19 @@ impl Joined {
         };
         let host = hosted.as_ref().map(|hosted| hosted.entrance(&key));
         let entrance = Entrance { room, me, door: key.door(), host, patience_us: PATIENCE_US };
+        let patience = Duration::from_micros(PATIENCE_US);
         let mut joined = Joined {
             me: id,
             body: Body::new(brain, config, now_us),
             hosted,
             invite: (invite, key),
-            letters,
+            correspondence: Correspondence::new(letters, random(&mut rng), now_us, patience),
             rendezvous: Connection::new(entrance, rng.next_u64()),
             url,
             links: PageLinks::default(),
             rng,
-            contact: Contact::default(),
-            standing: Standing::Joining,
-            opened_us: now_us,
+            state: ConnectionState::default(),
             called_us: now_us,
-            answered: false,
-            admitted: false,
-            told_admitted: false,
-            reached: false,
-            noticed: false,
             knocks: Wishes::default(),
             hands: Wishes::default(),
             mixed_by: MixedBy::default(),
@@ -205,10 +169,10 @@ impl Joined {
             sends_own: Vec::new(),
             asks: Vec::new(),
         };
-        joined.tell(&PageEvent::State { state: Standing::Joining });
+        joined.emit(&PageEvent::State { state: ConnectionState::Joining });
         joined.asks.extend(Pieces::of(&Message::Leave.to_bytes()).map(|piece| Ask::Farewell(piece.into())));
         if joined.hosted.is_some() {
-            joined.tell(&PageEvent::Invite { invite: joined.invite.0.to_string() });
+            joined.emit(&PageEvent::Invite { invite: joined.invite.0.to_string() });
         }
         Ok(joined)
     }
@@ -227,16 +191,16 @@ impl Joined {
                 self.socket(now_us, Happening::Closed(Outage::Connect("no websocket".to_owned())));
             }
             Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
-            Call::LinkUp(link) => self.prove(now_us, LinkId(link)),
+            Call::LinkUp(link) => self.prove(LinkId(link)),
             Call::LinkDown(link) => {
                 if self.links.close(LinkId(link)) {
-                    self.input(now_us, In::LinkDown(LinkId(link)));
+                    self.disconnected(LinkId(link));
                 }
             }
-            Call::Received { link, channel, bytes } => self.received(now_us, LinkId(link), channel, bytes),
+            Call::Received { link, channel, bytes } => self.arrived(now_us, LinkId(link), channel, bytes),
             Call::Frame { link, slot, level, csrcs, data } => {
                 let link = LinkId(link);
-                let may_be_decoded = self.links.get_mut(link).is_some_and(|known| known.is_proven)
+                let may_be_decoded = self.correspondence.is_proven(link)
                     && self.step(now_us, |body, outs| {
                         body.frame(now_us, (link, slot), (data, level, &csrcs), outs)
                     });
@@ -264,7 +228,8 @@ impl Joined {
             Call::Wish(wish) => self.wish(now_us, wish),
             Call::Snapshot => {
                 let invite = self.knows_invite().then(|| self.invite.0.to_string());
-                let about = About { me: &self.me, state: self.standing, invite, links: &self.links };
+                let way = |link| self.links.way(link).filter(|_| self.correspondence.is_proven(link));
+                let about = About { me: &self.me, state: self.state, invite, way: &way };
                 let snapshot = Snapshot::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot(json(&snapshot)));
             }
@@ -289,31 +254,13 @@ impl Joined {
             self.asks.push(Ask::SendOwn(links.iter().map(|link| link.0).collect()));
             self.sends_own = links;
         }
-        // a host admits itself, but nobody can come before the rendezvous knows the room
-        let is_in = self.admitted && self.reached;
-        if is_in && !std::mem::replace(&mut self.told_admitted, true) {
-            self.tell(&PageEvent::Admitted);
-        }
-        let standing = self.standing.next(self.reached && self.contact.is_linked(&self.body, now_us));
-        self.stand(standing);
+        let state = self.correspondence.connection(&self.body, now_us);
+        self.stand(state);
         let roster = self.body.roster().map(|roster| (self.body.brain().epoch(), roster));
         let keys = self.hosted.as_mut().and_then(|hosted| hosted.changed(roster));
         self.asks.extend(keys.map(Ask::Keys));
         self.asks.extend(std::iter::from_fn(|| self.rendezvous.next_frame(now_us)).map(Ask::Transmit));
         std::mem::take(&mut self.asks)
-    }
-
-    fn stand(&mut self, state: Standing) {
-        if std::mem::replace(&mut self.standing, state) != state {
-            self.tell(&PageEvent::State { state });
-        }
-    }
-
-    pub(crate) fn tell(&mut self, told: &PageEvent) {
-        self.asks.push(event(told));
-        if told.is_end() {
-            self.stand(Standing::Ended);
-        }
     }
 
     /// Connects anew: links and rendezvous look alive from here.
@@ -322,7 +269,7 @@ impl Joined {
             self.take_step(now_us, step);
         }
         for link in self.links.all() {
-            self.close(now_us, link);
+            self.close(link);
         }
     }
 
@@ -339,13 +286,10 @@ impl Joined {
         self.tell_wishes(now_us);
         self.tell_mixers(now_us);
         for (link, channel, bytes) in self.links.resumed(now_us) {
-            self.received(now_us, link, channel, bytes);
+            self.received(link, channel, &bytes);
         }
-        let waited_us = now_us.saturating_sub(self.opened_us);
-        if !self.answered && self.standing == Standing::Joining && waited_us >= ANSWER_MAX_US {
-            let why = if self.noticed { Reason::RoomVersion } else { Reason::NoAnswer };
-            self.tell(&PageEvent::Refused(why.into()));
-        }
+        let step = self.correspondence.on_time(now_us);
+        self.take_steps(step);
     }
 
     // ── the body ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -364,9 +308,9 @@ impl Joined {
 
     fn carry_out(&mut self, now_us: u64, outs: Outs) {
         let Outs { sends, envelopes, events, keys, notices, figures_wanted, capture, claims, .. } = outs;
-        sends.into_iter().for_each(|out| self.send(now_us, out));
-        keys.iter().for_each(|key| self.letters.set_key(key, now_us));
-        envelopes.into_iter().for_each(|envelope| self.send_envelope(now_us, envelope));
+        sends.into_iter().for_each(|out| self.send_out(now_us, out));
+        keys.iter().for_each(|key| self.correspondence.set_key(key, now_us));
+        envelopes.into_iter().for_each(|envelope| self.post_sealed(envelope));
         if claims {
             self.rendezvous.claim();
         }
@@ -377,361 +321,6 @@ impl Joined {
         }
         for notice in notices {
             self.input(now_us, In::Notice(notice));
-        }
-    }
-
-    fn event(&mut self, now_us: u64, happened: &BodyEvent) {
-        self.admitted |= matches!(happened, BodyEvent::Brain(Event::Admitted));
-        self.answered |= matches!(happened, BodyEvent::Brain(Event::Admitted | Event::InLobby));
-        if matches!(happened, BodyEvent::Brain(Event::Roster { .. })) {
-            self.rendezvous.set_on_stage(self.body.brain().is_on_stage());
-        }
-        match happened {
-            BodyEvent::Brain(Event::Knock { peer, name, mixes }) => {
-                let newcomer = Newcomer { peer: *peer, name: name.clone(), mixes: *mixes };
-                let told = self.knocks.come(now_us, newcomer);
-                self.tell_knock(now_us, told);
-            }
-            BodyEvent::Brain(Event::FloorWanted { peer, name }) => {
-                let told = self.hands.come(now_us, (*peer, name.clone()));
-                self.tell_hand(now_us, told);
-            }
-            _ => {
-                if let Some(told) = PageEvent::of(happened, &self.body, now_us) {
-                    self.tell(&told);
-                }
-            }
-        }
-    }
-
-    fn tell_knock(&mut self, now_us: u64, told: Option<(Newcomer, usize)>) {
-        if let Some((newcomer, others)) = told {
-            self.tell(&PageEvent::of_knock(newcomer, others, &People::of(&self.body, now_us)));
-        }
-    }
-
-    fn tell_hand(&mut self, now_us: u64, told: Option<((PeerId, String), usize)>) {
-        if let Some((hand, others)) = told {
-            self.tell(&PageEvent::of_hand(hand, others, &People::of(&self.body, now_us)));
-        }
-    }
-
-    /// Tells the application of wishes that came too soon after others.
-    fn tell_wishes(&mut self, now_us: u64) {
-        let knock = self.knocks.due(now_us);
-        self.tell_knock(now_us, knock);
-        let hand = self.hands.due(now_us);
-        self.tell_hand(now_us, hand);
-    }
-
-    /// Tells the application which peers mix, if that has changed.
-    fn tell_mixers(&mut self, now_us: u64) {
-        let (mixers, epoch) = (self.body.brain().mixers(), self.body.brain().epoch());
-        let last = &mut self.mixed_by;
-        let is_same = last.mixers == mixers && last.epoch == epoch;
-        if is_same && (mixers.is_empty() || now_us.saturating_sub(last.looked_us) < LABELS_EACH_US) {
-            return;
-        }
-        (last.mixers, last.epoch, last.looked_us) = (mixers.to_vec(), epoch, now_us);
-        let told = event(&PageEvent::of_mixers(&self.body, &People::of(&self.body, now_us)));
-        if last.told.as_ref() != Some(&told) {
-            last.told = Some(told.clone());
-            self.asks.push(told);
-        }
-    }
-
-    /// Returns whether the roster names this peer as the host.
-    pub(crate) fn is_host(&self) -> bool {
-        self.body.roster().is_some_and(|roster| roster.host == self.me)
-    }
-
-    fn send(&mut self, now_us: u64, out: Out) {
-        match out {
-            Out::Control { link, message } => {
-                for piece in Pieces::of(&message.to_bytes()) {
-                    self.send_on(link, CONTROL, Bytes::from(piece));
-                }
-            }
-            Out::Loose { link, message } => {
-                self.send_on(link, HEARTBEAT, Bytes::from(loose_to_bytes(&message)));
-            }
-            Out::Heartbeat { link, heartbeat } => {
-                self.send_on(link, HEARTBEAT, Bytes::from(heartbeat.to_bytes()));
-            }
-            Out::KeyframeWanted { link, slot } => self.asks.push(Ask::KeyframeWanted { link: link.0, slot }),
-            // a page can't pace packets of its own
-            Out::Train { link, train, .. } => self.input(now_us, In::TrainRefused { link, train }),
-            Out::Offer { link, .. } => {
-                self.links.open(link, None);
-                self.asks.push(Ask::Offer(link.0));
-            }
-            Out::Answer { link, offer, .. } => {
-                self.links.open(link, Some(offer));
-                self.ask_with_remote_sdp(now_us, link, |link, sdp| Ask::Answer { link, sdp });
-            }
-            Out::Accept { link, answer } => {
-                if let Some(known) = self.links.get_mut(link) {
-                    known.answered(answer);
-                    self.ask_with_remote_sdp(now_us, link, |link, sdp| Ask::Accept { link, sdp });
-                }
-            }
-            Out::Close { link } => self.close(now_us, link),
-            Out::Pause { link, pause_us } => {
-                if let Some(known) = self.links.get_mut(link) {
-                    known.pause(now_us + pause_us);
-                }
-            }
-            Out::Frame { link, slot, .. } if is_video(slot) && !self.takes_pictures(link) => {}
-            Out::Frame { link, slot, at_us, frame } => {
-                self.asks.push(Ask::Frame { link: link.0, slot, at_us, data: frame.data });
-            }
-            // what a page sends leaves it in whole frames, with reports by its browser
-            Out::Forward { .. } | Out::SenderReport { .. } => {}
-        }
-    }
-
-    fn takes_pictures(&mut self, link: LinkId) -> bool {
-        self.links.get_mut(link).is_none_or(|known| known.takes_pictures())
-    }
-
-    fn send_on(&mut self, link: LinkId, channel: u8, bytes: Bytes) {
-        self.asks.push(Ask::Send { link: link.0, channel, bytes });
-    }
-
-    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Hands the other end's SDP to the browser; without a usable one the link ends.
-    fn ask_with_remote_sdp(&mut self, now_us: u64, link: LinkId, ask: impl FnOnce(u64, String) -> Ask) {
-        match self.links.get_mut(link).and_then(|known| known.remote_sdp()) {
-            Some(Ok(sdp)) => self.asks.push(ask(link.0, sdp)),
-            _ => self.close(now_us, link),
-        }
-    }
-
-    fn close(&mut self, now_us: u64, link: LinkId) {
-        if self.links.close(link) {
-            self.asks.push(Ask::Close(link.0));
-            self.input(now_us, In::LinkDown(link));
-        }
-    }
-
-    fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
-        let Some(known) = self.links.get_mut(link) else { return };
-        match describe(sdp) {
-            Ok(own) => {
-                if own.has_no_h264() {
-                    self.body.hear_only();
-                }
-                let description = known.describe_own(own);
-                self.input(now_us, In::Described { link, description });
-            }
-            Err(_) => self.close(now_us, link),
-        }
-    }
-
-    /// Sends the proof that this peer is at its end of a new link, once.
-    fn prove(&mut self, now_us: u64, link: LinkId) {
-        let Some(known) = self.links.get_mut(link).filter(|known| !known.has_proved) else { return };
-        let (Some(fingerprints), Some((peer, _))) = (known.fingerprints(), self.body.link_of(link)) else {
-            return;
-        };
-        known.has_proved = true;
-        let message = Box::new(self.letters.prove_link(&peer, &fingerprints));
-        self.send(now_us, Out::Control { link, message });
-    }
-
-    /// Handles the first control message on a link: without the other end's proof the link is closed.
-    fn proven(&mut self, now_us: u64, link: LinkId, bytes: &[u8]) {
-        let Some((peer, _)) = self.body.link_of(link) else { return };
-        let Some(known) = self.links.get_mut(link) else { return };
-        // one piece, the last of its message
-        known.is_proven = known.fingerprints().is_some_and(|fingerprints| {
-            bytes.split_first().is_some_and(|(more, message)| {
-                *more == 0 && self.letters.is_link_proven(&peer, &fingerprints, message)
-            })
-        });
-        if known.is_proven {
-            // the other end's proof may come before the browser says that the link is up, and must be the first message
-            // of both ends
-            self.prove(now_us, link);
-            self.input(now_us, In::LinkUp(link));
-        } else {
-            self.close(now_us, link);
-        }
-    }
-
-    fn received(&mut self, now_us: u64, link: LinkId, channel: u8, bytes: Vec<u8>) {
-        let Some(known) = self.links.get_mut(link) else { return };
-        if channel == HEARTBEAT && bytes.is_empty() {
-            return; // natives' links probe each other so
-        }
-        if !known.is_proven {
-            // heartbeats may overtake the proof, and are lost then
-            if channel == CONTROL {
-                self.proven(now_us, link, &bytes);
-            }
-            return;
-        }
-        let bytes = match known.hold(now_us, channel, bytes) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return,
-            Err(TooMuch) => return self.close(now_us, link),
-        };
-        match channel {
-            CONTROL => {
-                let message = self.step(now_us, |body, outs| body.control_piece(now_us, link, &bytes, outs));
-                if let Some((peer, message)) = message {
-                    self.read(now_us, peer, &message);
-                }
-            }
-            HEARTBEAT => {
-                let from = self.step(now_us, |body, outs| body.heartbeat_arrived(now_us, link, &bytes, outs));
-                let Some(peer) = from else { return };
-                if let Some(message) = loose_from_bytes(&bytes) {
-                    self.read(now_us, peer, message);
-                } else if let Some(heartbeat) = Heartbeat::from_bytes(&bytes) {
-                    self.step(now_us, |body, outs| body.heartbeat(now_us, link, heartbeat, outs));
-                } else {
-                    self.input(now_us, In::Misbehaved(peer));
-                }
-            }
-            BULK => self.step(now_us, |body, outs| body.bulk_arrived(now_us, link, outs)),
-            _ => {}
-        }
-    }
-
-    // ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn read(&mut self, now_us: u64, from: PeerId, bytes: &[u8]) {
-        let Joined { letters, body, .. } = self;
-        let may_say = |from: &PeerId, via: &Via, message: &Message| body.brain().may_say(from, via, message);
-        let letter = letters.read(from, bytes, now_us, may_say);
-        self.take_letter(now_us, letter);
-    }
-
-    /// Reports a restarted peer to the body.
-    fn look_for_restart(&mut self, now_us: u64, from: PeerId, via: &Via) {
-        if *via != Via::Link && self.letters.take_restart(&from) {
-            self.input(now_us, In::Restarted(from));
-        }
-    }
-
-    fn take_letter(&mut self, now_us: u64, letter: Letter) {
-        match letter {
-            Letter::Message { from, via, message } => {
-                self.look_for_restart(now_us, from, &via);
-                self.input(now_us, In::Message { from, via, message });
-            }
-            Letter::OldInvite { from, via, message } => {
-                self.look_for_restart(now_us, from, &via);
-                self.input(now_us, In::OldInvite { from, via, message });
-            }
-            Letter::OtherVersion { from, is_notice, .. } => {
-                self.other_version(now_us, from, is_notice);
-            }
-            Letter::OtherClock => self.tell(&PageEvent::Trouble(Reason::OtherClock.into())),
-            Letter::Bad(from) => self.input(now_us, In::Misbehaved(from)),
-            Letter::Nothing => {}
-        }
-    }
-
-    /// Handles a message of another version: the peer is told, unless it knows. A notice refuses nothing by itself,
-    /// since any guest can send one: it is the reason if the host answers nothing.
-    fn other_version(&mut self, now_us: u64, peer: PeerId, is_notice: bool) {
-        if is_notice {
-            self.noticed = true;
-        } else {
-            let nonce = self.nonce();
-            if let Some(sealed) = self.letters.seal_notice(peer, now_us, nonce) {
-                self.signal(now_us, SignalAddress::Peer(peer), sealed);
-            }
-        }
-    }
-
-    fn send_envelope(&mut self, now_us: u64, envelope: Envelope) {
-        let nonce = self.nonce();
-        match envelope {
-            Envelope::Signal { to, message } => {
-                let (recipient, address) = match to {
-                    Address::Host => (None, SignalAddress::Host),
-                    Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
-                };
-                if let Some(sealed) = self.letters.seal(recipient, &message, now_us, nonce) {
-                    self.signal(now_us, address, sealed);
-                }
-            }
-            Envelope::Relay { route, message } => {
-                let sealed = self.letters.seal(Some(route.to), &message, now_us, nonce);
-                if let Some(out) = sealed.and_then(|sealed| route.carry(sealed)) {
-                    self.send(now_us, out);
-                }
-            }
-        }
-    }
-
-    fn nonce(&mut self) -> [u8; NONCE_LEN] {
-        let mut nonce = [0; NONCE_LEN];
-        self.rng.fill_bytes(&mut nonce);
-        nonce
-    }
-
-    // ── the rendezvous ───────────────────────────────────────────────────────────────────────────────────────
-
-    fn signal(&mut self, now_us: u64, to: SignalAddress, envelope: Vec<u8>) {
-        // what finds no place among 256 others is repeated by its sender
-        let _ = self.rendezvous.send(now_us, to, Bytes::from(envelope));
-    }
-
-    fn socket(&mut self, now_us: u64, happening: Happening<'_>) {
-        for step in self.rendezvous.handle(now_us, happening) {
-            self.take_step(now_us, step);
-        }
-    }
-
-    /// Goes by the clock of the rendezvous from now on, if this machine's differs.
-    fn told_time(&mut self, now_us: u64, unix_s: u64) {
-        let Some((later_s, rendezvous_later_s)) = self.letters.told_time(now_us, unix_s) else { return };
-        if rendezvous_later_s != 0 {
-            self.tell(&PageEvent::Trouble(Reason::WrongClock.into()));
-        }
-        self.input(now_us, In::Brain(Box::new(Input::RoomTime { later_s })));
-    }
-
-    fn take_step(&mut self, now_us: u64, step: Step) {
-        match step {
-            Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
-            Step::HangUp => self.asks.push(Ask::HangUp),
-            Step::Clock { unix_s } => self.told_time(now_us, unix_s),
-            Step::Up => {
-                self.reached = true;
-                self.tell(&PageEvent::Rendezvous { up: true, reason: None });
-                self.input(now_us, In::SignalUp(true));
-            }
-            Step::Down { why, .. } => {
-                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(why.reason()) });
-                self.input(now_us, In::SignalUp(false));
-            }
-            Step::Envelope { from, bytes } => {
-                let Joined { letters, body, .. } = self;
-                let may_say =
-                    |from: &PeerId, via: &Via, message: &Message| body.brain().may_say(from, via, message);
-                let letter = letters.open(from, &bytes, now_us, may_say);
-                self.take_letter(now_us, letter);
-            }
-            Step::Undeliverable(to) => {
-                let peer = match to {
-                    SignalAddress::Peer(peer) => Some(peer),
-                    SignalAddress::Host => None,
-                };
-                self.input(now_us, In::Undeliverable(peer));
-            }
-            Step::Ended(ended) if self.standing == Standing::Joining => {
-                self.tell(&PageEvent::Refused(ended.reason().into()));
-            }
-            Step::Ended(ended) => {
-                self.tell(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
-                self.input(now_us, In::SignalUp(false));
-            }
         }
     }
 }

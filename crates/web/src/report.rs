@@ -3,40 +3,12 @@
 use plenary_body::people::{self, People};
 use plenary_body::{Body, BodyEvent, Spread, layout};
 use plenary_media::compose::Layout;
-use plenary_proto::app::Reason;
+use plenary_proto::app::{ConnectionState, Reason};
 use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Sharing, Vote};
+use plenary_proto::packet::LinkId;
 use plenary_proto::seal::InviteError;
 use plenary_proto::{Event, Mode, Newcomer, PeerId, ShortId};
 use serde::Serialize;
-
-use crate::link::PageLinks;
-
-/// State of the page in its room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Standing {
-    /// Not admitted yet, or without a first link.
-    #[default]
-    Joining,
-    /// Fed, or in contact with the stage.
-    Live,
-    /// Contact was lost, and is searched for.
-    Reconnecting,
-    /// Left, removed, refused, or the room has ended.
-    Ended,
-}
-
-impl Standing {
-    /// Returns the state that follows, depending on whether the page has contact.
-    pub(crate) fn next(self, has_contact: bool) -> Standing {
-        match (self, has_contact) {
-            (Standing::Ended, _) => Standing::Ended,
-            (_, true) => Standing::Live,
-            (Standing::Joining, false) => Standing::Joining,
-            (_, false) => Standing::Reconnecting,
-        }
-    }
-}
 
 /// A reason, with its sentence for applications that have no text of their own for it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +34,7 @@ impl From<InviteError> for Why {
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub(crate) enum PageEvent {
     /// The state has changed.
-    State { state: Standing },
+    State { state: ConnectionState },
     /// The host has admitted this peer, or this peer has opened the room.
     Admitted,
     /// The rendezvous became available or unavailable.
@@ -291,7 +263,7 @@ struct Sends {
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
     peer: String,
-    state: Standing,
+    state: ConnectionState,
     title: String,
     mode: Mode,
     /// Number of other speakers that this one sends to and hears in a mesh.
@@ -349,9 +321,10 @@ pub(crate) struct Snapshot {
 /// What a snapshot says of the page itself.
 pub(crate) struct About<'a> {
     pub(crate) me: &'a PeerId,
-    pub(crate) state: Standing,
+    pub(crate) state: ConnectionState,
     pub(crate) invite: Option<String>,
-    pub(crate) links: &'a PageLinks,
+    /// Returns by which way a link goes that is up.
+    pub(crate) way: &'a dyn Fn(LinkId) -> Option<&'static str>,
 }
 
 impl Snapshot {
@@ -399,7 +372,7 @@ impl Snapshot {
         let to_parent = brain.parent.and_then(|parent| body.link_with(&parent, LinkKind::Peer));
         let link_to = |link| {
             let (peer, _) = body.link_of(link)?;
-            Some(LinkTo { peer: hex(&peer), way: about.links.way(link)? })
+            Some(LinkTo { peer: hex(&peer), way: (about.way)(link)? })
         };
         let [picture, sound] = body.sends().map(|sends| sends && brain.speaks);
         Snapshot {
@@ -434,7 +407,7 @@ impl Snapshot {
             speaks: brain.speaks,
             sends: Sends { picture, sound },
             parent: brain.parent.as_ref().map(hex),
-            way: to_parent.and_then(|link| about.links.way(link)),
+            way: to_parent.and_then(|link| (about.way)(link)),
             backup: brain.backup.as_ref().map(hex),
             children: brain.children.iter().map(hex).collect(),
             path: brain.path.iter().map(|ShortId(bytes)| hex_of(bytes)).collect(),

@@ -18,7 +18,7 @@ impl Joined {
         if matches!(wish, Wish::Remove(_) | Wish::RemoveUnnamed | Wish::Renew | Wish::End)
             && let Err(why) = self.body.brain().check_settled()
         {
-            return self.tell(&PageEvent::Trouble(why.into()));
+            return self.emit(&PageEvent::Trouble(why.into()));
         }
         let command = match wish {
             Wish::Leave => Command::Leave,
@@ -77,7 +77,7 @@ impl Joined {
             self.step(now_us, |body, outs| body.publish_data(Delivery::Reliable, bytes, now_us, outs))
         });
         if let Err(refusal) = told {
-            self.tell(&PageEvent::Trouble(refusal.reason().into()));
+            self.emit(&PageEvent::Trouble(refusal.reason().into()));
         }
     }
 
@@ -96,6 +96,6 @@ impl Joined {
         }
         let (invite, key) = (invite.to_string(), key.for_member());
         self.input(now_us, In::Command(Command::Renew(key)));
-        self.tell(&PageEvent::Invite { invite });
+        self.emit(&PageEvent::Invite { invite });
     }
 }

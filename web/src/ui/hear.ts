@@ -42,7 +42,7 @@ function inRoom(session: Session, event: RoomEvent): void {
   const { chat } = session;
   switch (event.what) {
     case "state":
-      if (event.state !== "ended") void session.renew();
+      if (event.state !== "closed") void session.renew();
       break;
     case "speaking":
       session.speaking = event.speaking;

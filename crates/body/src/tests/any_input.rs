@@ -186,11 +186,10 @@ impl Trial {
                     body.handle(now_us, In::Message { from, via, message }, outs);
                 }
             }
-            Step::Bytes { link, channel, bytes } => match channel {
-                0 => _ = body.control_piece(now_us, LinkId(*link), bytes, outs),
-                1 => _ = body.heartbeat_arrived(now_us, LinkId(*link), bytes, outs),
-                _ => body.bulk_arrived(now_us, LinkId(*link), outs),
-            },
+            Step::Bytes { link, channel, bytes } => {
+                let channel = Channel::of_id(*channel).unwrap_or(Channel::Bulk);
+                body.received(now_us, LinkId(*link), channel, bytes, outs);
+            }
             Step::Heartbeat { link, heartbeat, time_us } => {
                 let heartbeat = match heartbeat {
                     0 => Heartbeat::Head(Head { captured_us: *time_us, ..Head::default() }),
@@ -198,7 +197,7 @@ impl Trial {
                     2 => Heartbeat::Ping { sent_us: *time_us },
                     _ => Heartbeat::Pong { sent_us: *time_us, received_us: *time_us, replied_us: now_us },
                 };
-                body.heartbeat(now_us, LinkId(*link), heartbeat, outs);
+                body.received(now_us, LinkId(*link), Channel::Heartbeat, &heartbeat.to_bytes(), outs);
             }
             Step::KeyWanted { link, slot } => body.keyframe_wanted(now_us, LinkId(*link), *slot, outs),
             Step::Serve { peer, position, sound } => {

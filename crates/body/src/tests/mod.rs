@@ -3,6 +3,7 @@
 mod any_input;
 mod apart;
 mod browsers;
+mod correspondence;
 mod early;
 mod excess;
 mod hand_over;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use plenary_media::codec::{Codecs as _, SoundEncoder, VideoEncoder, VideoFormat};
 use plenary_media::{Encoded, Frame, Picture};
 use plenary_proto::identity::MediaKind;
+use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;

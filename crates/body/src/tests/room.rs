@@ -239,7 +239,7 @@ fn garbage_on_a_link_counts_as_its_peer_s_violation_and_closes_the_link_in_the_e
         .find(|link| world.peers[mixer].body.link_of(*link) == Some((viewer, LinkKind::Peer)));
     let link = link.unwrap();
     for _ in 0..8 {
-        world.call(mixer, |body, now_us, outs| body.bulk_arrived(now_us, link, outs));
+        world.call(mixer, |body, now_us, outs| body.received(now_us, link, Channel::Bulk, &[7], outs));
     }
     let counts = world.told(mixer, |event| match event {
         BodyEvent::Brain(Event::PeerMisbehaved { peer, count, dropped }) if *peer == viewer => {

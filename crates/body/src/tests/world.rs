@@ -1,25 +1,30 @@
 //! A room of whole bodies in virtual time: links and rendezvous delay everything alike, and lose nothing.
 
-use plenary_proto::ordered::OrderedMap;
+use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Candidate, CodecSource, Consent, Description, Heartbeat, Pieces, ProgramFormat, Relay, Setup,
-    loose_from_bytes, loose_to_bytes,
+    Candidate, CodecSource, Consent, Description, Fingerprints, Pieces, ProgramFormat, Relay, Setup,
+    loose_to_bytes,
 };
-use plenary_proto::{Address, HostConfig, Input, RoomConfig, RoomState, Time, Via};
+use plenary_proto::ordered::OrderedMap;
+use plenary_proto::rendezvous::Address;
+use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time, Via};
 
 use super::letters::{key, letters, room_key};
 use super::*;
 use crate::body::{Body, BodyConfig, In};
-use crate::letters::{Letter, Letters};
+use crate::correspondence::{Correspondence, Told};
+use crate::hear::Heard;
 use crate::mix::{MixCommand, MixFigures};
-use crate::outs::{BodyEvent, Envelope, Picture};
+use crate::outs::{BodyEvent, Picture};
 use crate::received::ReceivedFrame;
+use crate::shell::{MaySay, Shell};
 
 /// Delay of links and rendezvous.
 const DELAY_US: u64 = 10 * MS;
 const STEP_US: u64 = 5 * MS;
+const PATIENCE: Duration = Duration::from_secs(10);
 const PICTURE_US: u64 = 40 * MS;
 /// The clock of all peers at the begin.
 const ZERO_US: u64 = 1_700_000_000_000_000;
@@ -29,8 +34,9 @@ enum Coming {
     In(In),
     Packet(LinkId, u8, MediaPacket),
     KeyframeWanted(LinkId, u8),
-    Control(LinkId, Vec<u8>),
-    Heartbeat(LinkId, Vec<u8>),
+    /// The link is connected.
+    Connected(LinkId),
+    Bytes(LinkId, Channel, Vec<u8>),
     /// The sender, and the envelope.
     Envelope(PeerId, Vec<u8>),
 }
@@ -39,7 +45,7 @@ enum Coming {
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) body: Body,
-    letters: Letters,
+    correspondence: Correspondence,
     /// The other end of each link.
     ends: OrderedMap<LinkId, (usize, LinkId)>,
     camera: Option<Camera>,
@@ -130,7 +136,7 @@ impl World {
             self.put_out(peer, out);
         }
         for envelope in outs.envelopes {
-            self.put_envelope(peer, envelope);
+            At(self, peer).post_sealed(envelope);
         }
         let Peer { frames, events, mix, .. } = &mut self.peers[peer];
         frames.extend(outs.frames);
@@ -154,14 +160,16 @@ impl World {
             }
             Out::Control { link, message } => {
                 for piece in Pieces::of(&message.to_bytes()) {
-                    self.send_on(peer, link, |end| Coming::Control(end, piece.clone()));
+                    self.send_on(peer, link, |end| Coming::Bytes(end, Channel::Control, piece.clone()));
                 }
             }
             Out::Loose { link, message } => {
-                self.send_on(peer, link, |end| Coming::Heartbeat(end, loose_to_bytes(&message)));
+                let bytes = loose_to_bytes(&message);
+                self.send_on(peer, link, |end| Coming::Bytes(end, Channel::Heartbeat, bytes.clone()));
             }
             Out::Heartbeat { link, heartbeat } => {
-                self.send_on(peer, link, |end| Coming::Heartbeat(end, heartbeat.to_bytes()));
+                let bytes = heartbeat.to_bytes();
+                self.send_on(peer, link, |end| Coming::Bytes(end, Channel::Heartbeat, bytes.clone()));
             }
             Out::KeyframeWanted { link, slot } => {
                 self.send_on(peer, link, |end| Coming::KeyframeWanted(end, slot));
@@ -178,8 +186,8 @@ impl World {
                 let (other, end) = described(&answer);
                 self.peers[peer].ends.insert(link, (other, end));
                 self.peers[other].ends.insert(end, (peer, link));
-                self.send(peer, Coming::In(In::LinkUp(link)));
-                self.send(other, Coming::In(In::LinkUp(end)));
+                self.send(peer, Coming::Connected(link));
+                self.send(other, Coming::Connected(end));
             }
             Out::Pause { .. } => {} // what arrives is handled at once
             Out::Close { link } => {
@@ -191,33 +199,9 @@ impl World {
         }
     }
 
-    fn put_envelope(&mut self, peer: usize, envelope: Envelope) {
-        self.count += 1;
-        let mut nonce = [peer as u8; 24];
-        nonce[..8].copy_from_slice(&self.count.to_be_bytes());
-        let (now_us, letters) = (self.now_us, &mut self.peers[peer].letters);
-        match envelope {
-            Envelope::Signal { to, message } => {
-                let recipient = if let Address::Peer(peer) = to { Some(peer) } else { None };
-                let sealed = letters.seal(recipient, &message, now_us, nonce).unwrap();
-                let to = self.peers.iter().position(|peer| recipient.is_none_or(|to| peer.id == to));
-                let from = self.peers[peer].id;
-                if recipient.is_some() {
-                    self.delivered.push((from, sealed.clone()));
-                }
-                self.send(to.unwrap(), Coming::Envelope(from, sealed));
-            }
-            Envelope::Relay { route, message } => {
-                let sealed = letters.seal(Some(route.to), &message, now_us, nonce).unwrap();
-                let out = route.carry(sealed).unwrap();
-                self.put_out(peer, out);
-            }
-        }
-    }
-
     fn arrive(&mut self, peer: usize, coming: Coming) {
-        let now_us = self.now_us;
         match coming {
+            Coming::In(In::LinkDown(link)) => At(self, peer).disconnected(link),
             Coming::In(input) => self.input(peer, input),
             Coming::Packet(link, slot, packet) => {
                 self.call(peer, |body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
@@ -225,31 +209,12 @@ impl World {
             Coming::KeyframeWanted(link, slot) => {
                 self.call(peer, |body, now_us, outs| body.keyframe_wanted(now_us, link, slot, outs));
             }
-            Coming::Control(link, piece) => {
-                let whole =
-                    self.call(peer, |body, now_us, outs| body.control_piece(now_us, link, &piece, outs));
-                if let Some((from, bytes)) = whole {
-                    self.read(peer, from, &bytes);
-                }
+            Coming::Connected(link) => {
+                let fingerprint = description(peer, link).fingerprint;
+                At(self, peer).connected(link, Fingerprints { own: fingerprint, other: fingerprint });
             }
-            Coming::Heartbeat(link, bytes) => {
-                let from =
-                    self.call(peer, |body, now_us, outs| body.heartbeat_arrived(now_us, link, &bytes, outs));
-                let Some(from) = from else { return };
-                if let Some(message) = loose_from_bytes(&bytes) {
-                    self.read(peer, from, message);
-                } else {
-                    let heartbeat = Heartbeat::from_bytes(&bytes).unwrap();
-                    self.call(peer, |body, now_us, outs| body.heartbeat(now_us, link, heartbeat, outs));
-                }
-            }
-            Coming::Envelope(from, sealed) => {
-                let Peer { letters, body, .. } = &mut self.peers[peer];
-                let may_say =
-                    |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
-                let letter = letters.open(from, &sealed, now_us, may_say);
-                self.take_letter(peer, letter);
-            }
+            Coming::Bytes(link, channel, bytes) => At(self, peer).received(link, channel, &bytes),
+            Coming::Envelope(from, sealed) => At(self, peer).delivered(from, &sealed),
         }
     }
 
@@ -257,35 +222,19 @@ impl World {
     /// Returns the number of those, and how many of them the peer reads.
     pub(super) fn replay(&mut self, peer: usize, by: usize) -> [usize; 2] {
         let (now_us, by, to) = (self.now_us, self.peers[by].id, self.peers[peer].id);
-        let Peer { letters, body, .. } = &mut self.peers[peer];
+        let Peer { correspondence, body, .. } = &mut self.peers[peer];
         let may_say = |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
         let mut read = 0;
         for (from, sealed) in &self.delivered {
-            let again = letters.open(*from, sealed, now_us, may_say);
+            let again = correspondence.open(*from, sealed, now_us, may_say);
             let route = List::truncated([by.short()]);
             let sealed = List::truncated(sealed.iter().copied());
             let relay = Message::Relay(Relay { from: *from, to, route, passed: 1, sealed });
-            let carried = letters.read(by, &relay.to_bytes(), now_us, may_say);
-            read += [again, carried].iter().filter(|letter| !matches!(letter, Letter::Nothing)).count();
+            let carried = Heard { from: by, message: relay.to_bytes() };
+            let carried = correspondence.read(&carried, now_us, may_say);
+            read += [again, carried].iter().filter(|steps| !steps.is_empty()).count();
         }
         [self.delivered.len(), read]
-    }
-
-    fn read(&mut self, peer: usize, from: PeerId, bytes: &[u8]) {
-        let Peer { letters, body, .. } = &mut self.peers[peer];
-        let may_say = |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
-        let letter = letters.read(from, bytes, self.now_us, may_say);
-        self.take_letter(peer, letter);
-    }
-
-    fn take_letter(&mut self, peer: usize, letter: Letter) {
-        match letter {
-            Letter::Message { from, via, message } => self.input(peer, In::Message { from, via, message }),
-            Letter::Nothing => {}
-            Letter::Bad(_) | Letter::OldInvite { .. } | Letter::OtherVersion { .. } | Letter::OtherClock => {
-                panic!("{letter:?}")
-            }
-        }
     }
 
     /// Runs for some milliseconds.
@@ -336,6 +285,42 @@ impl World {
     /// Returns the events of a peer for which there is something to tell.
     pub(super) fn told<T>(&self, peer: usize, tell: impl Fn(&BodyEvent) -> Option<T>) -> Vec<T> {
         self.peers[peer].events.iter().filter_map(tell).collect()
+    }
+}
+
+/// One of the peers, as its shell.
+struct At<'a>(&'a mut World, usize);
+
+impl Shell for At<'_> {
+    fn with_body<T: Default>(&mut self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
+        self.0.call(self.1, act)
+    }
+
+    fn correspond<T: Default>(&mut self, act: impl FnOnce(&mut Correspondence, u64, MaySay<'_>) -> T) -> T {
+        let Peer { correspondence, body, .. } = &mut self.0.peers[self.1];
+        act(correspondence, self.0.now_us, &|from, via, said| body.brain().may_say(from, via, said))
+    }
+
+    fn peer_of(&self, link: LinkId) -> Option<PeerId> {
+        self.0.peers[self.1].body.link_of(link).map(|(peer, _)| peer)
+    }
+
+    fn send(&mut self, out: Out) {
+        self.0.put_out(self.1, out);
+    }
+
+    fn post(&mut self, to: Address, envelope: Vec<u8>) {
+        let recipient = if let Address::Peer(peer) = to { Some(peer) } else { None };
+        let to = self.0.peers.iter().position(|peer| recipient.is_none_or(|to| peer.id == to));
+        let from = self.0.peers[self.1].id;
+        if recipient.is_some() {
+            self.0.delivered.push((from, envelope.clone()));
+        }
+        self.0.send(to.unwrap(), Coming::Envelope(from, envelope));
+    }
+
+    fn tell(&mut self, told: Told) {
+        panic!("{told:?}");
     }
 }
 
@@ -398,7 +383,7 @@ impl Peer {
         Peer {
             id,
             body: Body::new(brain, config, ZERO_US),
-            letters: letters(seed),
+            correspondence: Correspondence::new(letters(seed), [seed; 32], ZERO_US, PATIENCE),
             ends: OrderedMap::new(),
             camera: speaks.then(Camera::new),
             alive: true,

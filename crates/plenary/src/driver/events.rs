@@ -7,15 +7,6 @@ use plenary_proto::{Event, PeerId};
 use crate::event::{CodecOutcome, CodecUse, Departure, RoomEvent};
 use crate::snapshot::Member;
 
-/// Returns whether an event answers a peer that waits to join: admitted, or refused.
-pub(super) fn settles(event: &Event) -> Option<Result<(), crate::Error>> {
-    match event {
-        Event::Admitted => Some(Ok(())),
-        Event::Refused(refusal) => Some(Err((*refusal).into())),
-        _ => None,
-    }
-}
-
 /// Logs an event: changes of the whole room at level info, those of one peer at debug.
 pub(super) fn log(event: &Event) {
     match event {

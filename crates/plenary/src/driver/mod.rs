@@ -3,39 +3,34 @@
 //! One task per room. It waits only for the next event; slow work runs elsewhere. Everything that follows from an event
 //! is carried out before the next one.
 
+mod application;
 mod events;
+mod wire;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use plenary_body::{
-    Body, BodyEvent, Contact, Envelope, In, Letter, Letters, Notice, Out, Outs, TICK, Traffic,
-};
+use plenary_body::{Body, BodyEvent, Correspondence, In, Notice, Outs, Shell as _, TICK, Traffic};
 use plenary_media::{Clock, CodecBench};
+use plenary_proto::app::ConnectionState;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{DATA_LEN_MAX, Delivery, Fingerprints, Heartbeat, Message, loose_from_bytes};
-use plenary_proto::{Address, Command, DataRefusal, Event, Input, PeerId, Tally, Via};
-use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
-use plenary_signal::{Address as SignalAddress, Refusal, Rendezvous, Signal, SignalError, SignalEvent};
+use plenary_proto::message::{DATA_LEN_MAX, Delivery};
+use plenary_proto::{Command, DataRefusal, Event, PeerId, Tally};
+use plenary_rtc::{Event as LinkEvent, Events as LinkEvents, Links};
+use plenary_signal::{Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::benches::{Benches, Found};
 use crate::event::{CodecOutcome, CodecUse, End, OnEvent, RoomEvent};
 use crate::flow::Flow;
-use crate::line_share::outflow_bytes_per_s;
 use crate::publish::Publisher;
-use crate::random_bytes;
 use crate::room::LEAVE_MAX;
-use crate::snapshot::{ConnectionState, Member, RoomSnapshot};
+use crate::snapshot::{Member, RoomSnapshot};
 use crate::threads::{CLOSE_MAX, aside, ended_by};
 
-/// Minimum interval of the application's snapshots.
-const SNAPSHOT_US: u64 = 200_000;
 /// Time for which a host that has ended its room stays, so that it can tell newcomers with unfinished links. A guess:
 /// a link through a rendezvous.
 const ENDING_US: u64 = 1_000_000;
@@ -79,10 +74,7 @@ pub(crate) struct Driver {
     pub(crate) links: Arc<Links>,
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
-    pub(crate) letters: Letters,
-    /// Fingerprints of open links without the other end's proof of identity; `None` until the end of a link with a
-    /// false proof.
-    pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
+    pub(crate) correspondence: Correspondence,
     /// What this peer publishes, with the ids of the tracks: at most three, a camera, a screen and a voice.
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
@@ -98,27 +90,16 @@ pub(crate) struct Driver {
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
-    /// Version that a notice named while the host had not answered; 0 for none.
-    pub(crate) noticed: Arc<AtomicU8>,
-    /// Whether the host has answered that this peer waits in the lobby.
-    pub(crate) in_lobby: Arc<AtomicBool>,
-    /// Whether the host has admitted this peer; a host admits itself.
-    pub(crate) admitted: bool,
-    /// Whether the rendezvous was reached at least once.
-    pub(crate) reached: bool,
+    /// Time that rendezvous and host have to answer a peer that joins.
+    pub(crate) answer_within: Duration,
     pub(crate) snapshot_due_us: u64,
     /// When the machine's addresses are looked at again.
     pub(crate) look_due_us: u64,
-    /// Whether the rendezvous is connected.
-    pub(crate) is_up: bool,
-    /// What the application was told last of the rendezvous.
-    pub(crate) told_up: Option<bool>,
     /// Generation of the newest invite that the application knows of.
     pub(crate) generation: u16,
     /// Time of the last tick.
     pub(crate) ticked_us: u64,
     pub(crate) connection: ConnectionState,
-    pub(crate) contact: Contact,
     pub(crate) benches: Benches,
     /// Figures of the last election.
     pub(crate) scores: Arc<[Tally]>,
@@ -165,7 +146,7 @@ impl Driver {
         while !self.left && self.ends_at.is_none_or(|at| Instant::now() < at) {
             match self.next(&mut tick).await {
                 Happened::Request(Some(request)) => self.request(request),
-                Happened::Request(None) if !self.admitted => break, // nobody knows this peer yet
+                Happened::Request(None) if !self.correspondence.is_admitted() => break, // nobody knows this peer yet
                 Happened::Request(None) => {
                     self.ends_at = Some(Instant::now() + LEAVE_MAX);
                     self.input(In::Command(Command::Leave));
@@ -222,10 +203,10 @@ impl Driver {
         let (result, mut outs) = self.flow.step(act);
         loop {
             for key in std::mem::take(&mut outs.keys) {
-                self.letters.set_key(&key, self.clock.now_us());
+                self.correspondence.set_key(&key, self.clock.now_us());
             }
             for envelope in std::mem::take(&mut outs.envelopes) {
-                self.send_envelope(envelope);
+                self.post_sealed(envelope);
             }
             if let Some(signal) = self.signal.as_ref().filter(|_| outs.claims) {
                 signal.claim();
@@ -278,6 +259,8 @@ impl Driver {
     async fn tick(&mut self) {
         self.take_failures();
         let now_us = self.clock.now_us();
+        let step = self.correspondence.on_time(now_us);
+        self.take_steps(step);
         let since_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
         if since_us >= STOOD_STILL_US {
             self.stood_still(Duration::from_micros(since_us));
@@ -323,7 +306,7 @@ impl Driver {
     /// that is gone, or a network has come that it waits for. The links see to themselves.
     fn look_at_addresses(&mut self) {
         let change = self.links.look_at_addresses();
-        if change.gone || (change.come && !self.is_up) {
+        if change.gone || (change.come && !self.correspondence.is_signal_up()) {
             tracing::info!(change.gone, change.come, "the addresses of this machine have changed");
             if let Some(signal) = &self.signal {
                 signal.renew();
@@ -333,21 +316,10 @@ impl Driver {
 
     fn event(&mut self, event: BodyEvent) {
         if let BodyEvent::Brain(event) = &event {
-            match events::settles(event) {
-                Some(Ok(())) => {
-                    self.admitted = true;
-                    self.benches.start_first();
-                    self.renew_snapshot(); // an admitted peer sees the stage at once
-                    self.answer_once_in();
-                }
-                Some(refused) => self.answer_join(refused),
-                None => {}
-            }
+            let step = self.correspondence.note(event);
             match event {
-                Event::InLobby => {
-                    self.in_lobby.store(true, Ordering::Relaxed);
-                    self.noticed.store(0, Ordering::Relaxed);
-                }
+                Event::Admitted => self.benches.start_first(),
+                Event::Refused(refusal) => self.answer_join(Err((*refusal).into())),
                 Event::Removed => (self.left, self.end) = (true, End::Removed),
                 Event::Ended => {
                     self.end = End::HostEnded;
@@ -363,6 +335,7 @@ impl Driver {
                 Event::Left => self.left = true,
                 _ => {}
             }
+            self.take_steps(step);
             events::log(event);
         }
         if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {
@@ -384,370 +357,6 @@ impl Driver {
             self.report_invite();
             let on_stage = self.flow.read(|body| body.brain().is_on_stage());
             self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));
-        }
-    }
-
-    // ── the application ──────────────────────────────────────────────────────────────────────────────────────
-
-    fn request(&mut self, request: Request) {
-        match request {
-            Request::Command(command) => self.input(In::Command(command)),
-            Request::HostCommand(command, reply) => {
-                self.input(In::Command(command));
-                let _ = reply.send(());
-            }
-            Request::Voices(more) => {
-                let before = self.voices > 0;
-                self.voices = if more { self.voices + 1 } else { self.voices.saturating_sub(1) };
-                if before != (self.voices > 0) {
-                    self.input(In::Command(Command::Voices(!before)));
-                }
-            }
-            Request::Records => {
-                let records = self.recordings.load(Ordering::Relaxed) > 0;
-                self.input(In::Command(Command::Records(records)));
-            }
-            Request::Tell(delivery, bytes, reply) => {
-                let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
-                let _ = reply.send(told);
-            }
-            Request::Publish(id, publisher) => {
-                self.publishers.push((id, publisher));
-                self.sources_changed();
-            }
-            Request::Unpublish(id, reply) => {
-                let ends = self.publishers.extract_if(.., |(known, _)| *known == id).next();
-                self.sources_changed();
-                while self.ending.try_join_next().is_some() {}
-                // an encoder may take a picture's time to end, and a source for ever
-                let ended = aside("end", move || drop(ends));
-                self.ending.spawn(async move {
-                    ended_by("a track", ended, Instant::now() + CLOSE_MAX / 2).await;
-                    let _ = reply.map(|reply| reply.send(()));
-                });
-            }
-            Request::Traffic(reply) => {
-                let links = self.links.clone();
-                let traffic = self.step(|body, _, _| body.count_traffic(|link| links.stats(link)));
-                let _ = reply.send(traffic);
-            }
-            Request::Leave(reply) => {
-                self.farewell.push(reply);
-                self.input(In::Command(Command::Leave));
-            }
-            Request::Close => self.ends_at = Some(Instant::now()),
-        }
-    }
-
-    /// Reports what the roster has changed on stage since the last one.
-    fn report_members(&mut self) {
-        let (members, removed, recorders) = self.flow.read(|body| {
-            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking, body.agents()));
-            let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
-            let recorders = body.roster().map_or(0, |roster| roster.recorders);
-            (members.collect::<Vec<_>>(), removed, recorders)
-        });
-        if std::mem::replace(&mut self.recorders, recorders) != recorders {
-            self.emit(RoomEvent::ViewersRecord(recorders));
-        }
-        let before = std::mem::replace(&mut self.members, members);
-        for event in events::of_members(&before, &self.members, &removed) {
-            self.emit(event);
-        }
-    }
-
-    /// Reports that the invite was replaced.
-    fn report_invite(&mut self) {
-        let generation = self.flow.read(|body| body.roster().map(|roster| roster.access.generation));
-        if let Some(generation) = generation.filter(|generation| *generation > self.generation) {
-            self.generation = generation;
-            self.emit(RoomEvent::InviteReplaced);
-        }
-    }
-
-    fn sources_changed(&mut self) {
-        let publishers = self.publishers.iter().map(|(_, publisher)| publisher);
-        self.input(In::Sources(Publisher::sources(publishers)));
-    }
-
-    fn emit(&mut self, event: RoomEvent) {
-        if let Some(on_event) = &self.on_event {
-            on_event(&event);
-        }
-        // an error means that the application doesn't listen
-        let _ = self.events.send(event);
-    }
-
-    /// Answers a peer that waits to join, once.
-    fn answer_join(&mut self, result: Result<(), crate::Error>) {
-        if let Some(joined) = self.joined.take() {
-            let _ = joined.send(result);
-        }
-    }
-
-    /// A host's room is open once its rendezvous was reached: no peer can join before.
-    fn answer_once_in(&mut self) {
-        if self.admitted && self.reached {
-            self.answer_join(Ok(()));
-        }
-    }
-
-    fn renew_snapshot(&mut self) {
-        let (now_us, contact) = (self.clock.now_us(), &mut self.contact);
-        let linked = self.flow.read(|body| contact.is_linked(body, now_us));
-        self.renew_snapshot_as(self.connection.next(linked));
-    }
-
-    fn renew_snapshot_as(&mut self, connection: ConnectionState) {
-        self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
-        let scores = self.scores.clone();
-        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores, &self.speaking));
-        self.share_line(&snapshot);
-        self.snapshot.send_if_modified(|known| {
-            let changed = *known != snapshot;
-            *known = snapshot;
-            changed
-        });
-        if std::mem::replace(&mut self.connection, connection) != connection {
-            self.emit(RoomEvent::Connection(connection));
-        }
-    }
-
-    /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's
-    /// user, its parents, or the last election.
-    fn share_line(&self, snapshot: &RoomSnapshot) {
-        let Some(rendezvous) = &self.rendezvous else { return };
-        let as_candidate = self.scores.iter().find(|tally| tally.peer == self.me);
-        let as_candidate = as_candidate.map(|tally| tally.bandwidth_bps).filter(|bps| *bps > 0);
-        let known = [self.uplink_bps_max, snapshot.uplink_bps, as_candidate];
-        rendezvous.set_outflow(outflow_bytes_per_s(known.into_iter().flatten().min()));
-    }
-
-    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn link_event(&mut self, event: LinkEvent) {
-        match event {
-            LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
-            LinkEvent::Connected { link, fingerprints } => self.prove(link, fingerprints),
-            LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
-            LinkEvent::Measured { link, train, arrivals } => {
-                let bandwidth_bps = arrivals.bandwidth_bps();
-                let address = self.links.stats(link).and_then(|stats| stats.remote);
-                self.input(In::Measured { link, train, bandwidth_bps, address });
-            }
-            LinkEvent::TrainRefused { link, train } => self.input(In::TrainRefused { link, train }),
-            LinkEvent::Dropped { link, slot, packets } => {
-                let of = self.flow.read(|body| body.link_of(link));
-                tracing::debug!(?of, slot, packets, "a link is behind: packets were dropped");
-            }
-            LinkEvent::Down { link, reason } => {
-                self.unproven.remove(&link);
-                let of = self.flow.read(|body| body.link_of(link));
-                tracing::debug!(?of, "link down: {reason}");
-                if of.is_some()
-                    && matches!(reason, DownReason::NoPort | DownReason::NoSocket(_) | DownReason::TooMany)
-                {
-                    self.emit(RoomEvent::LinkTrouble(reason.to_string()));
-                }
-                self.input(In::LinkDown(link));
-                let is_abused = matches!(reason, DownReason::Hostile(_) | DownReason::Panicked);
-                if let Some((peer, _)) = of.filter(|_| is_abused) {
-                    self.input(In::LinkAbused(peer));
-                }
-            }
-            LinkEvent::BulkDrained { .. } => {}
-        }
-    }
-
-    /// Sends the proof that this peer is at its end of a new link.
-    fn prove(&mut self, link: LinkId, fingerprints: Fingerprints) {
-        let Some((peer, _)) = self.flow.read(|body| body.link_of(link)) else { return };
-        let message = self.letters.prove_link(&peer, &fingerprints);
-        self.flow.send(Out::Control { link, message: Box::new(message) });
-        self.unproven.insert(link, Some(fingerprints));
-    }
-
-    /// Handles the first control message on a link: without the other end's proof the link is closed.
-    fn proven(&mut self, link: LinkId, fingerprints: &Fingerprints, bytes: &[u8]) {
-        let Some((peer, _)) = self.flow.read(|body| body.link_of(link)) else { return };
-        // one piece, the last of its message
-        let is_proven = bytes.split_first().is_some_and(|(more, message)| {
-            *more == 0 && self.letters.is_link_proven(&peer, fingerprints, message)
-        });
-        if is_proven {
-            self.unproven.remove(&link);
-            self.input(In::LinkUp(link));
-        } else {
-            self.unproven.insert(link, None);
-            tracing::warn!(?peer, "a link was closed: its other end doesn't prove who it is");
-            self.flow.send(Out::Close { link });
-        }
-    }
-
-    fn received(&mut self, link: LinkId, channel: Channel, bytes: &Bytes) {
-        if let Some(fingerprints) = self.unproven.get(&link).copied() {
-            // heartbeats may overtake the proof, and are lost then; what follows a failed proof counts for nothing
-            if let Some(fingerprints) = fingerprints.filter(|_| channel == Channel::Control) {
-                self.proven(link, &fingerprints, bytes);
-            }
-            return;
-        }
-        match channel {
-            Channel::Control => {
-                let message = self.step(|body, now_us, outs| body.control_piece(now_us, link, bytes, outs));
-                if let Some((peer, message)) = message {
-                    self.read(peer, &message);
-                }
-            }
-            Channel::Heartbeat => {
-                let from = self.step(|body, now_us, outs| body.heartbeat_arrived(now_us, link, bytes, outs));
-                let Some(peer) = from else { return };
-                if let Some(message) = loose_from_bytes(bytes) {
-                    self.read(peer, message);
-                } else if let Some(heartbeat) = Heartbeat::from_bytes(bytes) {
-                    self.step(|body, now_us, outs| body.heartbeat(now_us, link, heartbeat, outs));
-                } else {
-                    self.input(In::Misbehaved(peer));
-                }
-            }
-            Channel::Bulk => self.step(|body, now_us, outs| body.bulk_arrived(now_us, link, outs)),
-        }
-    }
-
-    // ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Decodes and verifies a message that came on the link with `from`, and hands it in.
-    fn read(&mut self, from: PeerId, bytes: &[u8]) {
-        let (flow, now_us) = (&self.flow, self.clock.now_us());
-        let letter =
-            self.letters.read(from, bytes, now_us, |from, via, message| flow.may_say(from, via, message));
-        self.take_letter(letter);
-    }
-
-    fn take_letter(&mut self, letter: Letter) {
-        match letter {
-            Letter::Message { from, via, message } => {
-                self.look_for_restart(from, &via);
-                self.input(In::Message { from, via, message });
-            }
-            Letter::OldInvite { from, via, message } => {
-                self.look_for_restart(from, &via);
-                self.input(In::OldInvite { from, via, message });
-            }
-            Letter::OtherVersion { from, version, is_notice } => self.other_version(from, version, is_notice),
-            Letter::OtherClock => self.emit(RoomEvent::OtherClock),
-            Letter::Bad(from) => self.input(In::Misbehaved(from)),
-            Letter::Nothing => {}
-        }
-    }
-
-    /// Reports a restarted peer to the body.
-    fn look_for_restart(&mut self, from: PeerId, via: &Via) {
-        if *via != Via::Link && self.letters.take_restart(&from) {
-            self.input(In::Restarted(from));
-        }
-    }
-
-    /// Handles a message of another version: the application is told, and the peer, unless it knows. A notice doesn't
-    /// answer a peer that waits to join, since any guest can send one: it is the reason if the host answers nothing.
-    fn other_version(&mut self, peer: PeerId, version: u8, is_notice: bool) {
-        tracing::warn!(?peer, version, "the peer speaks another version of the protocol");
-        self.emit(RoomEvent::OtherVersion { peer, version });
-        let nonce = random_bytes();
-        if is_notice {
-            if !self.in_lobby.load(Ordering::Relaxed) {
-                self.noticed.store(version, Ordering::Relaxed);
-            }
-        } else if let Some(sealed) = self.letters.seal_notice(peer, self.clock.now_us(), nonce)
-            && let Some(signal) = &self.signal
-        {
-            // the rendezvous may be gone meanwhile; the peer asks again
-            let _ = signal.send(SignalAddress::Peer(peer), Bytes::from(sealed));
-        }
-    }
-
-    fn send_envelope(&mut self, envelope: Envelope) {
-        let now_us = self.clock.now_us();
-        match envelope {
-            Envelope::Signal { to, message } => {
-                let (recipient, address) = match to {
-                    Address::Host => (None, SignalAddress::Host),
-                    Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
-                };
-                let Some(signal) = &self.signal else { return };
-                if let Some(sealed) = self.letters.seal(recipient, &message, now_us, random_bytes())
-                    && let Err(error) = signal.send(address, Bytes::from(sealed))
-                {
-                    tracing::debug!("an envelope was not taken: {error}");
-                }
-            }
-            Envelope::Relay { route, message } => {
-                let sealed = self.letters.seal(Some(route.to), &message, now_us, random_bytes());
-                if let Some(out) = sealed.and_then(|sealed| route.carry(sealed)) {
-                    self.flow.send(out);
-                }
-            }
-        }
-    }
-
-    /// Goes by the clock of the rendezvous from now on, if this machine's differs.
-    fn told_time(&mut self, unix_s: u64) {
-        let Some((later_s, rendezvous_later_s)) = self.letters.told_time(self.clock.now_us(), unix_s) else {
-            return;
-        };
-        tracing::info!(rendezvous_later_s, "the rendezvous tells another time");
-        self.emit(RoomEvent::OwnClock { ahead_s: rendezvous_later_s.saturating_neg() });
-        self.input(In::Brain(Box::new(Input::RoomTime { later_s })));
-    }
-
-    /// Tells the application whether the rendezvous is reachable, once for each outage.
-    fn tell_rendezvous(&mut self, up: bool, why: Option<String>) {
-        if self.told_up.replace(up) != Some(up) {
-            self.emit(RoomEvent::Rendezvous { up, why });
-        }
-    }
-
-    fn signal_event(&mut self, event: SignalEvent) {
-        match event {
-            SignalEvent::Clock { unix_s } => self.told_time(unix_s),
-            SignalEvent::Up => {
-                self.tell_rendezvous(true, None);
-                self.is_up = true;
-                self.input(In::SignalUp(true));
-                self.reached = true;
-                self.answer_once_in();
-            }
-            SignalEvent::Down { why, .. } => {
-                tracing::debug!("the rendezvous: {why}; trying again");
-                self.tell_rendezvous(false, Some(format!("{why}; trying again")));
-                self.is_up = false;
-                self.input(In::SignalUp(false));
-            }
-            SignalEvent::Envelope { from, bytes } => {
-                let (flow, now_us) = (&self.flow, self.clock.now_us());
-                let may_say = |from: &PeerId, via: &Via, message: &Message| flow.may_say(from, via, message);
-                let letter = self.letters.open(from, &bytes, now_us, may_say);
-                self.take_letter(letter);
-            }
-            SignalEvent::Undeliverable { to } => {
-                let peer = match to {
-                    SignalAddress::Peer(peer) => Some(peer),
-                    SignalAddress::Host => None,
-                };
-                self.input(In::Undeliverable(peer));
-            }
-            SignalEvent::Ended(SignalError::Refused(Refusal::Replaced)) if self.joined.is_none() => {
-                // no good-bye: the later session goes on under the same identity
-                (self.left, self.end) = (true, End::Replaced);
-            }
-            SignalEvent::Ended(error) => {
-                // a peer that waits to join gets the error as its answer
-                if self.joined.is_none() {
-                    self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
-                }
-                self.input(In::SignalUp(false));
-                self.answer_join(Err(error.into()));
-            }
         }
     }
 
@@ -773,7 +382,8 @@ impl Driver {
         if let Some(signal) = &self.signal {
             signal.close().await;
         }
-        self.renew_snapshot_as(ConnectionState::Closed);
+        self.correspondence.close();
+        self.renew_snapshot();
         self.emit(RoomEvent::Closed { end: self.end });
         self.ended.send_replace(Some(self.end));
         self.answer_join(Err(crate::Error::Closed));

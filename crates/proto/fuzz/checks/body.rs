@@ -9,11 +9,12 @@
 //! The body belongs to a viewer, a speaker or a candidate of a room with a decided election. The links are those
 //! with its mixer, with a speaker and with another viewer, all of which send whatever the bytes say.
 
-use plenary_body::{Body, BodyConfig, In, MixFigures, Notice, Out, Outs, Picture, Solo};
+use plenary_body::{Body, BodyConfig, Heard, In, MixFigures, Notice, Out, Outs, Picture, Solo};
 use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
+use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{MixPolicy, Sharing, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
     Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Ticket, Whereabouts,
@@ -390,9 +391,9 @@ impl Trial {
                 let Some(message) = Draw::new(&drawn, cast()).value::<Message>() else { return };
                 let bytes = sign::sign_again(message).to_bytes();
                 for piece in Pieces::of(&bytes) {
-                    let whole = self.body.control_piece(now_us, link, &piece, &mut self.outs);
-                    if let Some((from, bytes)) = whole
-                        && let Ok(message) = Message::from_bytes(&bytes)
+                    let whole = self.body.received(now_us, link, Channel::Control, &piece, &mut self.outs);
+                    if let Some(Heard { from, message }) = whole
+                        && let Ok(message) = Message::from_bytes(&message)
                         && let Ok(message) = message.verify(&room(), &root().id(), NOW)
                     {
                         assert_eq!(from, peer);
@@ -420,9 +421,7 @@ impl Trial {
                     },
                 };
                 let bytes = heartbeat.to_bytes();
-                if self.body.heartbeat_arrived(now_us, link, &bytes, &mut self.outs).is_some() {
-                    self.body.heartbeat(now_us, link, heartbeat, &mut self.outs);
-                }
+                self.body.received(now_us, link, Channel::Heartbeat, &bytes, &mut self.outs);
             }
             9 => {
                 let stats = LinkStats {
@@ -436,11 +435,8 @@ impl Trial {
             10 => self.now_us += choices.number(20_000) % WAIT_US_MAX,
             11 => {
                 let (link, bytes) = (self.link(choices), choices.some());
-                match choices.byte() % 3 {
-                    0 => _ = self.body.control_piece(now_us, link, &bytes, &mut self.outs),
-                    1 => _ = self.body.heartbeat_arrived(now_us, link, &bytes, &mut self.outs),
-                    _ => self.body.bulk_arrived(now_us, link, &mut self.outs),
-                }
+                let channel = Channel::ALL[usize::from(choices.byte() % 3)];
+                self.body.received(now_us, link, channel, &bytes, &mut self.outs);
             }
             12 => {
                 let (link, slot) = (self.link(choices), choices.byte());

@@ -11,8 +11,9 @@ pub(crate) mod pictures;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use plenary_body::{Body, BodyConfig};
+use plenary_body::{Body, BodyConfig, Correspondence, Letters};
 use plenary_proto::message::LinkKind;
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{PeerId, RoomId, RoomState, Time};
@@ -44,6 +45,7 @@ pub(crate) struct Leg {
 /// A body and its surroundings.
 pub(crate) struct Shell {
     pub(crate) body: Body,
+    pub(crate) correspondence: Correspondence,
     pub(crate) hand: SharedHand,
     pub(crate) legs: BTreeMap<LinkId, Leg>,
     pub(crate) desk: Desk,
@@ -68,19 +70,22 @@ impl Shell {
     /// A body with that brain, at a time of the peer's clock.
     pub(crate) fn new(
         brain: RoomState,
-        (me, room): (PeerId, RoomId),
+        (room, root): (RoomId, PeerId),
         role: Role,
         now: Time,
         seed: u64,
     ) -> Shell {
         let Role { views, speaks, is_page, seals } = role;
+        let (me, now_us) = (brain.keys().id(), clock_us(now));
+        let letters = Letters::in_clear(room, root, brain.keys().clone());
         let config =
             BodyConfig { me, room, zero_us: ZERO_US, keeps_log: false, views, speaks, is_page, seed, seals };
-        let mut body = Body::new(brain, config, clock_us(now));
+        let mut body = Body::new(brain, config, now_us);
         let hand = SharedHand::default();
         body.set_between(Box::new(hand.clone()));
         Shell {
             body,
+            correspondence: Correspondence::new(letters, [0; 32], now_us, Duration::MAX),
             hand,
             legs: BTreeMap::new(),
             desk: Desk::default(),

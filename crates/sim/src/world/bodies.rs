@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use plenary_body::Envelope;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Message, Offer, Relay, VideoRequest};
 use plenary_proto::time::{MS, SECOND};
@@ -138,7 +137,7 @@ impl World {
         Some(self.now.since(last).min(u32::MAX.into()) as u32)
     }
 
-    /// Delivers a message that arrived by the rendezvous or a link.
+    /// Delivers a message that arrived by the rendezvous or a link to a bare brain.
     pub(super) fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
         if !self.both_alive(to, from) {
             return;
@@ -192,10 +191,9 @@ impl World {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
         if is_up || matches!(message, Message::Bye(_)) {
             if self.has_bodies() {
-                self.control_arrived(to, from, &message)
-            } else {
-                self.heard(to, from, false)
+                return self.control_arrived(to, from, &message);
             }
+            self.heard(to, from, false);
             match message {
                 Message::Relay(relay) if relay.to == self.peers[to].id => {
                     if relay.may_come_from(&self.peers[from].id) {
@@ -211,18 +209,6 @@ impl World {
     fn open(&mut self, to: usize, relay: Relay) {
         if let Ok(message) = Message::from_bytes(&relay.sealed) {
             self.read(to, relay.from, Via::Mesh(relay.route), message);
-        }
-    }
-
-    /// Sends a message of a body that is to be sealed; simulated envelopes are not encrypted.
-    pub(super) fn send_envelope(&mut self, at: usize, envelope: Envelope) {
-        match envelope {
-            Envelope::Signal { to, message } => self.signal(at, to, *message),
-            Envelope::Relay { route, message } => {
-                if let Some(out) = route.carry(message.to_bytes()) {
-                    self.send_out(at, out);
-                }
-            }
         }
     }
 
@@ -251,8 +237,13 @@ impl World {
     }
 
     pub(super) fn signalled(&mut self, to: usize, from: usize, message: Message) {
-        if self.signal_up {
+        if !self.signal_up {
+            return;
+        }
+        if !self.has_bodies() {
             self.deliver(to, from, Via::Signal, message);
+        } else if self.both_alive(to, from) {
+            self.envelope_came(to, from, &message);
         }
     }
 

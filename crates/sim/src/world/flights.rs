@@ -1,5 +1,6 @@
 //! Media packets between bodies: queued, lost, requested and sent again, one by one.
 
+use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{Heartbeat, LinkKind, Message};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::time::MS;
@@ -237,7 +238,7 @@ impl World {
             let withholds = lock(&deviation).forwards(self.now, self.peers[child].id) == Forwarding::Never;
             if let Some(link) = self.peers[at].link_id(child, LinkKind::Peer).filter(|_| withholds) {
                 self.with_body(at, |body, now_us, outs| {
-                    body.heartbeat(now_us, link, Heartbeat::HeadWanted, outs);
+                    body.received(now_us, link, Channel::Heartbeat, &Heartbeat::HeadWanted.to_bytes(), outs);
                 });
             }
         }

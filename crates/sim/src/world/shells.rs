@@ -1,13 +1,16 @@
 //! Peers with bodies: the world calls them, and carries out what they ask for.
 
-use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, Picture, ReceivedFrame, TICK};
+use plenary_body::{
+    Body, In, MixCommand, Notice, Origin, Out, Outs, Picture, ReceivedFrame, Shell as _, TICK,
+};
 use plenary_proto::identity::{MediaKind, h264};
-use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message, loose_to_bytes};
+use plenary_proto::message::{CodecSource, LinkKind, Message};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::MS;
-use plenary_proto::{Command, Event, Input, Via};
+use plenary_proto::{Command, Event, Input};
 
 use super::bodies::size_of_message;
+use super::correspond::At;
 use super::{Happening, World};
 use crate::dice::SmallDice;
 use crate::shell::pictures::{SOUND_US, is_forged};
@@ -108,7 +111,7 @@ impl World {
             self.send_out(at, out);
         }
         for envelope in outs.envelopes.drain(..) {
-            self.send_envelope(at, envelope);
+            At(self, at).post_sealed(envelope);
         }
         outs.events.clear(); // the brain's are noted as they pass
         if std::mem::take(&mut outs.frame_waits) {
@@ -296,49 +299,6 @@ impl World {
         self.with_body(at, |body, now_us, outs| body.publish(now_us, &frame, Picture::Camera, outs));
     }
 
-    // ── channels ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Delivers a heartbeat.
-    pub(crate) fn beat(&mut self, to: usize, from: usize, heartbeat: Heartbeat) {
-        let Some(link) = self.peers[to].link_id(from, LinkKind::Peer) else { return };
-        if let Heartbeat::Pong { sent_us, .. } = heartbeat {
-            let now_us = clock_us(self.peers[to].clock(self.now));
-            if let Some(leg) = self.peers[to].shell_mut().and_then(|shell| shell.legs.get_mut(&link)) {
-                leg.stats.rtt_us = now_us.checked_sub(sent_us).or(leg.stats.rtt_us);
-            }
-        }
-        self.with_body(to, |body, now_us, outs| {
-            if body.heartbeat_arrived(now_us, link, &heartbeat.to_bytes(), outs).is_some() {
-                body.heartbeat(now_us, link, heartbeat, outs);
-            }
-        });
-    }
-
-    /// Delivers a keyframe request.
-    pub(super) fn picture_wanted(&mut self, to: usize, from: usize, kind: LinkKind, slot: u8) {
-        if let Some(link) = self.peers[to].link_id(from, kind) {
-            self.with_body(to, |body, now_us, outs| body.keyframe_wanted(now_us, link, slot, outs));
-        }
-    }
-
-    /// Delivers loose data.
-    pub(super) fn loosely_said(&mut self, to: usize, from: usize, message: Message) {
-        let Some(link) = self.peers[to].link_id(from, LinkKind::Peer) else { return };
-        self.with_body(to, |body, now_us, outs| {
-            let _ = body.heartbeat_arrived(now_us, link, &loose_to_bytes(&message), outs);
-        });
-        self.deliver(to, from, Via::Link, message);
-    }
-
-    /// Notes that a message has arrived on a link.
-    pub(super) fn control_arrived(&mut self, to: usize, from: usize, message: &Message) {
-        if let Some(link) = self.peers[to].link_id(from, LinkKind::Peer) {
-            self.with_body(to, |body, now_us, outs| {
-                let _ = body.control_arrived(now_us, link, &message.to_bytes(), outs);
-            });
-        }
-    }
-
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn send_out(&mut self, at: usize, out: Out) {
@@ -403,7 +363,7 @@ impl World {
     }
 
     /// Peer and kind of a link of a body.
-    fn other_end(&self, at: usize, link: LinkId) -> Option<(usize, LinkKind)> {
+    pub(super) fn other_end(&self, at: usize, link: LinkId) -> Option<(usize, LinkKind)> {
         let leg = self.peers[at].shell()?.legs.get(&link)?;
         Some((leg.other, leg.kind))
     }
@@ -418,18 +378,6 @@ impl World {
             shell.legs.insert(link, Leg { other, kind, stats, budgets, numbers, received });
         }
         self.describe(at, peer, kind);
-    }
-
-    /// Tells a body that a link is up, or has ended.
-    pub(super) fn tell_link(&mut self, at: usize, link: LinkId, up: bool) {
-        let input = if up { In::LinkUp(link) } else { In::LinkDown(link) };
-        if up {
-            self.spend_on_link(at);
-        }
-        if !up && let Some(shell) = self.peers[at].shell_mut() {
-            shell.legs.remove(&link);
-        }
-        self.with_body(at, |body, now_us, outs| body.handle(now_us, input, outs));
     }
 
     /// Handles the events of a brain that concern the world.

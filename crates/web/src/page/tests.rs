@@ -1,19 +1,27 @@
 //! What a page does with what others send, without a network.
 
+use plenary_body::{BodyEvent, Envelope, HOST_ANSWER_US_MAX};
 use plenary_proto::bounded::List;
+use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{
-    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkProof, Offer, PayloadTypes,
-    Reassembly, Setup, Ticket,
+    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, Offer, PayloadTypes, Reassembly,
+    Setup, Ticket,
 };
-use plenary_proto::rendezvous::FromRendezvous;
+use plenary_proto::rendezvous::{FromRendezvous, Step};
 use plenary_proto::sdp::sdp;
-use plenary_proto::seal::{RoomKeys, RoomSecret, Signed};
+use plenary_proto::seal::{NONCE_LEN, RoomKeys, RoomSecret, Signed};
+use plenary_proto::{Address, Event, Via};
+
+use plenary_testkit::first_messages::{FirstMessage, Then, first_messages};
 
 use crate::wire::{Hosting, Wish};
 
 use super::*;
 
 const NOW_US: u64 = 1_700_000_000_000_000;
+/// Time that rendezvous and host have together.
+const ANSWER_BY_US: u64 = PATIENCE_US + HOST_ANSWER_US_MAX;
+const CONTROL: u8 = Channel::Control.id();
 
 /// A page that waits for the host's answer.
 fn page() -> Page {
@@ -23,7 +31,7 @@ fn page() -> Page {
     for frame in [FromRendezvous::Challenge { nonce: [5; 32] }, welcome] {
         page.handle(NOW_US, Call::SocketFrame(frame.to_bytes().to_vec()));
     }
-    assert!(page.0.as_ref().unwrap().reached);
+    assert!(page.0.as_ref().unwrap().correspondence.is_signal_up());
     page
 }
 
@@ -75,9 +83,15 @@ fn a_page_keeps_a_last_piece_by_which_every_link_reads_that_it_leaves() {
 }
 
 /// A notice by any guest.
-fn notice(page: &mut Page) {
-    let letter = Letter::OtherVersion { from: PeerId([7; 32]), version: 77, is_notice: true };
-    page.0.as_mut().unwrap().take_letter(NOW_US, letter);
+fn notice(page: &mut Page, at_us: u64) {
+    let joined = page.0.as_mut().unwrap();
+    let (guest, (invite, key)) = (Keypair::from_seed(&[7; 32]), &joined.invite);
+    let (from, sealer) = (guest.id(), Sealer::new(guest, key.clone(), at_us));
+    let opener = Opener::new(from, key.clone());
+    let mut letters = Letters::new(invite.room(), invite.root(), from, sealer, opener);
+    let bytes = letters.seal_notice(joined.me, at_us, [1; NONCE_LEN]).unwrap().into();
+    joined.called_us = at_us;
+    joined.take_step(at_us, Step::Envelope { from, bytes });
 }
 
 /// Returns whether the page is refused within that time, for that reason.
@@ -95,7 +109,7 @@ fn is_refused(page: &mut Page, within_us: u64) -> bool {
 fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or_the_host() {
     assert!(!is_refused_by(&mut dialling(), PATIENCE_US / 2, Reason::Unreachable));
     assert!(is_refused_by(&mut dialling(), PATIENCE_US, Reason::Unreachable));
-    assert!(is_refused_by(&mut page(), ANSWER_MAX_US, Reason::NoAnswer));
+    assert!(is_refused_by(&mut page(), ANSWER_BY_US, Reason::NoAnswer));
 }
 
 #[test]
@@ -118,7 +132,10 @@ fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let says = event(&PageEvent::Trouble(Reason::WrongClock.into()));
     assert!(asks.contains(&says), "{asks:?}");
     let joined = page.0.as_mut().unwrap();
-    let sealed = joined.letters.seal(None, &Message::Leave, NOW_US, [1; NONCE_LEN]).unwrap();
+    let envelope = Envelope::Signal { to: Address::Host, message: Box::new(Message::Leave) };
+    let Some(plenary_body::Step::Post(_, sealed)) = joined.correspondence.seal(envelope, NOW_US) else {
+        panic!()
+    };
     let mut host = Opener::new(PeerId([9; 32]), joined.invite.1.clone());
     assert!(host.open(&sealed, NOW_US / 1_000_000 + 3_600).is_ok());
 }
@@ -208,21 +225,29 @@ fn a_link_to_a_page_elsewhere_is_joined_at_the_rendezvous_that_its_hint_names() 
 #[test]
 fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_nothing() {
     let mut silent = page();
-    notice(&mut silent);
-    assert!(!is_refused(&mut silent, ANSWER_MAX_US - 1));
-    assert!(is_refused(&mut silent, ANSWER_MAX_US));
+    notice(&mut silent, NOW_US);
+    assert!(!is_refused(&mut silent, ANSWER_BY_US - 1));
+    assert!(is_refused(&mut silent, ANSWER_BY_US));
 
     for answer in [Event::InLobby, Event::Admitted] {
         let mut answered = page();
-        notice(&mut answered);
+        notice(&mut answered, NOW_US);
         answered.0.as_mut().unwrap().event(NOW_US, &BodyEvent::Brain(answer));
-        notice(&mut answered);
-        assert!(!is_refused(&mut answered, 2 * ANSWER_MAX_US));
+        notice(&mut answered, NOW_US + 2_000_000);
+        assert!(!is_refused(&mut answered, 2 * ANSWER_BY_US));
     }
 }
 
-#[test]
-fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_before_the_link_is_up() {
+/// A page with a link that has both descriptions, and the keys of its other end.
+struct Linked {
+    page: Page,
+    link: u64,
+    other: Keypair,
+    /// The certificates as the other end sees them.
+    fingerprints: Fingerprints,
+}
+
+fn linked() -> Linked {
     let (mut page, asks) = hosting(Vec::new());
     let (keys, invite) = kept(&asks);
     let host = RoomKeys::from_bytes(&keys).unwrap().host;
@@ -256,28 +281,78 @@ fn this_ends_proof_goes_first_on_a_link_even_if_that_of_the_other_end_comes_befo
     let link = link.unwrap_or_else(|| panic!("the offer is answered: {asks:?}"));
     let sdp = sdp(LinkKind::Peer, &description(2, Setup::Active), None).unwrap();
     page.handle(NOW_US, Call::Described { link, sdp });
+    Linked { page, link, other, fingerprints: Fingerprints { own: [1; 32], other: [2; 32] } }
+}
 
-    let fingerprints = Fingerprints { own: [1; 32], other: [2; 32] };
-    let proof = Message::LinkProof(LinkProof::sign(&other, &room, &me, &fingerprints));
-    let piece = [&[0], &proof.to_bytes()[..]].concat();
-    let sent = |asks: &[Ask]| -> Vec<Message> {
-        let control = asks.iter().filter_map(|ask| match ask {
-            Ask::Send { channel: CONTROL, bytes, .. } => Message::from_bytes(&bytes[1..]).ok(),
-            _ => None,
-        });
-        control.collect()
-    };
-    let asks = page.handle(NOW_US, Call::Received { link, channel: CONTROL, bytes: piece });
-    assert!(matches!(sent(&asks).first(), Some(Message::LinkProof(_))), "{asks:?}");
-    let up = page.handle(NOW_US, Call::LinkUp(link));
+impl Linked {
+    /// What the other end may say first.
+    fn firsts(&self) -> Vec<FirstMessage> {
+        let joined = self.page.0.as_ref().unwrap();
+        first_messages(&self.other, &joined.invite.0.room(), &joined.me, &self.fingerprints)
+    }
+
+    /// Hands bytes to the page. Returns what becomes of the link, and the messages that the page sends on it.
+    fn receives(&mut self, channel: Channel, bytes: Vec<u8>) -> (Then, Vec<Message>) {
+        let Linked { page, link, .. } = self;
+        let asks = page.handle(NOW_US, Call::Received { link: *link, channel: channel.id(), bytes });
+        let is_up = page.0.as_ref().unwrap().correspondence.is_proven(LinkId(*link));
+        let then = match asks.contains(&Ask::Close(*link)) {
+            true => Then::Closed,
+            false if is_up => Then::Up,
+            false => Then::Waits,
+        };
+        (then, sent(&asks))
+    }
+}
+
+/// Returns the messages that are sent on control channels.
+fn sent(asks: &[Ask]) -> Vec<Message> {
+    let control = asks.iter().filter_map(|ask| match ask {
+        Ask::Send { channel: CONTROL, bytes, .. } => Message::from_bytes(&bytes[1..]).ok(),
+        _ => None,
+    });
+    control.collect()
+}
+
+#[test]
+fn a_page_takes_first_messages_on_a_link_as_natives_do() {
+    for at in 0..linked().firsts().len() {
+        let mut linked = linked();
+        let FirstMessage { name, channel, bytes, then } = linked.firsts().swap_remove(at);
+        assert_eq!(linked.receives(channel, bytes).0, then, "{name}");
+        let proof = linked.firsts().swap_remove(0).bytes;
+        let after = linked.receives(Channel::Control, proof).0;
+        let expected = if then == Then::Closed { Then::Waits } else { Then::Up };
+        assert_eq!(after, expected, "the proof after {name}");
+    }
+}
+
+#[test]
+fn this_ends_proof_goes_first_on_a_link_also_if_that_of_the_other_end_comes_early() {
+    let mut linked = linked();
+    let proof = linked.firsts().swap_remove(0).bytes;
+    let (then, said) = linked.receives(Channel::Control, proof);
+    assert_eq!(then, Then::Up);
+    assert!(matches!(said.first(), Some(Message::LinkProof(_))), "{said:?}");
+    let up = linked.page.handle(NOW_US, Call::LinkUp(linked.link));
     assert!(!sent(&up).iter().any(|message| matches!(message, Message::LinkProof(_))), "once: {up:?}");
-    assert!(![asks, up].concat().iter().any(|ask| matches!(ask, Ask::Close(_))));
+}
+
+#[test]
+fn empty_messages_on_a_paused_link_are_bounded_too() {
+    let mut linked = linked();
+    let proof = linked.firsts().swap_remove(0).bytes;
+    linked.receives(Channel::Control, proof);
+    let joined = linked.page.0.as_mut().unwrap();
+    joined.links.get_mut(LinkId(linked.link)).unwrap().pause(NOW_US + 1_000_000);
+    let closed = (0..100_000).position(|_| linked.receives(Channel::Control, Vec::new()).0 == Then::Closed);
+    assert_eq!(closed, Some(256 * 1024 / 64));
 }
 
 /// A host's page, with its name "Ada".
 fn host() -> Page {
     let (mut page, _) = hosting(Vec::new());
-    page.0.as_mut().unwrap().reached = true;
+    page.0.as_mut().unwrap().take_step(NOW_US, Step::Up);
     page
 }
 

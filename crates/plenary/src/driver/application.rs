@@ -1,0 +1,175 @@
+//! The application's side of the event loop: its requests, and what it is told.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use plenary_body::{In, Told};
+use plenary_proto::Command;
+
+use super::{Driver, Request, events};
+use crate::event::RoomEvent;
+use crate::line_share::outflow_bytes_per_s;
+use crate::publish::Publisher;
+use crate::snapshot::{Member, RoomSnapshot};
+use crate::threads::{CLOSE_MAX, aside, ended_by};
+
+/// Minimum interval of the application's snapshots.
+const SNAPSHOT_US: u64 = 200_000;
+
+impl Driver {
+    pub(super) fn request(&mut self, request: Request) {
+        match request {
+            Request::Command(command) => self.input(In::Command(command)),
+            Request::HostCommand(command, reply) => {
+                self.input(In::Command(command));
+                let _ = reply.send(());
+            }
+            Request::Voices(more) => {
+                let before = self.voices > 0;
+                self.voices = if more { self.voices + 1 } else { self.voices.saturating_sub(1) };
+                if before != (self.voices > 0) {
+                    self.input(In::Command(Command::Voices(!before)));
+                }
+            }
+            Request::Records => {
+                let records = self.recordings.load(Ordering::Relaxed) > 0;
+                self.input(In::Command(Command::Records(records)));
+            }
+            Request::Tell(delivery, bytes, reply) => {
+                let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
+                let _ = reply.send(told);
+            }
+            Request::Publish(id, publisher) => {
+                self.publishers.push((id, publisher));
+                self.sources_changed();
+            }
+            Request::Unpublish(id, reply) => {
+                let ends = self.publishers.extract_if(.., |(known, _)| *known == id).next();
+                self.sources_changed();
+                while self.ending.try_join_next().is_some() {}
+                // an encoder may take a picture's time to end, and a source for ever
+                let ended = aside("end", move || drop(ends));
+                self.ending.spawn(async move {
+                    ended_by("a track", ended, Instant::now() + CLOSE_MAX / 2).await;
+                    let _ = reply.map(|reply| reply.send(()));
+                });
+            }
+            Request::Traffic(reply) => {
+                let links = self.links.clone();
+                let traffic = self.step(|body, _, _| body.count_traffic(|link| links.stats(link)));
+                let _ = reply.send(traffic);
+            }
+            Request::Leave(reply) => {
+                self.farewell.push(reply);
+                self.input(In::Command(Command::Leave));
+            }
+            Request::Close => self.ends_at = Some(Instant::now()),
+        }
+    }
+
+    /// Reports what the roster has changed on stage since the last one.
+    pub(super) fn report_members(&mut self) {
+        let (members, removed, recorders) = self.flow.read(|body| {
+            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking, body.agents()));
+            let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
+            let recorders = body.roster().map_or(0, |roster| roster.recorders);
+            (members.collect::<Vec<_>>(), removed, recorders)
+        });
+        if std::mem::replace(&mut self.recorders, recorders) != recorders {
+            self.emit(RoomEvent::ViewersRecord(recorders));
+        }
+        let before = std::mem::replace(&mut self.members, members);
+        for event in events::of_members(&before, &self.members, &removed) {
+            self.emit(event);
+        }
+    }
+
+    /// Reports that the invite was replaced.
+    pub(super) fn report_invite(&mut self) {
+        let generation = self.flow.read(|body| body.roster().map(|roster| roster.access.generation));
+        if let Some(generation) = generation.filter(|generation| *generation > self.generation) {
+            self.generation = generation;
+            self.emit(RoomEvent::InviteReplaced);
+        }
+    }
+
+    pub(super) fn sources_changed(&mut self) {
+        let publishers = self.publishers.iter().map(|(_, publisher)| publisher);
+        self.input(In::Sources(Publisher::sources(publishers)));
+    }
+
+    pub(super) fn emit(&mut self, event: RoomEvent) {
+        if let Some(on_event) = &self.on_event {
+            on_event(&event);
+        }
+        // an error means that the application doesn't listen
+        let _ = self.events.send(event);
+    }
+
+    /// Answers a peer that waits to join, once.
+    pub(super) fn answer_join(&mut self, result: Result<(), crate::Error>) {
+        if let Some(joined) = self.joined.take() {
+            let _ = joined.send(result);
+        }
+    }
+
+    pub(super) fn renew_snapshot(&mut self) {
+        let (now_us, correspondence) = (self.clock.now_us(), &mut self.correspondence);
+        self.snapshot_due_us = now_us + SNAPSHOT_US;
+        let connection = self.flow.read(|body| correspondence.connection(body, now_us));
+        let scores = self.scores.clone();
+        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores, &self.speaking));
+        self.share_line(&snapshot);
+        self.snapshot.send_if_modified(|known| {
+            let changed = *known != snapshot;
+            *known = snapshot;
+            changed
+        });
+        if std::mem::replace(&mut self.connection, connection) != connection {
+            self.emit(RoomEvent::Connection(connection));
+        }
+    }
+
+    /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's
+    /// user, its parents, or the last election.
+    pub(super) fn share_line(&self, snapshot: &RoomSnapshot) {
+        let Some(rendezvous) = &self.rendezvous else { return };
+        let as_candidate = self.scores.iter().find(|tally| tally.peer == self.me);
+        let as_candidate = as_candidate.map(|tally| tally.bandwidth_bps).filter(|bps| *bps > 0);
+        let known = [self.uplink_bps_max, snapshot.uplink_bps, as_candidate];
+        rendezvous.set_outflow(outflow_bytes_per_s(known.into_iter().flatten().min()));
+    }
+
+    /// Tells the application what the correspondence has to tell.
+    pub(super) fn told(&mut self, told: Told) {
+        match told {
+            Told::In => {
+                self.renew_snapshot(); // a peer that is in sees the stage at once
+                self.answer_join(Ok(()));
+            }
+            Told::NoAnswer { other_version } => {
+                let seconds = self.answer_within.as_secs();
+                self.answer_join(Err(match other_version {
+                    None => crate::Error::NoAnswer { seconds },
+                    Some(version) => crate::Error::OtherVersion(version),
+                }));
+            }
+            Told::OtherVersion { peer, version } => {
+                tracing::warn!(?peer, version, "the peer speaks another version of the protocol");
+                self.emit(RoomEvent::OtherVersion { peer, version });
+            }
+            Told::OtherClock => self.emit(RoomEvent::OtherClock),
+            Told::OwnClock { ahead_s } => {
+                tracing::info!(ahead_s, "the rendezvous tells another time");
+                self.emit(RoomEvent::OwnClock { ahead_s });
+            }
+            Told::Rendezvous(now) => {
+                let why = now.as_ref().err().map(|why| format!("{why}; trying again"));
+                self.emit(RoomEvent::Rendezvous { up: now.is_ok(), why });
+            }
+            Told::Unproven(peer) => {
+                tracing::warn!(?peer, "a link was closed: its other end doesn't prove who it is");
+            }
+        }
+    }
+}

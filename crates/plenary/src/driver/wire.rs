@@ -1,0 +1,109 @@
+//! Events of links and rendezvous, and the shell of the correspondence.
+
+use bytes::Bytes;
+use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
+use plenary_proto::PeerId;
+use plenary_rtc::{DownReason, Event as LinkEvent, LinkId};
+use plenary_signal::{Address, Refusal, SignalError, SignalEvent};
+
+use super::Driver;
+use crate::event::{End, RoomEvent};
+
+impl Driver {
+    pub(super) fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
+            LinkEvent::Connected { link, fingerprints } => self.connected(link, fingerprints),
+            LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
+            LinkEvent::Measured { link, train, arrivals } => {
+                let bandwidth_bps = arrivals.bandwidth_bps();
+                let address = self.links.stats(link).and_then(|stats| stats.remote);
+                self.input(In::Measured { link, train, bandwidth_bps, address });
+            }
+            LinkEvent::TrainRefused { link, train } => self.input(In::TrainRefused { link, train }),
+            LinkEvent::Dropped { link, slot, packets } => {
+                let of = self.flow.read(|body| body.link_of(link));
+                tracing::debug!(?of, slot, packets, "a link is behind: packets were dropped");
+            }
+            LinkEvent::Down { link, reason } => {
+                let of = self.flow.read(|body| body.link_of(link));
+                tracing::debug!(?of, "link down: {reason}");
+                if of.is_some()
+                    && matches!(reason, DownReason::NoPort | DownReason::NoSocket(_) | DownReason::TooMany)
+                {
+                    self.emit(RoomEvent::LinkTrouble(reason.to_string()));
+                }
+                self.disconnected(link);
+                let is_abused = matches!(reason, DownReason::Hostile(_) | DownReason::Panicked);
+                if let Some((peer, _)) = of.filter(|_| is_abused) {
+                    self.input(In::LinkAbused(peer));
+                }
+            }
+            LinkEvent::BulkDrained { .. } => {}
+        }
+    }
+
+    pub(super) fn signal_event(&mut self, event: SignalEvent) {
+        match event {
+            SignalEvent::Clock { unix_s } => {
+                let steps = self.correspondence.told_time(unix_s, self.clock.now_us());
+                self.take_steps(steps);
+            }
+            SignalEvent::Up => {
+                let steps = self.correspondence.signal_changed(Ok(()));
+                self.take_steps(steps);
+            }
+            SignalEvent::Down { why, .. } => {
+                tracing::debug!("the rendezvous: {why}; trying again");
+                let steps = self.correspondence.signal_changed(Err(why));
+                self.take_steps(steps);
+            }
+            SignalEvent::Envelope { from, bytes } => self.delivered(from, &bytes),
+            SignalEvent::Undeliverable { to } => self.undelivered(to),
+            SignalEvent::Ended(SignalError::Refused(Refusal::Replaced)) if self.joined.is_none() => {
+                // no good-bye: the later session goes on under the same identity
+                (self.left, self.end) = (true, End::Replaced);
+            }
+            SignalEvent::Ended(error) => {
+                // a peer that waits to join gets the error as its answer
+                if self.joined.is_none() {
+                    self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                }
+                let step = self.correspondence.signal_ended();
+                self.take_steps([step]);
+                self.answer_join(Err(error.into()));
+            }
+        }
+    }
+}
+
+impl Shell for Driver {
+    fn with_body<T: Default>(&mut self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
+        self.step(act)
+    }
+
+    fn correspond<T: Default>(&mut self, act: impl FnOnce(&mut Correspondence, u64, MaySay<'_>) -> T) -> T {
+        let Driver { correspondence, clock, flow, .. } = self;
+        // verification takes its time outside the lock
+        act(correspondence, clock.now_us(), &|from, via, message| flow.may_say(from, via, message))
+    }
+
+    fn peer_of(&self, link: LinkId) -> Option<PeerId> {
+        self.flow.read(|body| body.link_of(link)).map(|(peer, _)| peer)
+    }
+
+    fn send(&mut self, out: Out) {
+        self.flow.send(out);
+    }
+
+    fn post(&mut self, to: Address, envelope: Vec<u8>) {
+        let Some(signal) = &self.signal else { return };
+        if let Err(error) = signal.send(to, Bytes::from(envelope)) {
+            tracing::debug!("an envelope was not taken: {error}");
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.told(told);
+    }
+}

@@ -1,0 +1,189 @@
+//! A page's links and rendezvous: outputs that are sent on them, and the shell of the correspondence.
+
+use bytes::Bytes;
+use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
+use plenary_proto::PeerId;
+use plenary_proto::link_layout::{Channel, is_video};
+use plenary_proto::message::{Pieces, loose_to_bytes};
+use plenary_proto::packet::LinkId;
+use plenary_proto::rendezvous::{Address, Ended, Happening, Refusal, Step};
+use plenary_proto::sdp::describe;
+
+use super::Joined;
+use crate::link::TooMuch;
+use crate::report::PageEvent;
+use crate::wire::Ask;
+
+impl Joined {
+    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn send_out(&mut self, now_us: u64, out: Out) {
+        match out {
+            Out::Control { link, message } => {
+                for piece in Pieces::of(&message.to_bytes()) {
+                    self.send_on(link, Channel::Control, Bytes::from(piece));
+                }
+            }
+            Out::Loose { link, message } => {
+                self.send_on(link, Channel::Heartbeat, Bytes::from(loose_to_bytes(&message)));
+            }
+            Out::Heartbeat { link, heartbeat } => {
+                self.send_on(link, Channel::Heartbeat, Bytes::from(heartbeat.to_bytes()));
+            }
+            Out::KeyframeWanted { link, slot } => self.asks.push(Ask::KeyframeWanted { link: link.0, slot }),
+            // a page can't pace packets of its own
+            Out::Train { link, train, .. } => self.input(now_us, In::TrainRefused { link, train }),
+            Out::Offer { link, .. } => {
+                self.links.open(link, None);
+                self.asks.push(Ask::Offer(link.0));
+            }
+            Out::Answer { link, offer, .. } => {
+                self.links.open(link, Some(offer));
+                self.ask_with_remote_sdp(link, |link, sdp| Ask::Answer { link, sdp });
+            }
+            Out::Accept { link, answer } => {
+                if let Some(known) = self.links.get_mut(link) {
+                    known.answered(answer);
+                    self.ask_with_remote_sdp(link, |link, sdp| Ask::Accept { link, sdp });
+                }
+            }
+            Out::Close { link } => self.close(link),
+            Out::Pause { link, pause_us } => {
+                if let Some(known) = self.links.get_mut(link) {
+                    known.pause(now_us + pause_us);
+                }
+            }
+            Out::Frame { link, slot, .. } if is_video(slot) && !self.takes_pictures(link) => {}
+            Out::Frame { link, slot, at_us, frame } => {
+                self.asks.push(Ask::Frame { link: link.0, slot, at_us, data: frame.data });
+            }
+            // what a page sends leaves it in whole frames, with reports by its browser
+            Out::Forward { .. } | Out::SenderReport { .. } => {}
+        }
+    }
+
+    fn takes_pictures(&mut self, link: LinkId) -> bool {
+        self.links.get_mut(link).is_none_or(|known| known.takes_pictures())
+    }
+
+    fn send_on(&mut self, link: LinkId, channel: Channel, bytes: Bytes) {
+        self.asks.push(Ask::Send { link: link.0, channel: channel.id(), bytes });
+    }
+
+    /// Hands the other end's SDP to the browser; without a usable one the link ends.
+    fn ask_with_remote_sdp(&mut self, link: LinkId, ask: impl FnOnce(u64, String) -> Ask) {
+        match self.links.get_mut(link).and_then(|known| known.remote_sdp()) {
+            Some(Ok(sdp)) => self.asks.push(ask(link.0, sdp)),
+            _ => self.close(link),
+        }
+    }
+
+    pub(super) fn close(&mut self, link: LinkId) {
+        if self.links.close(link) {
+            self.asks.push(Ask::Close(link.0));
+            self.disconnected(link);
+        }
+    }
+
+    pub(super) fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
+        let Some(known) = self.links.get_mut(link) else { return };
+        match describe(sdp) {
+            Ok(own) => {
+                if own.has_no_h264() {
+                    self.body.hear_only();
+                }
+                let description = known.describe_own(own);
+                self.input(now_us, In::Described { link, description });
+            }
+            Err(_) => self.close(link),
+        }
+    }
+
+    /// Sends the proof that this peer is at its end of a link, once both descriptions are known.
+    pub(super) fn prove(&mut self, link: LinkId) {
+        if let Some(fingerprints) = self.links.get_mut(link).and_then(|known| known.fingerprints()) {
+            self.connected(link, fingerprints);
+        }
+    }
+
+    /// Bytes have come on a channel of a link; those of a paused link wait.
+    pub(super) fn arrived(&mut self, now_us: u64, link: LinkId, channel: u8, bytes: Vec<u8>) {
+        let Some(channel) = Channel::of_id(channel) else { return };
+        // the other end's proof may come before the browser says that the link is up
+        self.prove(link);
+        let Some(known) = self.links.get_mut(link) else { return };
+        match known.hold(now_us, channel, bytes) {
+            Ok(Some(bytes)) => self.received(link, channel, &bytes),
+            Ok(None) => {}
+            Err(TooMuch) => self.close(link),
+        }
+    }
+
+    // ── the rendezvous ───────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn socket(&mut self, now_us: u64, happening: Happening<'_>) {
+        for step in self.rendezvous.handle(now_us, happening) {
+            self.take_step(now_us, step);
+        }
+    }
+
+    pub(super) fn take_step(&mut self, now_us: u64, step: Step) {
+        match step {
+            Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
+            Step::HangUp => self.asks.push(Ask::HangUp),
+            Step::Clock { unix_s } => {
+                let steps = self.correspondence.told_time(unix_s, now_us);
+                self.take_steps(steps);
+            }
+            Step::Up => {
+                let steps = self.correspondence.signal_changed(Ok(()));
+                self.take_steps(steps);
+            }
+            Step::Down { why, .. } => {
+                let steps = self.correspondence.signal_changed(Err(why));
+                self.take_steps(steps);
+            }
+            Step::Envelope { from, bytes } => self.delivered(from, &bytes),
+            Step::Undeliverable(to) => self.undelivered(to),
+            Step::Ended(ended) => {
+                let is_replaced = ended == Ended::Refused(Refusal::Replaced);
+                if is_replaced || !self.correspondence.is_in() {
+                    self.emit(&PageEvent::Refused(ended.reason().into()));
+                } else {
+                    self.emit(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
+                }
+                let step = self.correspondence.signal_ended();
+                self.take_steps([step]);
+            }
+        }
+    }
+}
+
+impl Shell for Joined {
+    fn with_body<T: Default>(&mut self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
+        let now_us = self.called_us;
+        self.step(now_us, |body, outs| act(body, now_us, outs))
+    }
+
+    fn correspond<T: Default>(&mut self, act: impl FnOnce(&mut Correspondence, u64, MaySay<'_>) -> T) -> T {
+        let Joined { correspondence, body, called_us, .. } = self;
+        act(correspondence, *called_us, &|from, via, message| body.brain().may_say(from, via, message))
+    }
+
+    fn peer_of(&self, link: LinkId) -> Option<PeerId> {
+        self.body.link_of(link).map(|(peer, _)| peer)
+    }
+
+    fn send(&mut self, out: Out) {
+        self.send_out(self.called_us, out);
+    }
+
+    fn post(&mut self, to: Address, envelope: Vec<u8>) {
+        // what finds no place among 256 others is repeated by its sender
+        let _ = self.rendezvous.send(self.called_us, to, Bytes::from(envelope));
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.told(told);
+    }
+}
