@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Consent, Fingerprints, Heartbeat, LinkKind, Message, Pieces, Reassembly};
-use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
+use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified, counter_at};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
     Channel, Command, DownReason, Event, Events, LinkDriver as _, LinkId, Links, LinksConfig, MediaPacket,
@@ -182,7 +182,7 @@ impl HostilePeer {
             uplink_bps_max: None,
             sends_trains: true,
             key: None,
-            unix_s_at_zero: unix_s(),
+            unix_us_at_zero: unix_s() * 1_000_000,
         };
         HostilePeer {
             brain: RoomState::new(me.clone(), config, u64::from_ne_bytes(random()), Time(0)),
@@ -194,7 +194,7 @@ impl HostilePeer {
             pongs: Vec::new(),
             room: invite.room(),
             root: invite.root(),
-            sealer: Sealer::new(me.clone(), key.clone(), unix_s() << 20),
+            sealer: Sealer::new(me.clone(), key.clone(), counter_at(unix_s() * 1_000_000)),
             opener: Opener::new(me.id(), key),
             signal,
             links,

@@ -10,7 +10,7 @@ use plenary_proto::message::{
     Fingerprints, GenerationKey, LinkProof, MESSAGE_VERSION, Message, MessageError, Relay,
 };
 use plenary_proto::seal::{
-    Keypair, NONCE_LEN, Opened, Opener, RoomKey, SealError, Sealer, Verified, Verifier,
+    Keypair, NONCE_LEN, Opened, Opener, RoomKey, SealError, Sealer, Verified, Verifier, counter_at,
 };
 use plenary_proto::{PeerId, RoomId, Time, Via};
 
@@ -152,7 +152,7 @@ impl Letters {
     /// and the seconds by which it is later than this peer's clock.
     pub fn told_time(&mut self, now_us: u64, unix_s: u64) -> Option<(i64, i64)> {
         let moves_s = self.time.told(now_us, unix_s)?;
-        self.sealer.count_from(self.time.unix_s(now_us) << 20);
+        self.sealer.count_from(counter_at(self.time.unix_us(now_us)));
         Some((moves_s, self.time.later_s()))
     }
 

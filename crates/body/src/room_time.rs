@@ -12,8 +12,8 @@ const CONFIRMS_S: u64 = 5;
 /// Time between them, in microseconds. Frames that have waited while this machine stood still come together, and say
 /// what the time was: they don't confirm each other. A guess, below the interval of pings.
 const CONFIRM_US: u64 = 2_000_000;
-/// Latest time that is believed, in seconds since 1970: the year 36812. Counters begin at the time, shifted left by 20.
-const UNIX_S_MAX: u64 = 1 << 40;
+/// Latest time that is believed, in seconds since 1970: the year 2514, in which counters still fit.
+const UNIX_S_MAX: u64 = 1 << 34;
 
 /// The room's time, as far as this peer knows it.
 #[derive(Debug, Default)]
@@ -29,6 +29,11 @@ impl RoomTime {
     /// Returns the room's time in seconds since 1970. `now_us`: this peer's clock, in microseconds since 1970.
     pub(crate) fn unix_s(&self, now_us: u64) -> u64 {
         (now_us / 1_000_000).saturating_add_signed(self.later_s)
+    }
+
+    /// Returns the room's time in microseconds since 1970.
+    pub(crate) fn unix_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add_signed(self.later_s.saturating_mul(1_000_000))
     }
 
     /// Returns the seconds by which the room's time is later than this peer's clock.

@@ -231,12 +231,11 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
     let (ended, end) = watch::channel(None);
-    let counter = (zero_us / 1_000_000) << 20;
     let letters = Letters::new(
         room,
         invite.root(),
         id,
-        Sealer::new(me.clone(), key.clone(), counter),
+        Sealer::new(me.clone(), key.clone(), seal::counter_at(zero_us)),
         Opener::new(id, key.clone()).with_earlier(earlier),
     );
     let config = RoomConfig {
@@ -252,7 +251,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         uplink_bps_max: options.uplink_bps_max,
         sends_trains: true,
         key: Some(key.for_member()),
-        unix_s_at_zero: zero_us / 1_000_000,
+        unix_us_at_zero: zero_us,
         host,
     };
     let mut brain = RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));

@@ -6,6 +6,7 @@ use crate::message::{
     Consent, GenerationKey, MixPolicy, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX,
 };
 use crate::seal::{Keypair, RoomKeys};
+use crate::time::{SECOND, Time};
 
 /// Maximum children of any peer: the first tiers of ten mixers.
 pub const CHILDREN_MAX: u8 = 64;
@@ -40,9 +41,21 @@ pub struct RoomConfig {
     pub sends_trains: bool,
     /// Key of the invite by which the peer comes. Members pass on the keys of later invites.
     pub key: Option<GenerationKey>,
-    /// Wall clock at [`Time`](crate::Time) 0, seconds since 1970; the base of all expiries.
+    /// Wall clock at [`Time`](crate::Time) 0, microseconds since 1970; the base of all expiries.
     /// [`Input::RoomTime`](crate::Input) corrects it.
-    pub unix_s_at_zero: u64,
+    pub unix_us_at_zero: u64,
+}
+
+impl RoomConfig {
+    /// Returns the wall clock at a time, microseconds since 1970.
+    pub(crate) fn unix_us(&self, now: Time) -> u64 {
+        self.unix_us_at_zero.saturating_add(now.0)
+    }
+
+    /// Returns the wall clock at a time, seconds since 1970.
+    pub(crate) fn unix_s(&self, now: Time) -> u64 {
+        self.unix_us(now) / SECOND
+    }
 }
 
 /// The host's configuration of a room.

@@ -11,7 +11,7 @@ use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::seal::{Keypair, Signed, Statement};
 use crate::stage::Stage;
-use crate::time::{SECOND, Time};
+use crate::time::Time;
 
 /// Lifetime of the stage's signed statements: ten minutes, more than the error of clocks that were set by
 /// hand.
@@ -64,7 +64,7 @@ impl View<'_> {
 
     /// Returns the wall clock, seconds since 1970.
     pub(crate) fn unix_s(&self) -> u64 {
-        self.config.unix_s_at_zero + self.now.0 / SECOND
+        self.config.unix_s(self.now)
     }
 
     /// Signs a statement that never expires.

@@ -193,7 +193,7 @@ impl Stand {
             uplink_bps_max: None,
             sends_trains: true,
             key: None,
-            unix_s_at_zero: UNIX_S_AT_ZERO,
+            unix_us_at_zero: UNIX_S_AT_ZERO * 1_000_000,
         };
         let admit = Admit {
             roster: signed_roster(&room),

@@ -572,7 +572,7 @@ impl World {
             uplink_bps_max: None, // its parent measures it
             sends_trains: plan.page.is_none(),
             key: None,
-            unix_s_at_zero: UNIX_S_AT_ZERO,
+            unix_us_at_zero: UNIX_S_AT_ZERO * 1_000_000,
         };
         let keys = self.keys[planned].clone();
         let id = keys.id();

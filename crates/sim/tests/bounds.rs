@@ -106,7 +106,7 @@ fn config(hosts: bool) -> RoomConfig {
         uplink_bps_max: None,
         sends_trains: true,
         key: None,
-        unix_s_at_zero: NOW,
+        unix_us_at_zero: NOW * 1_000_000,
     }
 }
 

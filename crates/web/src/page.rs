@@ -19,7 +19,7 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Consent, Message, Pieces, VideoRequest};
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{Connection, Entrance, Happening, Outage, PATIENCE_US, SIGNAL_PATH};
-use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer};
+use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer, counter_at};
 use plenary_proto::{Newcomer, PeerId, RoomConfig, RoomState, Time};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -115,8 +115,7 @@ impl Joined {
         let rendezvous = invite.rendezvous().ok_or(Reason::NoRendezvous)?;
         let url = format!("{}{SIGNAL_PATH}", rendezvous.replacen("http", "ws", 1));
         let (room, id) = (invite.room(), me.id());
-        let counter = (now_us / 1_000_000) << 20;
-        let sealer = Sealer::new(me.clone(), key.clone(), counter);
+        let sealer = Sealer::new(me.clone(), key.clone(), counter_at(now_us));
         let letters = Letters::new(room, invite.root(), id, sealer, Opener::new(id, key.clone()));
         let config = RoomConfig {
             room,
@@ -132,7 +131,7 @@ impl Joined {
             uplink_bps_max: None,
             sends_trains: false,
             key: Some(key.for_member()),
-            unix_s_at_zero: now_us / 1_000_000,
+            unix_us_at_zero: now_us,
         };
         let brain = RoomState::new(me.clone(), config, rng.next_u64(), Time(0));
         let seed = rng.next_u64();

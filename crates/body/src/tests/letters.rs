@@ -3,7 +3,9 @@
 use plenary_proto::Via;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Failover, Join, MESSAGE_VERSION, Relay, Ticket};
-use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed};
+use plenary_proto::seal::{
+    Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed, counter_at,
+};
 
 use super::*;
 use crate::letters::{Letter, Letters};
@@ -393,12 +395,28 @@ fn a_peer_that_starts_again_with_another_clock_is_heard_again() {
         // some seconds later each time
         let right_us = NOW_US + 5 * number as u64 * SECOND;
         let clock_us = right_us.saturating_add_signed(wrong_s * 1_000_000);
-        let sealer = Sealer::new(me.clone(), room.clone(), (clock_us / SECOND) << 20);
+        let sealer = Sealer::new(me.clone(), room.clone(), counter_at(clock_us));
         let opener = Opener::new(me.id(), room.clone());
         let mut ada = Letters::new(room.room(), key(1).id(), me.id(), sealer, opener);
         ada.told_time(clock_us, right_us / SECOND);
         let sealed = ada.seal(Some(key(3).id()), &join(), clock_us, nonce(1)).unwrap();
         assert_eq!(author(open(&mut ben, &sealed, right_us)), Some((key(2).id(), join())), "{wrong_s}");
+    }
+}
+
+#[test]
+fn a_peer_that_starts_again_within_the_same_second_is_heard_at_once() {
+    let (mut ben, me, room) = (letters(3), key(2), room_key());
+    for session in 0..20 {
+        let at_us = NOW_US + session * 5_000;
+        let sealer = Sealer::new(me.clone(), room.clone(), counter_at(at_us));
+        let opener = Opener::new(me.id(), room.clone());
+        let mut ada = Letters::new(room.room(), key(1).id(), me.id(), sealer, opener);
+        for number in 0..5 {
+            let sealed = ada.seal(Some(key(3).id()), &join(), at_us, nonce(number)).unwrap();
+            assert_eq!(author(open(&mut ben, &sealed, at_us)), Some((key(2).id(), join())), "{session}");
+        }
+        assert_eq!(ben.take_restart(&key(2).id()), session > 0);
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn body() -> Body {
         uplink_bps_max: None,
         sends_trains: true,
         key: None,
-        unix_s_at_zero: 1_700_000_000,
+        unix_us_at_zero: 1_700_000_000_000_000,
     };
     let config_of_body = BodyConfig {
         me: me.id(),

@@ -359,7 +359,7 @@ impl Peer {
             uplink_bps_max: None,
             sends_trains: true,
             key: None,
-            unix_s_at_zero: ZERO_US / 1_000_000,
+            unix_us_at_zero: ZERO_US,
         };
         let (speaks, views, id) = (config.speaks, config.views, me.id());
         let mut brain = RoomState::new(me, config, u64::from(seed), Time(0));

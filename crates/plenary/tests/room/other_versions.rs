@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plenary::{Error, Identity, Invite, Options, Room, RoomEvent};
 use plenary_proto::PeerId;
-use plenary_proto::seal::{Keypair, RoomSecret, Sealer};
+use plenary_proto::seal::{Keypair, RoomSecret, Sealer, counter_at};
 use plenary_signal::{
     Address, Doors, Rendezvous, RendezvousConfig, Signal as _, WebsocketConfig, WebsocketSignal,
 };
@@ -36,7 +36,7 @@ impl Pest {
         let url = invite.rendezvous().unwrap();
         let config = WebsocketConfig::new(url, invite.room(), me.clone(), key.door());
         let signal = Arc::new(WebsocketSignal::connect(config).unwrap());
-        let mut sealer = Sealer::new(me, key, unix_s() << 20);
+        let mut sealer = Sealer::new(me, key, counter_at(unix_s() * 1_000_000));
         let Pest { to, bytes, each_ms, late_s } = self;
         tokio::spawn(async move {
             let reads = signal.clone();

@@ -224,7 +224,7 @@ impl Trial {
             uplink_bps_max: None,
             sends_trains: true,
             key: None,
-            unix_s_at_zero: NOW,
+            unix_us_at_zero: NOW * 1_000_000,
         };
         let brain = RoomState::new(key(ME).clone(), config, 7, Time(0));
         let config = BodyConfig {

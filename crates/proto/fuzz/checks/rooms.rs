@@ -199,7 +199,7 @@ fn config(at: usize) -> RoomConfig {
         uplink_bps_max: (at == 5).then_some(20_000_000),
         sends_trains: true,
         key: None,
-        unix_s_at_zero: NOW,
+        unix_us_at_zero: NOW * 1_000_000,
     }
 }
 

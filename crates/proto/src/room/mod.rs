@@ -763,7 +763,7 @@ mod tests {
             uplink_bps_max: None,
             sends_trains: true,
             key: None,
-            unix_s_at_zero: 1_700_000_000,
+            unix_us_at_zero: 1_700_000_000_000_000,
         };
         let mut room = RoomState::new(keys, config, 7, Time(0));
         room.violations.extend((0..=VIOLATIONS_KEPT).map(|at| {

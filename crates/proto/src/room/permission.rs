@@ -12,7 +12,6 @@ use crate::io::Via;
 use crate::message::{LinkKind, Message, Ticket};
 use crate::seal::Signed;
 use crate::tickets::{self, Grounds};
-use crate::time::SECOND;
 
 /// Returns whether this is a message that a removed peer may still send: it asks for what it is refused, or lets go.
 fn is_of_the_removed(message: &Message) -> bool {
@@ -39,7 +38,7 @@ impl RoomState {
     fn may_link(&self, peer: &PeerId, kind: LinkKind, ticket: Option<&Signed<Ticket>>) -> bool {
         let Self { shared, tickets, .. } = self;
         let (now, config) = (shared.now, &shared.config);
-        let unix_s = config.unix_s_at_zero + now.0 / SECOND;
+        let unix_s = config.unix_s(now);
         let grounds = Grounds { stage: &shared.stage, mandate: &shared.mandate, now, unix_s };
         let is_member = || tickets.has_shown(now, peer) || grounds.owns(peer, ticket);
         // a newcomer that waits for its admission judges when it knows the stage

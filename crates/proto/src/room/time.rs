@@ -2,19 +2,20 @@
 
 use super::RoomState;
 use crate::config::RoomConfig;
+use crate::seal::counter_at;
 use crate::time::{SECOND, Time};
 
 /// Returns where the counters of this peer's statements begin: after a restart they must continue above those of
 /// earlier statements.
 pub(super) fn first_counter(config: &RoomConfig, now: Time) -> u64 {
-    (config.unix_s_at_zero + now.0 / SECOND) << 20
+    counter_at(config.unix_us(now))
 }
 
 impl RoomState {
     /// Moves the room's time by that many seconds.
     pub(super) fn move_time(&mut self, later_s: i64) {
-        let at_zero = &mut self.shared.config.unix_s_at_zero;
-        *at_zero = at_zero.saturating_add_signed(later_s);
+        let at_zero = &mut self.shared.config.unix_us_at_zero;
+        *at_zero = at_zero.saturating_add_signed(later_s.saturating_mul(SECOND as i64));
         let counter = first_counter(&self.shared.config, self.shared.now);
         // a peer without a roster has stated nothing yet, and may begin lower
         let has_stated = self.shared.stage.epoch() > 0;

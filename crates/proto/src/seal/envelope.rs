@@ -143,6 +143,15 @@ impl Statement for Letter {
     const CONTEXT: &'static str = "letter";
 }
 
+/// Maximum time at which counters begin, in milliseconds since 1970: the year 2527. Later ones would not fit into a counter.
+const COUNTER_MS_MAX: u64 = (1 << 44) - 1;
+
+/// Returns the value from which the counters of a peer's statements rise that starts at this time: the milliseconds since
+/// 1970, shifted left by 20. A session that starts a millisecond later counts above all that the earlier one has signed.
+pub fn counter_at(unix_us: u64) -> u64 {
+    (unix_us / 1_000).min(COUNTER_MS_MAX) << 20
+}
+
 /// Seals the messages of one peer.
 #[derive(Debug)]
 pub struct Sealer {
@@ -154,7 +163,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// Creates a sealer that counts from `counter_start`. The start must be above all counters that this key
-    /// has used; the seconds since 1970, shifted left by 20, serve well.
+    /// has used, as those of [`counter_at`] are.
     pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
         Sealer { me, key, counter: counter_start, has_sealed: false }
     }
@@ -248,8 +257,8 @@ pub struct Opener {
     order: VecDeque<PeerId>,
 }
 
-/// Step of a sender's counter that shows a later session of it. Each session begins at its second since 1970 times
-/// 2^20, and seals far fewer envelopes than that in a second.
+/// Step of a sender's counter that shows a later session of it. Sessions begin at least 2^20 apart ([`counter_at`]), and a
+/// session seals fewer envelopes than this for others between two for one recipient.
 const SESSION_STEP: u64 = 1 << 19;
 
 /// Anti-replay state of one sender: its highest counter, and a bitmap of the 64 counters before it.

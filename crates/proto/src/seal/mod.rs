@@ -17,7 +17,7 @@ mod signed;
 mod verifier;
 
 pub(crate) use envelope::key_hash;
-pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
+pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer, counter_at};
 pub(crate) use invite::HINT_LEN_MAX;
 pub use invite::{DoorSeed, INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
