@@ -635,9 +635,22 @@ impl Host {
         self.flush_at.get_or_insert(now + FLUSH_US);
     }
 
+    /// This machine slept or was stopped for that long, and has heard nobody meanwhile: that says nothing of the others.
+    fn stood_still(&mut self, us: u64) {
+        let heard = self.heard.values_mut();
+        let counted = self.viewers.values_mut().map(|(.., at)| at);
+        for at in heard.chain(counted).chain([&mut self.audience_seen]) {
+            *at = *at + us;
+        }
+    }
+
     /// Marks away peers, removes those that stay away, and re-evaluates whether there is an audience.
     fn update(&mut self, view: &View<'_>) {
         let now = view.now;
+        let late_us = now.since(self.look_at);
+        if late_us >= LOOK_US {
+            self.stood_still(late_us);
+        }
         self.look_at = now + LOOK_US;
         self.heard.insert(view.me, now);
         let heard = |peer: &PeerId| self.heard.get(peer).map_or(u64::MAX, |at| now.since(*at));

@@ -496,6 +496,29 @@ fn a_viewer_reports_who_said_that_it_feeds_it_and_sent_nothing() {
 }
 
 #[test]
+fn a_host_that_stood_still_keeps_stage_and_audience() {
+    let mut host = host();
+    host.hears(3, Message::Join(Join { views: false, mixes: true, ..Join::viewer("Mia") }));
+    host.hears(5, join(None));
+    host.runs_for(SECOND);
+    for _ in 0..3 {
+        host.give(Input::Heard(key(3).id()));
+        host.hears(3, Message::Audience { viewers: 1, recorders: 0 });
+        host.runs_for(SECOND);
+    }
+    let shown = |host: &Brain| {
+        let roster = host.room.roster().unwrap();
+        (roster.entries.iter().map(|entry| entry.away).collect::<Vec<_>>(), roster.audience)
+    };
+    assert_eq!(shown(&host), (vec![false, false], true));
+    host.rests_for(8 * SECOND);
+    host.runs_for(2 * SECOND);
+    assert_eq!(shown(&host), (vec![false, false], true), "it heard nobody, since it didn't listen");
+    host.runs_for(10 * SECOND);
+    assert_eq!(shown(&host), (vec![false, true], false), "now it would have heard them");
+}
+
+#[test]
 fn the_host_lists_its_audience_and_where_each_peer_is() {
     let mut host = host();
     host.hears(5, join(None));
