@@ -15,6 +15,8 @@ const GAP_US_MIN: u64 = 100_000;
 const GAPS_MAX: usize = 1024;
 /// Latency above which a picture counts as late.
 const LATE_US: u64 = 1_000_000;
+/// Latency above which two clocks differ: no frame waits that long. The room's time allows for as much (`AGREES_S`).
+const LATENCY_US_MAX: u64 = 30_000_000;
 /// Maximum age of the sound that a picture is compared with.
 const SKEW_AGE_US_MAX: u64 = 200_000;
 
@@ -134,6 +136,11 @@ fn latency_us(frame: &Frame, now_us: u64) -> i64 {
     now_us.wrapping_sub(frame.identity.captured_us).cast_signed()
 }
 
+/// Returns whether the difference of two clocks is a latency, or says only that a clock is wrong.
+fn is_known(latency_us: i64) -> bool {
+    latency_us.unsigned_abs() <= LATENCY_US_MAX
+}
+
 impl Reception {
     pub(crate) fn new(joined_us: u64, keeps_log: bool) -> Reception {
         Reception {
@@ -190,8 +197,10 @@ impl Reception {
         self.video = Some((identity.stream, identity.number, now_us));
         self.stats.frames_received += 1;
         self.stats.frames_expected += u64::from(expected);
-        self.stats.frames_late += u64::from(latency_us > LATE_US as i64);
-        keep(&mut self.latencies_us, latency_us, SAMPLES_MAX);
+        if is_known(latency_us) {
+            self.stats.frames_late += u64::from(latency_us > LATE_US as i64);
+            keep(&mut self.latencies_us, latency_us, SAMPLES_MAX);
+        }
         if let Some((at_us, sound_us)) = self.sound_latency_us
             && now_us.saturating_sub(at_us) <= SKEW_AGE_US_MAX
         {
@@ -208,7 +217,9 @@ impl Reception {
         self.sound_at_us = Some(now_us);
         let latency_us = latency_us(frame, now_us);
         self.sound_latency_us = Some((now_us, latency_us));
-        keep(&mut self.sound_latencies_us, latency_us, SAMPLES_MAX);
+        if is_known(latency_us) {
+            keep(&mut self.sound_latencies_us, latency_us, SAMPLES_MAX);
+        }
     }
 
     fn longest_audio_gap_ms(&self, now_us: u64) -> Option<f64> {
@@ -236,6 +247,22 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn the_difference_of_wrong_clocks_is_no_latency() {
+        for ahead_us in [3_600_000_000i64, -3_600_000_000] {
+            let mut reception = Reception::new(0, false);
+            for number in 1..=10 {
+                let captured_us = 10_000_000_000 + u64::from(number) * 33_000;
+                let identity = FrameIdentity::single(StreamId([1; 8]), number, captured_us);
+                let (kind, data) = (MediaKind::Video, Bytes::from_static(&[0xfc]));
+                let now_us = captured_us.saturating_add_signed(ahead_us);
+                reception.frame(&Frame { kind, identity, data, level: None }, now_us);
+            }
+            let stats = reception.stats(10_000_000_000);
+            assert_eq!((stats.frames_received, stats.frames_late, stats.latency), (10, 0, None));
+        }
+    }
 
     #[test]
     fn latencies_of_pictures_and_sound_are_counted_apart() {
