@@ -19,9 +19,12 @@ pub enum Error {
     /// The invite is damaged, or the password does not fit it.
     #[error(transparent)]
     Invite(#[from] InviteError),
-    /// A file or bytes hold no identity, or no room keys.
+    /// Bytes hold no identity, or no room keys.
     #[error(transparent)]
     NoKeys(#[from] NoKeys),
+    /// A file holds no identity, or no room keys.
+    #[error("{}: {NoKeys}", .0.display())]
+    NoKeysIn(std::path::PathBuf),
     /// [`HostOptions::keys`](crate::HostOptions::keys) belong to another identity than
     /// [`Options::identity`](crate::Options::identity).
     #[error("the room's keys belong to another identity")]
@@ -157,7 +160,7 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {
             Error::Invite(error) => error.reason(),
-            Error::NoKeys(_) | Error::OtherIdentity => Reason::BadKeys,
+            Error::NoKeys(_) | Error::NoKeysIn(_) | Error::OtherIdentity => Reason::BadKeys,
             Error::KeysInUse(_) => Reason::HostPresent,
             Error::Signal(error) => return error.reason(),
             Error::NoRendezvous => Reason::NoRendezvous,

@@ -33,6 +33,8 @@ const ENDED_US: u64 = 1_000_000;
 
 /// Interval at which a recording that can't be written, for example since the disk is full, is tried again. A guess.
 const RETRY_EACH: Duration = Duration::from_secs(5);
+/// Interval at which the file is looked for. A guess.
+const LOOK_EACH: Duration = Duration::from_secs(1);
 /// Bytes that must be free where a part begins: some seconds of a program. A guess.
 const FREE_BYTES_MIN: usize = 1 << 20;
 /// Maximum names that are tried for a part.
@@ -301,8 +303,27 @@ struct Part {
     /// Capture time of its first frame.
     begun_us: u64,
     has_pictures: bool,
+    /// When the file was there last.
+    looked_at: Instant,
     /// Streams that the file has evidence of; a program has few.
     evident: BTreeSet<StreamId>,
+}
+
+impl Part {
+    /// Checks that the file is still there: what is written to a deleted one is lost.
+    fn look(&mut self) -> Result<(), RecordError> {
+        self.looked_at = Instant::now();
+        if self.path.exists() {
+            return Ok(());
+        }
+        let error = std::io::Error::new(ErrorKind::NotFound, "it was deleted while it was written");
+        Err(RecordError::Io { path: self.path.display().to_string(), error })
+    }
+
+    fn finish(mut self) -> Result<(), RecordError> {
+        self.look()?;
+        self.recorder.finish()
+    }
 }
 
 /// State of a recording's thread.
@@ -346,7 +367,7 @@ impl Writer {
             }
         }
         if let Some(part) = self.part.take() {
-            part.recorder.finish()?;
+            part.finish()?;
         }
         match self.failed {
             Some((error, _)) => Err(error),
@@ -378,12 +399,15 @@ impl Writer {
     ) -> Result<(), RecordError> {
         let ReceivedFrame { frame, catches_up, .. } = received;
         if !catches_up && self.is_full(frame) {
-            self.part.take().map_or(Ok(()), |part| part.recorder.finish())?;
+            self.part.take().map_or(Ok(()), Part::finish)?;
         }
         if self.part.is_none() && begins(received) {
             self.begin(frame.identity.captured_us)?;
         }
         let Some(part) = &mut self.part else { return Ok(()) };
+        if part.looked_at.elapsed() >= LOOK_EACH {
+            part.look()?;
+        }
         let stream = frame.identity.stream;
         if !part.evident.contains(&stream)
             && let Some(shown) = evidence(&stream)
@@ -420,7 +444,8 @@ impl Writer {
         let recorder = place.begin()?;
         self.state.send_replace(RecordingState::Writing { file: path.clone() });
         (self.failed, self.written) = (None, true);
-        self.part = Some(Part { recorder, path, begun_us, has_pictures: false, evident: BTreeSet::new() });
+        let (has_pictures, evident, looked_at) = (false, BTreeSet::new(), Instant::now());
+        self.part = Some(Part { recorder, path, begun_us, has_pictures, looked_at, evident });
         Ok(())
     }
 }
@@ -546,6 +571,27 @@ mod tests {
             (2..=6).map(|number| fs::metadata(name(number)).map_or(0, |file| file.len())).collect();
         assert!(lens[..4].iter().all(|len| *len > 100) && lens[4] == 0, "{lens:?}: 0.2, 1, 1 and 0.4 s");
         assert!(!record_parts(&parts, 0).unwrap_or(true) && !name(6).exists());
+    }
+
+    #[test]
+    fn a_recording_whose_file_is_deleted_fails_and_goes_on_in_a_further_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let within = folder.path().to_owned();
+        let name = move |number: u32| within.join(format!("{number}.mp4"));
+        let parts = RecordParts::new(name.clone());
+        let (mut writer, _state) = Writer::new(parts.next().unwrap(), Some(parts));
+        writer.take(&received(MediaKind::Sound, 1), &|_| None).unwrap();
+        fs::remove_file(name(1)).unwrap();
+        writer.part.as_mut().unwrap().looked_at -= LOOK_EACH;
+        let error = writer.take(&received(MediaKind::Sound, 2), &|_| None).unwrap_err();
+        assert!(error.to_string().ends_with("it was deleted while it was written"), "{error}");
+        writer.fail(error).unwrap();
+        assert!(writer.part.is_none());
+
+        let (mut writer, _state) = Writer::new(OutputFile::take(&name(7)).unwrap(), None);
+        writer.take(&received(MediaKind::Sound, 1), &|_| None).unwrap();
+        fs::remove_file(name(7)).unwrap();
+        assert!(writer.part.take().unwrap().finish().is_err(), "nobody finds what was written");
     }
 
     #[test]

@@ -40,6 +40,15 @@ pub(crate) fn replace_public(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 fn replace_with(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    // a link's target is replaced, and neither a device nor a pipe
+    let path = &match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let error = io::Error::new(ErrorKind::InvalidInput, "it is no regular file");
+            return Err(trouble("cannot write", path, error));
+        }
+        Ok(_) => fs::canonicalize(path).map_err(|error| trouble("cannot write", path, error))?,
+        Err(_) => path.to_owned(),
+    };
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{:x}", random_u64()));
     let beside = Path::new(&beside);

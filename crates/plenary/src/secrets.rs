@@ -80,12 +80,13 @@ impl Identity {
     /// (mode 0600).
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be read or written, or if others may read it; [`Error::NoKeys`] if it holds
+    /// [`Error::Io`] if the file can't be read or written, or if others may read it; [`Error::NoKeysIn`] if it holds
     /// something else.
     pub fn load_or_create(path: impl AsRef<Path>) -> Result<Identity, Error> {
         let path = path.as_ref();
         if let Some(bytes) = read(path, IDENTITY_FILE)? {
-            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes[..].try_into().map_err(|_| NoKeys)?);
+            let seed = bytes[..].try_into().map_err(|_| Error::NoKeysIn(path.into()))?;
+            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(seed);
             return Ok(Identity(Keypair::from_seed(&seed)));
         }
         let made = Identity::generate();
@@ -145,11 +146,13 @@ impl RoomKeys {
     /// Reads keys from a file; `None` without the file.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be read, or if others may read it; [`Error::NoKeys`] if it holds something
-    /// else.
+    /// [`Error::Io`] if the file can't be read, or if others may read it; [`Error::NoKeysIn`] if it holds
+    /// something else.
     pub fn load(path: impl AsRef<Path>) -> Result<Option<RoomKeys>, Error> {
-        let bytes = read(path.as_ref(), ROOM_KEYS_FILE)?;
-        Ok(bytes.map(|bytes| RoomKeys::from_bytes(&bytes)).transpose()?)
+        let path = path.as_ref();
+        let bytes = read(path, ROOM_KEYS_FILE)?;
+        let keys = bytes.map(|bytes| RoomKeys::from_bytes(&bytes)).transpose();
+        keys.map_err(|NoKeys| Error::NoKeysIn(path.into()))
     }
 
     /// Writes the keys to a file, for this user alone (mode 0600). A crash leaves the old file or the new one.
@@ -213,14 +216,31 @@ fn text(kind: &str, bytes: &[u8]) -> Zeroizing<String> {
 /// Reads the secret of a file of that kind; `None` without the file.
 fn read(path: &Path, kind: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let Some(text) = secret_file::read(path)? else { return Ok(None) };
-    let encoded = text.trim_end().strip_prefix(kind).ok_or(NoKeys)?;
-    let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| NoKeys)?;
-    Ok(Some(Zeroizing::new(bytes)))
+    let encoded = text.trim_end().strip_prefix(kind);
+    let bytes = encoded.and_then(|encoded| BASE64URL_NOPAD.decode(encoded.as_bytes()).ok());
+    Ok(Some(Zeroizing::new(bytes.ok_or_else(|| Error::NoKeysIn(path.into()))?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_replace_no_device_and_follow_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        save_secret("one", &target).unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            save_secret("two", &link).unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "two\n");
+            let why = save_secret("three", "/dev/null").unwrap_err().to_string();
+            assert_eq!(why, "cannot write /dev/null: it is no regular file");
+        }
+        assert!(save_secret("four", folder.path()).is_err(), "a folder");
+    }
 
     #[test]
     fn the_keys_of_a_file_have_one_host_at_a_time() {
@@ -250,9 +270,9 @@ mod tests {
             assert!(matches!(Identity::load_or_create(&file), Err(Error::Io { .. })), "others can read it");
             mode(0o600);
         }
-        assert!(matches!(RoomKeys::load(&file), Err(Error::NoKeys(_))), "a file of another kind");
+        assert!(matches!(RoomKeys::load(&file), Err(Error::NoKeysIn(_))), "a file of another kind");
         std::fs::write(&file, "plenary identity 1 AAAA").unwrap();
-        assert!(matches!(Identity::load_or_create(&file), Err(Error::NoKeys(_))));
+        assert!(matches!(Identity::load_or_create(&file), Err(Error::NoKeysIn(_))));
     }
 
     #[test]
