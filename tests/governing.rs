@@ -97,6 +97,8 @@ fn a_promoted_viewer_speaks_by_its_own_word_and_a_new_host_governs_until_the_roo
     answers(&ada, "Bob speaks");
     ada.say("/hand-over Bob");
     answers(&ada, "Bob is the host now");
+    answers(&zoe, "\"Bob\"");
+    answers(&zoe, "is the host now");
     answers(&bob, "you are the host now");
     ada.say("/remove Zoe");
     answers(&ada, "only the host");

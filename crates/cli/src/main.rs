@@ -50,6 +50,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether a call failed because its room is closed.
+    fn is_of_a_closed_room(&self) -> bool {
+        let Failure::Failed(error) = self else { return false };
+        error.chain().any(|cause| matches!(cause.downcast_ref::<Error>(), Some(Error::Closed)))
+    }
+
     /// Returns the reason by which others know the failure.
     fn reason(&self) -> Option<Reason> {
         let Failure::Failed(error) = self else { return None };

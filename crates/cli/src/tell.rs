@@ -77,6 +77,8 @@ pub(crate) struct Teller {
     trouble_told: AtomicBool,
     /// Whether a clock that differs was reported.
     clock_told: AtomicBool,
+    /// The host, as it was known last.
+    host_told: Mutex<Option<PeerId>>,
     version_told: Mutex<Option<Instant>>,
     offer_told: Mutex<Option<Instant>>,
     /// Newcomers with their names, and whether they come to mix.
@@ -172,12 +174,17 @@ impl Teller {
 
     /// Returns a mixer with its name, its id, and whether the host named it.
     fn mixer(&self, mixer: &PeerId) -> String {
+        self.on_stage(mixer, |name, member| people::mixer(name, member.named))
+    }
+
+    /// Returns a peer on stage with its name and its id, as `told`; any other peer by its id alone.
+    fn on_stage(&self, peer: &PeerId, told: impl Fn(&str, &Member) -> String) -> String {
         let stage = self.room.get().map(|room| room.snapshot().stage).unwrap_or_default();
-        let Some(member) = stage.iter().find(|member| member.peer == *mixer) else {
-            return format!("{mixer:?}");
+        let Some(member) = stage.iter().find(|member| member.peer == *peer) else {
+            return format!("{peer:?}");
         };
-        let (name, id) = self.named(mixer, &member.name);
-        people::mixer(&format!("{name} ({id})"), member.named)
+        let (name, id) = self.named(peer, &member.name);
+        told(&format!("{name} ({id})"), member)
     }
 
     /// Returns the line of a peer on stage that has begun to record, or has ended it.
@@ -245,6 +252,9 @@ impl Teller {
             RoomEvent::Rendezvous { up, why } => {
                 let why = why.as_ref().map(|why| format!("rendezvous: {why}")).filter(|_| !up);
                 let told = std::mem::replace(&mut *self.outage_told.lock(), why.clone());
+                if *up && told.is_some() {
+                    return Some("rendezvous: connected again".to_owned());
+                }
                 return why.filter(|why| told.as_ref() != Some(why)); // a retry that fails alike is nothing new
             }
             RoomEvent::Waiting { tries } => format!("waiting for the host (asked {} times)", tries + 1),
@@ -325,8 +335,15 @@ impl Teller {
                 "the host offers you the floor: /speak takes it".to_owned()
             }
             RoomEvent::FloorDenied => "the host has not given you the floor".to_owned(),
-            RoomEvent::Host(host) if self.room.get().is_some_and(|room| Some(room.me()) == *host) => {
-                "you are the host now: /help lists what you can do".to_owned()
+            RoomEvent::Host(Some(host)) => {
+                let before = self.host_told.lock().replace(*host);
+                let is_news = before.is_some_and(|before| before != *host);
+                return match self.room.get() {
+                    Some(room) if room.me() == *host => {
+                        Some("you are the host now: /help lists what you can do".to_owned())
+                    }
+                    _ => is_news.then(|| format!("{} is the host now", self.on_stage(host, |name, _| name.to_owned()))),
+                };
             }
             RoomEvent::MutedByHost(muted) if muted.sound => "the host has muted you".to_owned(),
             RoomEvent::MutedByHost(_) => "the host has switched your picture off".to_owned(),
@@ -376,11 +393,22 @@ mod tests {
             teller.line(&RoomEvent::Rendezvous { up: why.is_none(), why }).is_some()
         };
         let rows = [(Some("refused"), true), (Some("refused"), false), (Some("no answer"), true)];
-        for (why, expected) in rows.into_iter().chain([(None, false), (Some("no answer"), true)]) {
+        for (why, expected) in
+            rows.into_iter().chain([(None, true), (None, false), (Some("no answer"), true)])
+        {
             assert_eq!(told(why), expected, "{why:?}");
         }
         teller.waits(true);
         assert!(!told(Some("refused")), "one that waits to join has said so");
+    }
+
+    #[test]
+    fn a_later_host_is_told_and_the_first_one_is_not() {
+        let (teller, host) = (Teller::new(), |id| RoomEvent::Host(Some(PeerId([id; 32]))));
+        assert_eq!(teller.line(&host(1)), None);
+        assert_eq!(teller.line(&RoomEvent::Host(None)), None);
+        assert_eq!(teller.line(&host(1)), None);
+        assert_eq!(teller.line(&host(2)).as_deref(), Some("02020202 is the host now"));
     }
 
     #[test]

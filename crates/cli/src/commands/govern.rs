@@ -17,7 +17,7 @@ use super::order::{HELP, Order, parse};
 use super::people::{all, hands, here, waiting, who};
 use crate::{one_line, units};
 
-/// Longest line that is read; of a longer one the rest counts as another line.
+/// Longest line that is read, in bytes; a longer one is left out.
 const LINE_LEN_MAX: u64 = 1024;
 /// Maximum lines that wait. Further ones wait in the pipe.
 const LINES_MAX: usize = 16;
@@ -74,8 +74,15 @@ fn read_lines(mut input: impl BufRead, mut take: impl FnMut(String) -> bool) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = input.by_ref().take(LINE_LEN_MAX).read_until(b'\n', &mut line);
-        if read.unwrap_or(0) == 0 || !take(String::from_utf8_lossy(&line).into_owned()) {
+        let read = input.by_ref().take(LINE_LEN_MAX).read_until(b'\n', &mut line).unwrap_or(0);
+        if read as u64 == LINE_LEN_MAX && line.last() != Some(&b'\n') {
+            say!("a line of more than {LINE_LEN_MAX} bytes is left out");
+            if input.skip_until(b'\n').is_err() {
+                return;
+            }
+            continue;
+        }
+        if read == 0 || !take(String::from_utf8_lossy(&line).into_owned()) {
             return;
         }
     }

@@ -13,10 +13,11 @@ use tracing::Level;
 
 use super::floor::Floor;
 use super::govern::{Files, govern};
+use super::runtime;
 use super::signals::Signals;
+use super::stay::{stay, unless_over};
 use super::topology::Topology;
 use super::watched::Watched;
-use super::{runtime, stay::stay};
 use crate::args::{HostArgs, LogArgs, LogFormat, Stage};
 use crate::logging::log_to_stderr;
 use crate::tell::Teller;
@@ -78,7 +79,9 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };
         files.save_keys(&room)?;
         if args.speak {
-            room.publish(args.room.source(0)?).await?.detach();
+            let source = args.room.source(0)?;
+            let published = room.publish(source).await.map(|track| track.detach());
+            unless_over(&room, published.map_err(Failure::from)).await?;
         }
         let invite = room.invite().context("the room has no invite")?;
         publish_invite(&invite, files.invite.as_deref())?;
@@ -177,7 +180,6 @@ pub(crate) fn publish_invite(invite: &Invite, file: Option<&Path>) -> Result<(),
         return Ok(());
     }
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{invite}")?;
-    stdout.flush()?;
-    Ok(())
+    let written = writeln!(stdout, "{invite}").and_then(|()| stdout.flush());
+    Ok(written.context("cannot write the invite to standard output")?)
 }

@@ -7,10 +7,11 @@ use tracing::Level;
 
 use super::floor::{Floor, own_index};
 use super::govern::{Files, govern};
+use super::runtime;
 use super::signals::Signals;
+use super::stay::{stay, unless_over};
 use super::wait;
 use super::watched::Watched;
-use super::{runtime, stay::stay};
 use crate::args::JoinArgs;
 use crate::logging::log_to_stderr;
 use crate::tell::Teller;
@@ -38,14 +39,18 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
         };
         let room = room?;
         watched.knows(&room);
-        if args.speak {
-            let index = own_index(&room).await?;
-            room.publish(args.room.source(index)?).await?.detach();
-        }
-        if let Some(name) = &args.solo {
-            let speaker = speaker_called(name, &room.snapshot())?;
-            room.set_solo(Some(Solo { speaker, instead: true })).await?;
-        }
+        let begun = async {
+            if args.speak {
+                let index = own_index(&room).await?;
+                room.publish(args.room.source(index)?).await?.detach();
+            }
+            if let Some(name) = &args.solo {
+                let speaker = speaker_called(name, &room.snapshot())?;
+                room.set_solo(Some(Solo { speaker, instead: true })).await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        unless_over(&room, begun.await).await?;
         let floor = Floor { sources: args.room.clone(), asks: args.speak, publishes: args.speak };
         beside.spawn(govern(room.clone(), Files::default()));
         beside.spawn(floor.follow(room.clone()));

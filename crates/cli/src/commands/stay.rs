@@ -116,6 +116,15 @@ pub(crate) async fn stay(
     }
 }
 
+/// Returns the failure of a call, unless it failed because the room is over: [`stay`] says why.
+pub(crate) async fn unless_over(room: &Room, called: Result<(), Failure>) -> Result<(), Failure> {
+    if called.as_ref().is_err_and(Failure::is_of_a_closed_room) {
+        room.closed().await;
+        return Ok(());
+    }
+    called
+}
+
 fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<()> {
     if let (Some(recording), Some(file)) = (recording, file)
         && !recording.finish()?

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plenary::{Error, Invite, Options, Outage, RendezvousRefusal, Room, SignalError};
+use plenary::{Error, Invite, Options, Outage, Refusal, RendezvousRefusal, Room, SignalError};
 
 use super::service;
 use crate::tell::Teller;
@@ -21,6 +21,7 @@ enum For {
     Rendezvous,
     Room,
     Host,
+    Place,
 }
 
 impl For {
@@ -35,6 +36,7 @@ impl For {
                 _ => None,
             },
             Error::NoAnswer { .. } => Some(For::Host),
+            Error::Refused(Refusal::StageFull) => Some(For::Place),
             _ => None,
         }
     }
@@ -68,6 +70,7 @@ pub(crate) async fn join(
                 For::Rendezvous => "the rendezvous",
                 For::Room => "the room to open",
                 For::Host => "the host to answer",
+                For::Place => "a place on stage",
             };
             say!("waiting for {what}, and trying again: {error}");
             service::ready(); // it does what it is started for
@@ -81,4 +84,19 @@ pub(crate) async fn join(
 /// Returns a number from 0 to 1, the middle if the system has no randomness.
 fn random() -> f64 {
     getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_waits_for_what_may_come_and_for_nothing_else() {
+        assert_eq!(For::after(&Error::Refused(Refusal::StageFull)), Some(For::Place));
+        assert_eq!(For::after(&Error::NoAnswer { seconds: 13 }), Some(For::Host));
+        let refused = |refusal| For::after(&Error::Signal(SignalError::Refused(refusal)));
+        assert_eq!(refused(RendezvousRefusal::UnknownRoom), Some(For::Room));
+        assert_eq!(refused(RendezvousRefusal::Replaced), None);
+        assert_eq!(For::after(&Error::Refused(Refusal::Removed)), None);
+    }
 }

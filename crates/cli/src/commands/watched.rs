@@ -1,5 +1,6 @@
 //! `/healthz` and `/metrics` of a host or mixer, for monitoring.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -14,14 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use plenary::{ConnectionState, FIGURES_TYPE, Figures, Mode, MoreFigures, Room, Shedding};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::demo::process::Gauge;
 use crate::tell::mode_word;
 
-/// Maximum connections to a mixer's figures at a time; further ones wait. A guess: several monitors, each with a
-/// request a minute.
+/// Maximum connections to a mixer's figures at a time; a further one ends the oldest. A guess: several monitors, each
+/// with a request a minute.
 const CONNECTIONS_MAX: usize = 16;
 /// Time for a request and its answer.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -82,24 +83,30 @@ impl Watched {
 
 /// Answers one request of each connection.
 async fn accept(listener: TcpListener, routes: Router) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut serving: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(permit) = free.clone().acquire_owned().await else { return };
         let accepted: io::Result<_> = listener.accept().await;
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
+        serving.retain(|task| !task.is_finished());
+        // whoever connects without asking is in nobody's way
+        if serving.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = serving.pop_front()
+        {
+            oldest.abort();
+        }
         let service = TowerToHyperService::new(routes.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             // an error ends this connection alone
             let _ = timeout(REQUEST_MAX, serving).await;
-            drop(permit);
         });
+        serving.push_back(task.abort_handle());
     }
 }
 

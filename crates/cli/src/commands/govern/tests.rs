@@ -30,6 +30,17 @@ async fn answers(room: &Room, lines: &[&str]) -> Vec<(String, Duration)> {
     told.into_inner()
 }
 
+#[test]
+fn of_a_line_that_is_too_long_no_part_is_a_command() {
+    let lines = format!("/who\n{}/end\n/hands\n{}", "x".repeat(LINE_LEN_MAX as usize), "y".repeat(5_000));
+    let mut read = Vec::new();
+    read_lines(lines.as_bytes(), |line| {
+        read.push(line);
+        true
+    });
+    assert_eq!(read, ["/who\n", "/hands\n"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_waits_for_the_answer_of_no_other() {
     let ada = host().await;
