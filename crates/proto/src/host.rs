@@ -178,7 +178,9 @@ impl Host {
                 true => MixPolicy::Anyone,
                 false => MixPolicy::Named,
             }),
-            expires_unix_s: config.invite_expires_us.map(|us| view.config.unix_us(Time(us)).div_ceil(SECOND)),
+            expires_unix_s: config
+                .invite_expires_us
+                .map(|us| view.config.unix_s(Time(0)) + us.div_ceil(SECOND)),
             program: config.program,
             k: config.k,
             k1: config.k1,
