@@ -148,7 +148,8 @@ fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
     for peer in &mut plan.peers[..STAGE] {
         (peer.access.up_bps, peer.sees) = (20_000_000, true);
     }
-    let mut world = run(plan, 0, 1);
+    // a room in which the mixer's media show more than a tenth of its line
+    let mut world = run(plan, 8, 1);
     (0..STAGE).for_each(|peer| world.deviate(world.planned(peer), Box::new(SlowTrainsBesideMedia)));
     support::run_on(&mut world, 60);
     let host = world.planned(0);
