@@ -155,10 +155,9 @@ impl Host<'_> {
         let inner = self.inner();
         let _turn = inner.renewing.lock().await;
         let (before, key) = inner.invite.lock().clone();
-        // another host may have replaced it meanwhile
         let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
-        let generation = before.generation().max(newest).wrapping_add(1);
-        let (invite, key) = before.renewed((generation, RoomSecret(random_bytes())), &key);
+        let (invite, key) = before.replaced(newest, RoomSecret(random_bytes()), &key);
+        let generation = invite.generation();
         let renews = Command::Renew(key.for_member());
         // stored before the roster names it: an application may ask as soon as it hears of the new invite
         let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));

@@ -88,8 +88,7 @@ impl Joined {
             return;
         }
         let (before, key) = &self.invite;
-        let generation = before.generation().max(newest).wrapping_add(1);
-        self.invite = before.renewed((generation, RoomSecret(random(&mut self.rng))), key);
+        self.invite = before.replaced(newest, RoomSecret(random(&mut self.rng)), key);
         let (invite, key) = &self.invite;
         if let Some(hosted) = &mut self.hosted {
             hosted.follow(invite, key);

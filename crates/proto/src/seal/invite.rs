@@ -207,6 +207,13 @@ impl Invite {
         (Invite { secrets, ..self.clone() }, key)
     }
 
+    /// Returns the invite that replaces this one, with its key. `newest`: generation that the roster names, since another
+    /// host may have replaced it meanwhile. `key` is this invite's own.
+    pub fn replaced(&self, newest: u16, secret: RoomSecret, key: &RoomKey) -> (Invite, RoomKey) {
+        let generation = self.generation().max(newest).wrapping_add(1);
+        self.renewed((generation, secret), key)
+    }
+
     /// Returns the invite with this door, which a host that has restarted kept.
     #[must_use]
     pub fn with_door(mut self, door: Option<DoorSeed>) -> Invite {
