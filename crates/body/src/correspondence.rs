@@ -165,13 +165,13 @@ impl Correspondence {
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// A link with `peer` is connected, with these certificates: this end's proof is sent, once.
-    pub fn connected(&mut self, link: LinkId, peer: &PeerId, fingerprints: Fingerprints) -> Option<Step> {
+    pub fn connected(&mut self, link: LinkId, peer: &PeerId, fingerprints: Fingerprints) -> Vec<Step> {
         if self.links.contains_key(&link) {
-            return None;
+            return Vec::new();
         }
         self.links.insert(link, Proof::Awaited(fingerprints));
         let message = Box::new(self.letters.prove_link(peer, &fingerprints));
-        Some(Step::Out(Out::Control { link, message }))
+        vec![Step::Out(Out::Control { link, message })]
     }
 
     /// A link has ended.
@@ -235,10 +235,12 @@ impl Correspondence {
     fn take(&mut self, letter: Letter, now_us: u64) -> Vec<Step> {
         match letter {
             Letter::Message { from, via, message } => {
-                inputs([self.restarted(from, &via), Some(In::Message { from, via, message })])
+                let steps = self.restarted(from, &via);
+                after(steps, Step::Input(In::Message { from, via, message }))
             }
             Letter::OldInvite { from, via, message } => {
-                inputs([self.restarted(from, &via), Some(In::OldInvite { from, via, message })])
+                let steps = self.restarted(from, &via);
+                after(steps, Step::Input(In::OldInvite { from, via, message }))
             }
             Letter::OtherVersion { from, version, is_notice } => {
                 self.other_version(from, version, is_notice, now_us)
@@ -249,24 +251,28 @@ impl Correspondence {
         }
     }
 
-    /// Returns the input that goes ahead of a message in the first envelope of a peer's later session.
-    fn restarted(&mut self, from: PeerId, via: &Via) -> Option<In> {
-        (*via != Via::Link && self.letters.take_restart(&from)).then_some(In::Restarted(from))
+    /// Returns what goes ahead of the message in the first envelope of a peer's later session.
+    fn restarted(&mut self, from: PeerId, via: &Via) -> Vec<Step> {
+        match *via != Via::Link && self.letters.take_restart(&from) {
+            true => vec![Step::Input(In::Restarted(from))],
+            false => Vec::new(),
+        }
     }
 
     /// The application is told of a peer of another version, and the peer, unless it knows.
     fn other_version(&mut self, peer: PeerId, version: u8, is_notice: bool, now_us: u64) -> Vec<Step> {
-        let told = Step::Tell(Told::OtherVersion { peer, version });
+        let mut steps = vec![Step::Tell(Told::OtherVersion { peer, version })];
         if is_notice {
             if let Entry::Asked { noticed } = &mut self.entry {
                 *noticed = Some(version);
             }
-            return vec![told];
+            return steps;
         }
         let nonce = self.nonce();
-        let notice = self.letters.seal_notice(peer, now_us, nonce);
-        let posted = notice.map(|sealed| Step::Post(SignalAddress::Peer(peer), sealed));
-        [told].into_iter().chain(posted).collect()
+        if let Some(sealed) = self.letters.seal_notice(peer, now_us, nonce) {
+            steps.push(Step::Post(SignalAddress::Peer(peer), sealed));
+        }
+        steps
     }
 
     /// Seals a message that travels in an envelope. Returns `None` if the message exceeds the envelope's maximum length.
@@ -314,20 +320,19 @@ impl Correspondence {
     pub fn signal_changed(&mut self, now: Result<(), Outage>) -> Vec<Step> {
         self.is_up = now.is_ok();
         self.reached |= self.is_up;
-        let is_news = self.told_up.replace(self.is_up) != Some(self.is_up);
-        let input = Step::Input(In::SignalUp(self.is_up));
-        is_news
-            .then_some(Step::Tell(Told::Rendezvous(now)))
-            .into_iter()
-            .chain([input])
-            .chain(self.told_in())
-            .collect()
+        let mut steps = Vec::new();
+        if self.told_up.replace(self.is_up) != Some(self.is_up) {
+            steps.push(Step::Tell(Told::Rendezvous(now)));
+        }
+        steps.push(Step::Input(In::SignalUp(self.is_up)));
+        steps.append(&mut self.told_in());
+        steps
     }
 
     /// The rendezvous is out of reach for good.
-    pub fn signal_ended(&mut self) -> Step {
+    pub fn signal_ended(&mut self) -> Vec<Step> {
         self.is_up = false;
-        Step::Input(In::SignalUp(false))
+        vec![Step::Input(In::SignalUp(false))]
     }
 
     /// Returns whether the rendezvous is reachable.
@@ -338,7 +343,7 @@ impl Correspondence {
     // ── this peer ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Notes an event of the brain.
-    pub fn note(&mut self, event: &Event) -> Option<Step> {
+    pub fn note(&mut self, event: &Event) -> Vec<Step> {
         match event {
             Event::InLobby => self.entry = Entry::InLobby,
             Event::Admitted => self.entry = Entry::Admitted,
@@ -357,18 +362,21 @@ impl Correspondence {
         self.told_in
     }
 
-    fn told_in(&mut self) -> Option<Step> {
-        let is_news = self.is_admitted() && self.reached && !std::mem::replace(&mut self.told_in, true);
-        is_news.then_some(Step::Tell(Told::In))
+    fn told_in(&mut self) -> Vec<Step> {
+        match self.is_admitted() && self.reached && !std::mem::replace(&mut self.told_in, true) {
+            true => vec![Step::Tell(Told::In)],
+            false => Vec::new(),
+        }
     }
 
     /// Returns what follows if the host hasn't answered by now.
-    pub fn on_time(&mut self, now_us: u64) -> Option<Step> {
-        let Entry::Asked { noticed } = self.entry else { return None };
-        (now_us >= self.answer_by_us && self.state != ConnectionState::Closed).then(|| {
-            self.entry = Entry::Unanswered;
-            Step::Tell(Told::NoAnswer { other_version: noticed })
-        })
+    pub fn on_time(&mut self, now_us: u64) -> Vec<Step> {
+        let Entry::Asked { noticed } = self.entry else { return Vec::new() };
+        if now_us < self.answer_by_us || self.state == ConnectionState::Closed {
+            return Vec::new();
+        }
+        self.entry = Entry::Unanswered;
+        vec![Step::Tell(Told::NoAnswer { other_version: noticed })]
     }
 
     /// Returns this peer's connection with its room, as of now.
@@ -384,6 +392,7 @@ impl Correspondence {
     }
 }
 
-fn inputs(inputs: [Option<In>; 2]) -> Vec<Step> {
-    inputs.into_iter().flatten().map(Step::Input).collect()
+fn after(mut steps: Vec<Step>, last: Step) -> Vec<Step> {
+    steps.push(last);
+    steps
 }

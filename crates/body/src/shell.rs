@@ -42,7 +42,7 @@ pub trait Shell {
     }
 
     /// Carries out what the correspondence asks for.
-    fn take_steps(&mut self, steps: impl IntoIterator<Item = Step>) {
+    fn take_steps(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Input(input) => self.input(input),
@@ -105,6 +105,6 @@ pub trait Shell {
     /// The body has a message for an envelope.
     fn post_sealed(&mut self, envelope: Envelope) {
         let step = self.correspond(|correspondence, now_us, _| correspondence.seal(envelope, now_us));
-        self.take_steps(step);
+        self.take_steps(step.into_iter().collect());
     }
 }

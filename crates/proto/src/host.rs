@@ -639,11 +639,13 @@ impl Host {
 
     /// This machine slept or was stopped for that long, and has heard nobody meanwhile: that says nothing of the others.
     fn stood_still(&mut self, us: u64) {
-        let heard = self.heard.values_mut();
-        let counted = self.viewers.values_mut().map(|(.., at)| at);
-        for at in heard.chain(counted).chain([&mut self.audience_seen]) {
+        for at in self.heard.values_mut() {
             *at = *at + us;
         }
+        for (.., at) in self.viewers.values_mut() {
+            *at = *at + us;
+        }
+        self.audience_seen = self.audience_seen + us;
     }
 
     /// Marks away peers, removes those that stay away, and re-evaluates whether there is an audience.

@@ -69,8 +69,8 @@ impl Driver {
                 if self.joined.is_none() {
                     self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
                 }
-                let step = self.correspondence.signal_ended();
-                self.take_steps([step]);
+                let steps = self.correspondence.signal_ended();
+                self.take_steps(steps);
                 self.answer_join(Err(error.into()));
             }
         }

@@ -152,8 +152,8 @@ impl Joined {
                 } else {
                     self.emit(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
                 }
-                let step = self.correspondence.signal_ended();
-                self.take_steps([step]);
+                let steps = self.correspondence.signal_ended();
+                self.take_steps(steps);
             }
         }
     }
