@@ -116,7 +116,7 @@ impl HostilePeer {
         Some((said, [became, later], peer.other_end(link)))
     }
 
-    /// Returns what has become of a link after a while: an end whose link is up answers pings.
+    /// Returns the state of a link after 400 ms: an end whose link is up answers pings.
     async fn becomes(&mut self, link: LinkId) -> Then {
         self.pongs.clear();
         for _ in 0..20 {

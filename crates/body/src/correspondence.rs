@@ -2,15 +2,16 @@
 //! verified, envelopes to be sealed, peers of other versions, and whether this peer is in its room.
 //!
 //! A state machine without IO, the same for natives, pages and simulated peers: a [`Shell`](crate::Shell) calls it and
-//! carries out its [`Step`]s. It stands beside the body, since signatures and envelopes are expensive: a shell with a lock
-//! around the body reads outside of it.
+//! carries out its [`Step`]s. It stands beside the body, since signatures and envelopes are expensive: a shell with a
+//! lock around the body reads outside of it.
 //!
 //! - A connected link counts once its other end has proved its identity. The proof is the first message on the control
-//!   channel, and covers the certificates of both ends; anything else ends the link. Heartbeats may overtake the proof, and
-//!   are lost then.
+//!   channel, and covers the certificates of both ends; anything else ends the link. Heartbeats may overtake the proof,
+//!   and are lost then.
 //! - A message is decoded, its author's right to say it is checked, then its signatures ([`Letters`]).
-//! - A peer that waits for the host's answer gives up after [`HOST_ANSWER_US_MAX`] and the time for its rendezvous. A notice of
-//!   another version refuses nothing by itself, since any guest can send one: it is the reason if the host doesn't answer.
+//! - A peer that waits for the host's answer gives up after [`HOST_ANSWER_US_MAX`] and the time for its rendezvous. A
+//!   notice of another version refuses nothing by itself, since any guest can send one: it is the reason if the host
+//!   doesn't answer.
 
 use std::time::Duration;
 
@@ -50,8 +51,8 @@ pub enum Step {
 /// What the application is told by the correspondence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// This peer has entered the room: the host has admitted it, and the rendezvous was reached. A host admits itself, but
-    /// nobody can join it without the rendezvous.
+    /// This peer has entered the room: the host has admitted it, and the rendezvous was reached. A host admits itself,
+    /// but nobody can join it without the rendezvous.
     In,
     /// The host didn't answer in time. `other_version`: one that a peer of the room says to speak.
     NoAnswer {
@@ -135,8 +136,8 @@ impl Default for Gate {
 }
 
 impl Correspondence {
-    /// Begins the correspondence of a peer that joins now. `patience`: time for reaching the rendezvous. `entropy` must be
-    /// random: nonces are drawn from it.
+    /// Begins the correspondence of a peer that joins now. `patience`: time for reaching the rendezvous. `entropy` must
+    /// be random: nonces are drawn from it.
     pub fn new(letters: Letters, entropy: [u8; 32], now_us: u64, patience: Duration) -> Correspondence {
         let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
         Correspondence {

@@ -3,7 +3,7 @@
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{Fingerprints, Message};
 use plenary_proto::packet::LinkId;
-use plenary_proto::rendezvous::Address as SignalAddress;
+use plenary_proto::rendezvous::{Address as SignalAddress, Outage};
 use plenary_proto::{PeerId, Via};
 
 use crate::body::{Body, In};
@@ -91,6 +91,24 @@ pub trait Shell {
         let steps = self.correspond(|correspondence, now_us, may_say| {
             correspondence.open(from, envelope, now_us, may_say)
         });
+        self.take_steps(steps);
+    }
+
+    /// The connection with the rendezvous was established, or lost with that cause.
+    fn signal_changed(&mut self, now: Result<(), Outage>) {
+        let steps = self.correspond(|correspondence, _, _| correspondence.signal_changed(now));
+        self.take_steps(steps);
+    }
+
+    /// The rendezvous is out of reach for good.
+    fn signal_ended(&mut self) {
+        let steps = self.correspond(|correspondence, _, _| correspondence.signal_ended());
+        self.take_steps(steps);
+    }
+
+    /// The rendezvous tells its wall clock.
+    fn told_time(&mut self, unix_s: u64) {
+        let steps = self.correspond(|correspondence, now_us, _| correspondence.told_time(unix_s, now_us));
         self.take_steps(steps);
     }
 

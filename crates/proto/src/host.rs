@@ -637,24 +637,10 @@ impl Host {
         self.flush_at.get_or_insert(now + FLUSH_US);
     }
 
-    /// This machine slept or was stopped for that long, and has heard nobody meanwhile: that says nothing of the others.
-    fn stood_still(&mut self, us: u64) {
-        for at in self.heard.values_mut() {
-            *at = *at + us;
-        }
-        for (.., at) in self.viewers.values_mut() {
-            *at = *at + us;
-        }
-        self.audience_seen = self.audience_seen + us;
-    }
-
     /// Marks away peers, removes those that stay away, and re-evaluates whether there is an audience.
     fn update(&mut self, view: &View<'_>) {
         let now = view.now;
-        let late_us = now.since(self.look_at);
-        if late_us >= LOOK_US {
-            self.stood_still(late_us);
-        }
+        self.forgive_standstill(now);
         self.look_at = now + LOOK_US;
         self.heard.insert(view.me, now);
         let heard = |peer: &PeerId| self.heard.get(peer).map_or(u64::MAX, |at| now.since(*at));

@@ -265,7 +265,7 @@ impl Joined {
     /// Connects anew: links and rendezvous look alive from here.
     fn slept(&mut self, now_us: u64) {
         for step in self.rendezvous.renew(now_us) {
-            self.take_step(now_us, step);
+            self.take_step(step);
         }
         for link in self.links.all() {
             self.close(link);
@@ -287,8 +287,8 @@ impl Joined {
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(link, channel, &bytes);
         }
-        let step = self.correspondence.on_time(now_us);
-        self.take_steps(step);
+        let steps = self.correspondence.on_time(now_us);
+        self.take_steps(steps);
     }
 
     // ── the body ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-//! The application's side of the event loop: its requests, and what it is told.
+//! The application's side of the event loop: requests in, events and snapshots out.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;

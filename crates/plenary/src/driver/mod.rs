@@ -259,8 +259,8 @@ impl Driver {
     async fn tick(&mut self) {
         self.take_failures();
         let now_us = self.clock.now_us();
-        let step = self.correspondence.on_time(now_us);
-        self.take_steps(step);
+        let steps = self.correspondence.on_time(now_us);
+        self.take_steps(steps);
         let since_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
         if since_us >= STOOD_STILL_US {
             self.stood_still(Duration::from_micros(since_us));
@@ -316,7 +316,7 @@ impl Driver {
 
     fn event(&mut self, event: BodyEvent) {
         if let BodyEvent::Brain(event) = &event {
-            let step = self.correspondence.note(event);
+            let steps = self.correspondence.note(event);
             match event {
                 Event::Admitted => self.benches.start_first(),
                 Event::Refused(refusal) => self.answer_join(Err((*refusal).into())),
@@ -335,7 +335,7 @@ impl Driver {
                 Event::Left => self.left = true,
                 _ => {}
             }
-            self.take_steps(step);
+            self.take_steps(steps);
             events::log(event);
         }
         if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {

@@ -45,18 +45,11 @@ impl Driver {
 
     pub(super) fn signal_event(&mut self, event: SignalEvent) {
         match event {
-            SignalEvent::Clock { unix_s } => {
-                let steps = self.correspondence.told_time(unix_s, self.clock.now_us());
-                self.take_steps(steps);
-            }
-            SignalEvent::Up => {
-                let steps = self.correspondence.signal_changed(Ok(()));
-                self.take_steps(steps);
-            }
+            SignalEvent::Clock { unix_s } => self.told_time(unix_s),
+            SignalEvent::Up => self.signal_changed(Ok(())),
             SignalEvent::Down { why, .. } => {
                 tracing::debug!("the rendezvous: {why}; trying again");
-                let steps = self.correspondence.signal_changed(Err(why));
-                self.take_steps(steps);
+                self.signal_changed(Err(why));
             }
             SignalEvent::Envelope { from, bytes } => self.delivered(from, &bytes),
             SignalEvent::Undeliverable { to } => self.undelivered(to),
@@ -69,8 +62,7 @@ impl Driver {
                 if self.joined.is_none() {
                     self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
                 }
-                let steps = self.correspondence.signal_ended();
-                self.take_steps(steps);
+                self.signal_ended();
                 self.answer_join(Err(error.into()));
             }
         }

@@ -1,6 +1,6 @@
-//! What the host knows of its audience: the numbers that mixers report.
+//! What the host knows of its audience: the numbers that mixers report, and when it heard of them.
 
-use super::{AUDIENCE_GONE_US, Host};
+use super::{AUDIENCE_GONE_US, Host, LOOK_US};
 use crate::id::PeerId;
 use crate::message::MIXERS_MAX;
 use crate::time::{SECOND, Time};
@@ -19,6 +19,22 @@ impl Host {
             oldest.and_then(|oldest| self.viewers.remove(&oldest));
         }
         self.viewers.insert(mixer, (viewers, recorders.min(viewers), now));
+    }
+
+    /// If this machine slept or was stopped, it has heard nobody meanwhile, which says nothing of the others: the time
+    /// isn't counted as their silence.
+    pub(super) fn forgive_standstill(&mut self, now: Time) {
+        let us = now.since(self.look_at);
+        if us < LOOK_US {
+            return;
+        }
+        for at in self.heard.values_mut() {
+            *at = *at + us;
+        }
+        for (.., at) in self.viewers.values_mut() {
+            *at = *at + us;
+        }
+        self.audience_seen = self.audience_seen + us;
     }
 
     /// Returns the number of viewers, as the mixers counted them within the last [`AUDIENCE_GONE_US`].

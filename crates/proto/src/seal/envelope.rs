@@ -163,7 +163,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// Creates a sealer that counts from `counter_start`. The start must be above all counters that this key
-    /// has used, as those of [`counter_at`] are.
+    /// has used: [`counter_at`] computes one.
     pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
         Sealer { me, key, counter: counter_start, has_sealed: false }
     }

@@ -91,7 +91,7 @@ fn notice(page: &mut Page, at_us: u64) {
     let mut letters = Letters::new(invite.room(), invite.root(), from, sealer, opener);
     let bytes = letters.seal_notice(joined.me, at_us, [1; NONCE_LEN]).unwrap().into();
     joined.called_us = at_us;
-    joined.take_step(at_us, Step::Envelope { from, bytes });
+    joined.take_step(Step::Envelope { from, bytes });
 }
 
 /// Returns whether the page is refused within that time, for that reason.
@@ -127,7 +127,7 @@ fn a_page_that_has_slept_dials_anew_without_waiting_for_its_next_attempt() {
 fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let mut page = page();
     let joined = page.0.as_mut().unwrap();
-    joined.take_step(NOW_US, Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
+    joined.take_step(Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
     let asks = page.handle(NOW_US + 1, Call::Tick);
     let says = event(&PageEvent::Trouble(Reason::WrongClock.into()));
     assert!(asks.contains(&says), "{asks:?}");
@@ -328,7 +328,7 @@ fn a_page_takes_first_messages_on_a_link_as_natives_do() {
 }
 
 #[test]
-fn this_ends_proof_goes_first_on_a_link_also_if_that_of_the_other_end_comes_early() {
+fn this_ends_proof_goes_first_also_if_the_other_ends_proof_comes_early() {
     let mut linked = linked();
     let proof = linked.firsts().swap_remove(0).bytes;
     let (then, said) = linked.receives(Channel::Control, proof);
@@ -352,7 +352,7 @@ fn empty_messages_on_a_paused_link_are_bounded_too() {
 /// A host's page, with its name "Ada".
 fn host() -> Page {
     let (mut page, _) = hosting(Vec::new());
-    page.0.as_mut().unwrap().take_step(NOW_US, Step::Up);
+    page.0.as_mut().unwrap().take_step(Step::Up);
     page
 }
 

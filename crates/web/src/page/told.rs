@@ -56,8 +56,8 @@ impl Joined {
 
     pub(super) fn event(&mut self, now_us: u64, happened: &BodyEvent) {
         if let BodyEvent::Brain(event) = happened {
-            let step = self.correspondence.note(event);
-            self.take_steps(step);
+            let steps = self.correspondence.note(event);
+            self.take_steps(steps);
         }
         if matches!(happened, BodyEvent::Brain(Event::Roster { .. })) {
             self.rendezvous.set_on_stage(self.body.brain().is_on_stage());

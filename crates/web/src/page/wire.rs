@@ -123,25 +123,18 @@ impl Joined {
 
     pub(super) fn socket(&mut self, now_us: u64, happening: Happening<'_>) {
         for step in self.rendezvous.handle(now_us, happening) {
-            self.take_step(now_us, step);
+            self.take_step(step);
         }
     }
 
-    pub(super) fn take_step(&mut self, now_us: u64, step: Step) {
+    pub(super) fn take_step(&mut self, step: Step) {
         match step {
             Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
             Step::HangUp => self.asks.push(Ask::HangUp),
-            Step::Clock { unix_s } => {
-                let steps = self.correspondence.told_time(unix_s, now_us);
-                self.take_steps(steps);
-            }
-            Step::Up => {
-                let steps = self.correspondence.signal_changed(Ok(()));
-                self.take_steps(steps);
-            }
+            Step::Clock { unix_s } => self.told_time(unix_s),
+            Step::Up => self.signal_changed(Ok(())),
             Step::Down { why, .. } => {
-                let steps = self.correspondence.signal_changed(Err(why));
-                self.take_steps(steps);
+                self.signal_changed(Err(why));
             }
             Step::Envelope { from, bytes } => self.delivered(from, &bytes),
             Step::Undeliverable(to) => self.undelivered(to),
@@ -152,8 +145,7 @@ impl Joined {
                 } else {
                     self.emit(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
                 }
-                let steps = self.correspondence.signal_ended();
-                self.take_steps(steps);
+                self.signal_ended();
             }
         }
     }
