@@ -1,8 +1,9 @@
 // Messages between the window, which owns the connections, and the worker, which owns the peer.
 
+import type { Layout, MixPolicy } from "./app.js";
 import type { Encoder, Rates } from "./counters.js";
 import type { Reason } from "./refused.js";
-import type { Counts, Opening, PictureFormat, Shown, Wish } from "./wire.js";
+import type { Counts, Opening, PictureFormat, Shown } from "./wire.js";
 
 /** From the window to the worker. */
 export type ToWorker =
@@ -14,7 +15,8 @@ export type ToWorker =
   | { to: "received"; link: number; channel: number; bytes: ArrayBuffer }
   | { to: "dummies"; link: number; pictures: WritableStream<VideoFrame>; sound: WritableStream<AudioData> }
   | { to: "sources"; picture: boolean; sound: boolean; shares: boolean }
-  | { to: "wish"; wish: Wish }
+  | { to: "command"; json: string }
+  | { to: "line"; line: string }
   | { to: "snapshot" };
 
 /** From the worker to the window. */
@@ -80,9 +82,14 @@ export type RoomEvent =
   | { what: "mode"; mode: Mode }
   | { what: "not-forwarding"; peer: string; name: string; label: string }
   /** Which peers mix, and the same as text; null while nobody does. */
-  | { what: "mixed-by"; mixers: string[]; text: string | null };
+  | { what: "mixed-by"; mixers: string[]; text: string | null }
+  /** The user has asked for a list by a line in the chat. */
+  | { what: "lists"; list: "people" | "hands" | "commands" };
 
 export type Mode = "Mesh" | "PassThrough" | "Mixer";
+
+/** Name of a layout. */
+export type LayoutName = Extract<Layout, string> | "custom";
 
 /** A peer on stage. */
 export interface Member extends Named {
@@ -109,9 +116,6 @@ export interface Waiting extends Named {
   /** Whether it comes for nothing but to mix: letting it in names it. */
   mixes: boolean;
 }
-
-/** Which of the peers that consent may mix: all of them, or the host and those that it named. */
-export type MixPolicy = "anyone" | "named";
 
 /** A peer in the host's directory: parent null for none and on stage. */
 export interface Listed extends Named {
@@ -151,7 +155,7 @@ export interface PeerSnapshot {
   lobby: boolean;
   stage_open: boolean;
   mix_policy: MixPolicy;
-  layout: "grid" | "active" | "share" | "side-by-side" | "custom";
+  layout: LayoutName;
   stage: Member[];
   /** At the host: newcomers in the lobby. */
   waiting: Waiting[];

@@ -1,6 +1,6 @@
 // Why something doesn't work, by code: the peer's own reasons, and what the page finds out itself.
 
-import type { Reason as PeerReason } from "./reasons.js";
+import type { Reason as PeerReason } from "./app.js";
 
 /** What the page finds out itself. */
 export type OwnReason =

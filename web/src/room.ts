@@ -1,19 +1,20 @@
 // A room that this page is in, for applications.
 
+import type { Command, Layout, MixPolicy } from "./app.js";
 import { type Encoder, LimitWatch, type Rates } from "./counters.js";
 import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
 import { InStep } from "./in-step.js";
 import { isOwn, Link } from "./link.js";
-import type { MixPolicy, RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
 import { type Reason, Refused } from "./refused.js";
-import { type Entered, type Layout, LAYOUTS, type PictureFormat, type Place, type Shown, type Wish } from "./wire.js";
+import type { Entered, PictureFormat, Place, Shown } from "./wire.js";
 
-export type { Listed, Member, MixPolicy, Named, RoomEvent, RoomState, Snapshot, Waiting } from "./messages.js";
+export type { Command, Layout, MixPolicy } from "./app.js";
+export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot, Waiting } from "./messages.js";
 export { type Reason, Refused } from "./refused.js";
-export type { Layout } from "./wire.js";
 
 /** Interval at which the encoder of the own pictures is judged, in milliseconds. */
 const JUDGED_MS = 1000;
@@ -145,7 +146,7 @@ export class Room extends EventTarget {
   /** What says on a link that this peer goes. */
   #farewell: Uint8Array<ArrayBuffer> | null = null;
   #snapshots: ((snapshot: Snapshot) => void)[] = [];
-  readonly #limit = new RelayLimit((children) => this.#wish({ wish: "children-max", children }));
+  readonly #limit = new RelayLimit((children) => this.command({ "set-children-max": children }));
   #identity: Identity | null = null;
   readonly #limits = new LimitWatch();
   #judges: ReturnType<typeof setInterval> | undefined;
@@ -246,19 +247,19 @@ export class Room extends EventTarget {
 
   /** Asks for the floor, or gives it up. */
   speak(speaks: boolean): void {
-    this.#wish({ wish: "speak", on: speaks });
+    this.command({ speak: speaks });
   }
 
   /** Mutes the own picture or sound, or unmutes it. */
   mute(kind: "picture" | "sound", muted: boolean): void {
     const track = this.#own[kind === "picture" ? 0 : 1];
     if (track) track.enabled = !muted;
-    this.#wish({ wish: kind === "picture" ? "mute-picture" : "mute-sound", on: muted });
+    this.command(kind === "picture" ? { "mute-picture": muted } : { "mute-sound": muted });
   }
 
   /** Tells the room a short text; from the stage only. */
   tell(text: string): void {
-    this.#wish({ wish: "tell", text });
+    this.command({ tell: ["reliable", Array.from(new TextEncoder().encode(text))] });
   }
 
   /**
@@ -266,105 +267,105 @@ export class Room extends EventTarget {
    * seconds: the first names the peer above, and each further one a peer more, up to the mixer.
    */
   askRates(): void {
-    this.#wish({ wish: "ask-rates" });
+    this.command("ask-rates");
   }
 
   /** Shows one speaker in place of the program, or of a mesh; null shows the whole room again. */
   pin(peer: string | null): void {
     this.#screen.pin(peer);
-    this.#wish({ wish: "pin", peer });
+    this.command({ solo: peer === null ? null : { speaker: peer, instead: true } });
   }
 
   // what the host alone may do; a snapshot shows the effect
 
   /** Lets a peer in from the lobby. */
   admit(peer: string): void {
-    this.#wish({ wish: "admit", peer });
+    this.command({ admit: peer });
   }
 
   /** Turns a peer in the lobby away. */
   deny(peer: string): void {
-    this.#wish({ wish: "deny", peer });
+    this.command({ deny: peer });
   }
 
   /** Lets newcomers wait in the lobby, or come in at once. */
   setLobby(on: boolean): void {
-    this.#wish({ wish: "lobby", on });
+    this.command({ lobby: on });
   }
 
   /** Admits nobody new, or admits newcomers again. */
   lock(on: boolean): void {
-    this.#wish({ wish: "lock", on });
+    this.command({ lock: on });
   }
 
   /** Opens the stage to every peer that asks, or closes it: then each that asks is an event "floor-wanted". */
   openStage(on: boolean): void {
-    this.#wish({ wish: "open-stage", on });
+    this.command({ "open-stage": on });
   }
 
   /** Sets which of the peers that consent may mix. The host names peers by letting them speak, or letting in one that offers to mix. */
   setMixing(policy: MixPolicy): void {
-    this.#wish({ wish: "mix-by-named", on: policy === "named" });
+    this.command({ "set-mixing": policy });
   }
 
   /** Removes the peers that are on stage only because they consent to mix, and that the host didn't name. */
   removeUnnamed(): void {
-    this.#wish({ wish: "remove-unnamed" });
+    this.command("remove-unnamed");
   }
 
   /** Lets a peer speak. */
   promote(peer: string): void {
-    this.#wish({ wish: "promote", peer });
+    this.command({ promote: peer });
   }
 
   /** Takes the floor from a peer, or denies it. */
   demote(peer: string): void {
-    this.#wish({ wish: "demote", peer });
+    this.command({ demote: peer });
   }
 
   /** Removes a peer from the room. */
   remove(peer: string): void {
-    this.#wish({ wish: "remove", peer });
+    this.command({ remove: peer });
   }
 
   /** Asks a speaker to send no picture or no sound. */
   askToMute(peer: string, { picture = false, sound = false }: { picture?: boolean; sound?: boolean }): void {
-    this.#wish({ wish: "ask-to-mute", peer, picture, sound });
+    this.command({ "ask-to-mute": [peer, { picture, sound }] });
   }
 
   /** Sets the layout of the program. */
   setLayout(layout: Layout): void {
-    this.#wish({ wish: "layout", layout });
+    this.command({ "set-layout": layout });
   }
 
   /** Sets the number of mixers; 0 adapts it to the need. */
   setMixers(mixers: number): void {
-    this.#wish({ wish: "mixers", mixers });
+    this.command({ "set-mixers": mixers });
   }
 
   /** Makes another peer on stage the host. */
   handOver(peer: string): void {
-    this.#wish({ wish: "hand-over", peer });
+    this.command({ "hand-over": peer });
   }
 
   /** Makes the page that has opened the room its host again. */
   takeBack(): void {
-    this.#wish({ wish: "take-back" });
+    this.command("take-back");
   }
 
   /** Replaces the invite: an event "invite" has the new one, and the old one admits nobody any more. */
   renewInvite(): void {
-    this.#wish({ wish: "renew" });
+    this.command("renew-invite");
   }
 
   /** Ends the room for everybody. */
   end(): void {
-    this.#wish({ wish: "end" });
+    this.command("end");
   }
 
   /** Leaves politely. */
   leave(): void {
-    this.#wish({ wish: "leave" });
+    this.command("leave");
   }
 
   /** Ends everything at once. */
@@ -481,14 +482,18 @@ export class Room extends EventTarget {
     if (this.#format && height !== undefined) link.formatOwn(this.#format, height);
   }
 
-  /** @throws {TypeError} for an argument that is none. */
-  #wish(wish: Wish): void {
-    if ("peer" in wish && wish.peer !== null && !/^[0-9a-f]{64}$/.test(wish.peer)) throw new TypeError(`no peer's id: ${wish.peer}`);
-    if ("layout" in wish && !LAYOUTS.includes(wish.layout)) throw new TypeError(`no layout: ${wish.layout}`);
-    for (const count of ["mixers" in wish ? wish.mixers : 0, "children" in wish ? wish.children : 0]) {
-      if (!Number.isInteger(count) || count < 0 || count > 255) throw new TypeError(`no number of peers: ${count}`);
-    }
-    this.#tell({ to: "wish", wish });
+  /**
+   * Gives the room a command, as each of the methods above does. An event "trouble" says if it is refused.
+   *
+   * @throws {TypeError} for what is no JSON.
+   */
+  command(command: Command): void {
+    this.#tell({ to: "command", json: JSON.stringify(command) });
+  }
+
+  /** Gives the command that a person has typed as a line: `/mute Ada`, as on a terminal. */
+  line(line: string): void {
+    this.#tell({ to: "line", line });
   }
 
   #open(id: number, describe: (link: Link) => Promise<void>): void {
@@ -541,7 +546,7 @@ export class Room extends EventTarget {
     if (event.what === "admitted") {
       this.#settle?.resolve();
       // it may have changed while the worker loaded the module, and heard nothing
-      this.#wish({ wish: "children-max", children: this.#limit.children });
+      this.command({ "set-children-max": this.#limit.children });
     }
     // the last messages need a moment
     if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);

@@ -177,6 +177,9 @@ export const de: Texts = {
 
   // chat
   chatEmpty: "Noch keine Nachrichten. Sie werden nicht aufgehoben: Wer später kommt, sieht ältere nicht.",
+  chatCommands:
+    "/speak, /watch. Für Gastgeber, mit einem Namen: /admit, /deny, /promote, /demote, /mute, /remove, /ban, /hand-over. " +
+    "Und: /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
   chatField: "Nachricht an alle",
   chatSend: "Senden",
   chatStage: "Wer auf der Bühne ist, kann schreiben. Melde dich, um auf die Bühne zu kommen.",
@@ -345,6 +348,10 @@ export const de: Texts = {
     "nobody-answers": "Niemand im Raum hat geantwortet, seit er wieder eröffnet ist.",
     "too-many-agents": "Der Raum hat so viele Agenten, wie er haben darf.",
     "too-many-mixers": "Ein Raum hat höchstens acht Mixer.",
+    "no-such-command": "Diesen Befehl gibt es nicht: /help nennt alle.",
+    "wrong-argument": "Dem Befehl fehlt ein Name oder ein Wort, oder es passt nicht: /help nennt alle.",
+    "no-such-peer": "So heißt hier niemand.",
+    "several-peers": "So heißen mehrere: Schreib die ersten Ziffern dessen, den du meinst.",
     "bad-keys": "Was dieser Tab von deinem Raum aufgehoben hat, ist nicht lesbar. Eröffne einen neuen.",
     "bad-rendezvous": "Eine Seite eröffnet Räume bei einem Server, dessen Adresse mit http oder https beginnt.",
     // what is sent

@@ -177,6 +177,9 @@ export const en = {
   // chat
   chatEmpty: "No messages yet. Messages are not kept: newcomers don't see older ones.",
   chatField: "Message to all",
+  chatCommands:
+    "/speak, /watch. For hosts, with a name: /admit, /deny, /promote, /demote, /mute, /remove, /ban, /hand-over. " +
+    "And: /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
   chatSend: "Send",
   chatStage: "People on stage can write. Raise your hand to come on stage.",
 
@@ -347,6 +350,10 @@ export const en = {
     "nobody-answers": "Nobody of the room has answered since it was opened again.",
     "too-many-agents": "The room has as many agents as it may have.",
     "too-many-mixers": "A room has at most eight mixers.",
+    "no-such-command": "There is no such command: /help lists them.",
+    "wrong-argument": "The command lacks a name or a word, or has a wrong one: /help lists them.",
+    "no-such-peer": "Nobody here is called so.",
+    "several-peers": "Several people are called so: type the first digits of the one you mean.",
     "bad-keys": "What this tab has kept of your room can't be read. Open a new one.",
     "bad-rendezvous": "A page opens a room at a server whose address begins with http or https.",
     // what is sent

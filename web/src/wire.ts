@@ -74,21 +74,6 @@ export interface PictureFormat {
 /** What a frame of the page's own stream is. */
 export type OwnMedia = { is: "picture"; key: boolean } | { is: "sound"; level: number | null };
 
-/** Layouts of the program that a page can choose, in the order of their numbers. */
-export const LAYOUTS = ["grid", "active", "share"] as const;
-export type Layout = (typeof LAYOUTS)[number];
-
-export type Wish =
-  | { wish: "leave" | "take-back" | "renew" | "end" | "ask-rates" | "remove-unnamed" }
-  | { wish: "speak" | "mute-picture" | "mute-sound" | "lobby" | "lock" | "open-stage" | "mix-by-named"; on: boolean }
-  | { wish: "tell"; text: string }
-  | { wish: "pin"; peer: string | null }
-  | { wish: "admit" | "deny" | "promote" | "demote" | "remove" | "hand-over"; peer: string }
-  | { wish: "ask-to-mute"; peer: string; picture: boolean; sound: boolean }
-  | { wish: "layout"; layout: Layout }
-  | { wish: "mixers"; mixers: number }
-  | { wish: "children-max"; children: number };
-
 export type Call =
   | { call: "open"; opening: Opening }
   | { call: "tick" }
@@ -100,12 +85,13 @@ export type Call =
   | { call: "link-down"; link: number }
   | { call: "received"; link: number; channel: number; bytes: Uint8Array }
   | { call: "frame"; link: number; slot: number; level: number | null; csrcs: number[]; data: Uint8Array }
-  | { call: "wish"; wish: Wish }
+  | { call: "command"; json: string }
   | { call: "snapshot" }
   | { call: "keyframe-wanted"; link: number; slot: number }
   | { call: "stats"; link: number; counts: Counts }
   | { call: "own-frame"; link: number; capturedUs: number; media: OwnMedia; data: Uint8Array }
-  | { call: "sources"; picture: boolean; sound: boolean; shares: boolean };
+  | { call: "sources"; picture: boolean; sound: boolean; shares: boolean }
+  | { call: "line"; line: string };
 
 export type Ask =
   | { ask: "dial"; url: string }
@@ -132,16 +118,9 @@ export type Ask =
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
   "open", "tick", "socket-opened", "socket-frame", "socket-closed", "described", "link-up", "link-down", "received",
-  "frame", "wish", "snapshot", "keyframe-wanted", "stats",
-  "own-frame", "sources",
+  "frame", "command", "snapshot", "keyframe-wanted", "stats",
+  "own-frame", "sources", "line",
 ];
-/** Order of the wishes. */
-const WISHES: readonly Wish["wish"][] = [
-  "leave", "speak", "mute-picture", "mute-sound", "tell", "pin", "take-back", "admit", "deny", "lobby", "lock", "open-stage",
-  "promote", "demote", "remove", "ask-to-mute", "layout", "mixers", "hand-over", "renew", "end",
-  "children-max", "ask-rates", "mix-by-named", "remove-unnamed",
-];
-
 class Writer {
   #bytes = new Uint8Array(256);
   #length = 0;
@@ -188,11 +167,6 @@ class Writer {
 
   text(text: string): this {
     return this.bytes(new TextEncoder().encode(text));
-  }
-
-  /** Bytes of a known number, from hexadecimal digits. */
-  hex(digits: string): this {
-    return this.fixed(Uint8Array.from(digits.match(/../g) ?? [], (two) => parseInt(two, 16)));
   }
 
   option<T>(value: T | null, write: (value: T) => void): this {
@@ -250,8 +224,11 @@ export function encode(call: Call): Uint8Array {
       to.varint(packetsReceived).option(rttUs, (rttUs) => to.varint(rttUs)).varint(queueUs).bool(isRelayed);
       break;
     }
-    case "wish":
-      encodeWish(to, call.wish);
+    case "command":
+      to.text(call.json);
+      break;
+    case "line":
+      to.text(call.line);
       break;
     case "own-frame": {
       const { media } = call;
@@ -271,18 +248,6 @@ export function encode(call: Call): Uint8Array {
       break;
   }
   return to.done();
-}
-
-function encodeWish(to: Writer, wish: Wish): void {
-  to.varint(WISHES.indexOf(wish.wish));
-  if ("on" in wish) to.bool(wish.on);
-  else if ("text" in wish) to.text(wish.text);
-  else if ("layout" in wish) to.varint(LAYOUTS.indexOf(wish.layout));
-  else if ("mixers" in wish) to.u8(wish.mixers);
-  else if ("children" in wish) to.u8(wish.children);
-  else if (wish.wish === "pin") to.option(wish.peer, (peer) => to.hex(peer));
-  else if (wish.wish === "ask-to-mute") to.hex(wish.peer).bool(wish.picture).bool(wish.sound);
-  else if ("peer" in wish) to.hex(wish.peer);
 }
 
 class Reader {

@@ -208,8 +208,11 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
     case "sources":
       call({ call: "sources", picture: data.picture, sound: data.sound, shares: data.shares });
       break;
-    case "wish":
-      call({ call: "wish", wish: data.wish });
+    case "command":
+      call({ call: "command", json: data.json });
+      break;
+    case "line":
+      call({ call: "line", line: data.line });
       break;
     case "snapshot":
       call({ call: "snapshot" });

@@ -4,42 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import golden from "../golden/wire.json";
-import { type Ask, type Call, decode, encode, type Wish } from "../src/wire.js";
+import { type Ask, type Call, decode, encode } from "../src/wire.js";
 
 const bytes = new Uint8Array([9, 9]);
 const data = new Uint8Array([0, 0, 0, 1, 0x65]);
 
 const capturedUs = 1_763_627_671_166_665;
-
-const peer = "ab".repeat(32);
-
-const wishes: { [Name in Wish["wish"]]: Wish & { wish: Name } } = {
-  leave: { wish: "leave" },
-  speak: { wish: "speak", on: true },
-  "mute-picture": { wish: "mute-picture", on: true },
-  "mute-sound": { wish: "mute-sound", on: true },
-  tell: { wish: "tell", text: "Grüß" },
-  pin: { wish: "pin", peer },
-  "take-back": { wish: "take-back" },
-  admit: { wish: "admit", peer },
-  deny: { wish: "deny", peer },
-  lobby: { wish: "lobby", on: true },
-  lock: { wish: "lock", on: true },
-  "open-stage": { wish: "open-stage", on: true },
-  promote: { wish: "promote", peer },
-  demote: { wish: "demote", peer },
-  remove: { wish: "remove", peer },
-  "ask-to-mute": { wish: "ask-to-mute", peer, picture: false, sound: true },
-  layout: { wish: "layout", layout: "share" },
-  mixers: { wish: "mixers", mixers: 2 },
-  "hand-over": { wish: "hand-over", peer },
-  renew: { wish: "renew" },
-  end: { wish: "end" },
-  "children-max": { wish: "children-max", children: 3 },
-  "ask-rates": { wish: "ask-rates" },
-  "mix-by-named": { wish: "mix-by-named", on: true },
-  "remove-unnamed": { wish: "remove-unnamed" },
-};
 
 const calls: Record<string, Call> = {
   open: {
@@ -93,8 +63,8 @@ const calls: Record<string, Call> = {
   "own-picture": { call: "own-frame", link: 3, capturedUs, media: { is: "picture", key: true }, data },
   "own-sound": { call: "own-frame", link: 3, capturedUs, media: { is: "sound", level: 30 }, data: new Uint8Array([4, 5]) },
   sources: { call: "sources", picture: true, sound: true, shares: false },
-  ...Object.fromEntries(Object.entries(wishes).map(([name, wish]): [string, Call] => [`wish-${name}`, { call: "wish", wish }])),
-  "wish-pin-nobody": { call: "wish", wish: { wish: "pin", peer: null } },
+  command: { call: "command", json: '"leave"' },
+  line: { call: "line", line: "/mute Grüße" },
   stats: {
     call: "stats",
     link: 9,

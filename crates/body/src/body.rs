@@ -7,18 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
-use plenary_proto::bounded::List;
+use plenary_proto::app::Solo;
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    DATA_LEN_MAX, Delivery, Description, Entry, Head, LinkKind, Message, Muted, Resume, Roster, Sharing,
-    VideoRequest, path_hash,
+    Description, Entry, GenerationKey, Head, LinkKind, Message, Muted, Resume, Roster, Sharing, VideoRequest,
+    path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
-    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState,
-    StreamId, Time, Via,
+    BrainSnapshot, Command, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState, StreamId, Time,
+    Via,
 };
 
 use crate::between::Between;
@@ -32,7 +32,6 @@ use crate::outs::{Notice, Outs, Picture};
 use crate::page_uplink::PageUplink;
 use crate::rate::ProgramRate;
 use crate::received::Origin;
-use crate::solo::Solo;
 use crate::stats::{FrameSeen, ReceptionStats};
 use crate::thin::Thinning;
 use crate::traffic::{Ledger, Throughput, Traffic};
@@ -42,8 +41,10 @@ use crate::traffic::{Ledger, Throughput, Traffic};
 pub enum In {
     /// The time of [`Body::next_timeout`] has come.
     Timeout,
-    /// A command of the application to the brain.
+    /// A command of the application, where nobody waits for the answer: else [`Body::obey`].
     Command(Command),
+    /// At the host: a new invite is in force, with this key.
+    Renew(GenerationKey),
     /// This peer's own stream has a new source of picture and sound.
     Publish {
         /// Whether the source is a screen or a film.
@@ -281,7 +282,12 @@ impl Body {
     pub fn handle(&mut self, now_us: u64, input: In, outs: &mut Outs) {
         match input {
             In::Timeout => self.input(now_us, Input::Timeout, outs),
-            In::Command(command) => self.input(now_us, Input::Command(command), outs),
+            In::Command(command) => {
+                if let Err(why) = self.obey(now_us, command, outs) {
+                    tracing::debug!("a command isn't carried out: {why}");
+                }
+            }
+            In::Renew(key) => self.input(now_us, Input::Renew(key), outs),
             In::Publish { shares } => self.publish_anew(shares, now_us, outs),
             In::Sources(sources) => self.set_sources(sources, now_us, outs),
             In::Described { link, description } => {
@@ -354,22 +360,6 @@ impl Body {
         if self.repeated.len() < REPEATED_MAX && !self.repeated.contains(&notice) {
             self.repeated.push(notice);
         }
-    }
-
-    /// Publishes application data.
-    ///
-    /// # Errors
-    /// [`DataRefusal`] if this peer may not publish it now.
-    pub fn publish_data(
-        &mut self,
-        delivery: Delivery,
-        bytes: List<u8, DATA_LEN_MAX>,
-        now_us: u64,
-        outs: &mut Outs,
-    ) -> Result<(), DataRefusal> {
-        self.brain.may_publish(self.time(now_us), delivery, bytes.len())?;
-        self.input(now_us, Input::Command(Command::Publish(delivery, bytes)), outs);
-        Ok(())
     }
 
     // ── packets and frames ───────────────────────────────────────────────────────────────────────────────────
@@ -465,8 +455,8 @@ impl Body {
         [MediaKind::Video, MediaKind::Sound].map(|kind| self.media.publishes() && self.media.is_sent(kind))
     }
 
-    /// Sets the application's request for one speaker's own stream. The brain is told by [`Command::Solo`].
-    pub fn set_solo(&mut self, wish: Option<Solo>, outs: &mut Outs) {
+    /// Sets the application's request for one speaker's own stream.
+    pub(crate) fn set_solo(&mut self, wish: Option<Solo>, outs: &mut Outs) {
         self.media.set_solo(wish, outs);
     }
 

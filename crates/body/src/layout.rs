@@ -1,35 +1,53 @@
-//! Conversion of program layouts to and from the bytes that the roster carries.
+//! Layouts as applications and rosters name them, and as the compositor draws them.
 
 use plenary_media::compose::Layout;
+use plenary_proto::app;
+use plenary_proto::bounded::List;
 use plenary_proto::message::ProgramLayout;
 
-/// Encodes a layout for the roster; a grid is the empty encoding.
+/// Returns a layout as a command has it.
 ///
 /// # Errors
 /// A line for the application when mixers would refuse the layout: see
 /// [`Custom`](plenary_media::compose::Custom).
-pub fn to_roster(layout: &Layout) -> Result<ProgramLayout, String> {
-    if *layout == Layout::Grid {
-        return Ok(ProgramLayout::new());
-    }
-    if let Layout::Custom(custom) = layout {
-        custom.check()?;
-    }
-    let bytes = postcard::to_allocvec(layout).map_err(|error| error.to_string())?;
-    let len = bytes.len();
-    ProgramLayout::try_from(bytes).map_err(|_| format!("{len} bytes are too long"))
+pub fn for_command(layout: &Layout) -> Result<app::Layout, String> {
+    Ok(match layout {
+        Layout::Grid => app::Layout::Grid,
+        Layout::Active => app::Layout::Active,
+        Layout::Share => app::Layout::Share,
+        Layout::SideBySide => app::Layout::SideBySide,
+        Layout::Custom(custom) => {
+            custom.check()?;
+            let bytes = postcard::to_allocvec(custom).map_err(|error| error.to_string())?;
+            let (len, custom) = (bytes.len(), List::try_from(bytes).ok().map(app::Layout::Custom));
+            let fits = custom.filter(|custom| !custom.to_roster().is_empty());
+            fits.ok_or_else(|| format!("{len} bytes are too long"))?
+        }
+        _ => return Err("this version of the program doesn't know it".to_owned()),
+    })
 }
 
 /// Decodes the roster's layout. Falls back to a grid when this version of the program doesn't know the
 /// layout.
 pub fn from_roster(bytes: &ProgramLayout) -> Layout {
-    if bytes.is_empty() {
-        return Layout::Grid;
+    match app::Layout::of_roster(bytes) {
+        Some(app::Layout::Grid) => Layout::Grid,
+        Some(app::Layout::Active) => Layout::Active,
+        Some(app::Layout::Share) => Layout::Share,
+        Some(app::Layout::SideBySide) => Layout::SideBySide,
+        Some(app::Layout::Custom(custom)) => custom_or_grid(postcard::from_bytes(&custom)),
+        _ => custom_or_grid(Err(postcard::Error::SerdeDeCustom)),
     }
-    postcard::from_bytes(bytes).unwrap_or_else(|error| {
-        tracing::warn!("the host's layout can't be decoded, a grid is used: {error}");
-        Layout::Grid
-    })
+}
+
+fn custom_or_grid(custom: postcard::Result<plenary_media::compose::Custom>) -> Layout {
+    custom.map_or_else(
+        |error| {
+            tracing::warn!("the host's layout can't be decoded, a grid is used: {error}");
+            Layout::Grid
+        },
+        Layout::Custom,
+    )
 }
 
 #[cfg(test)]
@@ -56,14 +74,14 @@ mod tests {
         for layout in
             [Layout::Grid, Layout::Active, Layout::Share, Layout::SideBySide, custom(0, 0.0), custom(64, 0.5)]
         {
-            assert_eq!(from_roster(&to_roster(&layout).unwrap()), layout);
+            assert_eq!(from_roster(&for_command(&layout).unwrap().to_roster()), layout);
         }
     }
 
     #[test]
     fn a_layout_that_mixers_would_refuse_is_refused_and_an_unknown_one_is_a_grid() {
         for layout in [custom(65, 0.0), custom(1, 0.9), custom(1, f32::NAN)] {
-            assert!(to_roster(&layout).is_err(), "{layout:?}");
+            assert!(for_command(&layout).is_err(), "{layout:?}");
         }
         for bytes in [vec![200], vec![4, 1], vec![255; 8_000]] {
             assert_eq!(from_roster(&ProgramLayout::try_from(bytes).unwrap()), Layout::Grid);

@@ -47,6 +47,7 @@ mod loss;
 mod maker;
 mod media;
 mod mix;
+mod obey;
 mod outs;
 mod oversize;
 mod own;
@@ -87,9 +88,9 @@ pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
 pub use outs::{
     BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Paused, Picture, Route,
 };
+pub use plenary_proto::app::Solo;
 pub use received::{Origin, ReceivedFrame};
 pub use shell::{MaySay, Shell};
-pub use solo::Solo;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 pub use traffic::Traffic;
 pub use wishes::{WISHES_EACH_US, Wishes};

@@ -14,6 +14,7 @@ pub use browsers::Shown;
 use plenary_proto::ordered::{OrderedMap, OrderedSet};
 use std::collections::VecDeque;
 
+use plenary_proto::app::Solo;
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
@@ -41,7 +42,7 @@ use crate::program::{PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX}
 use crate::published::Published;
 use crate::rebuild::Rebuild;
 use crate::repeats::Repeats;
-use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
+use crate::solo::{SOLO_SLOTS, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
 use crate::stream::Pushed;
 use crate::traffic::rtp_bytes;

@@ -4,6 +4,7 @@
 //! around it. Console and page show peers by the same rules.
 
 use plenary_proto::PeerId;
+use plenary_proto::app::line::{Among, LineError};
 use plenary_proto::bounded::composed;
 
 use crate::Body;
@@ -110,11 +111,21 @@ impl People {
 
     /// Returns everybody that a peer knows of: the stage and, at the host, the audience, the lobby and raised hands.
     pub fn of(body: &Body, now_us: u64) -> People {
+        People::among(body, now_us, Among::All)
+    }
+
+    /// Returns those of them that are in the room, those in the lobby, or all.
+    pub fn among(body: &Body, now_us: u64, among: Among) -> People {
         let stage = body.stage().iter().map(|entry| (entry.peer, entry.name.to_string()));
         let listed =
             body.directory(now_us).into_iter().map(|(peer, entry, _)| (peer, entry.name.to_string()));
+        let here = stage.chain(listed).chain(body.hands());
         let waiting = body.lobby().into_iter().map(|newcomer| (newcomer.peer, newcomer.name));
-        People::new(stage.chain(listed).chain(waiting).chain(body.hands()))
+        match among {
+            Among::Here => People::new(here),
+            Among::Lobby => People::new(waiting),
+            Among::All => People::new(here.chain(waiting)),
+        }
     }
 
     /// Returns these peers and those.
@@ -167,8 +178,8 @@ impl People {
     /// only a name is meant. A whole id may be that of a peer that isn't listed.
     ///
     /// # Errors
-    /// A sentence: nobody is meant, or several peers are; then with ids that tell them apart.
-    pub fn find(&self, typed: &str) -> Result<PeerId, String> {
+    /// [`LineError::Peer`]: nobody is meant, or several peers are; then with ids that tell them apart.
+    pub fn find(&self, typed: &str) -> Result<PeerId, LineError> {
         let typed = typed.trim();
         let in_quotes = typed.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let (name, digits) = (tidy(in_quotes.unwrap_or(typed)), typed.to_ascii_lowercase());
@@ -181,12 +192,18 @@ impl People {
         }
         match found[..] {
             // of a large audience the host lists a sample only
-            [] => digits.parse().map_err(|_| format!("nobody here is called {typed}; /who lists everybody")),
+            [] => digits.parse().map_err(|_| LineError::Peer {
+                several: false,
+                says: format!("nobody here is called {typed}; /who lists everybody"),
+            }),
             [(peer, _)] => Ok(*peer),
             _ => {
                 let ids = found.iter().map(|(peer, name)| format!("{} {}", self.id(peer), quoted(name)));
                 let ids: Vec<_> = ids.collect();
-                Err(format!("{} peers are called {typed}: say which, {}", ids.len(), ids.join(", ")))
+                Err(LineError::Peer {
+                    several: true,
+                    says: format!("{} peers are called {typed}: say which, {}", ids.len(), ids.join(", ")),
+                })
             }
         }
     }
@@ -212,9 +229,9 @@ mod tests {
         let people = people(&[(id(&[0xab; 4]), "Ada"), (id(&[1; 4]), "  Ada "), (id(&[2; 4]), "Ben")]);
         assert_eq!(people.find("Ben"), Ok(id(&[2; 4])));
         assert_eq!(people.find("ABABABAB"), Ok(id(&[0xab; 4])));
-        let said = people.find("Ada").unwrap_err();
+        let said = people.find("Ada").unwrap_err().to_string();
         assert!(said.contains("01010101 \"Ada\", abababab \"Ada\""), "{said}");
-        assert!(people.find("Cai").unwrap_err().contains("nobody"));
+        assert!(people.find("Cai").unwrap_err().to_string().contains("nobody"));
     }
 
     #[test]
@@ -237,7 +254,7 @@ mod tests {
         assert_eq!(people.id(&a), "0707070712");
         assert_eq!(people.id(&b), "0707070713");
         assert_eq!(people.id(&c), "09111111");
-        let said = people.find("07070707").unwrap_err();
+        let said = people.find("07070707").unwrap_err().to_string();
         assert!(said.contains("0707070712 \"x\", 0707070713 \"x\""), "{said}");
         for peer in [a, b, c] {
             assert_eq!(people.find(&people.id(&peer)), Ok(peer));

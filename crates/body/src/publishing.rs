@@ -1,7 +1,7 @@
 //! What this peer publishes, and what its encoders are told: this body's part in [`crate::published`].
 
 use plenary_proto::message::{Resume, VideoRequest};
-use plenary_proto::{Command, Input, PeerId};
+use plenary_proto::{Input, PeerId};
 
 use crate::body::{Body, Sources};
 use crate::mix::TILE_BPS_MIN;
@@ -87,7 +87,7 @@ impl Body {
     pub(crate) fn tell_sends(&mut self, now_us: u64, outs: &mut Outs) {
         let (muted, shares) = self.media.sends(now_us);
         if std::mem::replace(&mut self.told_sends, (muted, shares)) != (muted, shares) {
-            self.input(now_us, Input::Command(Command::Sends { muted, shares }), outs);
+            self.input(now_us, Input::Sends { muted, shares }, outs);
         }
     }
 

@@ -4,22 +4,13 @@ use plenary_proto::ordered::OrderedSet;
 
 use plenary_media::Frame;
 use plenary_proto::PeerId;
+use plenary_proto::app::Solo;
 use plenary_proto::identity::MediaKind;
 
 use crate::received::Origin;
 
 /// Slots of a solo stream on the link from a mixer to the peer that requests it: video, sound.
 pub(crate) const SOLO_SLOTS: [u8; 2] = [4, 5];
-
-/// Request for one speaker's own stream, as its mixer receives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Solo {
-    /// The speaker.
-    pub speaker: PeerId,
-    /// Whether the stream replaces the program at the application. The program still arrives, for this peer's
-    /// children, and a speaker still hears its mix-minus.
-    pub instead: bool,
-}
 
 /// The application's request for a solo stream.
 #[derive(Debug, Default)]

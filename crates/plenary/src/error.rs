@@ -2,14 +2,12 @@
 
 use plenary_media::codec::CodecError;
 use plenary_media::{EncodedError, RawError};
-use plenary_proto::DataRefusal;
 use plenary_proto::app::Reason;
 use plenary_proto::message::{MESSAGE_VERSION, Refusal};
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
 
-use crate::hosting::{HostRefusal, NotHost};
 use crate::secrets::NoKeys;
 
 /// Reason why a room could not be opened, joined or used.
@@ -86,22 +84,16 @@ pub enum Error {
     /// The layout is invalid.
     #[error("the layout can't be used: {0}")]
     Layout(String),
-    /// The data may not be sent to the room: this peer is not on stage, or the data is too long or sent too
-    /// fast.
-    #[error(transparent)]
-    Data(#[from] DataRefusal),
     /// Publishing was refused.
     #[error(transparent)]
     Publish(#[from] PublishRefusal),
     /// This sound can't be made by [`Room::voices`](crate::Room::voices).
     #[error(transparent)]
     Voices(#[from] crate::VoicesError),
-    /// The call is the host's, and this peer is not the host.
-    #[error(transparent)]
-    NotHost(#[from] NotHost),
-    /// The host's call can't apply.
-    #[error(transparent)]
-    Host(#[from] HostRefusal),
+    /// The room refuses a command, and nothing was done: the call is the host's, say, and this peer is not the host
+    /// ([`Reason::NotHost`]), or data is sent too fast ([`Reason::TooFast`]).
+    #[error("{0}")]
+    Command(Reason),
     /// The roster has not shown the effect of the host's call in time. It may still come.
     #[error("the room has not shown it for {seconds} s: it may still come, or the peer doesn't answer")]
     NotShown {
@@ -167,10 +159,8 @@ impl Error {
             Error::Refused(refusal) => refusal.reason(),
             Error::NoAnswer { .. } => Reason::NoAnswer,
             Error::OtherVersion(_) => Reason::RoomVersion,
-            Error::Data(refusal) => refusal.reason(),
             Error::Publish(refusal) => refusal.reason(),
-            Error::NotHost(NotHost) => Reason::NotHost,
-            Error::Host(refusal) => refusal.reason(),
+            Error::Command(reason) => *reason,
             _ => return None,
         })
     }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use plenary_proto::message::{AGENTS_MAX, Entry, Muted, Roster, Vote};
+#[cfg(doc)]
+use plenary_proto::app::Reason;
+use plenary_proto::app::{Command, unnamed};
+use plenary_proto::message::{Muted, Roster};
 use plenary_proto::seal::{Invite, RoomSecret};
-use plenary_proto::{Command, Newcomer, PeerId};
+use plenary_proto::{Newcomer, PeerId};
 
+use crate::driver::Request;
 use crate::error::Error;
-use crate::hosting::{Host, HostRefusal, NotHost};
+use crate::hosting::Host;
 use crate::random_bytes;
 
 /// A peer in the room, as the host's directory lists it.
@@ -59,8 +63,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn admit(self, peer: PeerId) -> Result<(), Error> {
-        self.check_other(peer)?;
-        self.command(Command::Admit(peer), |_| true).await
+        self.room().command(Command::Admit(peer)).await
     }
 
     /// Turns a peer in the lobby away. Resolves at once.
@@ -68,8 +71,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn deny(self, peer: PeerId) -> Result<(), Error> {
-        self.check_other(peer)?;
-        self.command(Command::Deny(peer), |_| true).await
+        self.room().command(Command::Deny(peer)).await
     }
 
     /// Replaces the peers that come in without waiting, by any invite that this room had lately, also when it has
@@ -79,7 +81,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn set_members(self, members: Vec<PeerId>) -> Result<(), Error> {
-        self.command(Command::SetMembers(members), |_| true).await
+        self.room().command(Command::SetMembers(members)).await
     }
 
     /// Sets whether newcomers wait in the lobby.
@@ -87,7 +89,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn set_lobby(self, lobby: bool) -> Result<(), Error> {
-        self.command(Command::Lobby(lobby), |roster| roster.access.lobby == lobby).await
+        self.room().command(Command::Lobby(lobby)).await
     }
 
     /// Locks the room, so that nobody new is admitted, or unlocks it.
@@ -95,7 +97,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn lock(self, locked: bool) -> Result<(), Error> {
-        self.command(Command::Lock(locked), |roster| roster.access.locked == locked).await
+        self.room().command(Command::Lock(locked)).await
     }
 
     /// Removes a peer from the room. No member links with it any more, and the host refuses this identity
@@ -103,12 +105,9 @@ impl Host<'_> {
     /// left can't be removed: [`renew_invite`](Self::renew_invite) keeps it out.
     ///
     /// # Errors
-    /// [`HostRefusal::Stranger`] for a peer that isn't here; see [`Host`] for others.
+    /// [`Reason::Stranger`] for a peer that isn't here; see [`Host`] for others.
     pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
-        self.check_other(peer)?;
-        self.check_known(peer).await?;
-        self.check_settled()?;
-        self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await
+        self.room().command(Command::Remove(peer)).await
     }
 
     /// Removes the peers that are on stage only because they consent to mix, and that this host didn't name. Returns
@@ -118,21 +117,12 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn remove_unnamed(self) -> Result<usize, Error> {
-        self.check_settled()?;
-        let is_unnamed = |entry: &Entry| entry.mixes && !entry.speaks && entry.votes != Vote::Named;
-        let unnamed: Vec<PeerId> = self.inner().flow.read(|body| {
-            let entries = body.roster().into_iter().flat_map(|roster| &*roster.entries);
-            entries.filter(|entry| is_unnamed(entry)).map(|entry| entry.peer).collect()
-        });
-        let shows = |roster: &Roster| !roster.entries.iter().any(|entry| unnamed.contains(&entry.peer));
-        self.command(Command::RemoveUnnamed, shows).await?;
-        Ok(unnamed.len())
-    }
-
-    /// Refuses what a host may not do yet that the stage chose a moment ago.
-    fn check_settled(self) -> Result<(), Error> {
-        let is_settled = self.inner().flow.read(|body| body.brain().check_settled());
-        Ok(is_settled.map_err(|_| HostRefusal::TooSoon)?)
+        let of = |roster: &Roster| unnamed(roster).collect::<Vec<_>>();
+        let removed = self.inner().flow.read(|body| body.roster().map(of).unwrap_or_default());
+        let shows = |roster: &Roster| !roster.entries.iter().any(|entry| removed.contains(&entry.peer));
+        let gives = self.room().give(Command::RemoveUnnamed);
+        self.room().until_shown(gives, |roster| self.settled(roster, shows(roster))).await?;
+        Ok(removed.len())
     }
 
     /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).
@@ -140,8 +130,13 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn ban(self, peer: PeerId) -> Result<Invite, Error> {
-        self.remove(peer).await?;
+        self.room().carry_out_with(peer, Command::Remove(peer)).await?;
         self.renew_invite().await
+    }
+
+    /// Whether a roster settles a command of this host: it shows the effect, or another peer is the host.
+    fn settled(self, roster: &Roster, shows: bool) -> Option<bool> {
+        if roster.host == self.room().me() { shows.then_some(true) } else { Some(false) }
     }
 
     /// Replaces the invite. Members stay; the old invite admits nobody any more. Returns the new one, as
@@ -151,18 +146,19 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn renew_invite(self) -> Result<Invite, Error> {
-        self.check_settled()?;
+        self.room().check(&Command::RenewInvite)?;
         let inner = self.inner();
         let _turn = inner.renewing.lock().await;
         let (before, key) = inner.invite.lock().clone();
         let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
         let (invite, key) = before.replaced(newest, RoomSecret(random_bytes()), &key);
         let generation = invite.generation();
-        let renews = Command::Renew(key.for_member());
+        let renews = async { self.room().request(Request::Renew(key.for_member())).await };
         // stored before the roster names it: an application may ask as soon as it hears of the new invite
         let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));
         let shows = |roster: &Roster| roster.access.generation == generation;
-        if let Err(error) = self.command(renews, shows).await {
+        let settled = |roster: &Roster| self.settled(roster, shows(roster));
+        if let Err(error) = self.room().until_shown(renews, settled).await {
             if !inner.flow.read(|body| body.roster().is_some_and(shows)) {
                 *inner.invite.lock() = replaced;
             }
@@ -179,14 +175,9 @@ impl Host<'_> {
     /// the marks ([`Member::is_agent`](crate::Member::is_agent), [`Room::agents`](crate::Room::agents)).
     ///
     /// # Errors
-    /// [`HostRefusal::TooManyAgents`] past eight; see [`Host`].
+    /// [`Reason::TooManyAgents`] past eight; see [`Host`].
     pub async fn set_agent(self, peer: PeerId, is_agent: bool) -> Result<(), Error> {
-        let agents = self.room().agents();
-        if is_agent && !agents.contains(&peer) && agents.len() >= AGENTS_MAX {
-            return Err(HostRefusal::TooManyAgents.into());
-        }
-        let shows = |roster: &Roster| roster.access.agents.contains(&peer) == is_agent;
-        self.command(Command::SetAgent(peer, is_agent), shows).await
+        self.room().command(Command::SetAgent(peer, is_agent)).await
     }
 
     /// Asks a speaker to send no picture or no sound. Its application may end that; the host can't. Resolves at once:
@@ -195,9 +186,7 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn ask_to_mute(self, peer: PeerId, muted: Muted) -> Result<(), Error> {
-        self.check_other(peer)?;
-        self.room().check_on_stage(peer)?;
-        self.command(Command::AskToMute(peer, muted), |_| true).await
+        self.room().command(Command::AskToMute(peer, muted)).await
     }
 
     /// Makes another peer on stage the host. The peer that opened the room can take it back:
@@ -206,24 +195,15 @@ impl Host<'_> {
     /// # Errors
     /// See [`Host`].
     pub async fn hand_over(self, peer: PeerId) -> Result<(), Error> {
-        let me = self.room().me();
-        self.check_other(peer)?;
-        self.room().check_on_stage(peer)?;
-        let settled = |roster: &Roster| match roster.host {
-            host if host == peer => Some(Ok(())),
-            host if host == me => None,
-            _ => Some(Err(NotHost.into())),
-        };
-        self.room().command_until(Command::HandOver(peer), settled).await
+        self.room().command(Command::HandOver(peer)).await
     }
 
     /// Ends the room: every peer leaves it. Resolves when this peer has left.
     ///
     /// # Errors
-    /// [`Error::NotHost`] if another peer has become host.
+    /// [`Reason::NotHost`] if another peer has become host; see [`Host`] for others.
     pub async fn end(self) -> Result<(), Error> {
-        self.check_settled()?;
-        match self.command(Command::End, |roster| roster.access.ended).await {
+        match self.room().carry_out(Command::End).await {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
         }

@@ -133,7 +133,7 @@ pub use error::{Error, PublishRefusal};
 pub use event::{CodecOutcome, CodecUse, Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
 pub use from_key::FramesFromKey;
 pub use governing::Listed;
-pub use hosting::{Host, HostRefusal, NotHost};
+pub use hosting::Host;
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 #[doc(hidden)]
@@ -143,7 +143,8 @@ pub use plenary_body::{
 };
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_media::{RepairError, Repaired, repair_recording};
-pub use plenary_proto::app::{ConnectionState, Reason};
+pub use plenary_proto::app::line;
+pub use plenary_proto::app::{Command, ConnectionState, Reason};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,
@@ -151,8 +152,7 @@ pub use plenary_proto::message::{
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{
-    CodecClaim, DataRefusal, Mode, Newcomer, NoPeerId, PeerId, Rank, ShortId, Sources, StreamId, Tally,
-    VoicesState,
+    CodecClaim, Mode, Newcomer, NoPeerId, PeerId, Rank, ShortId, Sources, StreamId, Tally, VoicesState,
 };
 pub use plenary_rtc::LinkError;
 #[doc(hidden)]

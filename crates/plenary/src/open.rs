@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Correspondence, HOST_ANSWER_US_MAX, Letters, layout};
 use plenary_media::CodecBench;
-use plenary_proto::app::ConnectionState;
+use plenary_proto::app::{ConnectionState, check_mixers};
 use plenary_proto::bounded::{Text, composed, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
@@ -29,7 +29,6 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::{EVENTS_MAX, End};
 use crate::flow::Flow;
-use crate::hosting::HostRefusal;
 use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
@@ -127,8 +126,8 @@ fn span_of(me: &Keypair) -> Span {
 }
 
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
-    let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
-    HostRefusal::of_mixers(host.mixers)?;
+    let layout = layout::for_command(&host.layout).map_err(Error::Layout)?.to_roster();
+    check_mixers(host.mixers).map_err(Error::Command)?;
     let seal::RoomKeys { root, host: me, removed, reign, locked, .. } = keys.0.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),

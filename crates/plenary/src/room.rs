@@ -16,11 +16,13 @@ use plenary_body::{Body, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, 
 use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
 use plenary_media::{GuardedCodecs, RawFormat};
-use plenary_proto::bounded::List;
+use plenary_proto::app::Command;
+#[cfg(doc)]
+use plenary_proto::app::Reason;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
 use plenary_proto::seal::{Invite, RoomKey};
-use plenary_proto::{Command, DataRefusal, PeerId, StreamId};
+use plenary_proto::{PeerId, StreamId};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -381,8 +383,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
-        self.0.flow.with(|body, _, outs| body.set_solo(solo, outs));
-        self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
+        self.give(Command::Solo(solo)).await
     }
 
     /// Allows that others see this speaker's own stream alone ([`set_solo`](Self::set_solo)), or refuses it; allowed by
@@ -393,7 +394,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn allow_solo(&self, allowed: bool) -> Result<(), Error> {
-        self.request(Request::Command(Command::AllowSolo(allowed))).await
+        self.give(Command::AllowSolo(allowed)).await
     }
 
     /// Returns a stream of decoded pictures, of the same origins as [`frames`](Self::frames).
@@ -574,7 +575,7 @@ impl Room {
     /// Returns the host's powers over the room.
     ///
     /// # Errors
-    /// [`Error::NotHost`] if the roster names another host, or none yet; [`Error::Closed`] if the room is closed.
+    /// [`Reason::NotHost`] if the roster names another host, or none yet; [`Error::Closed`] if the room is closed.
     pub fn as_host(&self) -> Result<Host<'_>, Error> {
         Host::of(self)
     }
@@ -589,7 +590,7 @@ impl Room {
     /// [`Error::Closed`] if the room is closed.
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
         self.0.wants_to_speak.store(speaks, Ordering::Relaxed);
-        self.request(Request::Command(Command::Speak(speaks))).await
+        self.give(Command::Speak(speaks)).await
     }
 
     /// Searches for another parent.
@@ -597,7 +598,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn reconnect_upstream(&self) -> Result<(), Error> {
-        self.request(Request::Command(Command::ReconnectUpstream)).await
+        self.give(Command::ReconnectUpstream).await
     }
 
     /// Measures bandwidth and round-trip time from a peer on stage to this peer; [`RoomEvent::Measured`] has
@@ -606,7 +607,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn measure(&self, candidate: PeerId) -> Result<(), Error> {
-        self.request(Request::Command(Command::Measure(candidate))).await
+        self.give(Command::Measure(candidate)).await
     }
 
     /// Requests the bit rates of the peers on the program's way to this one, for display. The answer is in
@@ -616,7 +617,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn ask_rates(&self) -> Result<(), Error> {
-        self.request(Request::Command(Command::AskRates)).await
+        self.give(Command::AskRates).await
     }
 
     /// Sends application data to every peer in the room. The data is signed, is forwarded down the program's
@@ -632,14 +633,11 @@ impl Room {
     /// while may always say up to 1 KiB.
     ///
     /// # Errors
-    /// [`Error::Data`] if this peer is not on stage, or is there to mix only and wasn't named by the host while the
+    /// [`Error::Command`] if this peer is not on stage, or is there to mix only and wasn't named by the host while the
     /// stage is closed, or if the data is too long or sent too fast;
     /// [`Error::Closed`] if the room is closed.
     pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
-        let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;
-        let (reply, told) = oneshot::channel();
-        self.request(Request::Tell(delivery, bytes, reply)).await?;
-        Ok(told.await.map_err(|_| Error::Closed)??)
+        self.give(Command::Tell(delivery, bytes.to_vec())).await
     }
 
     pub(crate) async fn request(&self, request: Request) -> Result<(), Error> {

@@ -82,35 +82,6 @@ const UNNAMED: Rate = Rate { per_s: 4 * 1024, burst: 32 * 1024 };
 /// Bytes added to the length of each piece, for headers, signature, and the work of checking it.
 const PIECE_BYTES: u64 = 256;
 
-/// Reason why data is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-#[error("{}", self.reason())]
-pub enum DataRefusal {
-    /// Only peers on stage may send data.
-    NotOnStage,
-    /// The data is longer than [`DATA_LEN_MAX`], or than [`LOOSE_LEN_MAX`] if it may be lost.
-    TooLong,
-    /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
-    NotNamed,
-    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once.
-    /// Stages of more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a
-    /// second.
-    TooFast,
-}
-
-impl DataRefusal {
-    /// Returns what the refusal says.
-    pub fn reason(self) -> Reason {
-        match self {
-            DataRefusal::NotOnStage => Reason::NotOnStage,
-            DataRefusal::TooLong => Reason::LongData,
-            DataRefusal::NotNamed => Reason::NotNamed,
-            DataRefusal::TooFast => Reason::TooFast,
-        }
-    }
-}
-
 fn cost(bytes: usize) -> u64 {
     bytes as u64 + PIECE_BYTES
 }
@@ -177,18 +148,18 @@ fn rate(stage: &Stage) -> Rate {
 /// What a peer may say to the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
-    Nothing(DataRefusal),
+    Nothing(Reason),
     Little,
     ItsShare,
 }
 
 impl Says {
     fn of(stage: &Stage, source: &PeerId) -> Says {
-        let Some(entry) = stage.entry(source) else { return Says::Nothing(DataRefusal::NotOnStage) };
+        let Some(entry) = stage.entry(source) else { return Says::Nothing(Reason::NotOnStage) };
         match stage.roster() {
             _ if entry.speaks || entry.votes == Vote::Named => Says::ItsShare,
             Some(roster) if roster.stage_open => Says::Little,
-            _ => Says::Nothing(DataRefusal::NotNamed),
+            _ => Says::Nothing(Reason::NotNamed),
         }
     }
 }
@@ -229,18 +200,18 @@ impl Broadcast {
         (now, stage, me): (Time, &Stage, &PeerId),
         delivery: Delivery,
         len: usize,
-    ) -> Result<(), DataRefusal> {
+    ) -> Result<(), Reason> {
         let most = if delivery == Delivery::Loose { LOOSE_LEN_MAX } else { DATA_LEN_MAX };
         if let Says::Nothing(why) = Says::of(stage, me) {
             return Err(why);
         }
         if len > most {
-            return Err(DataRefusal::TooLong);
+            return Err(Reason::LongData);
         }
         let Rate { per_s, burst } = rate(stage);
         let rate = Rate { per_s, burst: burst - burst / UNUSED };
         let limits = Limits { rate, line: cost(LINE_LEN), slack: 0 };
-        if self.has_room((now, stage), limits, me, len) { Ok(()) } else { Err(DataRefusal::TooFast) }
+        if self.has_room((now, stage), limits, me, len) { Ok(()) } else { Err(Reason::TooFast) }
     }
 
     /// Returns whether a source's share has room for a piece of this length.

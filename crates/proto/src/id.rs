@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Peer id: the peer's Ed25519 public key (RFC 8032).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Peer id: the peer's Ed25519 public key (RFC 8032). In JSON 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct PeerId(pub [u8; 32]);
 
 impl PeerId {
@@ -35,19 +37,52 @@ impl FromStr for PeerId {
     type Err = NoPeerId;
 
     fn from_str(text: &str) -> Result<PeerId, NoPeerId> {
-        let mut id = [0; 32];
-        if text.len() != 2 * id.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NoPeerId);
-        }
-        for (at, byte) in id.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| NoPeerId)?;
-        }
-        Ok(PeerId(id))
+        unhex(text).map(PeerId).ok_or(NoPeerId)
     }
 }
 
-/// Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Reads two hex digits for each byte, in either case.
+fn unhex<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    if text.len() != 2 * LEN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Serializes an id as its bytes, and as hex digits where people read it.
+macro_rules! hex_in_text {
+    ($($id:ident: $len:literal),+) => {$(
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match serializer.is_human_readable() {
+                    true => serializer.collect_str(self),
+                    false => self.0.serialize(serializer),
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$id, D::Error> {
+                if !deserializer.is_human_readable() {
+                    return <[u8; $len]>::deserialize(deserializer).map($id);
+                }
+                let text = String::deserialize(deserializer)?;
+                let wrong = || D::Error::invalid_value(Unexpected::Str(&text), &"the hex digits of an id");
+                unhex(&text).map($id).ok_or_else(wrong)
+            }
+        }
+    )+};
+}
+
+hex_in_text! { PeerId: 32, ShortId: 8 }
+
+/// Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path. In JSON 16 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct ShortId(pub [u8; 8]);
 
 /// Room id: the first 16 bytes of BLAKE3 over the room's root public key. A peer that knows the id can

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::app::Command;
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
-    Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
-    MediaSeen, Message, MixPolicy, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Rates, Refusal, Resume,
-    Sharing, StreamUse, VideoRequest,
+    Answer, CodecSource, Delivery, Description, ElectionReason, GenerationKey, LinkKind, MediaSeen, Message,
+    Muted, Offer, RELAY_HOPS_MAX, Rates, Refusal, Resume, Sharing, StreamUse, VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -60,88 +60,6 @@ pub enum VoicesState {
     Unavailable,
     /// The host hasn't marked this peer as an agent, or has taken the mark back.
     NotAgent,
-}
-
-/// Command of the application to its room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Leaves politely: children and the program are handed over first.
-    Leave,
-    /// Searches another parent.
-    ReconnectUpstream,
-    /// Host only: sets the number of mixers; 0 adapts it to the need.
-    SetMixers(u8),
-    /// Host only: sets the layout of the program.
-    SetLayout(ProgramLayout),
-    /// Host only: opens the stage, so that every peer that asks may speak, or closes it, so that the
-    /// application decides. Present speakers stay.
-    OpenStage(bool),
-    /// Sets which of the peers that consent may mix; host only.
-    SetMixing(MixPolicy),
-    /// Removes the peers that are on stage only because they consent to mix, and that the host didn't name; host only.
-    RemoveUnnamed,
-    /// Host only: lets a peer speak. A peer that hasn't asked for the floor is offered it
-    /// ([`Event::FloorOffered`]).
-    Promote(PeerId),
-    /// Host only: takes the floor from a peer, or denies it.
-    Demote(PeerId),
-    /// Host only: removes a peer from the room for good.
-    Remove(PeerId),
-    /// Host only: admits no newcomer (true), or admits newcomers again.
-    Lock(bool),
-    /// Host only: newcomers wait in the lobby (true), or come in at once.
-    Lobby(bool),
-    /// Host only: lets a peer in from the lobby.
-    Admit(PeerId),
-    /// Host only: turns a peer in the lobby away.
-    Deny(PeerId),
-    /// Host only: replaces the peers that need neither wait nor hold the newest invite; at most 1000 count.
-    SetMembers(Vec<PeerId>),
-    /// Host only: marks a peer as an agent, which may hear each speaker apart ([`Command::Voices`]), or takes the mark
-    /// back. At most [`AGENTS_MAX`](crate::message::AGENTS_MAX) count.
-    SetAgent(PeerId, bool),
-    /// Host only: asks a speaker to send no picture or no sound.
-    AskToMute(PeerId, Muted),
-    /// Host only: a new invite is in force, with this key.
-    Renew(GenerationKey),
-    /// Host only: ends the room.
-    End,
-    /// Host only: hands the room over to a peer on stage. At the peer that holds the root key, with its own id: takes
-    /// the room back from the present host.
-    HandOver(PeerId),
-    /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
-    /// floor, otherwise its application decides.
-    Speak(bool),
-    /// Tells the room what this peer sends, if it speaks: what it has muted, and whether it sends a screen or a
-    /// film.
-    Sends {
-        /// What it doesn't send at present.
-        muted: Muted,
-        /// Whether it sends a screen or a film.
-        shares: Sharing,
-    },
-    /// Allows that this peer's own stream is forwarded to peers that request it alone, or refuses it.
-    AllowSolo(bool),
-    /// Tells the room whether this peer records what it receives.
-    Records(bool),
-    /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
-    /// [`Event::Measured`].
-    Measure(PeerId),
-    /// Requests a speaker's own stream in addition, as the mixer receives it; `None` ends it. [`Event::Solo`]
-    /// reports the result.
-    Solo(Option<PeerId>),
-    /// Requests each speaker's sound apart, at an agent; [`Event::Voices`] reports the result.
-    Voices(bool),
-    /// Stage only: publishes application data to the room. See
-    /// [`RoomState::may_publish`](crate::RoomState::may_publish).
-    Publish(Delivery, List<u8, DATA_LEN_MAX>),
-    /// Requests the bit rates of the peers on the program's way to this one. The answer is in
-    /// [`BrainSnapshot::rates_above`](crate::BrainSnapshot::rates_above) for 10 s; a request each two seconds or so
-    /// keeps it fresh, and completes it peer by peer.
-    AskRates,
-    /// Sets the maximum number of children as a relay. Surplus children get `Shed`; the relay feeds them until they
-    /// have found another parent, for 3 s at most.
-    SetChildrenMax(u8),
 }
 
 /// Input to the brain.
@@ -272,8 +190,17 @@ pub enum Input {
     LinkAbused(PeerId),
     /// A peer sent forged media, and didn't recall them.
     Forged(PeerId),
-    /// A command of the application.
+    /// A command of the application, which [`RoomState::check`](crate::RoomState::check) lets pass.
     Command(Command),
+    /// What this peer sends, if it speaks: the room is told.
+    Sends {
+        /// What it doesn't send at present.
+        muted: Muted,
+        /// Whether it sends a screen or a film.
+        shares: Sharing,
+    },
+    /// Host only: a new invite is in force, with this key.
+    Renew(GenerationKey),
 }
 
 /// Destination of a message through the rendezvous.

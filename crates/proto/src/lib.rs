@@ -72,14 +72,13 @@ mod view;
 mod voices;
 pub mod watchdog;
 
-pub use broadcast::DataRefusal;
+pub use app::Command;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use host::Reopening;
 pub use id::{InForce, NoPeerId, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{
-    Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes,
-    VoicesState,
+    Address, CodecClaim, Event, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes, VoicesState,
 };
 pub use lobby::Newcomer;
 #[cfg(debug_assertions)]

@@ -1,9 +1,10 @@
 //! Application data: what all sources may say together, who may say anything, and what a request for missing pieces
 //! brings.
 
+use plenary_proto::app::Reason;
 use plenary_proto::message::*;
 use plenary_proto::seal::Signed;
-use plenary_proto::{DataRefusal, Event, Output, Time, Via};
+use plenary_proto::{Event, Output, Time, Via};
 
 use crate::samples::brain::{
     Brain, MS, SECOND, candidate, consenting, events, receivers, said, speaker, viewing,
@@ -166,7 +167,7 @@ fn a_peer_that_only_mixes_says_4_kib_a_second_unless_it_was_named() {
     let mut guest = Brain::new(50, consenting());
     guest.adopts(&entries, |roster| roster.stage_open = false);
     let may = |guest: &Brain, len| guest.room.may_publish(Time(guest.now), Delivery::Reliable, len);
-    assert_eq!(may(&guest, 1), Err(DataRefusal::NotNamed));
+    assert_eq!(may(&guest, 1), Err(Reason::NotNamed));
     guest.adopts(&entries, |roster| roster.stage_open = true);
     assert_eq!(may(&guest, 1), Ok(()));
 }
@@ -199,14 +200,14 @@ fn an_honest_source_is_refused_before_others_would_drop_what_it_says() {
         match source.room.may_publish(Time(source.now), Delivery::Reliable, 1_000) {
             Ok(()) => {
                 said += 1;
-                let bytes = plenary_proto::bounded::List::truncated(vec![1; 1_000]);
-                let publish = plenary_proto::Command::Publish(Delivery::Reliable, bytes);
+                let bytes = vec![1; 1_000];
+                let publish = plenary_proto::Command::Tell(Delivery::Reliable, bytes);
                 source.give(plenary_proto::Input::Command(publish));
                 dropped +=
                     usize::from(told(&mixer.hears(100, piece(&mixer, 100, said, 1_000)), 100).is_empty());
             }
             Err(why) => {
-                assert_eq!(why, DataRefusal::TooFast);
+                assert_eq!(why, Reason::TooFast);
                 refused += 1;
             }
         }

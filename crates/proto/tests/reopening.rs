@@ -87,7 +87,7 @@ fn a_host_with_the_keys_of_an_earlier_session_asks_before_it_reigns() {
     assert!(matches!(claims[..], [(3_000_000..3_000_010, _)]), "{claims:?}");
     assert_eq!((host.room.reopening(), reign_of(host.room.epoch())), (Reopening::Unanswered, 2));
     // asked to take the room back, it asks once more
-    host.give(Input::Command(Command::HandOver(key(2).id())));
+    host.give(Input::Command(Command::TakeBack));
     assert_eq!(asks(&host.runs_for(600 * MS)).len(), 1);
     // a new room has nobody to ask
     let mut host = reopening(0);

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use crate::samples::brain::{admitting, hosting};
 use crate::samples::{self, *};
+use plenary_proto::app::Layout;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Signed, Verified};
@@ -137,7 +138,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                 8 => Input::Command(Command::ReconnectUpstream),
                 9 => Input::Command(Command::SetMixers(*peer)),
                 10 => Input::Command(Command::Leave),
-                11 => Input::Command(Command::SetLayout(List::truncated([*peer]))),
+                11 => Input::Command(Command::SetLayout(Layout::Custom(List::truncated([*peer])))),
                 12 => Input::Overloaded,
                 13 => Input::CannotMix,
                 14 => Input::Pictureless,
@@ -587,9 +588,9 @@ fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
 fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_before() {
     let mut host = RoomState::new(key(2), config(2, true), 7, Time(0));
     drain(&mut host);
-    let sends = |picture, shares| Command::Sends { muted: Muted { picture, sound: false }, shares };
-    for command in [sends(true, Sharing::No), sends(false, Sharing::Alone)] {
-        host.handle(Time(1), Input::Command(command)); // before the roster with the first word is signed
+    let sends = |picture, shares| Input::Sends { muted: Muted { picture, sound: false }, shares };
+    for input in [sends(true, Sharing::No), sends(false, Sharing::Alone)] {
+        host.handle(Time(1), input); // before the roster with the first word is signed
     }
     host.handle(Time(100_000), Input::Timeout);
     let own = &host.roster().unwrap().entries[0];
@@ -612,7 +613,7 @@ fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_befo
         })
     };
     message(&mut member, key(2).id(), admission(speaking(40)));
-    member.handle(Time(2), Input::Command(sends(true, Sharing::No)));
+    member.handle(Time(2), sends(true, Sharing::No));
     assert_eq!(muted(&drain(&mut member)), [true]);
     assert_eq!(muted(&message(&mut member, key(2).id(), speaking(41))), [true], "it was lost");
 }

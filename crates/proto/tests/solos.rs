@@ -5,6 +5,7 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
+use plenary_proto::app::Solo;
 use plenary_proto::message::{Entry, Join, Message};
 use plenary_proto::{Command, Event, Input, Output, RoomConfig};
 
@@ -78,7 +79,7 @@ fn a_viewer_is_told_that_a_speaker_refuses_and_asks_once_it_allows() {
     let stage = |ada: Entry| [ada, candidate(3)];
     viewer.adopts(&stage(refusing(speaker(2))), |_| {});
     let ada = key(2).id();
-    let outputs = viewer.give(Input::Command(Command::Solo(Some(ada))));
+    let outputs = viewer.give(Input::Command(Command::Solo(Some(Solo { speaker: ada, instead: false }))));
     assert_eq!(events(&outputs), [&Event::SoloRefused { speaker: ada }]);
     let timed = viewer.runs_for(40 * SECOND);
     assert!(times_said(&timed, 3, |message| *message == wanted(2)).is_empty(), "{timed:?}");

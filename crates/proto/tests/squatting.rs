@@ -350,7 +350,7 @@ fn a_host_hands_the_room_over_by_its_own_signature() {
         assert_eq!(message.verify(&room(), &key(1).id(), crate::samples::NOW).is_ok(), holds, "by {seed}");
     }
     // and the root key takes the room back when it wants to
-    host.give(Input::Command(Command::HandOver(key(2).id())));
+    host.give(Input::Command(Command::TakeBack));
     assert_eq!(host.room.snapshot().host, Some(key(2).id()));
 }
 

@@ -1,9 +1,10 @@
 //! Application data down the tree: receivers, order, and what survives the death of relays.
 
 use crate::support::seeds;
+use plenary_proto::app::Reason;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, LOOSE_LEN_MAX};
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{DataRefusal, Event, PeerId, Time};
+use plenary_proto::{Event, PeerId, Time};
 use plenary_sim::attackers::talkers;
 use plenary_sim::plan::Access;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
@@ -135,9 +136,9 @@ fn what_may_not_be_said_is_refused_and_not_sent() {
     let (speaker, viewer) = (world.planned(1), world.viewers()[0]);
     let now = world.now();
     let may = |world: &World, peer, delivery, len| world.brain(peer).may_publish(now, delivery, len);
-    assert_eq!(may(&world, viewer, Delivery::Reliable, 1), Err(DataRefusal::NotOnStage));
-    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX + 1), Err(DataRefusal::TooLong));
-    assert_eq!(may(&world, speaker, Delivery::Loose, LOOSE_LEN_MAX + 1), Err(DataRefusal::TooLong));
+    assert_eq!(may(&world, viewer, Delivery::Reliable, 1), Err(Reason::NotOnStage));
+    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX + 1), Err(Reason::LongData));
+    assert_eq!(may(&world, speaker, Delivery::Loose, LOOSE_LEN_MAX + 1), Err(Reason::LongData));
     world.publish(viewer, Delivery::Reliable, b"I may not");
     let mut said = 0;
     while may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX).is_ok() {
@@ -145,7 +146,7 @@ fn what_may_not_be_said_is_refused_and_not_sent() {
         said += 1;
     }
     assert!((4..8).contains(&said), "{said} pieces at once");
-    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX), Err(DataRefusal::TooFast));
+    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX), Err(Reason::TooFast));
     world.run_for(SECOND);
     assert!(world.brain(speaker).may_publish(world.now(), Delivery::Reliable, DATA_LEN_MAX).is_ok());
     assert!(world.living().all(|peer| heard(&world, peer, viewer).is_empty()));

@@ -101,7 +101,7 @@ fn a_host_hands_the_room_over_and_takes_it_back_when_it_wants_to() {
         run_on(&mut world, 3);
         let third = world.planned(4);
         assert!(world.living().all(|peer| world.snapshot(peer).host == Some(third)), "{}", hosts(&world));
-        world.command(host, Command::HandOver(host));
+        world.command(host, Command::TakeBack);
         run_on(&mut world, 5);
         assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
         calm(&world);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::{calm, plan, run, run_on, seeds, under};
+use plenary_proto::app::Solo;
 use plenary_proto::message::Message;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
@@ -14,7 +15,7 @@ const SEEDS: std::ops::Range<u64> = 0..5;
 const VIEWERS_MAX: usize = 4;
 
 fn wish(world: &mut World, peer: PeerId, speaker: Option<PeerId>) {
-    world.command(peer, Command::Solo(speaker));
+    world.command(peer, Command::Solo(speaker.map(|speaker| Solo { speaker, instead: false })));
 }
 
 /// Peers that forward this speaker to this peer.

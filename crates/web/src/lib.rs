@@ -11,12 +11,12 @@
 
 #[cfg(any(target_family = "wasm", doc))]
 pub mod abi;
+mod commands;
 mod hosting;
 mod link;
 mod page;
 mod report;
 mod wire;
-mod wishes;
 
 pub use page::Page;
-pub use wire::{Ask, Call, Counts, Entered, Hosting, Id, Opening, OwnMedia, PageLayout, Shown, Wish};
+pub use wire::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, Shown};

@@ -224,7 +224,8 @@ impl Joined {
             Call::Sources { picture, sound, shares } => {
                 self.input(now_us, In::Sources(Sources { picture, sound, shares, beside: false }));
             }
-            Call::Wish(wish) => self.wish(now_us, wish),
+            Call::Command(json) => self.command_json(now_us, &json),
+            Call::Line(line) => self.line(now_us, &line),
             Call::Snapshot => {
                 let invite = self.knows_invite().then(|| self.invite.0.to_string());
                 let way = |link| self.links.way(link).filter(|_| self.correspondence.is_proven(link));

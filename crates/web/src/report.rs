@@ -1,9 +1,8 @@
 //! What the application sees, as JSON: events, and a snapshot.
 
 use plenary_body::people::{self, People};
-use plenary_body::{Body, BodyEvent, Spread, layout};
-use plenary_media::compose::Layout;
-use plenary_proto::app::{ConnectionState, Reason};
+use plenary_body::{Body, BodyEvent, Spread};
+use plenary_proto::app::{ConnectionState, Layout, Reason};
 use plenary_proto::message::{LinkKind, MixPolicy, PeerRates, Sharing, Vote};
 use plenary_proto::packet::LinkId;
 use plenary_proto::seal::InviteError;
@@ -95,6 +94,20 @@ pub(crate) enum PageEvent {
     NotForwarding { peer: String, name: String, label: String },
     /// The peers that mix have changed, or how they are named: [`people::mixers`], or `None` while nobody does.
     MixedBy { mixers: Vec<String>, text: Option<String> },
+    /// The user has asked for a list.
+    Lists { list: List },
+}
+
+/// List that a user asks for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum List {
+    /// The people in the room, and in the lobby.
+    People,
+    /// The people that ask for the floor.
+    Hands,
+    /// The commands.
+    Commands,
 }
 
 impl PageEvent {
@@ -274,8 +287,8 @@ pub(crate) struct Snapshot {
     locked: bool,
     lobby: bool,
     stage_open: bool,
-    /// Which of the peers that consent may mix: "anyone", or "named" ones.
-    mix_policy: &'static str,
+    /// Which of the peers that consent may mix.
+    mix_policy: MixPolicy,
     layout: &'static str,
     stage: Vec<Member>,
     /// At the host: newcomers in the lobby.
@@ -386,17 +399,10 @@ impl Snapshot {
             locked: roster.is_some_and(|roster| roster.access.locked),
             lobby: roster.is_some_and(|roster| roster.access.lobby),
             stage_open: roster.is_some_and(|roster| roster.stage_open),
-            mix_policy: match roster.map_or_else(MixPolicy::default, |roster| roster.mixing) {
-                MixPolicy::Named => "named",
-                _ => "anyone",
-            },
-            layout: roster.map_or("grid", |roster| match layout::from_roster(&roster.layout) {
-                Layout::Grid => "grid",
-                Layout::Active => "active",
-                Layout::Share => "share",
-                Layout::SideBySide => "side-by-side",
-                _ => "custom",
-            }),
+            mix_policy: roster.map_or_else(MixPolicy::default, |roster| roster.mixing),
+            layout: roster
+                .and_then(|roster| Layout::of_roster(&roster.layout))
+                .map_or("grid", |layout| layout.name()),
             stage: body.stage().iter().map(of_entry).collect(),
             waiting: body.lobby().into_iter().map(waits).collect(),
             wanting: body.hands().into_iter().map(named).collect(),

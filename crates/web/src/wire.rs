@@ -51,8 +51,8 @@ pub enum Call {
         #[serde(with = "as_bytes")]
         data: Bytes,
     },
-    /// The user wants something.
-    Wish(Wish),
+    /// A command of the application, as JSON ([`Command`](plenary_proto::Command)).
+    Command(String),
     /// A snapshot is wanted.
     Snapshot,
     /// The other end requests a keyframe of what this page sends in a slot.
@@ -91,6 +91,8 @@ pub enum Call {
         /// A screen or film in place of a camera.
         shares: bool,
     },
+    /// A line that the user has typed: a command ([`line`](plenary_proto::app::line)).
+    Line(String),
 }
 
 /// What a frame of the page's own stream is.
@@ -177,82 +179,6 @@ pub struct Hosting {
     /// Whether only the host and peers that it named may mix, or any that consents; `None`: the former on a closed
     /// stage.
     pub mix_by_named: Option<bool>,
-}
-
-/// Layouts of the program that a page can choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PageLayout {
-    /// Tiles of equal size.
-    Grid,
-    /// The dominant speaker is large.
-    Active,
-    /// A shared screen is large.
-    Share,
-}
-
-/// Id of a peer: its public key.
-pub type Id = [u8; 32];
-
-/// Wishes of the user. Those of [`Wish::Admit`] and below are the host's alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Wish {
-    /// Leaves the room politely.
-    Leave,
-    /// Asks for the floor, or gives it up.
-    Speak(bool),
-    /// Mutes this peer's pictures, or unmutes them.
-    MutePicture(bool),
-    /// Mutes this peer's sound, or unmutes it.
-    MuteSound(bool),
-    /// Tells the room a short text; from the stage only.
-    Tell(String),
-    /// Shows one speaker in place of the program, or the program again.
-    Pin(Option<Id>),
-    /// Makes the peer that opened the room its host again.
-    TakeBack,
-    /// Lets a peer in from the lobby.
-    Admit(Id),
-    /// Turns a peer in the lobby away.
-    Deny(Id),
-    /// Newcomers wait in the lobby, or come in at once.
-    Lobby(bool),
-    /// Admits nobody new, or admits newcomers again.
-    Lock(bool),
-    /// Opens the stage to every peer that asks, or closes it.
-    OpenStage(bool),
-    /// Lets a peer speak.
-    Promote(Id),
-    /// Takes the floor from a peer, or denies it.
-    Demote(Id),
-    /// Removes a peer from the room.
-    Remove(Id),
-    /// Asks a speaker to send no picture or no sound.
-    AskToMute {
-        /// The speaker.
-        peer: Id,
-        /// Mutes its picture.
-        picture: bool,
-        /// Mutes its sound.
-        sound: bool,
-    },
-    /// Sets the layout of the program.
-    Layout(PageLayout),
-    /// Sets the number of mixers; 0 adapts it to the need.
-    Mixers(u8),
-    /// Makes another peer on stage the host.
-    HandOver(Id),
-    /// Replaces the invite.
-    Renew,
-    /// Ends the room.
-    End,
-    /// Sets the maximum number of peers that the page feeds; 0 for none. Of each peer, not of the host alone.
-    ChildrenMax(u8),
-    /// Requests the bit rates of the peers on the program's way. Of each peer.
-    AskRates,
-    /// Whether only this host and peers that it named may mix, or any that consents. The host's alone, as what follows.
-    MixByNamed(bool),
-    /// Removes the peers that are on stage only because they consent to mix, and that the host didn't name.
-    RemoveUnnamed,
 }
 
 /// Requests to the page's worker.

@@ -1,17 +1,22 @@
-//! Calls and asks have the bytes of the golden vectors, which the page's own test compares too; and the page's list of
-//! reasons is that of the brain.
+//! Calls and asks have the bytes of the golden vectors, which the page's own test compares too.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use plenary_proto::app::Reason;
-use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, PageLayout, Shown, Wish};
+use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, Shown};
 
-fn golden() -> BTreeMap<String, String> {
-    serde_json::from_str(include_str!("../../../web/golden/wire.json")).unwrap()
-}
+static GOLDEN: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/golden/wire.json");
+    if std::env::var_os("PLENARY_BLESS").is_some() {
+        let calls = calls().into_iter().map(|(name, call)| (name, postcard::to_extend(&call, Vec::new())));
+        let asks = asks().into_iter().map(|(name, ask)| (name, postcard::to_extend(&ask, Vec::new())));
+        let vectors: BTreeMap<_, _> =
+            calls.chain(asks).map(|(name, bytes)| (name, hex(&bytes.unwrap()))).collect();
+        std::fs::write(path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+    }
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+});
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -58,7 +63,6 @@ fn calls() -> Vec<(&'static str, Call)> {
         children_max: 0,
         ..opening.clone()
     };
-    let peer = [0xab; 32];
     let data = Bytes::from_static(&[0, 0, 0, 1, 0x65]);
     let counts = Counts {
         bytes_sent: 1,
@@ -95,38 +99,14 @@ fn calls() -> Vec<(&'static str, Call)> {
             "frame-unlevelled",
             Call::Frame { link: 2, slot: 0, level: None, csrcs: vec![], data: data.clone() },
         ),
-        ("wish-leave", Call::Wish(Wish::Leave)),
-        ("wish-speak", Call::Wish(Wish::Speak(true))),
+        ("command", Call::Command("\"leave\"".to_owned())),
+        ("line", Call::Line("/mute Grüße".to_owned())),
         ("snapshot", Call::Snapshot),
         ("child-wants-keyframe", Call::KeyframeWanted { link: 9, slot: 0 }),
         ("stats", Call::Stats { link: 9, counts }),
         ("own-picture", own(OwnMedia::Picture { key: true }, data)),
         ("own-sound", own(OwnMedia::Sound { level: Some(30) }, Bytes::from_static(&[4, 5]))),
         ("sources", Call::Sources { picture: true, sound: true, shares: false }),
-        ("wish-mute-picture", Call::Wish(Wish::MutePicture(true))),
-        ("wish-mute-sound", Call::Wish(Wish::MuteSound(true))),
-        ("wish-tell", Call::Wish(Wish::Tell("Grüß".to_owned()))),
-        ("wish-pin", Call::Wish(Wish::Pin(Some(peer)))),
-        ("wish-pin-nobody", Call::Wish(Wish::Pin(None))),
-        ("wish-take-back", Call::Wish(Wish::TakeBack)),
-        ("wish-admit", Call::Wish(Wish::Admit(peer))),
-        ("wish-deny", Call::Wish(Wish::Deny(peer))),
-        ("wish-lobby", Call::Wish(Wish::Lobby(true))),
-        ("wish-lock", Call::Wish(Wish::Lock(true))),
-        ("wish-open-stage", Call::Wish(Wish::OpenStage(true))),
-        ("wish-promote", Call::Wish(Wish::Promote(peer))),
-        ("wish-demote", Call::Wish(Wish::Demote(peer))),
-        ("wish-remove", Call::Wish(Wish::Remove(peer))),
-        ("wish-ask-to-mute", Call::Wish(Wish::AskToMute { peer, picture: false, sound: true })),
-        ("wish-layout", Call::Wish(Wish::Layout(PageLayout::Share))),
-        ("wish-mixers", Call::Wish(Wish::Mixers(2))),
-        ("wish-hand-over", Call::Wish(Wish::HandOver(peer))),
-        ("wish-renew", Call::Wish(Wish::Renew)),
-        ("wish-end", Call::Wish(Wish::End)),
-        ("wish-children-max", Call::Wish(Wish::ChildrenMax(3))),
-        ("wish-ask-rates", Call::Wish(Wish::AskRates)),
-        ("wish-mix-by-named", Call::Wish(Wish::MixByNamed(true))),
-        ("wish-remove-unnamed", Call::Wish(Wish::RemoveUnnamed)),
     ]
 }
 
@@ -163,46 +143,18 @@ fn asks() -> Vec<(&'static str, Ask)> {
 
 #[test]
 fn calls_are_read_from_their_golden_bytes() {
-    let golden = golden();
     for (name, call) in calls() {
         let bytes = postcard::to_extend(&call, Vec::new()).unwrap();
-        assert_eq!(Some(&hex(&bytes)), golden.get(name), "{name}");
+        assert_eq!(Some(&hex(&bytes)), GOLDEN.get(name), "{name}");
         assert_eq!(postcard::from_bytes::<Call>(&bytes).unwrap(), call, "{name}");
     }
 }
 
 #[test]
 fn asks_have_their_golden_bytes() {
-    let golden = golden();
     for (name, ask) in asks() {
-        assert_eq!(Some(&hex(&postcard::to_extend(&ask, Vec::new()).unwrap())), golden.get(name), "{name}");
-        assert_eq!(postcard::from_bytes::<Ask>(&unhex(&golden[name])).unwrap(), ask, "{name}");
+        assert_eq!(Some(&hex(&postcard::to_extend(&ask, Vec::new()).unwrap())), GOLDEN.get(name), "{name}");
+        assert_eq!(postcard::from_bytes::<Ask>(&unhex(&GOLDEN[name])).unwrap(), ask, "{name}");
     }
-    assert_eq!(golden.len(), calls().len() + asks().len(), "each vector has its test");
-}
-
-/// Returns the expected text of `web/src/reasons.ts`.
-fn reasons_of_the_page() -> String {
-    let mut file = "// Why a peer can't come into a room, is no longer in it, or can't do what its user wants: the codes of `Reason` in\n\
-        // crates/proto/src/app/reason.rs. Written by crates/web/tests/wire.rs: PLENARY_BLESS=1 cargo test -p plenary-web.\n\n\
-        export type Reason =\n"
-        .to_owned();
-    for (at, reason) in Reason::ALL.iter().enumerate() {
-        let end = if at + 1 == Reason::ALL.len() { ";" } else { "" };
-        writeln!(file, "  | \"{}\"{end}", reason.code()).unwrap();
-    }
-    file
-}
-
-#[test]
-fn the_page_knows_each_reason_by_its_code() {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../web/src/reasons.ts"].iter().collect();
-    if std::env::var_os("PLENARY_BLESS").is_some() {
-        std::fs::write(&path, reasons_of_the_page()).unwrap();
-    }
-    let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        kept == reasons_of_the_page(),
-        "web/src/reasons.ts is out of date: PLENARY_BLESS=1 cargo test -p plenary-web"
-    );
+    assert_eq!(GOLDEN.len(), calls().len() + asks().len(), "each vector has its test");
 }

@@ -48,6 +48,10 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.speaking = event.speaking;
       session.changed();
       break;
+    case "lists":
+      if (event.list === "commands") session.tell({ says: texts.chatCommands, ways: ["dismiss"], isAlert: false });
+      else session.showPanel("people");
+      break;
     case "knock":
       wanted(session, texts.knocks(event.label, event.mixes, event.others));
       break;

@@ -35,6 +35,10 @@ export class Session extends State {
     return this.room !== null || this.at === "joining";
   }
 
+  showPanel(panel: Panel): void {
+    if (this.panel !== panel) this.togglePanel(panel);
+  }
+
   togglePanel(panel: Panel): void {
     this.panel = this.panel === panel ? null : panel;
     if (this.panel === "chat") this.chat.read();
@@ -331,9 +335,14 @@ export class Session extends State {
     this.room?.handOver(peer);
   }
 
+  /** Tells the room a text, or gives it the command that a line with a slash is. */
   say(text: string): void {
     const { room, snapshot } = this;
     if (!room || !snapshot || !text.trim()) return;
+    if (text.trimStart().startsWith("/")) {
+      room.line(text);
+      return;
+    }
     room.tell(text.trim());
     const { peer } = snapshot;
     const named = snapshot.stage.some((one) => one.peer === peer && one.named);

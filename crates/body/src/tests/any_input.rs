@@ -16,7 +16,7 @@ use crate::body::{Body, In};
 use crate::letters::Letter;
 use crate::mix::MixFigures;
 use crate::outs::{Notice, Picture};
-use crate::solo::Solo;
+use plenary_proto::app::Solo;
 
 const PEERS: [PeerId; 4] = [ADA, BEN, CAT, ME];
 /// Most outputs for the links that one input may cause: the past of a stream, for each of a few children.

@@ -1,15 +1,15 @@
 //! Whole rooms: bodies with their brains, linked in virtual time.
 
-use plenary_proto::bounded::List;
+use plenary_proto::app::Reason;
 use plenary_proto::message::Delivery;
-use plenary_proto::{Command, DataRefusal, Event, Mode};
+use plenary_proto::{Command, Event, Mode};
 
 use super::world::{Part, World};
 use super::*;
 use crate::body::In;
 use crate::mix::MixCommand;
 use crate::outs::BodyEvent;
-use crate::solo::Solo;
+use plenary_proto::app::Solo;
 
 const SPEAKER: Part = Part::Speaker;
 const CANDIDATE: Part = Part::Candidate;
@@ -175,8 +175,7 @@ fn a_second_speaker_makes_the_mixer_compose_and_both_get_their_mix_from_it() {
 fn a_viewer_gets_one_speaker_s_own_stream_from_the_mixer_on_request() {
     let mut world = with_an_audience();
     let speaker = world.peers[0].id;
-    world.call(3, |body, _, outs| body.set_solo(Some(Solo { speaker, instead: false }), outs));
-    world.input(3, In::Command(Command::Solo(Some(speaker))));
+    world.input(3, In::Command(Command::Solo(Some(Solo { speaker, instead: false }))));
     world.run(2_000);
     assert_eq!(world.pictures(2, 3, Origin::Speaker(speaker)), 50);
     assert_eq!(world.of(3, Origin::Program, MediaKind::Video), 50);
@@ -186,7 +185,6 @@ fn a_viewer_gets_one_speaker_s_own_stream_from_the_mixer_on_request() {
         _ => None,
     });
     assert_eq!(comes, [true]);
-    world.call(3, |body, _, outs| body.set_solo(None, outs));
     world.input(3, In::Command(Command::Solo(None)));
     world.run(500);
     assert_eq!(world.pictures(2, 3, Origin::Speaker(speaker)), 0);
@@ -196,14 +194,15 @@ fn a_viewer_gets_one_speaker_s_own_stream_from_the_mixer_on_request() {
 #[test]
 fn application_data_of_the_stage_reach_the_viewer_and_a_viewer_publishes_none() {
     let mut world = with_an_audience();
-    let bytes = |text: &str| List::try_from(text.as_bytes().to_vec()).unwrap();
+    let bytes = |text: &str| text.as_bytes().to_vec();
     for (delivery, text) in [(Delivery::Reliable, "slide 1"), (Delivery::Loose, "pointer")] {
-        let sent = world.call(0, |body, now_us, outs| body.publish_data(delivery, bytes(text), now_us, outs));
+        let tell = Command::Tell(delivery, bytes(text));
+        let sent = world.call(0, |body, now_us, outs| body.obey(now_us, tell, outs));
         assert_eq!(sent, Ok(()));
     }
-    let refused =
-        world.call(3, |body, now_us, outs| body.publish_data(Delivery::Loose, bytes("x"), now_us, outs));
-    assert_eq!(refused, Err(DataRefusal::NotOnStage));
+    let tell = Command::Tell(Delivery::Loose, bytes("x"));
+    let refused = world.call(3, |body, now_us, outs| body.obey(now_us, tell, outs));
+    assert_eq!(refused, Err(Reason::NotOnStage));
     world.run(1_000);
     let mut heard = world.told(3, |event| match event {
         BodyEvent::Brain(Event::Data { from, bytes, .. }) => {

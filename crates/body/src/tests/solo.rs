@@ -4,7 +4,8 @@ use plenary_proto::MixRole;
 
 use super::*;
 use crate::received::ReceivedFrame;
-use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
+use crate::solo::{SOLO_SLOTS, SoloWish};
+use plenary_proto::app::Solo;
 
 const BESIDE: Option<Solo> = Some(Solo { speaker: BEN, instead: false });
 const INSTEAD: Option<Solo> = Some(Solo { speaker: BEN, instead: true });

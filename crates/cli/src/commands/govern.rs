@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use plenary::{MixPolicy, Muted, PeerId, Room};
+use plenary::line::{Among, HELP, Line, LineError, Lookup, parse};
+use plenary::{Command, MixPolicy, PeerId, Reason, Room};
+use plenary_body::layout;
+use plenary_proto::app::Layout;
 use plenary_proto::bounded::plain;
 use tokio::sync::{Mutex, mpsc};
 
 use super::host::publish_invite;
-use super::order::{HELP, Order, parse};
 use super::people::{all, hands, here, waiting, who};
 use crate::{one_line, units};
 
@@ -100,12 +102,14 @@ async fn carry_out_all(console: &Console, mut lines: mpsc::Receiver<String>, tel
     let mut is_open = true;
     loop {
         tokio::select! {
-            line = lines.recv(), if is_open && running.len() < AT_ONCE_MAX => match line.as_deref().map(parse) {
-                None => is_open = false,
-                Some(None) => {}
-                Some(Some(Ok(order))) => running.push(console.carry_out(order, &tell)),
-                Some(Some(Err(why))) => tell(&why),
-            },
+            line = lines.recv(), if is_open && running.len() < AT_ONCE_MAX => {
+                match line.map(|line| parse(&line, console)) {
+                    None => is_open = false,
+                    Some(None) => {}
+                    Some(Some(Ok(line))) => running.push(console.answer(line, &tell)),
+                    Some(Some(Err(why))) => tell(&why.to_string()),
+                }
+            }
             Some(answer) = running.next(), if !running.is_empty() => {
                 let (Ok(answer) | Err(answer)) = answer;
                 tell(&answer);
@@ -128,170 +132,131 @@ struct Console {
     settings: Mutex<()>,
 }
 
+impl Lookup for Console {
+    fn me(&self) -> PeerId {
+        self.room.me()
+    }
+
+    fn find(&self, among: Among, typed: &str) -> Result<PeerId, LineError> {
+        let people = match among {
+            Among::Here => here(&self.room),
+            Among::Lobby => waiting(&self.room),
+            Among::All => all(&self.room),
+        };
+        people.find(typed).map_err(|why| match self.room.as_host() {
+            Ok(_) => why,
+            // it sees the stage alone
+            Err(_) => LineError::Peer { several: false, says: Reason::NotHost.to_string() },
+        })
+    }
+
+    fn layout(&self, typed: &str) -> Result<Layout, LineError> {
+        let layout = units::layout(typed).and_then(|layout| layout::for_command(&layout));
+        layout.map_err(LineError::Usage)
+    }
+}
+
 impl Console {
-    /// Carries out a command; returns the answer. `tell` takes what is to be said before.
-    async fn carry_out(&self, order: Order, tell: &impl Fn(&str)) -> Result<String, String> {
-        let room = &self.room;
-        let here = |name: &str| here(room).find(name);
-        match order {
-            Order::Help => return Ok(HELP.to_owned()),
-            Order::Who => return Ok(who(room)),
-            Order::Hands => return hands(room),
-            Order::Speak(speaks) => return self.speak(speaks).await,
-            Order::HandOver(name) => return self.hand_over(&name).await,
+    /// Does what a line says; returns the answer. `tell` takes what is to be said before.
+    async fn answer(&self, line: Line, tell: &impl Fn(&str)) -> Result<String, String> {
+        match line {
+            Line::Who => Ok(who(&self.room)),
+            Line::Hands => hands(&self.room),
+            Line::Give { command, typed } => self.give(command, &typed, tell).await,
+            _ => Ok(HELP.to_owned()),
+        }
+    }
+
+    /// Gives the room a command, and keeps what it changes in the host's files.
+    async fn give(&self, command: Command, name: &str, tell: &impl Fn(&str)) -> Result<String, String> {
+        let (room, before) = (&self.room, self.room.snapshot());
+        let is_speaker =
+            |peer: PeerId| before.stage.iter().any(|member| member.peer == peer && member.speaks);
+        match &command {
+            Command::TakeBack if before.host == Some(room.me()) => return Ok("you are the host".to_owned()),
+            Command::Promote(peer) if room.as_host().is_ok() => {
+                if is_speaker(*peer) {
+                    return Ok(format!("{name} speaks already"));
+                }
+                if *peer != room.me() {
+                    tell(&format!("{name} is offered the floor, and has to accept"));
+                }
+            }
             _ => {}
         }
-        let host = room.as_host().map_err(|error| error.to_string())?;
-        Ok(match order {
-            Order::Admit(name) => {
-                let peer = waiting(room).find(&name)?;
-                host.admit(peer).await.map_err(said)?;
-                format!("{name} is let in")
+        if command == Command::RemoveUnnamed {
+            let removed = room.as_host().map_err(said)?.remove_unnamed().await.map_err(said)?;
+            self.files.save_keys(room).map_err(said)?;
+            let rest = "removed; up to eight more may come by the same invite: /invite replaces it";
+            return Ok(format!("{removed} {rest}"));
+        }
+        let _turn = if is_setting(&command) { Some(self.settings.lock().await) } else { None };
+        match room.command(command.clone()).await {
+            Err(plenary::Error::NoAnswer { seconds }) if matches!(command, Command::Promote(_)) => {
+                return Err(format!("{name} has not accepted the floor for {seconds} s"));
             }
-            Order::Deny(name) => {
-                let peer = waiting(room).find(&name)?;
-                host.deny(peer).await.map_err(said)?;
-                format!("{name} is turned away")
-            }
-            Order::Promote(name) => return self.promote(&name, here(&name)?, tell).await,
-            Order::Demote(name) => {
-                let peer = here(&name)?;
-                host.demote(peer).await.map_err(said)?;
-                format!("{name} watches")
-            }
-            Order::Mute(name) => {
-                let peer = here(&name)?;
-                host.ask_to_mute(peer, Muted { picture: false, sound: true }).await.map_err(said)?;
-                format!("{name} is asked to be silent")
-            }
-            Order::Agent(name, is_agent) => {
-                let peer = all(room).find(&name)?;
-                host.set_agent(peer, is_agent).await.map_err(said)?;
-                match is_agent {
-                    true => format!("{name} may hear each speaker apart"),
-                    false => format!("{name} hears the mix alone"),
-                }
-            }
-            Order::Remove(name) => {
-                let peer = all(room).find(&name)?;
-                host.remove(peer).await.map_err(said)?;
-                self.files.save_keys(room).map_err(said)?;
-                format!("{name} is removed")
-            }
-            Order::RemoveUnnamed => {
-                let removed = host.remove_unnamed().await.map_err(said)?;
-                self.files.save_keys(room).map_err(said)?;
-                format!(
-                    "{removed} removed; up to eight more may come by the same invite: /invite replaces it"
-                )
-            }
-            Order::Ban(name) => {
-                let peer = all(room).find(&name)?;
-                host.ban(peer).await.map_err(said)?;
-                self.files.renew(room)?;
-                format!("{name} is removed, and the old invite admits nobody any more")
-            }
-            Order::End => {
-                host.end().await.map_err(said)?;
-                "the room has ended".to_owned()
-            }
-            order => {
-                let _turn = self.settings.lock().await;
-                self.set(order).await?
-            }
-        })
+            given => given.map_err(said)?,
+        }
+        match &command {
+            Command::Remove(_) => self.files.save_keys(room).map_err(said)?,
+            Command::Ban(_) | Command::RenewInvite => self.files.renew(room)?,
+            _ => {}
+        }
+        Ok(done(&command, name, before.speaks))
     }
+}
 
-    /// Changes a setting of the room, or its invite.
-    async fn set(&self, order: Order) -> Result<String, String> {
-        let host = self.room.as_host().map_err(|error| error.to_string())?;
-        Ok(match order {
-            Order::Lock(locked) => {
-                host.lock(locked).await.map_err(said)?;
-                if locked { "locked: nobody new is admitted" } else { "unlocked" }.to_owned()
-            }
-            Order::Lobby(on) => {
-                host.set_lobby(on).await.map_err(said)?;
-                if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
-            }
-            Order::Stage(open) => {
-                host.open_stage(open).await.map_err(said)?;
-                if open { "anyone may speak" } else { "you let speakers and mixers on stage" }.to_owned()
-            }
-            Order::Mixing(mixing) => {
-                host.set_mixing(mixing).await.map_err(said)?;
-                match mixing {
-                    MixPolicy::Named => "only you, and peers that you have named, may mix",
-                    _ => "any peer that consents may mix",
-                }
-                .to_owned()
-            }
-            Order::Invite => {
-                host.renew_invite().await.map_err(said)?;
-                self.files.renew(&self.room)?;
-                "the old invite admits nobody any more".to_owned()
-            }
-            Order::Layout(text) => {
-                host.set_layout(&units::layout(&text)?).await.map_err(said)?;
-                format!("layout {text}")
-            }
-            Order::Mixers(mixers) => {
-                host.set_mixers(mixers).await.map_err(said)?;
-                if mixers == 0 { "as many mixers as needed".to_owned() } else { format!("{mixers} mixers") }
-            }
-            _ => HELP.to_owned(),
-        })
-    }
+/// Whether a command changes a setting of the room, of which the roster shows the last change only.
+fn is_setting(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Lock(_)
+            | Command::Lobby(_)
+            | Command::OpenStage(_)
+            | Command::SetMixing(_)
+            | Command::RenewInvite
+            | Command::SetLayout(_)
+            | Command::SetMixers(_)
+    )
+}
 
-    /// Offers a peer the floor, says so, and waits until it has accepted.
-    async fn promote(&self, name: &str, peer: PeerId, tell: &impl Fn(&str)) -> Result<String, String> {
-        let host = self.room.as_host().map_err(|error| error.to_string())?;
-        if self.room.snapshot().stage.iter().any(|member| member.peer == peer && member.speaks) {
-            return Ok(format!("{name} speaks already"));
+/// Returns what to say of a command that has taken effect. `name`: its argument as it was typed; `spoke`: whether this
+/// peer was a speaker before.
+fn done(command: &Command, name: &str, spoke: bool) -> String {
+    let text = match command {
+        Command::Speak(true) if spoke => "you speak already",
+        Command::Speak(true) => "you have asked for the floor",
+        Command::Speak(false) if spoke => "you have left the stage",
+        Command::Speak(false) => "you watch",
+        Command::TakeBack => {
+            "you are the host again; /invite makes an invite, if the other host has replaced it"
         }
-        if peer != self.room.me() {
-            tell(&format!("{name} is offered the floor, and has to accept"));
-        }
-        match host.promote(peer).await {
-            Ok(()) => Ok(format!("{name} speaks")),
-            Err(plenary::Error::NoAnswer { seconds }) => {
-                Err(format!("{name} has not accepted the floor for {seconds} s"))
-            }
-            Err(error) => Err(said(error)),
-        }
-    }
-
-    /// Hands the room over, or takes it back if the peer is this one.
-    async fn hand_over(&self, name: &str) -> Result<String, String> {
-        let (room, host) = (&self.room, self.room.as_host());
-        let peer = here(room).find(name)?;
-        match host {
-            Ok(_) if peer == room.me() => Ok("you are the host".to_owned()),
-            Ok(host) => {
-                host.hand_over(peer).await.map_err(said)?;
-                Ok(format!("{name} is the host now"))
-            }
-            Err(_) if peer == room.me() => {
-                room.take_back().await.map_err(said)?;
-                Ok("you are the host again; /invite makes an invite, if the other host has replaced it"
-                    .to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Asks for the floor, or leaves the stage.
-    async fn speak(&self, speaks: bool) -> Result<String, String> {
-        let already = self.room.snapshot().speaks;
-        self.room.speak(speaks).await.map_err(said)?;
-        Ok(match (speaks, already) {
-            (true, true) => "you speak already",
-            (true, false) => "you have asked for the floor",
-            (false, true) => "you have left the stage",
-            (false, false) => "you watch",
-        }
-        .to_owned())
-    }
+        Command::Lock(true) => "locked: nobody new is admitted",
+        Command::Lock(false) => "unlocked",
+        Command::Lobby(true) => "newcomers wait in the lobby",
+        Command::Lobby(false) => "newcomers come in at once",
+        Command::OpenStage(true) => "anyone may speak",
+        Command::OpenStage(false) => "you let speakers and mixers on stage",
+        Command::SetMixing(MixPolicy::Named) => "only you, and peers that you have named, may mix",
+        Command::SetMixing(_) => "any peer that consents may mix",
+        Command::RenewInvite => "the old invite admits nobody any more",
+        Command::SetMixers(0) => "as many mixers as needed",
+        Command::End => "the room has ended",
+        Command::Admit(_) => return format!("{name} is let in"),
+        Command::Deny(_) => return format!("{name} is turned away"),
+        Command::Promote(_) => return format!("{name} speaks"),
+        Command::Demote(_) => return format!("{name} watches"),
+        Command::AskToMute(..) => return format!("{name} is asked to be silent"),
+        Command::SetAgent(_, true) => return format!("{name} may hear each speaker apart"),
+        Command::SetAgent(_, false) => return format!("{name} hears the mix alone"),
+        Command::Remove(_) => return format!("{name} is removed"),
+        Command::Ban(_) => return format!("{name} is removed, and the old invite admits nobody any more"),
+        Command::HandOver(_) => return format!("{name} is the host now"),
+        Command::SetLayout(_) => return format!("layout {name}"),
+        Command::SetMixers(mixers) => return format!("{mixers} mixers"),
+        _ => "done",
+    };
+    text.to_owned()
 }
 
 #[cfg(test)]

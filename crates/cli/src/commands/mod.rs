@@ -7,7 +7,6 @@ pub(crate) mod host;
 pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod mixer;
-mod order;
 pub(crate) mod people;
 pub(crate) mod probe;
 pub(crate) mod rendezvous;

@@ -19,11 +19,11 @@ const SNAPSHOT_US: u64 = 200_000;
 impl Driver {
     pub(super) fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command) => self.input(In::Command(command)),
-            Request::HostCommand(command, reply) => {
-                self.input(In::Command(command));
-                let _ = reply.send(());
+            Request::Command(command, reply) => {
+                let obeyed = self.step(|body, now_us, outs| body.obey(now_us, command, outs));
+                let _ = reply.send(obeyed);
             }
+            Request::Renew(key) => self.input(In::Renew(key)),
             Request::Voices(more) => {
                 let before = self.voices > 0;
                 self.voices = if more { self.voices + 1 } else { self.voices.saturating_sub(1) };
@@ -34,10 +34,6 @@ impl Driver {
             Request::Records => {
                 let records = self.recordings.load(Ordering::Relaxed) > 0;
                 self.input(In::Command(Command::Records(records)));
-            }
-            Request::Tell(delivery, bytes, reply) => {
-                let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
-                let _ = reply.send(told);
             }
             Request::Publish(id, publisher) => {
                 self.publishers.push((id, publisher));

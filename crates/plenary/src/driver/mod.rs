@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use plenary_body::{Body, BodyEvent, Correspondence, In, Notice, Outs, Shell as _, TICK, Traffic};
 use plenary_media::{Clock, CodecBench};
-use plenary_proto::app::ConnectionState;
-use plenary_proto::bounded::List;
+use plenary_proto::app::{Command, ConnectionState, Reason};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{DATA_LEN_MAX, Delivery};
-use plenary_proto::{Command, DataRefusal, Event, PeerId, Tally};
+use plenary_proto::message::GenerationKey;
+use plenary_proto::{Event, PeerId, Tally};
 use plenary_rtc::{Event as LinkEvent, Events as LinkEvents, Links};
 use plenary_signal::{Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -46,9 +45,10 @@ const LOOK_US: u64 = 1_000_000;
 
 /// Request of the application to the driver.
 pub(crate) enum Request {
-    Command(Command),
-    /// A command of the host's application; answered when the brain has it.
-    HostCommand(Command, oneshot::Sender<()>),
+    /// A command of the application; answered when the body has it.
+    Command(Command, oneshot::Sender<Result<(), Reason>>),
+    /// The invite is replaced: its key.
+    Renew(GenerationKey),
     /// Publishes from now on, under that id.
     Publish(u64, Publisher),
     /// Ends that publisher; answered when its threads have ended.
@@ -59,8 +59,6 @@ pub(crate) enum Request {
     Records,
     /// Asks for the traffic so far.
     Traffic(oneshot::Sender<Traffic>),
-    /// Publishes application data, if this peer may.
-    Tell(Delivery, List<u8, DATA_LEN_MAX>, oneshot::Sender<Result<(), DataRefusal>>),
     Leave(oneshot::Sender<()>),
     /// Closes the room at once.
     Close,

@@ -5,7 +5,7 @@ use std::f32::consts::TAU;
 use std::time::Duration;
 
 use plenary::{
-    Consent, Error, Events, HostRefusal, Mode, Options, PeerId, Room, RoomEvent, Voice, VoiceStream, Voices,
+    Consent, Error, Events, Mode, Options, PeerId, Reason, Room, RoomEvent, Voice, VoiceStream, Voices,
     VoicesError, VoicesOf, VoicesState,
 };
 
@@ -178,7 +178,7 @@ async fn a_ninth_agent_and_forms_that_are_not_made_are_refused_by_name() {
         host.set_agent(PeerId([agent; 32]), true).await.unwrap();
     }
     let ninth = host.set_agent(PeerId([9; 32]), true).await.unwrap_err();
-    assert!(matches!(ninth, Error::Host(HostRefusal::TooManyAgents)), "{ninth}");
+    assert!(matches!(ninth, Error::Command(Reason::TooManyAgents)), "{ninth}");
     host.set_agent(PeerId([1; 32]), true).await.unwrap();
     let wrong = ada.voices(Voices { rate: 44_100, ..Voices::default() }).await.unwrap_err();
     assert!(matches!(wrong, Error::Voices(VoicesError::Rate(44_100))), "{wrong}");

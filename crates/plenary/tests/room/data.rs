@@ -1,7 +1,7 @@
 //! Application data forwarded down the tree, over real links.
 
 use plenary::{
-    Consent, DATA_LEN_MAX, DataRefusal, Delivery, Error, Events, Options, PeerId, Room, RoomEvent, Shaper,
+    Consent, DATA_LEN_MAX, Delivery, Error, Events, Options, PeerId, Reason, Room, RoomEvent, Shaper,
 };
 
 use crate::support::*;
@@ -104,9 +104,9 @@ async fn viewers_tell_the_room_nothing_and_loose_data_arrives_too() {
     let ada = source_of_four().await;
     let mut viewers = viewers(&ada, 2).await;
     let refused = viewers[0].room.tell(Delivery::Reliable, b"I am no speaker").await;
-    assert!(matches!(refused, Err(Error::Data(DataRefusal::NotOnStage))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Command(Reason::NotOnStage))), "{refused:?}");
     let refused = ada.tell(Delivery::Reliable, &[0; DATA_LEN_MAX + 1]).await;
-    assert!(matches!(refused, Err(Error::Data(DataRefusal::TooLong))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Command(Reason::LongData))), "{refused:?}");
     for piece in 0u32..20 {
         ada.tell(Delivery::Loose, &piece.to_be_bytes()).await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plenary::{Consent, Error, HostRefusal, NotHost, Options, PeerId, Room, RoomEvent};
+use plenary::{Consent, Error, Options, PeerId, Reason, Room, RoomEvent};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 
 use crate::support::*;
@@ -56,13 +56,13 @@ async fn a_host_s_call_about_a_stranger_or_after_the_end_is_an_error() {
     for refused in
         [powers.demote(nobody).await, powers.remove(nobody).await, powers.ban(nobody).await.map(drop)]
     {
-        assert!(matches!(refused, Err(Error::Host(HostRefusal::Stranger))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Command(Reason::Stranger))), "{refused:?}");
     }
     assert_eq!(ada.invite().unwrap().generation(), 0, "nobody was banned");
     powers.demote(zoe.me()).await.unwrap();
     within("removal", powers.remove(zoe.me())).await.unwrap();
     powers.remove(zoe.me()).await.unwrap();
-    assert!(matches!(zoe.as_host(), Err(Error::NotHost(NotHost) | Error::Closed)));
+    assert!(matches!(zoe.as_host(), Err(Error::Command(Reason::NotHost) | Error::Closed)));
     tokio::join!(zoe.close(), ada.close());
     assert!(matches!(ada.as_host(), Err(Error::Closed)));
 }

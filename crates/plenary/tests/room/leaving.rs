@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plenary::{ConnectionState, Consent, End, Error, MediaKind, Mode, NotHost, Options, Origin, RoomEvent};
+use plenary::{ConnectionState, Consent, End, Error, MediaKind, Mode, Options, Origin, Reason, RoomEvent};
 
 use crate::support::*;
 
@@ -96,7 +96,7 @@ async fn all_handles_see_the_end_and_the_last_one_that_is_dropped_leaves() {
 async fn only_the_host_has_the_hosts_powers_and_each_call_waits_for_the_roster() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = join(&ada, quick(Options::speaker("Ben"))).await;
-    assert!(matches!(ben.as_host(), Err(Error::NotHost(NotHost))));
+    assert!(matches!(ben.as_host(), Err(Error::Command(Reason::NotHost))));
     let powers = ada.as_host().unwrap();
     let before = ada.snapshot().epoch;
     powers.open_stage(false).await.unwrap();

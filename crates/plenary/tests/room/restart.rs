@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plenary::{Consent, End, Error, HostOptions, HostRefusal, Identity, Options, Room, RoomKeys};
+use plenary::{Consent, End, Error, HostOptions, Identity, Options, Reason, Room, RoomKeys};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 
 use crate::support::*;
@@ -164,7 +164,7 @@ async fn a_host_whose_members_are_all_gone_is_told_that_nobody_answers() {
     ada.close().await;
     let ada = world.ada(Some(keys)).await;
     let taken = within("an answer", ada.take_back()).await;
-    assert!(matches!(taken, Err(Error::Host(HostRefusal::NobodyAnswers))), "{taken:?}");
+    assert!(matches!(taken, Err(Error::Command(Reason::NobodyAnswers))), "{taken:?}");
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     tokio::join!(ada.close(), zoe.close());
 }

@@ -463,8 +463,8 @@ impl Trial {
                 let peer: PeerId = cast()[choices.below(cast().len())];
                 match choices.byte() % 8 {
                     0 => self.give(In::Command(Command::ReconnectUpstream)),
-                    1 => self.give(In::Command(Command::Solo(Some(peer)))),
-                    2 => self.body.set_solo(Some(Solo { speaker: peer, instead: true }), &mut self.outs),
+                    1 => self.give(In::Command(Command::Solo(Some(Solo { speaker: peer, instead: true })))),
+                    2 => self.give(In::Command(Command::Solo(None))),
                     3 => self.give(In::SignalUp(peer == cast()[HOST])),
                     4 => self.give(In::Notice(Notice::Fed(peer))),
                     5 => self.give(In::Undeliverable(Some(peer))),

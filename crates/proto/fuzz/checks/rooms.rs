@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use plenary_proto::app::{Layout, Solo};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
@@ -147,8 +148,10 @@ impl From<Wanted> for Command {
             Wanted::Leave { .. } | Wanted::Reconnect => Command::ReconnectUpstream,
             Wanted::SetMixers(mixers) => Command::SetMixers(mixers),
             Wanted::Measure(peer) => Command::Measure(peer),
-            Wanted::Solo(speaker) => Command::Solo(speaker),
-            Wanted::SetLayout(len) => Command::SetLayout(List::truncated(vec![7; len.into()])),
+            Wanted::Solo(speaker) => Command::Solo(speaker.map(|speaker| Solo { speaker, instead: false })),
+            Wanted::SetLayout(len) => {
+                Command::SetLayout(Layout::Custom(List::truncated(vec![7; len.into()])))
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::seal::HINT_LEN_MAX;
 /// Reason of a refusal, of an end or of an error that users meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, thiserror::Error)]
 #[strum(serialize_all = "kebab-case")]
+#[cfg_attr(test, derive(ts_rs::TS), ts(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Reason {
     // ── the invite ───────────────────────────────────────────────────────────────────────────────────────────
@@ -149,20 +150,23 @@ pub enum Reason {
     #[error("the room's task has ended")]
     Lost,
 
-    // ── the host's calls ─────────────────────────────────────────────────────────────────────────────────────
-    /// The call is the host's, and this peer is not the host.
+    // ── commands ────────────────────────────────────────────────────────────────────────────────────────────
+    /// The command is the host's, and this peer is not the host.
     #[error("only the host of the room may do this")]
     NotHost,
-    /// The call names the host itself.
+    /// The command names the host itself, which mutes itself, takes and gives up the floor, and goes as any other peer
+    /// does.
     #[error("the host can't do this to itself")]
     Itself,
-    /// The call needs a peer on stage.
+    /// The command needs a peer on stage: a speaker, or a peer that consents to mix.
     #[error("only a peer on stage can do this, and this one watches or is not here")]
     OffStage,
-    /// The host knows of no such peer in its room.
+    /// The host knows of no such peer in its room, and has waited three seconds for it: it isn't on stage, isn't listed
+    /// as a viewer, and neither waits in the lobby nor for the floor. In rooms of more than a thousand viewers, and
+    /// while a new host doesn't know them yet, no peer is refused so.
     #[error("the host knows of no such peer in the room")]
     Stranger,
-    /// The stage chose this host a moment ago: for some seconds it removes nobody, replaces no invite, and doesn't end
+    /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for some seconds it removes nobody, replaces no invite, and doesn't end
     /// the room.
     #[error("the host before may come back: try again in ten seconds")]
     TooSoon,
@@ -175,6 +179,18 @@ pub enum Reason {
     /// The number of mixers is too large.
     #[error("a room has at most {MIXERS_MAX} mixers")]
     TooManyMixers,
+    /// A line is no command.
+    #[error("there is no such command")]
+    NoSuchCommand,
+    /// The argument of a command is missing, or doesn't fit.
+    #[error("the command lacks an argument, or has a wrong one")]
+    WrongArgument,
+    /// No peer has that name or id.
+    #[error("nobody here is called so")]
+    NoSuchPeer,
+    /// Several peers have that name, or ids that begin with those digits.
+    #[error("several peers are called so: an id tells them apart")]
+    SeveralPeers,
     /// Bytes are no room keys or no identity, or of another identity than the given one.
     #[error("these are no keys of a room")]
     BadKeys,
@@ -200,13 +216,15 @@ pub enum Reason {
     /// Only peers on stage may send data.
     #[error("only peers on stage can send data to the room")]
     NotOnStage,
-    /// The data is too long.
+    /// The data is longer than [`DATA_LEN_MAX`], or than [`LOOSE_LEN_MAX`] if it may be lost.
     #[error("the data is too long: {DATA_LEN_MAX} bytes at most, {LOOSE_LEN_MAX} when it may be lost")]
     LongData,
     /// The stage is closed, and this peer is there to mix: neither a speaker, nor named by the host.
     #[error("on a closed stage only speakers, and peers that the host named, can send data")]
     NotNamed,
-    /// Data is sent faster than the room would carry it.
+    /// The source exceeds its share of the 96 KiB a second that all sources have together, and half of that at once.
+    /// Stages of more than 16 peers share a lower rate. A peer that only mixes and isn't named by the host has 4 KiB a
+    /// second.
     #[error("data is sent faster than the room would carry it")]
     TooFast,
 }

@@ -17,6 +17,7 @@ pub const AGENTS_MAX: usize = 8;
 
 /// Media that a speaker doesn't send at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Muted {
     /// No picture.
     pub picture: bool,

@@ -15,6 +15,8 @@ pub const LOOSE_LEN_MAX: usize = 900;
 
 /// Delivery guarantee of a piece of application data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// In order and without duplicates; lost pieces are repaired.
     Reliable,

@@ -98,6 +98,8 @@ pub enum Vote {
 
 /// Which of the peers that consent to mix may be elected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MixPolicy {
     /// All of them.

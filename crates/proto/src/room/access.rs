@@ -114,7 +114,8 @@ impl RoomState {
     pub(super) fn renew(&mut self, key: GenerationKey) {
         let hash = key_hash(&self.shared.config.room, &key.key);
         let generation = key.generation;
-        if let Some(host) = self.membership.host() {
+        let now = self.shared.now;
+        if let Some(host) = self.membership.host().filter(|host| !host.is_bound(now)) {
             host.renew(&mut self.shared.view(), generation, hash);
             self.adopt_key(key, None);
         }

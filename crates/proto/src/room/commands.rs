@@ -1,11 +1,13 @@
 //! Commands of the application, handed to the machines that carry them out.
 
-use super::RoomState;
+use super::{RoomState, Shared};
+use crate::app::{Command, Reason, check_mixers};
+use crate::bounded::List;
 use crate::host::successor;
-use crate::io::Command;
-use crate::message::{Consent, Message, REIGN_NUMBER_MAX, Reign};
+use crate::id::PeerId;
+use crate::message::{AGENTS_MAX, Consent, Message, REIGN_NUMBER_MAX, Reign};
 use crate::outbox::Note;
-use crate::time::SECOND;
+use crate::time::{SECOND, Time};
 
 /// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
@@ -16,6 +18,60 @@ const ELECT_US_MAX: u64 = 5 * SECOND;
 const HEIR_US_MAX: u64 = SECOND;
 
 impl RoomState {
+    /// Checks whether this peer may give a command now, as far as it knows. A brain that gets the command in spite of a
+    /// refusal may carry it out in part, or not at all.
+    ///
+    /// # Errors
+    /// The reason against it.
+    pub fn check(&self, now: Time, command: &Command) -> Result<(), Reason> {
+        let Shared { stage, me, config, .. } = &self.shared;
+        let ensure = |holds: bool, reason: Reason| if holds { Ok(()) } else { Err(reason) };
+        match command {
+            Command::Tell(delivery, bytes) => {
+                self.may_publish(now, *delivery, bytes.len())?;
+            }
+            Command::TakeBack => {
+                ensure(config.host.is_some(), Reason::NotHost)?;
+                ensure(stage.contains(me), Reason::OffStage)?;
+            }
+            _ => {}
+        }
+        if !command.is_hosts() {
+            return Ok(());
+        }
+        ensure(stage.roster().is_some_and(|roster| roster.host == *me), Reason::NotHost)?;
+        ensure(command.other().is_none_or(|peer| peer != *me), Reason::Itself)?;
+        match command {
+            Command::AskToMute(peer, _) | Command::HandOver(peer) => {
+                ensure(stage.contains(peer), Reason::OffStage)?;
+            }
+            Command::SetAgent(peer, true) => {
+                let agents = stage.roster().map_or(&[][..], |roster| &roster.access.agents);
+                ensure(agents.contains(peer) || agents.len() < AGENTS_MAX, Reason::TooManyAgents)?;
+            }
+            Command::SetMixers(mixers) => {
+                check_mixers(*mixers)?;
+            }
+            _ => {}
+        }
+        if command.needs_settled() { self.check_settled() } else { Ok(()) }
+    }
+
+    /// Returns whether a peer may be in the room, as far as this host knows; it doesn't know all of a large audience, nor
+    /// those of a room that it has just taken over.
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        let stage = &self.shared.stage;
+        let listed = || self.directory().into_iter().flatten();
+        let off_stage = listed().filter(|(listed, _)| !stage.contains(listed)).count();
+        let viewers = self.membership.viewers(self.shared.now).unwrap_or_default();
+        stage.contains(peer)
+            || listed().any(|(listed, _)| listed == peer)
+            || self.lobby().into_iter().flatten().any(|newcomer| newcomer.peer == *peer)
+            || self.hands().into_iter().any(|(asking, _)| asking == *peer)
+            || stage.roster().is_some_and(|roster| roster.access.removed.contains(peer))
+            || off_stage < viewers as usize
+    }
+
     /// Executes a command of the application.
     pub(super) fn command(&mut self, command: Command) {
         match command {
@@ -39,11 +95,13 @@ impl RoomState {
             Command::Leave => {}
             Command::ReconnectUpstream => self.tree.reconnect(&mut self.shared.view()),
             Command::Measure(peer) => self.probe.measure(&mut self.shared.view(), peer),
-            Command::Publish(delivery, bytes) => {
+            Command::Tell(delivery, bytes) => {
+                let Ok(bytes) = List::try_from(bytes) else { return };
                 let (children, _) = self.tree.below();
                 self.broadcast.publish(&mut self.shared.view(), &children, delivery, bytes);
             }
             Command::Solo(speaker) => {
+                let speaker = speaker.map(|solo| solo.speaker);
                 self.solo.set_wish(&mut self.shared.view(), speaker, self.tree.path());
             }
             Command::Voices(wanted) => {
@@ -52,9 +110,6 @@ impl RoomState {
             Command::Speak(speaks) => {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
-            }
-            Command::Sends { muted, shares } => {
-                self.membership.sends(&mut self.shared.view(), muted, shares);
             }
             Command::Records(records) => {
                 if std::mem::replace(&mut self.shared.records, records) != records {
@@ -77,44 +132,25 @@ impl RoomState {
                     self.update_solo();
                 }
             }
-            Command::SetMixers(_)
-            | Command::Remove(_)
-            | Command::Lock(_)
-            | Command::Lobby(_)
-            | Command::Admit(_)
-            | Command::Deny(_)
-            | Command::SetMembers(_)
-            | Command::SetAgent(..)
-            | Command::AskToMute(..)
-            | Command::Renew(_)
-            | Command::End
-            | Command::SetLayout(_)
-            | Command::OpenStage(_)
-            | Command::SetMixing(_)
-            | Command::RemoveUnnamed
-            | Command::Promote(_)
-            | Command::Demote(_)
-            | Command::HandOver(_) => self.command_host(command),
+            Command::TakeBack => match self.membership.host() {
+                Some(host) => host.ask_again(self.shared.now),
+                None => self.take_room_back(),
+            },
+            Command::MutePicture(_) | Command::MuteSound(_) => {} // the body's
+            command => self.command_host(command),
         }
     }
 
     /// Executes the commands that only the host may give.
     fn command_host(&mut self, command: Command) {
         let view = &mut self.shared.view();
-        let Some(host) = self.membership.host() else {
-            if command == Command::HandOver(view.me) {
-                self.take_room_back();
-            }
-            return;
-        };
+        let Some(host) = self.membership.host() else { return };
         match command {
-            Command::HandOver(peer) if peer == view.me => host.ask_again(view.now),
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
-            Command::SetLayout(layout) => host.set_layout(view.now, layout),
+            Command::SetLayout(layout) => host.set_layout(view.now, layout.to_roster()),
             Command::OpenStage(open) => host.open_stage(view.now, open),
             Command::SetMixing(mixing) => host.set_mixing(view.now, mixing),
-            Command::Remove(_) | Command::RemoveUnnamed | Command::Renew(_) | Command::End
-                if host.is_bound(view.now) => {}
+            _ if command.needs_settled() && host.is_bound(view.now) => {}
             Command::RemoveUnnamed => host.remove_unnamed(view),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),
@@ -126,7 +162,6 @@ impl RoomState {
             Command::SetMembers(members) => host.set_members(members),
             Command::SetAgent(peer, is_agent) => host.set_agent(view.now, peer, is_agent),
             Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
-            Command::Renew(key) => self.renew(key),
             Command::End => host.end(view),
             Command::HandOver(peer) => host.hand_over(view, peer),
             _ => {}

@@ -16,7 +16,7 @@ use crate::anti_entropy::AntiEntropy;
 use crate::app::Reason;
 use crate::audience::TreePosition;
 use crate::bounded::Bound;
-use crate::broadcast::{Broadcast, DataRefusal};
+use crate::broadcast::Broadcast;
 use crate::config::RoomConfig;
 use crate::directory::DirectoryEntry;
 use crate::election::Election;
@@ -366,6 +366,8 @@ impl RoomState {
                 self.abused(peer);
             }
             Input::Command(command) => self.command(command),
+            Input::Sends { muted, shares } => self.membership.sends(&mut self.shared.view(), muted, shares),
+            Input::Renew(key) => self.renew(key),
         }
         self.settle();
     }
@@ -424,12 +426,12 @@ impl RoomState {
         self.router.mutated = self.shared.mandate.mutated;
     }
 
-    /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`](crate::Command::Publish)
+    /// Checks whether this peer may publish a piece of this length now. [`Command::Tell`](crate::Command::Tell)
     /// checks the same.
     ///
     /// # Errors
     /// The reason against it: not on stage, not named by the host, too long, or too fast.
-    pub fn may_publish(&self, now: Time, delivery: Delivery, len: usize) -> Result<(), DataRefusal> {
+    pub fn may_publish(&self, now: Time, delivery: Delivery, len: usize) -> Result<(), Reason> {
         let Shared { stage, me, now: known, .. } = &self.shared;
         self.broadcast.may_publish((now.max(*known), stage, me), delivery, len)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use plenary_proto::bounded::List;
 use plenary_proto::message::{Consent, Delivery};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time, VoiceRoutes};
@@ -174,8 +173,7 @@ impl World {
 
     /// Publishes application data from a peer on stage.
     pub fn publish(&mut self, id: PeerId, delivery: Delivery, bytes: &[u8]) {
-        let bytes = List::truncated(bytes.iter().copied());
-        self.command(id, Command::Publish(delivery, bytes));
+        self.command(id, Command::Tell(delivery, bytes.to_vec()));
     }
 
     /// Passes a command from the application to a peer's brain.

@@ -121,15 +121,7 @@ impl World {
 
     /// Hands an input to the body of a peer, as an event of its shell where there is one.
     pub(super) fn tell_body(&mut self, at: usize, input: Input) {
-        let solo = match &input {
-            Input::Command(Command::Solo(speaker)) => Some(*speaker),
-            _ => None,
-        };
         self.with_body(at, |body, now_us, outs| {
-            if let Some(wish) = solo {
-                let wish = wish.map(|speaker| plenary_body::Solo { speaker, instead: false });
-                body.set_solo(wish, outs);
-            }
             let input = match input {
                 Input::Timeout => In::Timeout,
                 Input::Command(command) => In::Command(command),

@@ -12,9 +12,12 @@ use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{NONCE_LEN, RoomKeys, RoomSecret, Signed};
 use plenary_proto::{Address, Event, Via};
 
+use plenary_proto::Command;
+use plenary_proto::message::Delivery;
 use plenary_testkit::first_messages::{FirstMessage, Then, first_messages};
 
-use crate::wire::{Hosting, Wish};
+use crate::hosting::mix_policy;
+use crate::wire::Hosting;
 
 use super::*;
 
@@ -185,7 +188,7 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
     assert!(asks.contains(&Ask::Dial("wss://example.org/signal".to_owned())), "{asks:?}");
     assert!(invite.to_string().starts_with("https://example.org/#") && invite.key(Some("tulip")).is_ok());
 
-    let asks = page.handle(NOW_US + 1, Call::Wish(Wish::Renew));
+    let asks = page.handle(NOW_US + 1, command(&Command::RenewInvite));
     let (keys, renewed) = kept(&asks);
     assert_eq!((renewed.room(), renewed.generation()), (invite.room(), 1));
     assert_ne!(keys, first);
@@ -203,9 +206,12 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
     other.key_hash = Some([7; 16]);
     assert!(refused(&hosting(other.to_bytes().to_vec()).1), "keys of a room with another password");
     assert!(
-        again.handle(NOW_US + 1, Call::Wish(Wish::Tell("x".repeat(1 << 16)))).iter().any(
-            |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
-        )
+        again
+            .handle(NOW_US + 1, command(&Command::Tell(Delivery::Reliable, vec![b'x'; 1 << 16])))
+            .iter()
+            .any(
+                |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
+            )
     );
 }
 
@@ -383,6 +389,10 @@ fn snapshot(page: &mut Page, at_us: u64) -> serde_json::Value {
     serde_json::from_str(&json.unwrap()).unwrap()
 }
 
+fn command(command: &Command) -> Call {
+    Call::Command(serde_json::to_string(command).unwrap())
+}
+
 fn mixer(name: &str) -> Join {
     Join { views: false, mixes: true, ..Join::viewer(name) }
 }
@@ -390,7 +400,7 @@ fn mixer(name: &str) -> Join {
 #[test]
 fn a_guest_with_the_hosts_name_is_told_apart_and_its_offer_to_mix_is_said() {
     let mut page = host();
-    page.handle(NOW_US + 1, Call::Wish(Wish::Lobby(true)));
+    page.handle(NOW_US + 1, command(&Command::Lobby(true)));
     let (guest, told) = comes(&mut page, 9, NOW_US + 2, mixer("ada"));
     let digits = &guest.to_string()[..8];
     let label = format!("ada ({digits})");
@@ -407,7 +417,7 @@ fn a_guest_with_the_hosts_name_is_told_apart_and_its_offer_to_mix_is_said() {
 #[test]
 fn a_flood_of_newcomers_is_told_once_a_second_and_its_last_later() {
     let mut page = host();
-    page.handle(NOW_US + 1, Call::Wish(Wish::Lobby(true)));
+    page.handle(NOW_US + 1, command(&Command::Lobby(true)));
     let knocks = |events: &[serde_json::Value]| -> Vec<u64> {
         let knocks = events.iter().filter(|event| event["what"] == "knock");
         knocks.map(|knock| knock["others"].as_u64().unwrap()).collect()
@@ -426,7 +436,7 @@ fn a_flood_of_newcomers_is_told_once_a_second_and_its_last_later() {
 fn who_may_mix_is_the_hosts_wish_and_is_kept_when_the_page_is_loaded_anew() {
     let mut page = host();
     for (by_named, policy) in [(true, "named"), (false, "anyone")] {
-        page.handle(NOW_US + 1, Call::Wish(Wish::MixByNamed(by_named)));
+        page.handle(NOW_US + 1, command(&Command::SetMixing(mix_policy(by_named))));
         // the roster follows within a second
         for us in (0..2_000_000).step_by(25_000) {
             page.handle(NOW_US + us, Call::Tick);
@@ -468,6 +478,55 @@ fn unnamed_candidates_are_removed_at_the_hosts_wish() {
     let at_us = NOW_US + 1_000_000;
     let now = snapshot(&mut page, at_us);
     assert_eq!((&now["mixed_by"], &now["stage"][1]["named"]), (&text.into(), &false.into()));
-    page.handle(at_us, Call::Wish(Wish::RemoveUnnamed));
+    page.handle(at_us, command(&Command::RemoveUnnamed));
     assert_eq!(snapshot(&mut page, at_us + 1)["stage"].as_array().unwrap().len(), 1);
+}
+
+/// Returns why the page was refused something, if it was.
+fn reason(told: &[serde_json::Value]) -> Option<&str> {
+    told.iter().find(|event| event["what"] == "trouble").and_then(|event| event["reason"].as_str())
+}
+
+#[test]
+fn a_line_of_the_chat_is_the_command_that_its_button_gives() {
+    let mut page = host();
+    page.handle(NOW_US + 1, command(&Command::Lobby(true)));
+    let (guest, _) = comes(&mut page, 9, NOW_US + 2, Join::viewer("Ben"));
+    let mut at_us = NOW_US + 2;
+    let mut say = |page: &mut Page, line: &str| {
+        at_us += 25_000;
+        events(&page.handle(at_us, Call::Line(line.to_owned())))
+    };
+    for (line, why) in [
+        ("/dance", "no-such-command"),
+        ("/lobby", "wrong-argument"),
+        ("/admit Cai", "no-such-peer"),
+        ("/promote Ada", "itself"),
+        ("/mixers 9", "wrong-argument"),
+    ] {
+        assert_eq!(reason(&say(&mut page, line)), Some(why), "{line}");
+    }
+    assert_eq!(say(&mut page, "  "), Vec::<serde_json::Value>::new());
+    let lists = |told: Vec<serde_json::Value>| {
+        told.iter().find(|event| event["what"] == "lists").unwrap()["list"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(lists(say(&mut page, "/who")), "people");
+    assert_eq!(lists(say(&mut page, "/help")), "commands");
+    assert_eq!(reason(&say(&mut page, "/admit Ben")), None);
+    assert_eq!(
+        snapshot(&mut page, NOW_US + 1_000_000)["waiting"].as_array().unwrap().len(),
+        0,
+        "{guest} is in"
+    );
+}
+
+#[test]
+fn a_command_that_is_none_and_one_of_the_hosts_elsewhere_are_refused() {
+    let mut page = host();
+    for json in ["", "{}", "\"dance\"", "{\"admit\":\"ab\"}", "{\"set-mixers\":300}", "[[[[["] {
+        let told = events(&page.handle(NOW_US + 1, Call::Command(json.to_owned())));
+        assert_eq!(reason(&told), Some("wrong-argument"), "{json}");
+    }
+    let told = events(&page.handle(NOW_US + 1, command(&Command::SetMixers(200))));
+    assert_eq!(reason(&told), Some("too-many-mixers"));
 }
