@@ -32,9 +32,9 @@ async fn main() -> anyhow::Result<()> {
         while let Some(event) = events.next().await {
             match event {
                 RoomEvent::Stage { .. } => tell(&room.snapshot()),
-                RoomEvent::Mode(mode) => println!("the room is served as {mode:?}"),
+                RoomEvent::Mode { mode } => println!("the room is served as {mode:?}"),
                 RoomEvent::NoMixer => println!("somebody watches, and nobody would mix"),
-                RoomEvent::LinkTrouble(why) => println!("{why}"),
+                RoomEvent::LinkTrouble { text: why } => println!("{why}"),
                 _ => {}
             }
         }

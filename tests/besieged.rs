@@ -270,7 +270,7 @@ fn notice(room: &Room, honest: &Arc<BTreeSet<PeerId>>) -> Arc<Mutex<Noticed>> {
         while let Some(event) = events.next().await {
             let mut into = into.lock().unwrap();
             match event {
-                RoomEvent::Parent(parent) => into.parents.push((begun.elapsed(), parent)),
+                RoomEvent::Parent { peer: parent } => into.parents.push((begun.elapsed(), parent)),
                 RoomEvent::PeerMisbehaved { peer, .. } => into.faults.push(peer),
                 RoomEvent::Left { peer, .. } if honest.contains(&peer) => {
                     into.losses.push(format!("{peer:?} left"))

@@ -1,6 +1,6 @@
 // A room that this page is in, for applications.
 
-import type { Command, Layout, MixPolicy } from "./app.js";
+import type { Aside, Command, Layout, MixPolicy } from "./app.js";
 import { type Encoder, LimitWatch, type Rates } from "./counters.js";
 import { encodesPictures } from "./devices.js";
 import { Identity } from "./identity.js";
@@ -13,13 +13,17 @@ import { type Reason, Refused } from "./refused.js";
 import type { Entered, PictureFormat, Place, Shown } from "./wire.js";
 
 export type { Command, Layout, MixPolicy } from "./app.js";
-export type { Listed, Member, Named, RoomEvent, RoomState, Snapshot, Waiting } from "./messages.js";
+export type { ConnectionState, End, Event, Listed, Member, Mode, Named, Newcomer } from "./app.js";
+export type { Labelled, RoomEvent, Snapshot } from "./messages.js";
 export { type Reason, Refused } from "./refused.js";
 
 /** Interval at which the encoder of the own pictures is judged, in milliseconds. */
 const JUDGED_MS = 1000;
 /** Time for the last messages, in milliseconds. */
 const PARTING_MS = 200;
+
+/** What stands beside an event that names nobody. */
+const ALONE: Aside = { labels: {}, others: 0 };
 
 interface PeerOptions {
   /** Name shown under the picture. */
@@ -531,7 +535,7 @@ export class Room extends EventTarget {
 
   #judge(): void {
     const limit = this.#limits.observe(this.#encoder()?.limit ?? null);
-    if (limit) this.#event({ what: "trouble", reason: `limited-${limit}`, why: `the encoder is limited by ${limit}` });
+    if (limit) this.#event({ what: "trouble", reason: `limited-${limit}`, why: `the encoder is limited by ${limit}`, ...ALONE });
   }
 
   async #nameTiles(): Promise<void> {
@@ -549,7 +553,7 @@ export class Room extends EventTarget {
       this.command({ "set-children-max": this.#limit.children });
     }
     // the last messages need a moment
-    if (event.what === "left" || event.what === "removed" || event.what === "ended") setTimeout(() => this.close(), PARTING_MS);
+    if (event.what === "closed") setTimeout(() => this.close(), PARTING_MS);
     if (event.what === "invite") this.#invite = event.invite;
     if (event.what === "refused") this.#settle?.reject(new Refused(event.reason, event.why));
     this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: event }));
@@ -557,7 +561,7 @@ export class Room extends EventTarget {
 
   #fail(reason: Reason, why: string): void {
     this.#settle?.reject(new Refused(reason, why));
-    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: { what: "refused", reason, why } }));
+    this.dispatchEvent(new CustomEvent<RoomEvent>("room", { detail: { what: "refused", reason, why, ...ALONE } }));
   }
 
   #tell(message: ToWorker): void {

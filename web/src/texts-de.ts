@@ -259,7 +259,7 @@ export const de: Texts = {
   nobody: "niemand",
   modes: {
     mesh: "Direkt zwischen den Sprechern",
-    passthrough: "Weitergegeben, nicht gemischt",
+    "pass-through": "Weitergegeben, nicht gemischt",
     mixer: "Ein Bild, gemischt",
   },
   mode: "Wie",

@@ -1,6 +1,7 @@
 // All texts of the page in English.
 
 import type { EmptyStage } from "./ui/empty-stage.js";
+import type { Mode } from "./app.js";
 import type { Reason } from "./refused.js";
 import { megabits } from "./megabits.js";
 
@@ -261,9 +262,9 @@ export const en = {
   nobody: "nobody",
   modes: {
     mesh: "Directly between speakers",
-    passthrough: "Passed on, not mixed",
+    "pass-through": "Passed on, not mixed",
     mixer: "One picture, mixed",
-  } as Record<string, string>,
+  } as Record<Mode, string>,
   mode: "How",
 
   // shortcuts

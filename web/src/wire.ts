@@ -104,7 +104,7 @@ export type Ask =
   | { ask: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
   | { ask: "keyframe-wanted"; link: number; slot: number }
   | { ask: "show"; shown: Shown[] }
-  | { ask: "event"; json: string }
+  | { ask: "event"; event: string; aside: string }
   | { ask: "snapshot"; json: string }
   | { ask: "frame"; link: number; slot: number; atUs: number; data: Uint8Array<ArrayBuffer> }
   | { ask: "own-frame"; data: Uint8Array<ArrayBuffer> }
@@ -322,7 +322,7 @@ export function decode(bytes: Uint8Array): Ask {
     case 9:
       return { ask: "show", shown: from.list(() => shown(from)) };
     case 10:
-      return { ask: "event", json: from.text() };
+      return { ask: "event", event: from.text(), aside: from.text() };
     case 11:
       return { ask: "snapshot", json: from.text() };
     case 12:

@@ -1,7 +1,7 @@
 // The worker: peer, websocket and encoded frames. The window keeps the connections, which workers can't have.
 
 import { SLOTS } from "./codecs.js";
-import type { Leg, ToWindow, ToWorker } from "./messages.js";
+import { labelled, type Leg, type ToWindow, type ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
@@ -113,7 +113,7 @@ function carryOut(ask: Ask): void {
       mayBeDecoded = true;
       break;
     case "event":
-      window({ to: "event", event: JSON.parse(ask.json) });
+      window({ to: "event", event: { ...JSON.parse(ask.event), ...JSON.parse(ask.aside) } });
       break;
     case "keys":
       window({ to: "keys", keys: ask.keys }, [ask.keys.buffer]);
@@ -122,7 +122,7 @@ function carryOut(ask: Ask): void {
       window({ to: "farewell", bytes: ask.bytes }, [ask.bytes.buffer]);
       break;
     case "snapshot":
-      window({ to: "snapshot", snapshot: JSON.parse(ask.json) });
+      window({ to: "snapshot", snapshot: labelled(JSON.parse(ask.json)) });
       break;
   }
 }

@@ -152,7 +152,7 @@ test("a tab that relays keeps its children at a glance elsewhere, and sheds them
     assert.ok(now.parent !== null && now.parent !== parent.peer && now.peer === peer, figures);
     assert.ok(seen.longestMs <= GAP_MS_MAX && seen.pictures >= (0.9 * FPS * (toMs - hiddenMs)) / 1000, figures);
   }
-  assert.equal((await snapshot(parent.page)).state, "connected");
+  assert.equal((await snapshot(parent.page)).connection, "connected");
   await room.closePages();
 });
 
@@ -186,8 +186,8 @@ the others heard the speaker after ${await voice} ms at most, the tab that watch
   assert.ok(steadyMs.every((ms) => ms <= AWAKE_MS_MAX), figures);
   await until("the speaker is on stage", AWAKE_MS_MAX, async () => (await eve())?.away === false);
   for (const [at, page] of both.entries()) {
-    const { state, peer } = await snapshot(page);
-    assert.deepEqual({ state, peer, origin: await originOf(page) }, { state: "connected", ...before[at] }, "the same peer, and no reload");
+    const { connection, peer } = await snapshot(page);
+    assert.deepEqual({ connection, peer, origin: await originOf(page) }, { connection: "connected", ...before[at] }, "the same peer, and no reload");
   }
   await sleep(10_000);
   // what came back stays

@@ -51,7 +51,7 @@ export async function alerted(page: Page, is: string): Promise<void> {
 
 /** Waits until the page is in the room. */
 export const live = (page: Page) =>
-  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.state === "connected"), { timeout: WAIT_MS });
+  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.connection === "connected"), { timeout: WAIT_MS });
 
 export const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 

@@ -37,7 +37,7 @@ for (const kind of ["chromium", "firefox"] as const) {
         document.body.append(window.room.picture);`,
     });
     // Firefox shows no pictures without its plugin, and hears
-    const isLive = () => window.events?.some((event) => event.what === "state" && event.state === "connected");
+    const isLive = () => window.events?.some((event) => event.what === "connection" && event.state === "connected");
     const shows = () => window.shown()?.videoWidth === 320;
     await page.waitForFunction(kind === "chromium" ? shows : isLive, { timeout: 30_000 });
   });

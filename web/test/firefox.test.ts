@@ -37,7 +37,7 @@ test("without H.264 a page hears the room, and says why there is no picture", { 
     const begin = end;
     await new Promise((resolve) => setTimeout(resolve, 4000));
     end = await snapshot(page);
-    return end?.state === "connected" && end.parent !== null && end.parent === begin?.parent;
+    return end?.connection === "connected" && end.parent !== null && end.parent === begin?.parent;
   };
   assert.ok((await isFed()) || (await isFed()) || (await isFed()), JSON.stringify(end));
   assert.ok(await reads(page, texts.noDecoder));

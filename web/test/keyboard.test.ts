@@ -56,7 +56,7 @@ test("a host goes all the way by keyboard", { timeout: 90_000 }, async () => {
   assert.equal(await focused(host), "People");
   await press(host, "admit");
   await there(guest, ".room");
-  await becomes(host, ({ waiting, audience }) => waiting.length === 0 && audience.some(({ name }) => name === "Hedy"));
+  await becomes(host, ({ waiting, directory }) => waiting.length === 0 && directory.some(({ name }) => name === "Hedy"));
   assert.equal(await focused(host), "People", "what had the focus is gone");
   await act(guest, "hand");
   await there(host, ".wanted [data-act=promote]");

@@ -19,7 +19,7 @@ import { PlenaryRoom } from "plenary/element";
 
 const heard: string[] = [];
 const onEvent = (event: RoomEvent) => {
-  if (event.what === "told") heard.push(event.text);
+  if (event.what === "data") heard.push(new TextDecoder().decode(new Uint8Array(event.bytes)));
 };
 const options: JoinOptions = { invite: "https://example.org/#abc", name: "Ada", onEvent };
 const room: Room = await join(options);

@@ -105,7 +105,7 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   await zoe.evaluate(() => window.room.leave());
 
   const told = (page: Page, text: string) =>
-    page.waitForFunction((text) => window.events.some((event) => event.what === "told" && event.text === text), { timeout: 5000 }, text);
+    page.waitForFunction((text) => window.events.some((event) => event.what === "data" && new TextDecoder().decode(new Uint8Array(event.bytes)) === text), { timeout: 5000 }, text);
   await ben.evaluate(() => window.room.tell("Hello from Ben"));
   await Promise.all([told(ada, "Hello from Ben"), told(cay, "Hello from Ben")]);
 
@@ -130,7 +130,7 @@ test("three pages and a rendezvous are a room, which goes on when the page that 
   await ben.evaluate(watchGaps);
   room.start("mixer", invite);
   await until("the program", async () => again.evaluate(() => (window.shown()?.videoWidth ?? 0) > 0));
-  const isMixed = async () => (await others()).every((one) => one.mode === "Mixer" && one.mixers.length > 0);
+  const isMixed = async () => (await others()).every((one) => one.mode === "mixer" && one.mixers.length > 0);
   await until("the speakers are mixed", isMixed);
   const program = (page: Page) => page.evaluate(() => window.shown()?.dataset["part"] === "program");
   await until("a speaker sees the program", () => program(ben));

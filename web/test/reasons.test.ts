@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import type { Reason as Told } from "../src/app.js";
 import type { Snapshot } from "../src/room.js";
 import { type Reason, Refused } from "../src/refused.js";
 import { languageOf, speakLanguage, type Texts, texts } from "../src/texts.js";
@@ -97,8 +98,8 @@ test("what a browser says of a device stands behind the line, and an unknown err
 test("an outage that no further attempt ends is told as such", () => {
   const session = new Session({ changed() {}, heard() {} });
   session.snapshot = { peer: "me" } as Snapshot;
-  const told = (reason: Reason | null) => {
-    hear(session, { what: "rendezvous", up: reason === null, reason });
+  const told = (reason: Told | null) => {
+    hear(session, { what: "rendezvous", up: reason === null, reason, why: null, labels: {}, others: 0 });
     return session.rejected;
   };
   for (const reason of ["other-version", "bad-proof"] as const) assert.equal(told(reason), en.rejected[reason]);

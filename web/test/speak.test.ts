@@ -41,7 +41,7 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   // the devices are asked for, and shown; then the page joins
   for (const step of ["form:not(.wide)", "form.wide"]) await click(page, `${step} [data-act="join"]`);
   const isOnStage = () =>
-    window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted[0]));
+    window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted.picture));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
   await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
   await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);

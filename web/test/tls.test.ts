@@ -94,7 +94,7 @@ test("where no websocket opens, requests carry the frames", { timeout: 90_000 },
     // longer than the rendezvous waits for a silent peer
     await new Promise((resolve) => setTimeout(resolve, 20_000));
     const end = await page.evaluate(() => window.plenary.snapshot());
-    assert.equal(end?.state, "connected");
+    assert.equal(end?.connection, "connected");
     assert.equal(refused, 2, "the connection has held");
     await act(page, "leave");
     const says = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[role="alert"]')?.textContent;

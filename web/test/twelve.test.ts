@@ -153,7 +153,7 @@ class Crowd {
 longest wait ${seen.longestMs} ms, frozen ${seen.frozenMs} ms, ${end.reparented - begin.reparented} changes of the parent`;
       this.t.diagnostic(said);
       const isEnough = got >= SHARE_MIN * expected && got >= (RATE_MIN * FPS * (toMs - fromMs)) / 1000;
-      if (!isEnough || seen.longestMs > GAP_MS_MAX || !isSame || end.state !== "connected") this.failures.push(said);
+      if (!isEnough || seen.longestMs > GAP_MS_MAX || !isSame || end.connection !== "connected") this.failures.push(said);
     }
   }
 

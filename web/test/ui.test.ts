@@ -274,7 +274,7 @@ test("the room outlives the element's place in the document, and tells the appli
   await act(page, "watch");
   await live(page);
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
-  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "state" && event.state === "connected")));
+  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "connection" && event.state === "connected")));
   await page.evaluate(async () => {
     const element = document.querySelector("plenary-room");
     element?.remove();
@@ -544,7 +544,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   // a guest that stays off stage gives the floor back, and asks anew
   await closeDialog(guest);
   await host.waitForFunction(
-    () => window.plenary.snapshot().then((snapshot) => snapshot?.audience.some(({ name }) => name === "Hedy")),
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.directory.some(({ name }) => name === "Hedy")),
     { timeout: 20_000 },
   );
   await act(guest, "hand");
@@ -552,7 +552,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
   await click(guest, '[data-way="stage"]');
   await act(guest, "go-on-stage");
   await host.waitForFunction(
-    () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted[0])),
+    () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted.picture)),
     { timeout: 20_000 },
   );
   // short texts, both ways
@@ -589,7 +589,7 @@ test("a page opens a room, lets people in, gives the floor, removes one, and end
     () =>
       window.plenary
         .snapshot()
-        .then((now) => now?.host === now?.peer && now?.locked && !now.lobby && !now.stage_open && [...(now?.stage ?? []), ...(now?.audience ?? [])].some(({ name }) => name === "Hedy")),
+        .then((now) => now?.host === now?.peer && now?.locked && !now.lobby && !now.stage_open && [...(now?.stage ?? []), ...(now?.directory ?? [])].some(({ name }) => name === "Hedy")),
     { timeout: 20_000 },
   );
   await act(host, "people");

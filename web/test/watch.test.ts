@@ -36,7 +36,7 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
   assert.ok(received >= 60 && received >= 0.99 * expected - 1, `${received} of ${expected} pictures`);
   // media that arrive don't put off the peer's timer, on a machine that is busy at times
   assert.ok(Math.min(...lateMs) < 100, `timers ${lateMs} ms late`);
-  assert.equal(end.state, "connected");
+  assert.equal(end.connection, "connected");
   assert.ok(end.parent !== null && end.depth === 1, JSON.stringify(end));
   assert.deepEqual(end.stage.map((member) => member.name).sort(), ["Ada", "host", "mixer"]);
   // the test source's row of cells, decoded and shown: white and black, and another a second later

@@ -97,7 +97,7 @@ const asks: Record<string, Ask> = {
   keys: { ask: "keys", keys: bytes },
   farewell: { ask: "farewell", bytes },
   decode: { ask: "decode" },
-  event: { ask: "event", json: '{"what":"left"}' },
+  event: { ask: "event", event: '{"what":"removed"}', aside: '{"labels":{}}' },
   "snapshot-taken": { ask: "snapshot", json: "{}" },
   "send-frame": {
     ask: "frame",

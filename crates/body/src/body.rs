@@ -2,12 +2,13 @@
 
 use plenary_proto::ordered::OrderedMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
-use plenary_proto::app::Solo;
+use plenary_proto::app::{ConnectionState, Shedding, Solo};
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
@@ -17,16 +18,17 @@ use plenary_proto::message::{
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{
-    BrainSnapshot, Command, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState, StreamId, Time,
+    Command, DirectoryEntry, Input, Mode, Newcomer, PeerId, Rank, RoomState, Snapshot, StreamId, Tally, Time,
     Via,
 };
 
 use crate::between::Between;
 use crate::codec_times::CodecTimes;
 use crate::heartbeats::Heartbeats;
-use crate::lag::{Load, Shedding, TICK_US};
+use crate::lag::{Load, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig, Shown};
+use crate::members::Members;
 use crate::mix::{MixFigures, OnDesk, Requested, Tenure};
 use crate::outs::{Notice, Outs, Picture};
 use crate::page_uplink::PageUplink;
@@ -215,6 +217,10 @@ pub struct Body {
     pub(crate) count_us: u64,
     /// What the brain was told that this peer sends: muted, shares.
     pub(crate) told_sends: (Muted, Sharing),
+    /// The stage as the application knows it.
+    pub(crate) members: Members,
+    /// Figures of the last election.
+    pub(crate) scores: Arc<[Tally]>,
 }
 
 impl Body {
@@ -255,6 +261,8 @@ impl Body {
             adapt_us: 0,
             count_us: 0,
             told_sends: Default::default(),
+            members: Members::default(),
+            scores: Arc::default(),
         }
     }
 
@@ -522,9 +530,20 @@ impl Body {
         &self.brain
     }
 
-    /// Returns the brain's knowledge of the room.
-    pub fn snapshot(&self) -> BrainSnapshot {
-        self.brain.snapshot()
+    /// Returns what this peer knows of its room. `connection`: as the correspondence has it
+    /// ([`Correspondence::connection`](crate::Correspondence::connection)).
+    pub fn snapshot(&self, connection: ConnectionState) -> Snapshot {
+        let mut snapshot = self.brain.snapshot();
+        for member in &mut snapshot.stage {
+            member.speaking = self.members.speaking.contains(&member.peer);
+        }
+        snapshot.connection = connection;
+        snapshot.home_mixer = self.home().filter(|_| snapshot.mode != Mode::Mesh);
+        snapshot.reparented = self.reparented();
+        snapshot.shedding = self.shedding();
+        snapshot.late_ms = (self.late_us() / 10_000 * 10) as u32;
+        snapshot.scores = self.scores.clone();
+        snapshot
     }
 
     /// Returns the roster, once there is one.
@@ -643,10 +662,10 @@ impl Body {
 
 /// Returns this peer's position in the program, with its place in the tree.
 pub(crate) fn head(brain: &RoomState, media: &Media) -> Head {
-    let path = brain.snapshot().path;
+    let path = brain.path();
     Head {
         depth: path.len().saturating_sub(1).min(255) as u8,
-        path_hash: path_hash(&path),
+        path_hash: path_hash(path),
         ..media.program.head()
     }
 }

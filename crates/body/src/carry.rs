@@ -11,7 +11,7 @@ use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
 use crate::body::Body;
 use crate::layout;
 use crate::mix::{Requested, Tile};
-use crate::outs::{BodyEvent, Envelope, Out, Outs, Route};
+use crate::outs::{Envelope, Out, Outs, Route};
 use crate::oversize::PixelsMax;
 use crate::seat::Seat;
 use crate::traffic::Throughput;
@@ -257,7 +257,7 @@ impl Body {
 
     fn event(&mut self, event: Event, now_us: u64, outs: &mut Outs) {
         match &event {
-            Event::Mode(mode) => {
+            Event::Mode { mode } => {
                 self.media.set_mesh(*mode == Mode::Mesh);
                 if *mode == Mode::Mesh && self.mode != Mode::Mesh {
                     self.media.show_speakers(now_us, outs);
@@ -266,8 +266,8 @@ impl Body {
                 self.leave_silence_out(now_us, outs);
                 self.format_for_mesh(outs);
             }
-            Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views, now_us),
-            Event::Roster { .. } => {
+            Event::Floor { speaks } => self.media.set_floor(*speaks, self.brain.views(), now_us),
+            Event::Stage { .. } => {
                 let refusing = self.stage().iter().filter(|entry| entry.no_solo).map(|entry| entry.peer);
                 let refusing = refusing.collect();
                 self.media.set_refusing_solo(refusing, outs);
@@ -279,14 +279,21 @@ impl Body {
                 self.format_for_mesh(outs);
             }
             Event::Solo { speaker, comes } => self.media.set_solo_coming(*speaker, *comes),
-            Event::MuteWanted(wanted) => {
+            Event::MutedByHost(wanted) => {
                 let kinds = [(MediaKind::Video, wanted.picture), (MediaKind::Sound, wanted.sound)];
                 kinds.into_iter().filter(|(_, mutes)| *mutes).for_each(|(kind, _)| self.mute(kind, true));
             }
-            Event::Decided { .. } | Event::Failover { .. } => self.media.reset_targets_most(),
-            Event::Parent(Some(_)) => self.parents_had += 1,
+            Event::Elected { .. } | Event::Failover { .. } => self.media.reset_targets_most(),
+            Event::Parent { peer: Some(_) } => self.parents_had += 1,
             _ => {}
         }
-        outs.events.push(BodyEvent::Brain(event));
+        if let Event::Elected { tallies, .. } = &event {
+            self.scores = tallies.as_slice().into();
+        }
+        let is_roster = matches!(event, Event::Stage { .. });
+        outs.events.push(event);
+        if let Some(roster) = self.brain.roster().filter(|_| is_roster) {
+            outs.events.extend(self.members.follow(roster));
+        }
     }
 }

@@ -34,8 +34,8 @@ impl Contact {
 }
 
 fn is_fed(body: &Body) -> bool {
-    let brain = body.snapshot();
-    brain.parent.is_some() || brain.mixing
+    let brain = body.brain();
+    brain.parent().is_some() || brain.is_mixing()
 }
 
 fn has_contact(body: &Body, now_us: u64) -> bool {

@@ -59,22 +59,8 @@ pub enum Told {
         /// The version, if a notice named one.
         other_version: Option<u8>,
     },
-    /// A peer speaks another version of the protocol. Told at most once a second.
-    OtherVersion {
-        /// The peer.
-        peer: PeerId,
-        /// Its version.
-        version: u8,
-    },
-    /// The clock of a peer of the room differs by more than five minutes. Told at most once a second.
-    OtherClock,
-    /// This machine's clock differs from that of the rendezvous, by which the peer goes from now on.
-    OwnClock {
-        /// Seconds by which this machine's clock is ahead; 0: no more.
-        ahead_s: i64,
-    },
-    /// The rendezvous became reachable, or unreachable with that cause. Repeated failures of one outage are told once.
-    Rendezvous(Result<(), Outage>),
+    /// An event for the application.
+    Event(Event),
     /// A link was closed since its other end didn't prove that it is this peer.
     Unproven(PeerId),
 }
@@ -246,7 +232,7 @@ impl Correspondence {
             Letter::OtherVersion { from, version, is_notice } => {
                 self.other_version(from, version, is_notice, now_us)
             }
-            Letter::OtherClock => vec![Step::Tell(Told::OtherClock)],
+            Letter::OtherClock => vec![tell(Event::OtherClock)],
             Letter::Bad(from) => vec![Step::Input(In::Misbehaved(from))],
             Letter::Nothing => Vec::new(),
         }
@@ -262,7 +248,7 @@ impl Correspondence {
 
     /// The application is told of a peer of another version, and the peer, unless it knows.
     fn other_version(&mut self, peer: PeerId, version: u8, is_notice: bool, now_us: u64) -> Vec<Step> {
-        let mut steps = vec![Step::Tell(Told::OtherVersion { peer, version })];
+        let mut steps = vec![tell(Event::OtherVersion { peer, version })];
         if is_notice {
             if let Entry::Asked { noticed } = &mut self.entry {
                 *noticed = Some(version);
@@ -313,8 +299,8 @@ impl Correspondence {
         let Some((later_s, rendezvous_later_s)) = self.letters.told_time(now_us, unix_s) else {
             return Vec::new();
         };
-        let told = Told::OwnClock { ahead_s: rendezvous_later_s.saturating_neg() };
-        vec![Step::Tell(told), Step::Input(In::Brain(Box::new(Input::RoomTime { later_s })))]
+        let told = Event::OwnClock { ahead_s: rendezvous_later_s.saturating_neg() };
+        vec![tell(told), Step::Input(In::Brain(Box::new(Input::RoomTime { later_s })))]
     }
 
     /// Handles a change of the connection with the rendezvous: established, or lost with that cause.
@@ -323,7 +309,10 @@ impl Correspondence {
         self.reached |= self.is_up;
         let mut steps = Vec::new();
         if self.told_up.replace(self.is_up) != Some(self.is_up) {
-            steps.push(Step::Tell(Told::Rendezvous(now)));
+            let cause = now.err();
+            let reason = cause.as_ref().map(Outage::reason);
+            let why = cause.map(|cause| format!("{cause}; trying again"));
+            steps.push(tell(Event::Rendezvous { up: self.is_up, reason, why }));
         }
         steps.push(Step::Input(In::SignalUp(self.is_up)));
         steps.append(&mut self.told_in());
@@ -391,6 +380,10 @@ impl Correspondence {
     pub fn close(&mut self) {
         self.state = ConnectionState::Closed;
     }
+}
+
+fn tell(event: Event) -> Step {
+    Step::Tell(Told::Event(event))
 }
 
 fn after(mut steps: Vec<Step>, last: Step) -> Vec<Step> {

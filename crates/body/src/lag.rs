@@ -4,6 +4,8 @@
 //! peers. So failure detectors count only the time in which the machine was on time, as the local health of Lifeguard
 //! (Dadgar, Phillips, Currey, 2018) multiplies SWIM's timeouts.
 
+use plenary_proto::app::Shedding;
+
 /// Interval at which [`Body::tick`](crate::Body::tick) is to be called, in microseconds.
 pub(crate) const TICK_US: u64 = 25_000;
 /// Excess over the interval up to which a tick is on time. A guess: timers of 1 ms, and a time slice of the system.
@@ -20,21 +22,6 @@ pub(crate) const LATE_US: u64 = 100_000;
 /// that reason.
 const WORSE_LOOKS: u32 = 3;
 const BETTER_LOOKS: u32 = 5;
-
-/// Load that a peer sheds while its machine is short of processor time. Each step includes those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Shedding {
-    /// Sheds nothing.
-    #[default]
-    Nothing,
-    /// Takes no new children.
-    Children,
-    /// Forwards only the pictures that other pictures refer to, which are half of them, and decodes no others.
-    HalfThePictures,
-    /// Decodes no pictures.
-    Decoding,
-}
 
 /// Measures the lag of this machine by the body's ticks.
 #[derive(Debug, Default)]
@@ -95,12 +82,12 @@ impl Load {
 
     /// Counts a check. Returns the new step after a change. A change upwards is one step; downwards it may be several.
     pub(crate) fn observe(&mut self, late_us: u64) -> Option<Shedding> {
-        let called_for = Shedding::at(late_us);
+        let called_for = step_at(late_us);
         self.worse = if called_for > self.shedding { self.worse + 1 } else { 0 };
         self.better = if called_for < self.shedding { self.better + 1 } else { 0 };
         self.highest = if self.better > 1 { self.highest.max(called_for) } else { called_for };
         self.shedding = if self.worse == WORSE_LOOKS {
-            self.shedding.next()
+            step_after(self.shedding)
         } else if self.better == BETTER_LOOKS {
             self.highest
         } else {
@@ -111,23 +98,21 @@ impl Load {
     }
 }
 
-impl Shedding {
-    /// Returns the step that a lateness calls for.
-    fn at(late_us: u64) -> Shedding {
-        match late_us / LATE_US {
-            0 => Shedding::Nothing,
-            1 => Shedding::Children,
-            2..4 => Shedding::HalfThePictures,
-            _ => Shedding::Decoding,
-        }
+/// Returns the step that a lateness calls for.
+fn step_at(late_us: u64) -> Shedding {
+    match late_us / LATE_US {
+        0 => Shedding::Nothing,
+        1 => Shedding::Children,
+        2..4 => Shedding::HalfThePictures,
+        _ => Shedding::Decoding,
     }
+}
 
-    fn next(self) -> Shedding {
-        match self {
-            Shedding::Nothing => Shedding::Children,
-            Shedding::Children => Shedding::HalfThePictures,
-            Shedding::HalfThePictures | Shedding::Decoding => Shedding::Decoding,
-        }
+fn step_after(step: Shedding) -> Shedding {
+    match step {
+        Shedding::Nothing => Shedding::Children,
+        Shedding::Children => Shedding::HalfThePictures,
+        _ => Shedding::Decoding,
     }
 }
 

@@ -46,6 +46,7 @@ mod link_table;
 mod loss;
 mod maker;
 mod media;
+mod members;
 mod mix;
 mod obey;
 mod outs;
@@ -81,14 +82,11 @@ pub use between::Between;
 pub use body::{Body, BodyConfig, In, Sources, TICK};
 pub use correspondence::{Correspondence, Gate, HOST_ANSWER_US_MAX, Step, Told};
 pub use hear::Heard;
-pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use media::Shown;
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
-pub use outs::{
-    BodyEvent, CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Paused, Picture, Route,
-};
-pub use plenary_proto::app::Solo;
+pub use outs::{CaptureCommand, Envelope, MixerFailure, Notice, Out, Outs, Paused, Picture, Route, outcome};
+pub use plenary_proto::app::{Shedding, Solo};
 pub use received::{Origin, ReceivedFrame};
 pub use shell::{MaySay, Shell};
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};

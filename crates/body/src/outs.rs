@@ -3,8 +3,9 @@
 //! The shell calls the body under its lock. Before it unlocks, it hands [`frames`](Outs::frames) to the application
 //! and queues [`mix`](Outs::mix) for the mixer, so that both keep their order. The other outputs follow.
 
-use plenary_media::mixer::{EffortChange, MixerPart};
+use plenary_media::mixer::MixerPart;
 use plenary_media::{CodecRemedy, Frame};
+use plenary_proto::app::{CodecOutcome, CodecUse};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
     Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
@@ -14,7 +15,6 @@ use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
 use smallvec::SmallVec;
 
 use crate::apart::VoiceFrame;
-use crate::lag::Shedding;
 use crate::mix::MixCommand;
 use crate::received::ReceivedFrame;
 
@@ -216,26 +216,6 @@ pub enum CaptureCommand {
     Pause(Paused),
 }
 
-/// Event for the application.
-#[derive(Clone, Debug, PartialEq)]
-pub enum BodyEvent {
-    /// An event of the brain.
-    Brain(Event),
-    /// The speakers that are speaking have changed.
-    Speaking {
-        /// The dominant speaker.
-        dominant: Option<PeerId>,
-        /// All that are speaking.
-        speaking: Vec<PeerId>,
-    },
-    /// The load that this peer sheds has changed.
-    Shedding(Shedding),
-    /// The mixer's effort has changed.
-    Effort(EffortChange),
-    /// A codec or a thread of the mixer failed.
-    MixerFailed(MixerFailure),
-}
-
 /// Failure of a part of this peer's mixer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MixerFailure {
@@ -247,6 +227,31 @@ pub struct MixerFailure {
     pub text: String,
     /// What followed. A part without which there is no program ends this peer's consent to mix when nothing is left.
     pub remedy: CodecRemedy,
+}
+
+impl MixerFailure {
+    /// Returns what the application is told; nothing of a speaker that has left meanwhile.
+    pub(crate) fn event(self) -> Option<Event> {
+        let codec = match self.part {
+            MixerPart::Encoder => CodecUse::Program,
+            MixerPart::Compositor => CodecUse::Compositor,
+            MixerPart::Decoder(_) => CodecUse::Speaker(self.speaker?),
+            MixerPart::SoundEncoder | MixerPart::SoundMix => CodecUse::ProgramSound,
+            MixerPart::SoundDecoder => CodecUse::SpeakersSound,
+        };
+        let then = outcome(self.remedy, self.part.is_vital());
+        Some(Event::CodecFailed { codec, text: self.text, then })
+    }
+}
+
+/// Returns what followed the failure of a codec. `withdraws`: whether this peer can't go on without it.
+pub fn outcome(remedy: CodecRemedy, withdraws: bool) -> CodecOutcome {
+    match remedy {
+        CodecRemedy::Restarted => CodecOutcome::Restarted,
+        CodecRemedy::ReplacedByBuiltin => CodecOutcome::ReplacedByBuiltin,
+        _ if withdraws => CodecOutcome::Withdrawn,
+        _ => CodecOutcome::Missing,
+    }
 }
 
 /// Media event that the brain acts on.
@@ -276,7 +281,7 @@ pub struct Outs {
     /// Commands to the encoder of this peer's own stream, in order.
     pub capture: SmallVec<[CaptureCommand; 1]>,
     /// Events for the application, in order.
-    pub events: Vec<BodyEvent>,
+    pub events: Vec<Event>,
     /// Keys of later invites: to be handed to [`Letters::set_key`](crate::Letters::set_key).
     pub keys: Vec<GenerationKey>,
     /// Set when this peer, which opens its room again, is to prove to the rendezvous that it is the host.

@@ -114,7 +114,7 @@ impl People {
         People::among(body, now_us, Among::All)
     }
 
-    /// Returns those of them that are in the room, those in the lobby, or all.
+    /// Returns the peers that a typed name may mean: the room's, the lobby's, or both.
     pub fn among(body: &Body, now_us: u64, among: Among) -> People {
         let stage = body.stage().iter().map(|entry| (entry.peer, entry.name.to_string()));
         let listed =
@@ -126,6 +126,11 @@ impl People {
             Among::Lobby => People::new(waiting),
             Among::All => People::new(here.chain(waiting)),
         }
+    }
+
+    /// Returns all these peers with their names.
+    pub fn all(&self) -> impl Iterator<Item = (&PeerId, &str)> {
+        self.people.iter().map(|(peer, name)| (peer, &**name))
     }
 
     /// Returns these peers and those.

@@ -1,5 +1,7 @@
 //! The body's periodic work: watchdogs, heartbeats, adaptation to the links.
 
+use plenary_media::mixer::EffortChange;
+use plenary_proto::app::{Event, Shedding};
 use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::message::{LinkKind, Message};
@@ -8,8 +10,8 @@ use plenary_proto::{Input, Mode, PeerId};
 
 use crate::body::Body;
 use crate::codec_times::Claimed;
-use crate::lag::{LATE_US, Shedding};
-use crate::outs::{BodyEvent, CaptureCommand, Outs};
+use crate::lag::LATE_US;
+use crate::outs::{CaptureCommand, MixerFailure, Outs};
 use crate::rate::ProgramRate;
 use crate::voices::meant;
 
@@ -49,11 +51,12 @@ impl Body {
         if self.media.mix.take_tiles_moved() {
             self.call_home_again(outs);
         }
-        outs.events.extend(self.media.mix.take_efforts().into_iter().map(BodyEvent::Effort));
+        let efforts = self.media.mix.take_efforts().into_iter();
+        outs.events.extend(efforts.map(|EffortChange { effort, why }| Event::MixerEffort { effort, why }));
         if self.media.mix.takes_failure() {
             self.input(now_us, Input::CannotMix, outs);
         }
-        outs.events.extend(self.media.mix.take_failures().into_iter().map(BodyEvent::MixerFailed));
+        outs.events.extend(self.media.mix.take_failures().into_iter().filter_map(MixerFailure::event));
         if self.media.mix.update(now_us, &mut outs.mix) {
             self.input(now_us, Input::Warm, outs);
         }
@@ -100,8 +103,9 @@ impl Body {
         let speakers = self.speakers();
         let Some(said) = self.media.take_speaking(&speakers, now_us) else { return };
         let dominant = speakers.iter().find(|peer| said.dominant == Some(peer.csrc())).copied();
-        let speaking = meant(&speakers).filter(|peer| said.now.contains(&peer.csrc())).collect();
-        outs.events.push(BodyEvent::Speaking { dominant, speaking });
+        let speaking: Vec<_> = meant(&speakers).filter(|peer| said.now.contains(&peer.csrc())).collect();
+        self.members.speaking.clone_from(&speaking);
+        outs.events.push(Event::Speaking { dominant, speaking });
     }
 
     /// Adapts to what the links carry, and reports degradations to the brain.
@@ -126,7 +130,7 @@ impl Body {
             if let Some(claimed) = self.codec_times.set_busy(is_busy) {
                 self.claim_codec_times(claimed, now_us, outs);
             }
-            outs.events.push(BodyEvent::Shedding(shedding));
+            outs.events.push(Event::Shedding { shedding });
         }
         let viewers = counted(self.media.program.viewer_links().collect());
         self.adapt_rate(&viewers, now_us, outs);

@@ -249,7 +249,7 @@ impl Teller {
             RoomEvent::Rendezvous { .. } | RoomEvent::Waiting { .. } if self.waiting.load(Ordering::Relaxed) => {
                 return None;
             }
-            RoomEvent::Rendezvous { up, why } => {
+            RoomEvent::Rendezvous { up, why, .. } => {
                 let why = why.as_ref().map(|why| format!("rendezvous: {why}")).filter(|_| !up);
                 let told = std::mem::replace(&mut *self.outage_told.lock(), why.clone());
                 if *up && told.is_some() {
@@ -258,20 +258,20 @@ impl Teller {
                 return why.filter(|why| told.as_ref() != Some(why)); // a retry that fails alike is nothing new
             }
             RoomEvent::Waiting { tries } => format!("waiting for the host (asked {} times)", tries + 1),
-            RoomEvent::Mode(mode) => format!("mode: {}", mode_word(*mode)),
-            RoomEvent::Parent(Some(parent)) => format!("fed by {parent:?}"),
-            RoomEvent::Parent(None) if !self.leaving.load(Ordering::Relaxed) => {
+            RoomEvent::Mode { mode } => format!("mode: {}", mode_word(*mode)),
+            RoomEvent::Parent { peer: Some(parent) } => format!("fed by {parent:?}"),
+            RoomEvent::Parent { peer: None } if !self.leaving.load(Ordering::Relaxed) => {
                 "fed by no peer: searching for a parent".to_owned()
             }
-            RoomEvent::Shedding(shedding) => match shedding {
+            RoomEvent::Shedding { shedding } => match shedding {
                 Shedding::Nothing => "this machine has enough processor time again".to_owned(),
                 Shedding::Children => format!("{SHORT_OF_CPU}: no new viewers are fed from here"),
                 Shedding::HalfThePictures => format!("{SHORT_OF_CPU}: half of the pictures are left out"),
                 Shedding::Decoding => format!("{SHORT_OF_CPU}: no pictures are decoded"),
                 _ => SHORT_OF_CPU.to_owned(),
             },
-            RoomEvent::CodecFailed { what, text, then } => {
-                format!("{} failed, {}: {text}", codec_words(*what), outcome_words(*then))
+            RoomEvent::CodecFailed { codec, text, then } => {
+                format!("{} failed, {}: {text}", codec_words(*codec), outcome_words(*then))
             }
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
             RoomEvent::Solo { speaker, comes: true } => format!("the own stream of {speaker:?} arrives"),
@@ -281,7 +281,7 @@ impl Teller {
             RoomEvent::SoloRefused { speaker } => {
                 format!("{speaker:?} doesn't allow that it is shown alone: the program instead")
             }
-            RoomEvent::Voices(state) => match state {
+            RoomEvent::Voices { state } => match state {
                 VoicesState::Coming => "each speaker's own sound arrives",
                 VoicesState::Unavailable => "each speaker's own sound is unavailable for now",
                 VoicesState::NotAgent => "the host hasn't marked this peer as an agent: nobody is heard apart",
@@ -289,7 +289,7 @@ impl Teller {
             .to_owned(),
             RoomEvent::Joined(is) if is.records => self.recording(is),
             RoomEvent::Changed { was, is } if was.records != is.records => self.recording(is),
-            RoomEvent::ViewersRecord(count) => viewers_record(*count),
+            RoomEvent::ViewersRecord { viewers: count } => viewers_record(*count),
             RoomEvent::NoMixer => {
                 format!(
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
@@ -335,7 +335,7 @@ impl Teller {
                 "the host offers you the floor: /speak takes it".to_owned()
             }
             RoomEvent::FloorDenied => "the host has not given you the floor".to_owned(),
-            RoomEvent::Host(Some(host)) => {
+            RoomEvent::Host { peer: Some(host) } => {
                 let before = self.host_told.lock().replace(*host);
                 let is_news = before.is_some_and(|before| before != *host);
                 return match self.room.get() {
@@ -350,8 +350,8 @@ impl Teller {
             RoomEvent::OtherVersion { peer, version } if is_due(&self.version_told, VERSIONS_EACH) => {
                 format!("{peer:?} speaks version {version} of the protocol, this program {MESSAGE_VERSION}: one is to be updated")
             }
-            RoomEvent::StoodStill(time) => {
-                let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
+            RoomEvent::StoodStill { pause_ms } => {
+                let time = humantime::format_duration(Duration::from_secs(pause_ms / 1000));
                 format!("this machine slept, or this program was stopped, for {time}: connecting anew")
             }
             RoomEvent::OwnClock { ahead_s } => own_clock(*ahead_s),
@@ -359,7 +359,7 @@ impl Teller {
                 "the clock of another peer differs from the room's by more than five minutes: its messages are refused"
                     .to_owned()
             }
-            RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {
+            RoomEvent::LinkTrouble { text: why } if !self.trouble_told.swap(true, Ordering::Relaxed) => {
                 format!("a link could not be made: {why}; more may fail")
             }
             _ => return None,
@@ -390,7 +390,7 @@ mod tests {
         let teller = Teller::new();
         let told = |why: Option<&str>| {
             let why = why.map(str::to_owned);
-            teller.line(&RoomEvent::Rendezvous { up: why.is_none(), why }).is_some()
+            teller.line(&RoomEvent::Rendezvous { up: why.is_none(), reason: None, why }).is_some()
         };
         let rows = [(Some("refused"), true), (Some("refused"), false), (Some("no answer"), true)];
         for (why, expected) in
@@ -404,9 +404,9 @@ mod tests {
 
     #[test]
     fn a_later_host_is_told_and_the_first_one_is_not() {
-        let (teller, host) = (Teller::new(), |id| RoomEvent::Host(Some(PeerId([id; 32]))));
+        let (teller, host) = (Teller::new(), |id| RoomEvent::Host { peer: Some(PeerId([id; 32])) });
         assert_eq!(teller.line(&host(1)), None);
-        assert_eq!(teller.line(&RoomEvent::Host(None)), None);
+        assert_eq!(teller.line(&RoomEvent::Host { peer: None }), None);
         assert_eq!(teller.line(&host(1)), None);
         assert_eq!(teller.line(&host(2)).as_deref(), Some("02020202 is the host now"));
     }
@@ -414,9 +414,9 @@ mod tests {
     #[test]
     fn who_leaves_does_not_look_for_another_parent() {
         let teller = Teller::new();
-        assert!(teller.line(&RoomEvent::Parent(None)).is_some());
+        assert!(teller.line(&RoomEvent::Parent { peer: None }).is_some());
         teller.leaves();
-        assert_eq!(teller.line(&RoomEvent::Parent(None)), None);
+        assert_eq!(teller.line(&RoomEvent::Parent { peer: None }), None);
     }
 
     #[test]
@@ -455,7 +455,8 @@ mod tests {
     #[test]
     fn that_links_cannot_be_made_is_told_once() {
         let teller = Teller::new();
-        let lines = (0..3).filter_map(|_| teller.line(&RoomEvent::LinkTrouble("no free port".to_owned())));
+        let lines =
+            (0..3).filter_map(|_| teller.line(&RoomEvent::LinkTrouble { text: "no free port".to_owned() }));
         assert_eq!(lines.collect::<Vec<_>>(), ["a link could not be made: no free port; more may fail"]);
     }
 }

@@ -3,7 +3,7 @@
 use plenary_media::codec::CodecError;
 use plenary_media::{EncodedError, RawError};
 use plenary_proto::app::Reason;
-use plenary_proto::message::{MESSAGE_VERSION, Refusal};
+use plenary_proto::message::MESSAGE_VERSION;
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
@@ -41,7 +41,7 @@ pub enum Error {
     NoRendezvous,
     /// The host refused to admit this peer.
     #[error("{0}")]
-    Refused(#[from] Refusal),
+    Refused(Reason),
     /// The host did not answer in time; or a peer that the host offered the floor did not take it.
     #[error("there was no answer for {seconds} s")]
     NoAnswer {
@@ -156,7 +156,7 @@ impl Error {
             Error::KeysInUse(_) => Reason::HostPresent,
             Error::Signal(error) => return error.reason(),
             Error::NoRendezvous => Reason::NoRendezvous,
-            Error::Refused(refusal) => refusal.reason(),
+            Error::Refused(reason) => *reason,
             Error::NoAnswer { .. } => Reason::NoAnswer,
             Error::OtherVersion(_) => Reason::RoomVersion,
             Error::Publish(refusal) => refusal.reason(),

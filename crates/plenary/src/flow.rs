@@ -23,11 +23,11 @@ use tokio::sync::{Notify, mpsc};
 use tracing::Span;
 
 use crate::desk::Desk;
-use crate::event::{CodecOutcome, CodecUse};
 use crate::notices::Notices;
 use crate::outlets::Outlets;
 use crate::testing::Forge;
 use crate::voices::{Inlet, VoiceOutlets, VoicesOf};
+use plenary_proto::app::{CodecOutcome, CodecUse};
 
 /// What failed of this peer's own codecs, what happened, and what followed.
 pub(crate) type Failure = (CodecUse, String, CodecOutcome);
@@ -214,7 +214,7 @@ impl Flow {
             (CodecPart::SoundDecoder, _) => CodecUse::Heard,
             _ => CodecUse::Shown,
         };
-        let then = CodecOutcome::of(failure.remedy, track.is_some());
+        let then = plenary_body::outcome(failure.remedy, track.is_some());
         let mut failures = self.failures.lock();
         if failures.len() < FAILURES_MAX {
             failures.push((track, (what, failure.text, then)));

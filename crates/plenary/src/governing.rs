@@ -15,8 +15,7 @@ use crate::hosting::Host;
 use crate::random_bytes;
 
 /// A peer in the room, as the host's directory lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Listed {
     /// Id of the peer.

@@ -83,10 +83,9 @@
 //! record, mix in pass-through mode, and publish what the application encodes |
 //! | `files` | [`Room::publish_file`](Room#method.publish_file): mp4, y4m, wav | |
 //! | `labels` | names under the tiles of a mix | tiles have no names |
-//! | `serde` | `Serialize` for [`RoomSnapshot`], [`Member`] and what is in them | |
 //!
-//! All features but `serde` are on by default. [`Options::codecs`] takes the application's own codecs, with or without
-//! the feature `codecs`.
+//! All features are on by default. [`Options::codecs`] takes the application's own codecs, with or without the feature
+//! `codecs`. Events, snapshots and what is in them implement `serde::Serialize`, commands `Deserialize` as well.
 //!
 //! Times are microseconds since 1970 by the clock named with them. Rates are bits per second. Pictures are
 //! I420 in limited range. Sound is f32 from −1 to 1 at 48 kHz.
@@ -118,7 +117,6 @@ mod room;
 mod secret_file;
 mod secrets;
 mod signed_name;
-mod snapshot;
 #[doc(hidden)]
 pub mod testing;
 mod threads;
@@ -130,7 +128,7 @@ mod voices;
 pub use advertise::{Advertise, NoAddress};
 pub use certificate::Certificate;
 pub use error::{Error, PublishRefusal};
-pub use event::{CodecOutcome, CodecUse, Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
+pub use event::{EVENTS_MAX, Events, OnEvent};
 pub use from_key::FramesFromKey;
 pub use governing::Listed;
 pub use hosting::Host;
@@ -138,17 +136,17 @@ pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 #[doc(hidden)]
 pub use plenary_body::OnDesk;
-pub use plenary_body::{
-    FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Spread, Tenure, Traffic,
-};
-pub use plenary_media::mixer::{Effort, EffortWhy};
+pub use plenary_body::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Spread, Tenure, Traffic};
 pub use plenary_media::{RepairError, Repaired, repair_recording};
 pub use plenary_proto::app::line;
-pub use plenary_proto::app::{Command, ConnectionState, Reason};
+pub use plenary_proto::app::{
+    CodecOutcome, CodecUse, Command, ConnectionState, Departure, Effort, EffortWhy, End, Event as RoomEvent,
+    Layout, Listing, Member, Reason, Shedding, Snapshot as RoomSnapshot, Solo, Why,
+};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     AGENTS_MAX, CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen,
-    MixPolicy, Muted, PeerRates, ProgramFormat, Refusal, VideoRequest,
+    MixPolicy, Muted, PeerRates, ProgramFormat, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{
@@ -166,7 +164,6 @@ pub use record::{AnnouncedRecording, RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, RoomKeysLock, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};
-pub use snapshot::{Member, RoomSnapshot};
 pub use threads::CLOSE_MAX;
 pub use track::{Track, TrackKind};
 #[cfg(feature = "files")]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Correspondence, HOST_ANSWER_US_MAX, Letters, layout};
 use plenary_media::CodecBench;
-use plenary_proto::app::{ConnectionState, check_mixers};
+use plenary_proto::app::{ConnectionState, End, Snapshot, check_mixers};
 use plenary_proto::bounded::{Text, composed, plain};
 use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{self, Invite, InviteError, Keypair, Opener, RoomKey, Sealer};
@@ -27,7 +27,7 @@ use crate::benches::Benches;
 use crate::certificate::Certificate;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::{EVENTS_MAX, End};
+use crate::event::EVENTS_MAX;
 use crate::flow::Flow;
 use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
@@ -35,7 +35,6 @@ use crate::power::on_mains;
 use crate::reachable::reachable;
 use crate::room::{Inner, Room};
 use crate::secrets::{Identity, Password, RoomKeys};
-use crate::snapshot::RoomSnapshot;
 use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
@@ -228,7 +227,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let zero_us = clock.now_us();
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
-    let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
+    let (snapshot, snapshots) = watch::channel(Snapshot::default());
     let (ended, end) = watch::channel(None);
     let letters = Letters::new(
         room,
@@ -292,7 +291,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         ending: JoinSet::new(),
         voices: 0,
         recordings: recordings.clone(),
-        recorders: 0,
         requests: requested,
         events: events.clone(),
         on_event: options.on_event.clone(),
@@ -301,13 +299,9 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         answer_within: options.patience + Duration::from_micros(HOST_ANSWER_US_MAX),
         snapshot_due_us: 0,
         look_due_us: 0,
-        generation: invite.generation(),
         ticked_us: clock.now_us(),
         connection: ConnectionState::default(),
         benches: Benches::new(codecs_to_measure, options.cache.as_deref()),
-        scores: Arc::default(),
-        members: Vec::new(),
-        speaking: Vec::new(),
         left: false,
         over_at_us: None,
         farewell: Vec::new(),

@@ -18,9 +18,9 @@ use plenary_proto::message::{ProgramFormat, VideoRequest};
 use tokio::sync::watch;
 
 use crate::Error;
-use crate::event::{CodecOutcome, CodecUse};
 use crate::flow::{Failure, Flow};
 use crate::track::{Hold, TrackKind};
+use plenary_proto::app::{CodecOutcome, CodecUse};
 
 /// Picture format that a speaker sends until a mixer requests another: the size of a tile among four.
 pub(crate) const PICTURE_UNASKED: VideoFormat =

@@ -16,9 +16,9 @@ use plenary_body::{Body, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, 
 use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
 use plenary_media::{GuardedCodecs, RawFormat};
-use plenary_proto::app::Command;
 #[cfg(doc)]
 use plenary_proto::app::Reason;
+use plenary_proto::app::{Command, End, Event as RoomEvent, Snapshot as RoomSnapshot};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
 use plenary_proto::seal::{Invite, RoomKey};
@@ -30,7 +30,7 @@ use tracing::{Instrument, Span};
 
 use crate::driver::Request;
 use crate::error::{Error, PublishRefusal};
-use crate::event::{End, Events, RoomEvent};
+use crate::event::Events;
 use crate::flow::Flow;
 use crate::from_key::FramesFromKey;
 use crate::hosting::{Host, is_speaker};
@@ -39,7 +39,6 @@ use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
 use crate::record::{AnnouncedRecording, RecordParts, Recorded, Recording};
 use crate::secrets::RoomKeys;
-use crate::snapshot::RoomSnapshot;
 use crate::testing::Figures;
 use crate::threads::{CLOSE_MAX, Threads};
 use crate::track::{Hold, Published, Track, TrackKind};

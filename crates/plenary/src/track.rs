@@ -14,8 +14,7 @@ use crate::error::{Error, PublishRefusal};
 
 /// Content of a track. A peer publishes at most one picture of a camera, one of a screen or film beside it, and one
 /// sound at a time. Where nobody mixes, the others get the screen in place of the camera.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub enum TrackKind {
     /// A camera's picture and a voice.

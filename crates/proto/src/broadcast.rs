@@ -20,11 +20,11 @@
 use crate::ordered::OrderedMap;
 use std::collections::VecDeque;
 
-use crate::app::Reason;
+use crate::app::{Event, Reason};
 use crate::bounded::{Bound, List};
 use crate::bucket::{Bucket, Buckets, Rate};
 use crate::id::PeerId;
-use crate::io::{Event, Output};
+use crate::io::Output;
 use crate::message::{
     DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX, Vote,
 };
@@ -558,7 +558,7 @@ impl Source {
 
 fn tell(view: &mut View<'_>, data: Signed<Data>) {
     let Data { delivery, bytes, .. } = data.body;
-    view.out.event(Event::Data { from: data.sender, delivery, bytes: bytes.into_vec() });
+    view.out.event(Event::Data { from: data.sender, delivery, bytes: bytes.into_vec().into() });
 }
 
 /// Sends a piece by its delivery: loose as a datagram, if linked; else as a control message.

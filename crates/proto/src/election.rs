@@ -16,12 +16,12 @@
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
+use crate::app::Event;
 use crate::audience::{Audience, TreePosition};
 use crate::bounded::{Bound, List};
 use crate::doubts::{believed, doubts};
 use crate::hysteresis::{Seats, seats};
 use crate::id::PeerId;
-use crate::io::Event;
 use crate::mandate::Mandate;
 use crate::message::{
     BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,

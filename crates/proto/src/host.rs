@@ -17,6 +17,7 @@ pub use reopening::Reopening;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
+use crate::app::Event;
 use crate::bounded::{Bound, List, Text};
 use crate::bucket::{Bucket, Buckets, Rate};
 use crate::complaints::Complaints;
@@ -24,7 +25,6 @@ use crate::config::HostConfig;
 use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
 use crate::floor::Floor;
 use crate::id::PeerId;
-use crate::io::Event;
 use crate::lobby::{Lobby, Newcomer};
 use crate::message::{
     Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramFormat,

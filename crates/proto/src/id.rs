@@ -133,6 +133,7 @@ impl StreamKind {
 ///
 /// In term 0 the acting mixer of the roster mixes; failover count 0 stands for the election's outcome itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Rank {
     /// Number of the election.
     pub term: u32,

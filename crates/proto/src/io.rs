@@ -4,16 +4,14 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::app::Command;
+use crate::app::{Command, Event};
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
-    Answer, CodecSource, Delivery, Description, ElectionReason, GenerationKey, LinkKind, MediaSeen, Message,
-    Muted, Offer, RELAY_HOPS_MAX, Rates, Refusal, Resume, Sharing, StreamUse, VideoRequest,
+    Answer, CodecSource, Description, GenerationKey, LinkKind, MediaSeen, Message, Muted, Offer,
+    RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
 };
-use crate::score::Tally;
 use crate::seal::Verified;
-use crate::stage::Mode;
 
 /// Transport by which a message arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +51,8 @@ pub struct VoiceRoutes {
 
 /// Result of a request for each speaker's sound apart. The request stays in force in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum VoicesState {
     /// The sound arrives from now on.
     Coming,
@@ -425,6 +425,7 @@ pub enum Output {
 
 /// Codec times claimed by a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct CodecClaim {
     /// Time to encode one 1280×720 picture, microseconds.
     pub encode_us: u32,
@@ -434,197 +435,4 @@ pub struct CodecClaim {
     pub source: CodecSource,
     /// Age of the times when the claim was signed, seconds.
     pub age_s: u16,
-}
-
-/// Notification to the application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Event {
-    /// The host admitted this peer.
-    Admitted,
-    /// The host refused this peer.
-    Refused(Refusal),
-    /// The host has not answered yet.
-    Waiting {
-        /// Number of requests sent so far.
-        tries: u32,
-    },
-    /// The roster changed.
-    Roster {
-        /// Epoch of the new roster.
-        epoch: u32,
-    },
-    /// The host changed.
-    Host(Option<PeerId>),
-    /// This peer joined the stage as a speaker (true), or left it (false).
-    Floor(bool),
-    /// The host offers this peer the floor; [`Command::Speak`] accepts it.
-    FloorOffered,
-    /// The host denied this peer the floor.
-    FloorDenied,
-    /// At the host: a peer requests the floor, and the stage isn't open to it. [`Command::Promote`] grants
-    /// it, [`Command::Demote`] denies it.
-    FloorWanted {
-        /// The peer.
-        peer: PeerId,
-        /// Its name.
-        name: String,
-    },
-    /// This peer waits in the lobby until the host lets it in.
-    InLobby,
-    /// At the host: a newcomer waits in the lobby. [`Command::Admit`] lets it in, [`Command::Deny`] turns it away.
-    Knock {
-        /// The peer.
-        peer: PeerId,
-        /// Its name.
-        name: String,
-        /// It comes for nothing but to mix: letting it in names it.
-        mixes: bool,
-    },
-    /// At the host, which takes its room back: a host that the stage chose meanwhile had removed a peer. It stays out
-    /// only if [`Command::Remove`] removes it again.
-    RemovedByAnother {
-        /// The peer.
-        peer: PeerId,
-        /// Its name; empty if it isn't known.
-        name: String,
-        /// The host that removed it.
-        by: PeerId,
-    },
-    /// At the host: several members were sent nothing by a viewer that had promised to feed them.
-    /// [`Command::Remove`] removes it.
-    NotForwarding {
-        /// The viewer.
-        peer: PeerId,
-        /// Its name.
-        name: String,
-    },
-    /// The host asks this speaker to send no picture or no sound.
-    MuteWanted(Muted),
-    /// The host has removed this peer from the room.
-    Removed,
-    /// The host has ended the room.
-    Ended,
-    /// The mode of the stage changed.
-    Mode(Mode),
-    /// The room needs a mixer, and no peer consents to mix: an audience, or speakers beyond those of a mesh, get
-    /// nothing.
-    NoMixer,
-    /// This viewer has had no parent for 10 s, and peers that it asked had no place: the room's relays feed as many
-    /// viewers as they can. Its search goes on. Sent once, until [`Event::Parent`] says that it has a parent.
-    NoPlace,
-    /// An election opened.
-    ElectionOpened {
-        /// Term of the election.
-        term: u32,
-        /// Reason for the election.
-        reason: ElectionReason,
-    },
-    /// An election was decided: a majority signed its outcome.
-    Decided {
-        /// Term of the election.
-        term: u32,
-        /// Reason for the election.
-        reason: ElectionReason,
-        /// Number of signatures.
-        signatures: usize,
-        /// Number of peers on the roster that was to give a majority; `None` if this peer doesn't have it.
-        roster: Option<usize>,
-        /// The mixers, the lead first.
-        mixers: Vec<PeerId>,
-        /// The standbys, which are kept warm.
-        standbys: Vec<PeerId>,
-        /// Result of each candidate; empty where only the outcome is known.
-        tallies: Vec<Tally>,
-    },
-    /// A ballot's outcome does not follow from its reports and claims, so this peer did not sign it.
-    BallotRejected {
-        /// Term of the election.
-        term: u32,
-        /// The opener that sent the ballot.
-        opener: PeerId,
-    },
-    /// A failover: a standby or another mixer took over.
-    Failover {
-        /// Rank of the new mandate.
-        rank: Rank,
-        /// The successor.
-        peer: PeerId,
-        /// Whether the replaced mixer requested the failover.
-        polite: bool,
-    },
-    /// A failover was withdrawn, since the mixer is alive.
-    Withdrawn {
-        /// Rank of the mandate that ends.
-        rank: Rank,
-        /// The peer that had taken over.
-        peer: PeerId,
-    },
-    /// A measurement requested by [`Command::Measure`] is done.
-    Measured {
-        /// The measured peer.
-        peer: PeerId,
-        /// Bandwidth shown by each train, bits per second. The first train, a guess, counts only when no
-        /// other one arrived; empty when none arrived.
-        samples_bps: Vec<u64>,
-        /// RTT, microseconds; 0 when unknown.
-        rtt_us: u32,
-        /// Media that arrived from the peer over the last 20 s; `None` unless it did throughout.
-        media: Option<MediaSeen>,
-        /// Codec times that the peer claims; `None` if it sent no claim.
-        codec: Option<CodecClaim>,
-    },
-    /// Application data published by a peer on stage.
-    Data {
-        /// The publisher.
-        from: PeerId,
-        /// Delivery guarantee of the data.
-        delivery: Delivery,
-        /// Payload, at most [`DATA_LEN_MAX`] bytes.
-        bytes: Vec<u8>,
-    },
-    /// Reliable pieces of a peer's data were given up as lost.
-    DataMissed {
-        /// The publisher.
-        from: PeerId,
-        /// Number of lost pieces.
-        pieces: u64,
-    },
-    /// The speaker's stream requested by [`Command::Solo`] is coming from now on, or is unavailable for now:
-    /// no mixer has capacity, or the peer no longer speaks. The request stays in force.
-    Solo {
-        /// The speaker.
-        speaker: PeerId,
-        /// Whether its stream is coming.
-        comes: bool,
-    },
-    /// The speaker requested by [`Command::Solo`] doesn't allow that it is shown alone. The request stays, in case the
-    /// speaker allows it later.
-    SoloRefused {
-        /// The speaker.
-        speaker: PeerId,
-    },
-    /// What became of [`Command::Voices`].
-    Voices(VoicesState),
-    /// The parent changed; `None`: no peer feeds this one.
-    Parent(Option<PeerId>),
-    /// The backup changed; `None`: there is none.
-    Backup(Option<PeerId>),
-    /// A peer committed a violation; at a limit its links are closed.
-    PeerMisbehaved {
-        /// The peer.
-        peer: PeerId,
-        /// Number of its violations so far.
-        count: u32,
-        /// Whether it was dropped now.
-        dropped: bool,
-    },
-    /// The handover is complete; the body may stop.
-    Left,
-    /// An internal fault: state machines notified each other in a cycle, and what was left was dropped.
-    NotesDropped {
-        /// Number of notifications that were dropped.
-        notes: usize,
-    },
-    /// An internal fault: an invariant of this implementation doesn't hold, in words. The room goes on.
-    InvariantBroken(String),
 }

@@ -72,19 +72,17 @@ mod view;
 mod voices;
 pub mod watchdog;
 
-pub use app::Command;
+pub use app::{Command, Event, Snapshot};
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use host::Reopening;
 pub use id::{InForce, NoPeerId, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
-pub use io::{
-    Address, CodecClaim, Event, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes, VoicesState,
-};
+pub use io::{Address, CodecClaim, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes, VoicesState};
 pub use lobby::Newcomer;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use mutation::Mutation;
-pub use room::{BrainSnapshot, RoomState};
+pub use room::RoomState;
 pub use score::{Sources, Tally};
 pub use stage::{MESH_SPEAKERS_MAX, Mode};
 pub use time::Time;

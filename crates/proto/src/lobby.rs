@@ -16,6 +16,7 @@ const GONE_US: u64 = 15 * SECOND;
 
 /// A peer that waits in the lobby, for the host's application.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Newcomer {
     /// Its id.
     pub peer: PeerId,

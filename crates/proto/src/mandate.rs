@@ -10,9 +10,10 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
+use crate::app::Event;
 use crate::bounded::Bound;
 use crate::id::{InForce, PeerId, Rank, StreamKind, StreamSpec};
-use crate::io::{Event, Output};
+use crate::io::Output;
 use crate::message::{Alive, Confirmed, Decided, FAILOVERS_MAX, Failover, MIXERS_MAX, Outcome, SignedRoster};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
@@ -280,7 +281,7 @@ impl Mandate {
         self.failovers.clear();
         self.alives.clear();
         (self.newest, self.polite) = (0, false);
-        out.event(Event::Decided {
+        out.event(Event::Elected {
             term: decided.body.term,
             reason: decided.body.reason,
             signatures: decided.signatures.len(),

@@ -7,10 +7,11 @@
 
 use crate::ordered::OrderedMap;
 
+use crate::app::Event;
 use crate::bounded::Bound;
 use crate::host::{Host, Reopening};
 use crate::id::PeerId;
-use crate::io::{Address, Event, Output};
+use crate::io::{Address, Output};
 use crate::message::{Consent, Join, Message, Muted, Refusal, Reign, Sharing};
 use crate::rng::Backoff;
 use crate::seal::Signed;
@@ -234,7 +235,7 @@ impl Membership {
     pub(crate) fn floor_taken(&mut self, view: &mut View<'_>, watches: bool) {
         self.join_at = None;
         if watches && !self.speaks {
-            view.out.event(Event::Floor(false)); // the roster came first, before this peer was set to view
+            view.out.event(Event::Floor { speaks: false }); // the roster came first, before this peer was set to view
         }
         if std::mem::take(&mut self.asked_floor) {
             view.out.event(Event::FloorDenied);
@@ -320,20 +321,20 @@ impl Membership {
             }
         } else {
             self.refused = true;
-            view.out.event(Event::Refused(refusal.body));
+            view.out.event(Event::Refused(refusal.body.reason().into()));
         }
     }
 
     /// Handles a newer roster: the host sends it to the stage, and every peer informs its application.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
-        view.out.event(Event::Roster { epoch: view.stage.epoch() });
+        view.out.event(Event::Stage { epoch: view.stage.epoch() });
         let host = view.stage.host();
         let another_reigns = host != self.host_known && self.host_known.is_some();
         if host != self.host_known {
             self.host_known = host;
             self.asked = 0;
             self.position_at = Some(view.now + POSITION_US + view.rng.below(POSITIONS_ANEW_US));
-            view.out.event(Event::Host(host));
+            view.out.event(Event::Host { peer: host });
         }
         if host != Some(view.me) {
             self.host = None; // a later host reigns: this peer is an ordinary member
@@ -363,12 +364,12 @@ impl Membership {
         if speaks != self.speaks {
             self.speaks = speaks;
             self.asked_floor = false;
-            view.out.event(Event::Floor(speaks));
+            view.out.event(Event::Floor { speaks });
         }
         let mode = view.stage.mode();
         if mode != self.mode {
             self.mode = mode;
-            view.out.event(Event::Mode(mode));
+            view.out.event(Event::Mode { mode });
         }
         let missing = view.stage.misses_mixer();
         if missing && !self.mixer_missed {

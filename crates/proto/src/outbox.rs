@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
+use crate::app::Event;
 use crate::id::PeerId;
-use crate::io::{Event, Output};
+use crate::io::Output;
 use crate::message::{
     Alive, Confirmed, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster,
 };

@@ -19,11 +19,12 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use crate::app::Event;
 use crate::bounded::{Bound, List};
 use crate::bucket::{Buckets, Rate};
 use crate::hashed_draw::{DrawKey, drawn};
 use crate::id::PeerId;
-use crate::io::{CodecClaim, Event, Output};
+use crate::io::{CodecClaim, Output};
 use crate::links::Want;
 use crate::message::{
     Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX,

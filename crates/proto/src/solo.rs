@@ -12,10 +12,11 @@
 
 use crate::ordered::OrderedMap;
 
+use crate::app::Event;
 use crate::asking::{Answered, Asking};
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::io::{Event, Output};
+use crate::io::Output;
 use crate::links::Want;
 use crate::message::{Message, Path};
 use crate::stage::Mode;

@@ -35,6 +35,8 @@ pub const MESH_SPEAKERS_MAX: usize = 4;
 
 /// How the stage is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Mode {
     /// At most two speakers and no audience, or nobody who mixes: the first four speakers send to each other.

@@ -6,10 +6,11 @@
 //!
 //! A speaker that refuses to be shown alone isn't among them ([`solo`](crate::solo)).
 
+use crate::app::Event;
 use crate::asking::{Answered, Asking};
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::io::{Event, Output, VoiceRoutes, VoicesState};
+use crate::io::{Output, VoiceRoutes, VoicesState};
 use crate::links::Want;
 use crate::message::{AGENTS_MAX, Message, Path};
 use crate::ordered::OrderedSet;
@@ -80,7 +81,7 @@ impl Voices {
 
     fn tell(&mut self, view: &mut View<'_>, state: VoicesState) {
         if self.wanted && self.told.replace(state) != Some(state) {
-            view.out.event(Event::Voices(state));
+            view.out.event(Event::Voices { state });
         }
     }
 

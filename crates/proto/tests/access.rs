@@ -555,14 +555,14 @@ fn a_viewer_reports_its_position_after_its_parent_changed() {
         _ => None,
     });
     assert!(reports.next_back() == Some((Some(key(10).id()), 2)), "{outputs:?}");
-    assert_eq!(viewer.room.snapshot().path, path(&[3, 10, 5]));
+    assert_eq!(*viewer.room.path(), path(&[3, 10, 5]));
 }
 
 #[test]
 fn only_the_host_mutes_a_speaker() {
     let mut viewer = Viewer::relay();
     let muted = Muted { picture: false, sound: true };
-    let mutes = |outputs: &[Output]| events(outputs).contains(&&Event::MuteWanted(muted));
+    let mutes = |outputs: &[Output]| events(outputs).contains(&&Event::MutedByHost(muted));
     assert!(!mutes(&viewer.hears(3, Message::MuteWanted(muted))));
     assert!(mutes(&viewer.hears(2, Message::MuteWanted(muted))));
 }

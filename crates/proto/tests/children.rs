@@ -6,7 +6,7 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
-use plenary_proto::message::{Aggregate, Attach, Message, Path, Purpose, Reach, Refused};
+use plenary_proto::message::{Aggregate, Attach, Message, Purpose, Reach, Refused};
 use plenary_proto::{Command, Event, Input, Output, RoomConfig, Verdict};
 
 fn backup(at: &[u8]) -> Attach {
@@ -461,7 +461,7 @@ fn a_leaving_relay_sends_its_children_away_and_leaves_after_1_s_or_once_all_have
             relay.hears(20, Message::Detach);
         }
         timed.extend(relay.runs_for(2 * SECOND));
-        let left = times_of(&timed, |output| *output == Output::Event(Event::Left));
+        let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
         let [at] = left[..] else { panic!("{timed:?}") };
         assert!((left_ms - 60..=left_ms + 60).contains(&((at - start) / MS)), "{}", at - start);
         assert_eq!(times_said(&timed, 20, is_dismiss).len(), usize::from(!goes));
@@ -484,5 +484,5 @@ fn a_viewer_that_comes_on_stage_sends_its_children_away_and_keeps_its_parent_for
     relay.runs_for(20 * MS);
     let snapshot = relay.room.snapshot();
     assert_eq!((snapshot.parent, snapshot.children.len()), (None, 0));
-    assert_eq!(snapshot.path, Path::default());
+    assert_eq!(snapshot.path, []);
 }

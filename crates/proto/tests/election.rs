@@ -233,7 +233,7 @@ fn the_votes_of_a_majority_for_the_ballot_issued_last_decide_and_no_others_count
     told.sort_unstable();
     told.dedup();
     assert_eq!(told, [3, 4, 6, 7]);
-    let signatures = |event: &&Event| matches!(event, Event::Decided { signatures: 3, roster: Some(5), .. });
+    let signatures = |event: &&Event| matches!(event, Event::Elected { signatures: 3, roster: Some(5), .. });
     assert!(events(&outputs).iter().any(signatures), "{outputs:?}");
 }
 

@@ -366,14 +366,14 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_ha
             mixer.hears(20, Message::Detach);
         }
         timed.extend(mixer.runs_for(4 * SECOND));
-        let left = times_of(&timed, |output| *output == Output::Event(Event::Left));
+        let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
         let [at] = left[..] else { panic!("begins: {begins}: {timed:?}") };
         assert!((at - start) / MS <= left_ms + 60 && (at - start) / MS + 120 >= left_ms, "{}", at - start);
     }
     let mut mixer = Brain::new(3, RoomConfig { views: true, ..viewing() });
     mixer.adopts(&[speaker(2), candidate(3)], |_| ());
     let outputs = mixer.give(Input::Command(Command::Leave));
-    assert!(outputs.contains(&Output::Event(Event::Left)), "nobody is fed: {outputs:?}");
+    assert!(outputs.contains(&Output::Event(Event::HandedOver)), "nobody is fed: {outputs:?}");
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn a_mixer_that_leaves_without_a_standby_waits_5_s_for_one_if_there_is_a_candida
             mixer.hears(20, Message::Detach);
         }
         timed.extend(mixer.runs_for(8 * SECOND));
-        let left = times_of(&timed, |output| *output == Output::Event(Event::Left));
+        let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
         let [at] = left[..] else { panic!("elected: {elected}: {timed:?}") };
         assert!((at - start) / MS <= left_ms + 60 && (at - start) / MS + 120 >= left_ms, "{}", at - start);
     }

@@ -59,7 +59,7 @@ fn a_failed_parent_is_released_only_when_the_packets_of_the_backup_arrive() {
     assert_eq!(above(&viewer)[0], Some(10));
     let fed = viewer.give(Input::Fed(key(11).id()));
     assert!(says(&fed, 10, is_detach), "{fed:?}");
-    assert!(events(&fed).contains(&&Event::Parent(Some(key(11).id()))));
+    assert!(events(&fed).contains(&&Event::Parent { peer: Some(key(11).id()) }));
     assert!(says(&fed, 20, |message| *message == Message::PathIs(path(&[3, 11, 5]))), "{fed:?}");
     assert_eq!(above(&viewer)[0], Some(11));
 }
@@ -156,7 +156,7 @@ fn a_viewer_leaves_a_parent_whose_path_contains_the_viewer_or_holds_16_peers() {
         let mut viewer = Viewer::with_backup();
         let outputs = viewer.hears(10, Message::PathIs(path(&wrong)));
         assert!(says(&outputs, 10, is_detach), "{wrong:?}: {outputs:?}");
-        assert!(events(&outputs).contains(&&Event::Parent(None)), "{wrong:?}");
+        assert!(events(&outputs).contains(&&Event::Parent { peer: None }), "{wrong:?}");
         let outputs =
             [outputs, viewer.runs_for(10 * MS).into_iter().map(|(_, output)| output).collect()].concat();
         assert!(says(&outputs, 3, is_attach), "{wrong:?}: {outputs:?}");
@@ -167,9 +167,9 @@ fn a_viewer_leaves_a_parent_whose_path_contains_the_viewer_or_holds_16_peers() {
 fn a_viewer_moves_with_its_parent_and_ignores_the_paths_of_strangers() {
     let mut viewer = Viewer::with_backup();
     viewer.hears(20, Message::PathIs(path(&[3, 20])));
-    assert_eq!(viewer.room.snapshot().path, path(&[3, 10, 5]));
+    assert_eq!(*viewer.room.path(), path(&[3, 10, 5]));
     viewer.hears(10, Message::PathIs(path(&[3, 12, 10])));
-    assert_eq!(viewer.room.snapshot().path, path(&[3, 12, 10, 5]));
+    assert_eq!(*viewer.room.path(), path(&[3, 12, 10, 5]));
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
         outputs.extend(drain(&mut room));
         assert!(room.next_timeout().is_none_or(|due| due > now), "{step:?} leaves a timeout behind");
         let snapshot = room.snapshot();
-        assert!(snapshot.links <= 256 && snapshot.children.len() <= 64, "{snapshot:?}");
+        assert!(snapshot.link_count <= 256 && snapshot.children.len() <= 64, "{snapshot:?}");
     }
     (room, outputs)
 }

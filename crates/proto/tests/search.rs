@@ -371,5 +371,8 @@ fn a_viewer_states_what_it_is_in_each_request_for_a_place() {
     assert_eq!(stated, (path(&[3, 5]), 7, 3, true), "seven viewers below, and k is 4");
     let failed = viewer.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
     viewer.runs_for(3 * SECOND);
-    assert!(!events(&failed).contains(&&Event::Parent(None)), "a parent at fault is still the parent");
+    assert!(
+        !events(&failed).contains(&&Event::Parent { peer: None }),
+        "a parent at fault is still the parent"
+    );
 }

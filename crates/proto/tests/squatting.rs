@@ -360,7 +360,7 @@ fn a_host_that_leaves_hands_the_room_over_and_goes_once_its_heir_reigns_or_a_sec
         let mut host = host();
         host.hears(3, join(false));
         let under = roster_by(&mut host, 3);
-        let has_left = |outputs: &[Output]| outputs.contains(&Output::Event(Event::Left));
+        let has_left = |outputs: &[Output]| outputs.contains(&Output::Event(Event::HandedOver));
         let outputs = host.give(Input::Command(Command::Leave));
         let order = said(&outputs, 3).into_iter().find(|message| matches!(message, Message::HandOver(_)));
         let order = order.expect("the heir is told").clone();
@@ -381,7 +381,7 @@ fn a_host_that_leaves_hands_the_room_over_and_goes_once_its_heir_reigns_or_a_sec
     }
     let mut alone = host();
     let outputs = alone.give(Input::Command(Command::Leave));
-    assert!(outputs.contains(&Output::Event(Event::Left)), "{outputs:?}");
+    assert!(outputs.contains(&Output::Event(Event::HandedOver)), "{outputs:?}");
 }
 
 #[test]

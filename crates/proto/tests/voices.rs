@@ -41,7 +41,7 @@ fn ids(peers: &[u8]) -> Vec<PeerId> {
 }
 
 fn states(outputs: &[Output]) -> Vec<VoicesState> {
-    let state = |event: &&Event| if let Event::Voices(state) = event { Some(*state) } else { None };
+    let state = |event: &&Event| if let Event::Voices { state } = event { Some(*state) } else { None };
     events(outputs).iter().filter_map(state).collect()
 }
 

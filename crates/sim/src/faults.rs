@@ -99,7 +99,7 @@ impl World {
                     return Some(Output::Watch { parent: Some(self.peers[child].id), backup });
                 }
             }
-            (Some(Fault::Restless), Output::Event(Event::Parent(Some(_)))) => {
+            (Some(Fault::Restless), Output::Event(Event::Parent { peer: Some(_) })) => {
                 let again = Input::Command(Command::ReconnectUpstream);
                 self.push(self.now + SECOND, Happening::Input(at, Box::new(again)));
             }

@@ -293,9 +293,9 @@ impl Peer {
             self.events.drain(..EVENTS_KEPT / 2);
             self.events_forgotten += EVENTS_KEPT / 2;
         }
-        self.parents += u64::from(matches!(event, Event::Parent(Some(_))));
+        self.parents += u64::from(matches!(event, Event::Parent { peer: Some(_) }));
         // the body is told of the new parent later: `parent` is still the old one
-        if matches!(event, Event::Parent(Some(_)))
+        if matches!(event, Event::Parent { peer: Some(_) })
             && self.parent.is_some()
             && self.parent_verdict == Verdict::Ok
         {
@@ -315,7 +315,7 @@ impl Peer {
 
     /// Applies a grant or withdrawal of the floor by the host.
     pub(crate) fn takes_the_floor(&mut self, now: Time, speaks: bool) {
-        let views = self.brain().snapshot().views;
+        let views = self.brain().views();
         if views && !self.views {
             self.joined_at = now; // reports count this as joining the audience
         }

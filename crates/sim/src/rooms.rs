@@ -168,7 +168,7 @@ fn elected(world: &mut World) -> (Vec<PeerId>, Option<u64>) {
         for (at, event) in world.events(host) {
             match event {
                 Event::ElectionOpened { term: 1, .. } => opened = Some(*at),
-                Event::Decided { mixers, .. } => {
+                Event::Elected { mixers, .. } => {
                     return (mixers.clone(), opened.map(|opened| at.since(opened)));
                 }
                 _ => {}

@@ -229,7 +229,7 @@ impl Stand {
     }
 
     /// The brain's snapshot, to verify that its part is as it should be.
-    pub fn snapshot(&self) -> plenary_proto::BrainSnapshot {
+    pub fn snapshot(&self) -> plenary_proto::Snapshot {
         self.brain.snapshot()
     }
 

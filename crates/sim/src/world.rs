@@ -699,7 +699,7 @@ impl World {
     fn remember(&mut self, at: usize, event: Event) {
         let many = self.plan.media == MediaModel::Fluid;
         let peer = &mut self.peers[at];
-        if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
+        if many && peer.views && matches!(event, Event::Stage { .. } | Event::Mode { .. }) {
             return; // would be the same event a hundred thousand times
         }
         peer.remember(self.now, event);

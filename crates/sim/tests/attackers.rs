@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{plan, run, run_on, seeds};
+use plenary_proto::app::Reason;
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Candidate, Description, LinkKind, Message, Offer, Refusal, Setup, Ticket};
+use plenary_proto::message::{Candidate, Description, LinkKind, Message, Offer, Setup, Ticket};
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
@@ -319,7 +320,9 @@ fn the_host_reigns(world: &World, squatters: &[usize]) {
         let snapshot = world.snapshot(peer);
         let is_refused = || {
             let events = world.events(peer);
-            events.iter().any(|(_, event)| matches!(event, Event::Refused(Refusal::StageFull)))
+            events
+                .iter()
+                .any(|(_, event)| matches!(event, Event::Refused(why) if why.reason == Reason::StageFull))
         };
         if snapshot.host.is_none() || is_refused() {
             continue; // it has just come, or the squatters have all places of unnamed candidates

@@ -22,7 +22,7 @@ fn stage(world: &World, size: usize) -> Vec<PeerId> {
 
 fn decided_at(world: &World, peer: PeerId, least: u32) -> Option<(Time, u32, ElectionReason)> {
     world.events(peer).iter().find_map(|(at, event)| match event {
-        Event::Decided { term, reason, .. } if *term >= least => Some((*at, *term, *reason)),
+        Event::Elected { term, reason, .. } if *term >= least => Some((*at, *term, *reason)),
         _ => None,
     })
 }
@@ -43,7 +43,7 @@ fn one_outcome_ever(world: &World, size: usize, seed: u64) {
     let mut outcomes: BTreeMap<u32, Vec<PeerId>> = BTreeMap::new();
     for peer in (0..size).map(|planned| world.planned(planned)) {
         for (at, event) in world.events(peer) {
-            if let Event::Decided { term, mixers, .. } = event {
+            if let Event::Elected { term, mixers, .. } = event {
                 let first = outcomes.entry(*term).or_insert_with(|| mixers.clone());
                 assert_eq!(first, mixers, "seed {seed}: term {term} at {peer:?}, {at}");
             }
@@ -214,7 +214,7 @@ fn votes_for_trouble(world: &World) -> Vec<Time> {
 }
 
 fn votes_for(world: &World, wanted: ElectionReason) -> Vec<Time> {
-    let held = |event: &Event| matches!(event, Event::Decided { reason, .. } if *reason == wanted);
+    let held = |event: &Event| matches!(event, Event::Elected { reason, .. } if *reason == wanted);
     let events = world.events(world.planned(0)).iter();
     events.filter(|(_, event)| held(event)).map(|(at, _)| *at).collect()
 }
@@ -514,7 +514,7 @@ fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() 
         assert!(!radios.contains(&world.mixers()[0]), "seed {seed}: a radio mixes, and three wires would");
         let stage = (0..10).map(|planned| world.planned(planned));
         let tallies = stage.flat_map(|peer| world.events(peer)).filter_map(|(at, event)| match event {
-            Event::Decided { tallies, .. } if *at > killed_at && !tallies.is_empty() => Some(tallies),
+            Event::Elected { tallies, .. } if *at > killed_at && !tallies.is_empty() => Some(tallies),
             _ => None,
         });
         let tallies: Vec<_> = tallies.flatten().filter(|tally| tally.measurers == 3).collect();

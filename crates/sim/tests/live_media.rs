@@ -53,7 +53,7 @@ fn is_replaced(seed: u64, reports_media: bool) -> bool {
     world.kill(before.standbys[0]);
     world.run_for(20 * SECOND);
     let outcome = world.events(host).iter().find_map(|(_, event)| match event {
-        Event::Decided { term, reason, mixers, .. } if *term > before.rank.term => Some((*reason, mixers)),
+        Event::Elected { term, reason, mixers, .. } if *term > before.rank.term => Some((*reason, mixers)),
         _ => None,
     });
     let (reason, mixers) = outcome.expect("a vote");
@@ -157,7 +157,7 @@ fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
     world.command(host, Command::SetMixers(2));
     world.run_for(20 * SECOND);
     let tallies = world.events(host).iter().find_map(|(_, event)| match event {
-        Event::Decided { term: decided, tallies, .. } if *decided > term => Some(tallies.clone()),
+        Event::Elected { term: decided, tallies, .. } if *decided > term => Some(tallies.clone()),
         _ => None,
     });
     let tallies = tallies.expect("a vote");

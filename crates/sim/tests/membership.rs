@@ -160,7 +160,7 @@ fn on_a_closed_stage_the_host_decides() {
 
 fn floor(event: &Event) -> Option<bool> {
     match event {
-        Event::Floor(speaks) => Some(*speaks),
+        Event::Floor { speaks } => Some(*speaks),
         _ => None,
     }
 }

@@ -120,7 +120,7 @@ fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have
             calm(&world);
         }
         let host = world.planned(0);
-        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
+        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Elected { .. }));
         assert_eq!(votes.count(), 3, "seed {seed}: a vote for each change");
     }
 }
@@ -167,7 +167,7 @@ fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_s
         let world = run(plan, seed, 240);
         assert_eq!(world.mixers(), [world.planned(strong)], "seed {seed}");
         let host = world.planned(0);
-        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
+        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Elected { .. }));
         // votes after 10, 20, 40, 80 and 80 s
         assert!((2..=6).contains(&votes.count()), "seed {seed}");
         calm(&world);

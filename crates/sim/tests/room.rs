@@ -16,10 +16,10 @@ fn the_opening_is_decided_by_a_majority_within_six_seconds() {
         let world = run(plan(4, 3, 24), seed, 12);
         let host = world.planned(0);
         let opened = when(&world, host, |event| matches!(event, Event::ElectionOpened { term: 1, .. }));
-        let decided = when(&world, host, |event| matches!(event, Event::Decided { term: 1, .. }));
+        let decided = when(&world, host, |event| matches!(event, Event::Elected { term: 1, .. }));
         assert!(decided.since(opened) <= 6 * SECOND, "seed {seed}: {}", decided.since(opened));
-        let Event::Decided { signatures, roster, mixers, standbys, tallies, .. } =
-            event(&world, host, |event| matches!(event, Event::Decided { .. }))
+        let Event::Elected { signatures, roster, mixers, standbys, tallies, .. } =
+            event(&world, host, |event| matches!(event, Event::Elected { .. }))
         else {
             unreachable!()
         };
@@ -70,12 +70,12 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
         world.run_for(15 * SECOND);
         let host = world.planned(0);
         let taken = when(&world, host, |event| matches!(event, Event::Failover { polite: false, .. }));
-        let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2.., .. }));
+        let voted = when(&world, host, |event| matches!(event, Event::Elected { term: 2.., .. }));
         assert!(taken.since(killed) < SECOND, "seed {seed}: {}", taken.since(killed));
         assert!(taken < voted, "seed {seed}");
         assert!(world.mixers() == [standby] || !world.mixers().contains(&mixer), "seed {seed}");
-        let reason = event(&world, host, |event| matches!(event, Event::Decided { term: 2.., .. }));
-        assert!(matches!(reason, Event::Decided { reason: ElectionReason::MixerGone, .. }), "seed {seed}");
+        let reason = event(&world, host, |event| matches!(event, Event::Elected { term: 2.., .. }));
+        assert!(matches!(reason, Event::Elected { reason: ElectionReason::MixerGone, .. }), "seed {seed}");
         for viewer in world.viewers() {
             let gap = world.longest_gap_us(viewer, killed - SECOND);
             assert!(gap < 1500 * MS, "seed {seed}: {viewer:?} waited {gap} us");
@@ -108,7 +108,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             if stall_ms < 350 {
                 assert!(!failed_over, "seed {seed}: {stall_ms} ms are no death");
             }
-            if failed_over && !told(|event| matches!(event, Event::Decided { term: 2.., .. })) {
+            if failed_over && !told(|event| matches!(event, Event::Elected { term: 2.., .. })) {
                 assert!(told(|event| matches!(event, Event::Withdrawn { .. })), "seed {seed}, {stall_ms} ms");
                 assert_eq!(world.mixers(), [mixer], "seed {seed}, {stall_ms} ms");
             }
@@ -153,7 +153,7 @@ fn the_vote_after_a_failover_does_not_wait_for_the_dead_and_keeps_whoever_took_o
         world.kill(before.mixers[0]);
         world.run_for(20 * SECOND);
         let taken = when(&world, host, |event| matches!(event, Event::Failover { .. }));
-        let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2, .. }));
+        let voted = when(&world, host, |event| matches!(event, Event::Elected { term: 2, .. }));
         assert!(voted.since(taken) < 3 * SECOND, "seed {seed}: {}", voted.since(taken));
         let after = world.snapshot(host);
         assert_eq!(after.rank, Rank { term: 2, failover_count: 0 }, "seed {seed}: one vote was enough");
@@ -203,7 +203,8 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
             assert!(snapshot.parent != Some(relay), "seed {seed}: {snapshot:?}");
             assert!(snapshot.backup != Some(relay), "seed {seed}");
             // a child that loses its backup again later searches for another: calm() checks that it has one
-            let found = |event: &Event| matches!(event, Event::Backup(Some(backup)) if *backup != relay);
+            let found =
+                |event: &Event| matches!(event, Event::Backup { peer: Some(backup) } if *backup != relay);
             let again = world.events(child).iter().any(|(at, event)| *at > killed && found(event));
             assert!(again, "seed {seed}: {child:?} found no other backup");
         }

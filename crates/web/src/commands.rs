@@ -2,18 +2,17 @@
 
 use plenary_body::In;
 use plenary_proto::app::line::Line;
-use plenary_proto::app::{Command, Reason};
+use plenary_proto::app::{Command, Event, Listing, Reason};
 use plenary_proto::seal::RoomSecret;
 
 use crate::hosting::random;
 use crate::page::Joined;
-use crate::report::{List, PageEvent};
 
 impl Joined {
     pub(crate) fn command_json(&mut self, now_us: u64, json: &str) {
         match serde_json::from_str(json) {
             Ok(command) => self.command(now_us, command),
-            Err(_) => self.emit(&PageEvent::Trouble(Reason::WrongArgument.into())),
+            Err(_) => self.emit(Event::Trouble(Reason::WrongArgument.into())),
         }
     }
 
@@ -21,11 +20,15 @@ impl Joined {
         match self.body.read_line(now_us, self.me, line) {
             None => {}
             Some(Ok(Line::Give { command, .. })) => self.command(now_us, command),
-            Some(Ok(Line::Who)) => self.emit(&PageEvent::Lists { list: List::People }),
-            Some(Ok(Line::Hands)) => self.emit(&PageEvent::Lists { list: List::Hands }),
-            Some(Ok(_)) => self.emit(&PageEvent::Lists { list: List::Commands }),
-            Some(Err(why)) => self.emit(&PageEvent::Trouble(why.reason().into())),
+            Some(Ok(Line::Who)) => self.lists(Listing::People),
+            Some(Ok(Line::Hands)) => self.lists(Listing::Hands),
+            Some(Ok(_)) => self.lists(Listing::Commands),
+            Some(Err(why)) => self.emit(Event::Trouble(why.reason().into())),
         }
+    }
+
+    fn lists(&mut self, list: Listing) {
+        self.emit(Event::Lists { list });
     }
 
     fn command(&mut self, now_us: u64, command: Command) {
@@ -39,7 +42,7 @@ impl Joined {
             command => self.step(now_us, |body, outs| body.obey(now_us, command, outs)),
         };
         if let Err(why) = obeyed {
-            self.emit(&PageEvent::Trouble(why.into()));
+            self.emit(Event::Trouble(why.into()));
         }
     }
 
@@ -55,7 +58,7 @@ impl Joined {
         }
         let (invite, key) = (invite.to_string(), key.for_member());
         self.input(now_us, In::Renew(key));
-        self.emit(&PageEvent::Invite { invite });
+        self.emit(Event::Invite { invite });
         Ok(())
     }
 }

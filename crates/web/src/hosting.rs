@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plenary_proto::HostConfig;
-use plenary_proto::app::Reason;
+use plenary_proto::app::{Reason, Why};
 use plenary_proto::bounded::{Text, plain};
 use plenary_proto::message::{MixPolicy, Roster, TITLE_LEN_MAX};
 use plenary_proto::rendezvous::{Doors, HostEntrance};
@@ -10,7 +10,6 @@ use plenary_proto::seal::{Invite, Keypair, RoomKey, RoomKeys, RoomSecret};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng as _;
 
-use crate::report::Why;
 use crate::wire::Hosting;
 
 /// Lifetime of an invite, in seconds: a day, as natives give theirs.

@@ -13,7 +13,7 @@ use plenary_body::{
     Wishes,
 };
 use plenary_media::Encoded;
-use plenary_proto::app::{ConnectionState, Reason};
+use plenary_proto::app::{ConnectionState, Event, Reason, Why, page};
 use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Consent, Message, Pieces, VideoRequest};
@@ -26,7 +26,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::hosting::{Hosted, random};
 use crate::link::PageLinks;
-use crate::report::{About, PageEvent, Snapshot, Why};
+use crate::report::{About, Seen};
 use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 use told::MixedBy;
 
@@ -49,7 +49,10 @@ impl Page {
                     joined.tick(now_us);
                     joined.take_asks(now_us)
                 }
-                Err(why) => vec![event(&PageEvent::Refused(why))],
+                Err(why) => {
+                    let (event, aside) = (json(&Event::Refused(why)), json(&page::Aside::default()));
+                    vec![Ask::Event { event, aside }]
+                }
             },
             (call, Some(joined)) => {
                 joined.handle(now_us, call);
@@ -168,10 +171,10 @@ impl Joined {
             sends_own: Vec::new(),
             asks: Vec::new(),
         };
-        joined.emit(&PageEvent::State { state: ConnectionState::Joining });
+        joined.emit(Event::Connection { state: ConnectionState::Joining });
         joined.asks.extend(Pieces::of(&Message::Leave.to_bytes()).map(|piece| Ask::Farewell(piece.into())));
         if joined.hosted.is_some() {
-            joined.emit(&PageEvent::Invite { invite: joined.invite.0.to_string() });
+            joined.emit(Event::Invite { invite: joined.invite.0.to_string() });
         }
         Ok(joined)
     }
@@ -229,9 +232,9 @@ impl Joined {
             Call::Snapshot => {
                 let invite = self.knows_invite().then(|| self.invite.0.to_string());
                 let way = |link| self.links.way(link).filter(|_| self.correspondence.is_proven(link));
-                let about = About { me: &self.me, state: self.state, invite, way: &way };
-                let snapshot = Snapshot::new(&self.body, about, now_us);
-                self.asks.push(Ask::Snapshot(json(&snapshot)));
+                let about = About { connection: self.state, invite, way: &way };
+                let seen = Seen::new(&self.body, about, now_us);
+                self.asks.push(Ask::Snapshot(json(&seen)));
             }
         }
     }
@@ -314,7 +317,7 @@ impl Joined {
         if claims {
             self.rendezvous.claim();
         }
-        events.iter().for_each(|event| self.event(now_us, event));
+        events.into_iter().for_each(|event| self.event(now_us, event));
         self.asks.extend(capture.into_iter().filter_map(captured));
         if figures_wanted {
             self.step(now_us, |body, outs| body.set_figures(MixFigures::default(), outs));
@@ -323,10 +326,6 @@ impl Joined {
             self.input(now_us, In::Notice(notice));
         }
     }
-}
-
-fn event(told: &PageEvent) -> Ask {
-    Ask::Event(json(told))
 }
 
 /// Returns a value as JSON. The values here are plain data with names for keys.

@@ -227,8 +227,13 @@ pub enum Ask {
     },
     /// Shows these pictures and plays their sounds: the program's, or those of a mesh's speakers.
     Show(Vec<Shown>),
-    /// Tells the application an event, as JSON.
-    Event(String),
+    /// Tells the application an event ([`Event`](plenary_proto::Event)), and what stands beside it, both as JSON.
+    Event {
+        /// The event.
+        event: String,
+        /// Names, and a number of others.
+        aside: String,
+    },
     /// Answers [`Call::Snapshot`], as JSON.
     Snapshot(String),
     /// Sends a whole frame in a slot.

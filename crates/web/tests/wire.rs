@@ -132,7 +132,10 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("keys", Ask::Keys(bytes.clone())),
         ("farewell", Ask::Farewell(bytes.clone())),
         ("decode", Ask::Decode),
-        ("event", Ask::Event(r#"{"what":"left"}"#.to_owned())),
+        (
+            "event",
+            Ask::Event { event: r#"{"what":"removed"}"#.to_owned(), aside: r#"{"labels":{}}"#.to_owned() },
+        ),
         ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
         (
             "send-frame",

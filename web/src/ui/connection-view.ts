@@ -5,7 +5,6 @@ import { html, nothing } from "lit";
 import type { Snapshot } from "../room.js";
 import { megabits } from "../megabits.js";
 import { texts } from "../texts.js";
-import { modeOf } from "./health.js";
 import type { Part } from "./parts.js";
 import type { Session } from "./session.js";
 
@@ -20,13 +19,13 @@ export function connectionPanel(session: Session): Part {
   const { latency_ms, uplink_bps, mode, stage, peer } = snapshot;
   const mixers = snapshot.mixers.map(name).join(", ");
   // mixers send to the stage themselves
-  const isOnStage = modeOf({ mode }) === "mixer" && mixers !== "" && stage.some((one) => one.peer === peer);
+  const isOnStage = mode === "mixer" && mixers !== "" && stage.some((one) => one.peer === peer);
   return html`<div class="scroll" tabindex="0">
     <p class="verdict"><i class="dot ${health.is}"></i><b>${texts[health.is]}</b><span>${health.why}</span></p>
     <section>
       <h3>${texts.yourWay}</h3>
       ${list([
-        [texts.mode, texts.modes[modeOf(snapshot)] ?? snapshot.mode],
+        [texts.mode, texts.modes[snapshot.mode]],
         [texts.mixedBy, snapshot.mixed_by ?? texts.nobody],
         [texts.fedBy, isOnStage ? mixers : name(snapshot.parent)],
         [texts.backup, name(snapshot.backup)],
@@ -55,7 +54,7 @@ export function connectionPanel(session: Session): Part {
           ${list(snapshot.rates_above.map((of) => [name(of.peer), texts.ratesAboveOf(of.received_bps, of.sent_bps, of.children)]))}
         </section>`
       : nothing}
-    ${session.isHost && snapshot.audience.length > 0
+    ${session.isHost && snapshot.directory.length > 0
       ? html`<section>
           <h3>${texts.tree}</h3>
           ${tree(session, snapshot)}
@@ -76,14 +75,14 @@ interface Row {
 }
 
 /** The audience below its parents, as nested rows. A peer is drawn once, whatever the directory says. */
-export function rowsOf({ audience, mixers }: Pick<Snapshot, "audience" | "mixers">): Row[] {
+export function rowsOf({ directory, mixers }: Pick<Snapshot, "directory" | "mixers">): Row[] {
   const children = new Map<string, string[]>();
-  for (const { peer, parent } of audience) {
+  for (const { peer, parent } of directory) {
     const list = children.get(parent ?? "") ?? [];
     list.push(peer);
     children.set(parent ?? "", list);
   }
-  const listed = new Set(audience.map(({ peer }) => peer));
+  const listed = new Set(directory.map(({ peer }) => peer));
   const parents = [...children.keys()].filter((parent) => parent !== "" && !listed.has(parent));
   const roots = [...new Set([...mixers, ...parents])];
   const rows: Row[] = [];

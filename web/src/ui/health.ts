@@ -15,9 +15,6 @@ const LOSS_MAX = 0.02;
 /** Delay behind the room, in milliseconds, above which a talk becomes difficult. A guess. */
 const LATE_MS_MAX = 1000;
 
-/** How the room makes its picture: "mesh", "passthrough" or "mixer". */
-export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLowerCase().replace(/[^a-z]/g, "");
-
 /**
  * Whether this peer needs a mixer for a picture, and there is none, or one that is away: mixers send to the stage themselves, and
  * feed viewers.
@@ -25,7 +22,7 @@ export const modeOf = ({ mode }: Pick<Snapshot, "mode">): string => mode.toLower
 export function lacksMixer(now: Snapshot): boolean {
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
   const isMixed = now.mixers.some((mixer) => !now.stage.some(({ peer, away }) => peer === mixer && away));
-  return !isMixed && (!isOnStage || modeOf(now) === "mixer");
+  return !isMixed && (!isOnStage || now.mode === "mixer");
 }
 
 /**
@@ -44,8 +41,8 @@ export function healthOf(history: readonly Snapshot[]): Health {
   if (!first || !now) return { is: "good", why: texts.whyGood };
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
   if (lacksMixer(now)) return { is: "weak", why: texts.whyMixer };
-  if (now.state === "reconnecting") return { is: "lost", why: whyLost(now) };
-  const isFed = now.parent !== null || isOnStage || modeOf(now) !== "mixer";
+  if (now.connection === "reconnecting") return { is: "lost", why: whyLost(now) };
+  const isFed = now.parent !== null || isOnStage || now.mode !== "mixer";
   if (!isFed) return { is: "weak", why: texts.whyParent };
   const expected = now.frames_expected - first.frames_expected;
   const received = now.frames_received - first.frames_received;

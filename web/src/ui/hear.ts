@@ -26,6 +26,14 @@ export function hear(session: Session, event: RoomEvent): void {
     case "trouble":
       session.tell({ says: texts.reasons[event.reason], ways: room ? ["dismiss"] : [], isAlert: false });
       return;
+    case "other-clock":
+      session.tell({ says: texts.reasons["other-clock"], ways: room ? ["dismiss"] : [], isAlert: false });
+      return;
+    case "own-clock":
+      if (event.ahead_s !== 0) {
+        session.tell({ says: texts.reasons["wrong-clock"], ways: room ? ["dismiss"] : [], isAlert: false });
+      }
+      return;
     case "no-mixer":
       void noMixer(session);
       return;
@@ -41,7 +49,7 @@ export function hear(session: Session, event: RoomEvent): void {
 function inRoom(session: Session, event: RoomEvent): void {
   const { chat } = session;
   switch (event.what) {
-    case "state":
+    case "connection":
       if (event.state !== "closed") void session.renew();
       break;
     case "speaking":
@@ -53,14 +61,14 @@ function inRoom(session: Session, event: RoomEvent): void {
       else session.showPanel("people");
       break;
     case "knock":
-      wanted(session, texts.knocks(event.label, event.mixes, event.others));
+      wanted(session, texts.knocks(of(event, event.peer), event.mixes, event.others));
       break;
     case "floor-wanted":
-      wanted(session, texts.wantsFloor(event.label, event.others));
+      wanted(session, texts.wantsFloor(of(event, event.peer), event.others));
       break;
     case "removed-by-another":
       session.removedByAnother = [...session.removedByAnother, event].slice(-REMOVED_MAX);
-      wanted(session, texts.removedByAnother(event.label, event.by_label));
+      wanted(session, texts.removedByAnother(of(event, event.peer), of(event, event.by)));
       break;
     case "floor":
       floor(session, event.speaks);
@@ -74,13 +82,9 @@ function inRoom(session: Session, event: RoomEvent): void {
     case "muted-by-host":
       void muted(session, event);
       break;
-    case "told": {
-      if (event.from === session.snapshot?.peer) break;
-      const { from: peer, label, host, named, text } = event;
-      chat.add({ peer, label, host, named, text }, session.panel === "chat");
-      session.announce(texts.said(label, text));
+    case "data":
+      said(session, event);
       break;
-    }
     case "solo":
       if (!event.comes && session.pinned === event.speaker) {
         session.announce(texts.soloAway(session.nameOf(event.speaker)));
@@ -121,13 +125,33 @@ function inRoom(session: Session, event: RoomEvent): void {
       keepOwnRoom(null);
       session.finish(refusalFor("ended"));
       break;
-    case "left":
-      session.leave();
+    case "closed":
+      if (event.end === "replaced") session.finish(refusalFor("replaced"));
+      else if (event.end === "left") session.leave();
       break;
     case "refused":
       session.finish(refusalFor(event.reason));
       break;
   }
+}
+
+/** The name of a peer beside an event. */
+const of = ({ labels }: RoomEvent, peer: string): string => labels[peer] ?? peer.slice(0, 8);
+
+/** A peer on stage has told the room a text; other applications may tell bytes that are none. */
+function said(session: Session, event: RoomEvent & { what: "data" }): void {
+  const { chat, snapshot } = session;
+  const { from: peer, bytes } = event;
+  if (peer === snapshot?.peer) return;
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(new Uint8Array(bytes));
+  } catch {
+    return;
+  }
+  const named = snapshot?.stage.some((one) => one.peer === peer && one.named) ?? false;
+  chat.add({ peer, label: of(event, peer), host: snapshot?.host === peer, named, text }, session.panel === "chat");
+  session.announce(texts.said(of(event, peer), text));
 }
 
 /** Somebody waits for the host, which sees it in the list of people. */

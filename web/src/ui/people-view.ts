@@ -3,7 +3,7 @@
 import { html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 
-import type { Member, Named } from "../room.js";
+import type { Labelled, Member } from "../room.js";
 import { texts } from "../texts.js";
 import { icon } from "./icons.js";
 import { iconButton, type Part, rank } from "./parts.js";
@@ -12,7 +12,7 @@ import type { Session } from "./session.js";
 /** People of the audience that are listed; a room may have thousands. */
 const LISTED_MAX = 200;
 
-type Person = Pick<Named, "peer" | "label">;
+type Person = Labelled<{ peer: string }>;
 const nameOf = ({ label }: Person) => label;
 
 export function peoplePanel(session: Session): Part {
@@ -20,7 +20,7 @@ export function peoplePanel(session: Session): Part {
   if (!snapshot) return nothing;
   const { stage, viewers } = snapshot;
   // the host's directory has all peers
-  const audience = snapshot.audience.filter(({ peer }) => !stage.some((one) => one.peer === peer));
+  const audience = snapshot.directory.filter(({ peer }) => !stage.some((one) => one.peer === peer));
   return html`<div class="scroll" tabindex="0">
     ${isHost ? html`${waiting(session)} ${hands(session)} ${removals(session)}` : nothing}
     <section>
@@ -91,9 +91,10 @@ function removals(session: Session): Part {
     <h3>${texts.removedTitle}</h3>
     <ul class="people">
       ${repeat(list, ({ peer }) => peer, (removed) => {
-        const { label, by_label } = removed;
+        const { peer, by, labels } = removed;
+        const label = labels[peer] ?? "";
         return html`<li>
-          <span class="who">${label} <small>${texts.removedBy(by_label)}</small></span>
+          <span class="who">${label} <small>${texts.removedBy(labels[by] ?? "")}</small></span>
           ${iconButton("remove", texts.keepOut(label), "keep-out", () => session.judge(removed, true))}
           ${iconButton("check", texts.letBack(label), "let-back", () => session.judge(removed, false))}
         </li>`;
@@ -102,9 +103,9 @@ function removals(session: Session): Part {
   </section>`;
 }
 
-function memberRow(session: Session, member: Member): Part {
+function memberRow(session: Session, member: Labelled<Member>): Part {
   const { snapshot, speaking, pinned, isHost, room } = session;
-  const { peer, speaks, away, shares, muted: [picture, sound] } = member;
+  const { peer, speaks, away, shares, muted: { picture, sound } } = member;
   const name = nameOf(member);
   const isMe = peer === snapshot?.peer;
   const says = [
@@ -139,11 +140,11 @@ function pin(session: Session, peer: string | null): void {
   if (matchMedia("(max-width: 50rem)").matches) session.togglePanel("people");
 }
 
-function hostActions(session: Session, { peer, speaks, muted, ...member }: Member): Part {
+function hostActions(session: Session, { peer, speaks, muted, ...member }: Labelled<Member>): Part {
   const { room } = session;
   const { label: name } = member;
   if (!room) return nothing;
-  return html`${speaks && !muted[1]
+  return html`${speaks && !muted.sound
     ? iconButton("microphoneOff", texts.askToMute(name), "ask-mute", () => room.askToMute(peer, { sound: true }))
     : nothing}
   ${removeButton(session, { peer, label: name })}

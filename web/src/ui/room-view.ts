@@ -22,7 +22,7 @@ export function roomView(session: Session): Part {
   if (!room) return nothing;
   // viewers of a room that nobody mixes have no way in, and have lost nothing
   const hasWay = snapshot?.mixers.length || snapshot?.stage.some(({ peer }) => peer === snapshot.peer);
-  const isReconnecting = snapshot?.state === "reconnecting" && hasWay;
+  const isReconnecting = snapshot?.connection === "reconnecting" && hasWay;
   // a picture that has stopped stays, and a notice says why
   const isEmpty = !room.picture.hasChildNodes();
   const empty = isEmpty ? emptyStage(snapshot) : null;

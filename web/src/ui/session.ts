@@ -385,9 +385,9 @@ export class Session extends State {
   }
 
   /** Shows the whole room again after the pinned speaker has left the stage; one that is away may come back. */
-  #unpinAbsent({ state, stage }: Snapshot): void {
+  #unpinAbsent({ connection, stage }: Snapshot): void {
     const { pinned } = this;
-    if (!pinned || state !== "connected" || stage.some(({ peer, speaks }) => peer === pinned && speaks)) return;
+    if (!pinned || connection !== "connected" || stage.some(({ peer, speaks }) => peer === pinned && speaks)) return;
     const says = texts.pinnedLeft(this.nameOf(pinned));
     this.pin(null);
     this.tell({ says, ways: ["dismiss"], isAlert: false, whileTrue: () => this.pinned === null });
@@ -429,7 +429,7 @@ export class Session extends State {
     this.#attempt = null;
     this.room = null;
     this.capture.leaveRoom();
-    if (this.snapshot) this.snapshot = { ...this.snapshot, state: "closed" };
+    if (this.snapshot) this.snapshot = { ...this.snapshot, connection: "closed" };
     clearTimeout(this.#timer);
     this.capture.close();
     this.dialog = this.panel = this.notice = null;

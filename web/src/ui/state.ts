@@ -133,8 +133,8 @@ export class State {
 
   /** The name of a peer as it is shown, by its id or the first digits of it; of an unknown peer the first eight digits. */
   nameOf(peer: string): string {
-    const { stage = [], audience = [], waiting = [], wanting = [] } = this.snapshot ?? {};
-    const known = [...stage, ...audience, ...waiting, ...wanting].find((one) => one.peer.startsWith(peer));
+    const { stage = [], directory = [], waiting = [], wanting = [] } = this.snapshot ?? {};
+    const known = [...stage, ...directory, ...waiting, ...wanting].find((one) => one.peer.startsWith(peer));
     return known?.label ?? peer.slice(0, 8);
   }
 }

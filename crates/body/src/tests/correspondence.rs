@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plenary_proto::app::ConnectionState;
+use plenary_proto::app::Reason;
 use plenary_proto::message::{Fingerprints, Join, MESSAGE_VERSION};
 use plenary_proto::rendezvous::{Address, Outage};
 use plenary_proto::seal::Keypair;
@@ -110,7 +111,7 @@ fn a_host_that_answers_in_time_may_take_its_time_to_decide() {
 
     let mut noticed = ada();
     let (peer, version) = (ben().id(), MESSAGE_VERSION);
-    assert_eq!(notice(&mut noticed, NOW_US), [Told::OtherVersion { peer, version }]);
+    assert_eq!(notice(&mut noticed, NOW_US), [Told::Event(Event::OtherVersion { peer, version })]);
     assert_eq!(told(noticed.on_time(by_us)), no_answer(Some(MESSAGE_VERSION)));
 
     for answer in [Event::InLobby, Event::Admitted] {
@@ -125,10 +126,14 @@ fn a_host_that_answers_in_time_may_take_its_time_to_decide() {
     assert_eq!(told(closed.on_time(by_us)), [], "it has ended by another reason");
 }
 
+fn up() -> Told {
+    Told::Event(Event::Rendezvous { up: true, reason: None, why: None })
+}
+
 #[test]
 fn a_peer_is_in_once_it_is_admitted_and_the_rendezvous_was_reached() {
     let mut by_admission = ada();
-    assert_eq!(told(by_admission.signal_changed(Ok(()))), [Told::Rendezvous(Ok(()))]);
+    assert_eq!(told(by_admission.signal_changed(Ok(()))), [up()]);
     assert_eq!(told(by_admission.note(&Event::Admitted)), [Told::In]);
     assert_eq!(told(by_admission.note(&Event::Admitted)), [], "once");
 
@@ -136,7 +141,7 @@ fn a_peer_is_in_once_it_is_admitted_and_the_rendezvous_was_reached() {
     let mut host = ada();
     assert_eq!(told(host.note(&Event::Admitted)), []);
     assert!(host.is_admitted() && !host.is_in());
-    assert_eq!(told(host.signal_changed(Ok(()))), [Told::Rendezvous(Ok(())), Told::In]);
+    assert_eq!(told(host.signal_changed(Ok(()))), [up(), Told::In]);
 }
 
 #[test]
@@ -146,7 +151,10 @@ fn an_outage_of_the_rendezvous_is_told_once() {
         .into_iter()
         .flat_map(|now| told(ada.signal_changed(now)))
         .collect();
-    assert_eq!(many, [refused(), Ok(()), refused()].map(Told::Rendezvous));
+    let why = Some("refused; trying again".to_owned());
+    let down =
+        || Told::Event(Event::Rendezvous { up: false, reason: Some(Reason::Unreachable), why: why.clone() });
+    assert_eq!(many, [down(), up(), down()]);
     assert!(!ada.is_signal_up());
 }
 

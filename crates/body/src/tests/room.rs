@@ -8,7 +8,6 @@ use super::world::{Part, World};
 use super::*;
 use crate::body::In;
 use crate::mix::MixCommand;
-use crate::outs::BodyEvent;
 use plenary_proto::app::Solo;
 
 const SPEAKER: Part = Part::Speaker;
@@ -31,12 +30,12 @@ impl World {
     }
 
     fn mixer(&self) -> usize {
-        self.peers.iter().position(|peer| peer.alive && peer.body.snapshot().mixing).expect("a mixer")
+        self.peers.iter().position(|peer| peer.alive && peer.body.brain().snapshot().mixing).expect("a mixer")
     }
 
     fn modes(&self, peer: usize) -> Vec<Mode> {
         self.told(peer, |event| match event {
-            BodyEvent::Brain(Event::Mode(mode)) => Some(*mode),
+            Event::Mode { mode } => Some(*mode),
             _ => None,
         })
     }
@@ -60,7 +59,7 @@ fn two_speakers_send_to_each_other_and_no_peer_mixes() {
         assert_eq!(world.of(peer, Origin::Program, MediaKind::Video), 0);
         let body = &world.peers[peer].body;
         assert_eq!(
-            (body.snapshot().mode, body.home(), body.targets_most()),
+            (body.brain().snapshot().mode, body.home(), body.targets_most()),
             (Mode::Mesh, Some(world.peers[other].id), 1)
         );
         assert_eq!(body.stage().len(), 2);
@@ -78,7 +77,7 @@ fn speakers_in_a_mesh_are_told_that_both_speak() {
     world.run(5_000);
     let both: Vec<_> = world.peers.iter().map(|peer| peer.id).collect();
     let last = world.told(0, |event| match event {
-        BodyEvent::Speaking { dominant, speaking } => Some((*dominant, speaking.clone())),
+        Event::Speaking { dominant, speaking } => Some((*dominant, speaking.clone())),
         _ => None,
     });
     let (dominant, speaking) = last.last().unwrap();
@@ -103,7 +102,7 @@ fn an_elected_mixer_passes_the_only_speaker_s_frames_through_to_the_viewer() {
             .all(|given| given.frame.identity.stream == viewer.frames[0].frame.identity.stream)
     );
     assert_eq!(speaker.body.home(), Some(world.peers[mixer].id));
-    assert_eq!(viewer.body.snapshot().parent, Some(world.peers[mixer].id));
+    assert_eq!(viewer.body.brain().snapshot().parent, Some(world.peers[mixer].id));
     let tenures = world.peers[mixer].body.tenures();
     assert!(tenures.len() == 1 && tenures[0].pass_through && tenures[0].frames > 100);
     let stats = viewer.body.reception(world.now_us);
@@ -122,11 +121,11 @@ fn the_standby_continues_the_program_when_the_mixer_dies() {
     let frames = &world.peers[3].frames;
     assert_ne!(frames.last().unwrap().frame.identity.stream, before);
     let failovers = world.told(3, |event| match event {
-        BodyEvent::Brain(Event::Failover { peer, polite, .. }) => Some((*peer, *polite)),
+        Event::Failover { peer, polite, .. } => Some((*peer, *polite)),
         _ => None,
     });
     assert_eq!(failovers, [(world.peers[world.mixer()].id, false)]);
-    let parent = world.peers[3].body.snapshot().parent;
+    let parent = world.peers[3].body.brain().snapshot().parent;
     assert_eq!(parent, Some(world.peers[world.mixer()].id));
     assert!(world.peers[3].body.reparented() > 0);
 }
@@ -137,7 +136,7 @@ fn a_mixer_that_leaves_hands_the_program_over() {
     let mixer = world.mixer();
     world.input(mixer, In::Command(Command::Leave));
     assert!(world.pictures(4, 3, Origin::Program) >= 97);
-    let left = |event: &BodyEvent| matches!(event, BodyEvent::Brain(Event::Left)).then_some(());
+    let left = |event: &Event| matches!(event, Event::HandedOver).then_some(());
     assert_eq!((world.told(mixer, left).len(), world.told(3, left).len()), (1, 0));
     let tenures = world.peers[mixer].body.tenures();
     assert!(tenures.iter().all(|tenure| tenure.until_us.is_some()));
@@ -181,7 +180,7 @@ fn a_viewer_gets_one_speaker_s_own_stream_from_the_mixer_on_request() {
     assert_eq!(world.of(3, Origin::Program, MediaKind::Video), 50);
     assert!(world.peers[3].frames.iter().all(|given| given.beside == (given.origin != Origin::Program)));
     let comes = world.told(3, |event| match event {
-        BodyEvent::Brain(Event::Solo { comes, .. }) => Some(*comes),
+        Event::Solo { comes, .. } => Some(*comes),
         _ => None,
     });
     assert_eq!(comes, [true]);
@@ -205,9 +204,7 @@ fn application_data_of_the_stage_reach_the_viewer_and_a_viewer_publishes_none() 
     assert_eq!(refused, Err(Reason::NotOnStage));
     world.run(1_000);
     let mut heard = world.told(3, |event| match event {
-        BodyEvent::Brain(Event::Data { from, bytes, .. }) => {
-            Some((*from, String::from_utf8(bytes.clone()).unwrap()))
-        }
+        Event::Data { from, bytes, .. } => Some((*from, String::from_utf8(bytes.to_vec()).unwrap())),
         _ => None,
     });
     heard.sort();
@@ -241,12 +238,10 @@ fn garbage_on_a_link_counts_as_its_peer_s_violation_and_closes_the_link_in_the_e
         world.call(mixer, |body, now_us, outs| body.received(now_us, link, Channel::Bulk, &[7], outs));
     }
     let counts = world.told(mixer, |event| match event {
-        BodyEvent::Brain(Event::PeerMisbehaved { peer, count, dropped }) if *peer == viewer => {
-            Some((*count, *dropped))
-        }
+        Event::PeerMisbehaved { peer, count, dropped } if *peer == viewer => Some((*count, *dropped)),
         _ => None,
     });
     assert_eq!(counts, (1..=8).map(|count| (count, count == 8)).collect::<Vec<_>>());
     assert_eq!(world.peers[mixer].body.link_of(link), None);
-    assert!(world.peers[mixer].body.snapshot().children.is_empty());
+    assert!(world.peers[mixer].body.brain().snapshot().children.is_empty());
 }

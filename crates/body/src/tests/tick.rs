@@ -8,9 +8,9 @@ use plenary_proto::{Event, Input, Mode, RoomConfig, RoomState, ShortId, Time, Ve
 
 use super::*;
 use crate::body::{Body, BodyConfig, In};
-use crate::lag::Shedding;
-use crate::outs::{BodyEvent, CaptureCommand, Notice};
+use crate::outs::{CaptureCommand, Notice};
 use crate::traffic::Traffic;
+use plenary_proto::app::Shedding;
 
 pub(super) fn body() -> Body {
     let key = |seed| Keypair::from_seed(&[seed; 32]);
@@ -114,7 +114,7 @@ fn a_late_relay_takes_no_newcomers_then_halves_its_childrens_pictures_and_then_d
             let mut outs = Outs::default();
             body.tick(now_us, |_| Some(LinkStats::default()), &mut outs);
             steps.extend(outs.events.into_iter().filter_map(|event| match event {
-                BodyEvent::Shedding(shedding) => Some(shedding),
+                Event::Shedding { shedding } => Some(shedding),
                 _ => None,
             }));
             now_us += TICK_US + late_us;
@@ -223,10 +223,7 @@ fn a_link_that_says_more_than_its_budget_is_not_read_for_a_while_and_then_ended(
                 _ => {}
             }
         }
-        ended |= outs
-            .events
-            .iter()
-            .any(|event| matches!(event, BodyEvent::Brain(Event::PeerMisbehaved { count: 4, .. })));
+        ended |= outs.events.iter().any(|event| matches!(event, Event::PeerMisbehaved { count: 4, .. }));
         assert!(bytes < 1 << 20, "nobody minds {bytes} bytes");
     }
     assert!((1_000_000..3_000_000).contains(&(now_us - BEGIN_US)), "{}", now_us - BEGIN_US);

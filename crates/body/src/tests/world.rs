@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plenary_proto::Event;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Candidate, CodecSource, Consent, Description, Fingerprints, Pieces, ProgramFormat, Relay, Setup,
@@ -17,7 +18,7 @@ use crate::body::{Body, BodyConfig, In};
 use crate::correspondence::{Correspondence, Told};
 use crate::hear::Heard;
 use crate::mix::{MixCommand, MixFigures};
-use crate::outs::{BodyEvent, Picture};
+use crate::outs::Picture;
 use crate::received::ReceivedFrame;
 use crate::shell::{MaySay, Shell};
 
@@ -52,7 +53,7 @@ pub(super) struct Peer {
     pub(super) alive: bool,
     /// Frames, events and mixer commands so far.
     pub(super) frames: Vec<ReceivedFrame>,
-    pub(super) events: Vec<BodyEvent>,
+    pub(super) events: Vec<Event>,
     pub(super) mix: Vec<MixCommand>,
 }
 
@@ -283,7 +284,7 @@ impl World {
     }
 
     /// Returns the events of a peer for which there is something to tell.
-    pub(super) fn told<T>(&self, peer: usize, tell: impl Fn(&BodyEvent) -> Option<T>) -> Vec<T> {
+    pub(super) fn told<T>(&self, peer: usize, tell: impl Fn(&Event) -> Option<T>) -> Vec<T> {
         self.peers[peer].events.iter().filter_map(tell).collect()
     }
 }

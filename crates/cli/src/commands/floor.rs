@@ -27,8 +27,8 @@ impl Floor {
                     let _ = room.speak(true).await;
                     false
                 }
-                RoomEvent::Floor(speaks) => speaks,
-                RoomEvent::Missed(_) => room.snapshot().speaks,
+                RoomEvent::Floor { speaks } => speaks,
+                RoomEvent::Missed { .. } => room.snapshot().speaks,
                 _ => false,
             };
             if comes_on_stage && !self.publishes {

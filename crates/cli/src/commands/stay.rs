@@ -108,7 +108,7 @@ pub(crate) async fn stay(
     recorded.and(taken).and(reported)?;
     match end {
         End::Removed | End::Replaced => Err(anyhow::Error::from(end.reason()).into()),
-        End::HostEnded => {
+        End::Ended => {
             say!("{}", end.reason());
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plenary::{Error, Invite, Options, Outage, Refusal, RendezvousRefusal, Room, SignalError};
+use plenary::{Error, Invite, Options, Outage, Reason, RendezvousRefusal, Room, SignalError};
 
 use super::service;
 use crate::tell::Teller;
@@ -36,7 +36,7 @@ impl For {
                 _ => None,
             },
             Error::NoAnswer { .. } => Some(For::Host),
-            Error::Refused(Refusal::StageFull) => Some(For::Place),
+            Error::Refused(Reason::StageFull) => Some(For::Place),
             _ => None,
         }
     }
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn a_peer_waits_for_what_may_come_and_for_nothing_else() {
-        assert_eq!(For::after(&Error::Refused(Refusal::StageFull)), Some(For::Place));
+        assert_eq!(For::after(&Error::Refused(Reason::StageFull)), Some(For::Place));
         assert_eq!(For::after(&Error::NoAnswer { seconds: 13 }), Some(For::Host));
         let refused = |refusal| For::after(&Error::Signal(SignalError::Refused(refusal)));
         assert_eq!(refused(RendezvousRefusal::UnknownRoom), Some(For::Room));
         assert_eq!(refused(RendezvousRefusal::Replaced), None);
-        assert_eq!(For::after(&Error::Refused(Refusal::Removed)), None);
+        assert_eq!(For::after(&Error::Refused(Reason::Removed)), None);
     }
 }

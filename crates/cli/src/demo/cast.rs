@@ -199,7 +199,7 @@ impl Cast {
             records,
         };
         let trouble = on_trouble(&self.teller);
-        Ok(Child::start(&brief, &self.log, move |why| trouble(&RoomEvent::LinkTrouble(why))).await?)
+        Ok(Child::start(&brief, &self.log, move |why| trouble(&RoomEvent::LinkTrouble { text: why })).await?)
     }
 
     /// Notes a failure; the first one becomes the outcome of the demo.
@@ -415,7 +415,7 @@ pub(crate) fn nobody_consents(room: &RoomSnapshot) -> bool {
 fn on_trouble(teller: &Arc<Teller>) -> OnEvent {
     let teller = teller.clone();
     Arc::new(move |event| {
-        if matches!(event, RoomEvent::LinkTrouble(_))
+        if matches!(event, RoomEvent::LinkTrouble { .. })
             && let Some(line) = teller.line(event)
         {
             tracing::warn!("{line}");

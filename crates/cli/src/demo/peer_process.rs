@@ -141,7 +141,7 @@ async fn readings(peer: Arc<Peer>, gauge: Arc<Mutex<Gauge>>) {
 
 fn on_event() -> OnEvent {
     Arc::new(|event| {
-        if let RoomEvent::LinkTrouble(why) = event {
+        if let RoomEvent::LinkTrouble { text: why } = event {
             told(&Told::Trouble(why.clone()));
         }
     })

@@ -17,7 +17,7 @@ pub(crate) type TimedEvent = (u64, RoomEvent);
 pub(crate) fn is_reported(event: &RoomEvent) -> bool {
     matches!(
         event,
-        RoomEvent::Mode(_)
+        RoomEvent::Mode { .. }
             | RoomEvent::ElectionOpened { .. }
             | RoomEvent::Elected { .. }
             | RoomEvent::Failover { .. }
@@ -128,7 +128,7 @@ fn reason_word(reason: ElectionReason) -> &'static str {
 
 pub(crate) fn modes(events: &[TimedEvent], cast: &Cast) -> Vec<ModeReport> {
     let changes = events.iter().filter_map(|(at_us, event)| match event {
-        RoomEvent::Mode(mode) => Some(ModeReport { at_ms: cast.ms(*at_us), mode: mode_word(*mode) }),
+        RoomEvent::Mode { mode } => Some(ModeReport { at_ms: cast.ms(*at_us), mode: mode_word(*mode) }),
         _ => None,
     });
     [ModeReport { at_ms: 0.0, mode: mode_word(Mode::Mesh) }].into_iter().chain(changes).collect()

@@ -6,7 +6,7 @@
 //! steps up after there has been enough spare time for the next step's work for a while. When the mixer can't
 //! keep the higher step, the wait before the next attempt doubles.
 
-use std::fmt;
+use plenary_proto::app::{Effort, EffortWhy};
 
 use crate::codec::VideoFormat;
 use crate::picture::PICTURE_SIDE_MIN;
@@ -35,35 +35,6 @@ const ATTEMPT_US: u64 = 30_000_000;
 /// Time at reduced rate or size after which the program falls short. A guess.
 const LASTS_US: u64 = 10_000_000;
 
-/// How much work a mixer spends on its pictures, in decreasing order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Effort {
-    /// The configured format at usual encoder settings.
-    #[default]
-    Full,
-    /// The configured format with the encoder's cheapest settings.
-    PlainEncoder,
-    /// Cheapest settings and only every second picture.
-    HalfRate,
-    /// Cheapest settings, half the rate, and half the width and height.
-    HalfSize,
-}
-
-/// Reason of a change of the effort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EffortWhy {
-    /// Percentage of pictures skipped lately, because those before took too long.
-    Skipped(u8),
-    /// Percentage of time for which the thread that composes and encodes was busy.
-    Busy(u8),
-    /// A decoder fell so far behind that queued pictures were dropped.
-    DecoderBehind,
-    /// There was spare time: that thread was busy for only this percentage of the time.
-    Room(u8),
-}
-
 /// A change of the mixer's effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EffortChange {
@@ -73,7 +44,21 @@ pub struct EffortChange {
     pub why: EffortWhy,
 }
 
-impl Effort {
+/// What each effort means.
+pub(super) trait Work: Sized {
+    /// Returns the next step down.
+    fn less(self) -> Self;
+    /// Returns the next step up.
+    fn more(self) -> Self;
+    /// Returns how much busier the next step up makes a thread, percent.
+    fn more_busy_percent(self) -> u64;
+    /// Returns whether the encoder uses its cheapest settings.
+    fn is_plain(&self) -> bool;
+    /// Returns the format made at this effort.
+    fn format(self, full: &VideoFormat) -> VideoFormat;
+}
+
+impl Work for Effort {
     fn less(self) -> Effort {
         match self {
             Effort::Full => Effort::PlainEncoder,
@@ -90,9 +75,8 @@ impl Effort {
         }
     }
 
-    /// Returns how much busier the next step up makes a thread, percent. The encoder's share is measured (see
-    /// [`crate::openh264`]); twice the pictures take at most twice the work, four times the samples four
-    /// times.
+    /// The encoder's share is measured (see [`crate::openh264`]); twice the pictures take at most twice the work, four
+    /// times the samples four times.
     fn more_busy_percent(self) -> u64 {
         match self {
             Effort::Full => 100,
@@ -102,23 +86,11 @@ impl Effort {
         }
     }
 
-    /// Returns whether the encoder uses its cheapest settings.
-    pub(super) fn is_plain(self) -> bool {
-        self >= Effort::PlainEncoder
+    fn is_plain(&self) -> bool {
+        *self >= Effort::PlainEncoder
     }
 
-    /// Returns whether the program's rate or size is reduced, not only its quality.
-    fn is_short(self) -> bool {
-        self >= Effort::HalfRate
-    }
-
-    /// Returns the stride: one of every n steps of the program is made.
-    pub fn steps_per_picture(self) -> u8 {
-        if self.is_short() { 2 } else { 1 }
-    }
-
-    /// Returns the format made at this effort.
-    pub(super) fn format(self, full: &VideoFormat) -> VideoFormat {
+    fn format(self, full: &VideoFormat) -> VideoFormat {
         let mut format = VideoFormat { fps: full.fps.div_ceil(self.steps_per_picture()), ..*full };
         if self == Effort::HalfSize {
             let half = |side: u16| ((side / 2) & !1).max(PICTURE_SIDE_MIN);
@@ -127,28 +99,6 @@ impl Effort {
             format.bitrate_bps = full.bitrate_bps / 2;
         }
         format
-    }
-}
-
-impl fmt::Display for Effort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Effort::Full => "full",
-            Effort::PlainEncoder => "plain encoder",
-            Effort::HalfRate => "half rate",
-            Effort::HalfSize => "half size",
-        })
-    }
-}
-
-impl fmt::Display for EffortWhy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EffortWhy::Skipped(percent) => write!(f, "{percent} % of the pictures were left out"),
-            EffortWhy::Busy(percent) => write!(f, "composing and encoding took {percent} % of the time"),
-            EffortWhy::DecoderBehind => f.write_str("a decoder could not keep up"),
-            EffortWhy::Room(percent) => write!(f, "composing and encoding took {percent} % of the time only"),
-        }
     }
 }
 

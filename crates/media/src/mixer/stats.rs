@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::effort::Effort;
+use plenary_proto::app::Effort;
 
 /// Median and 95th percentile of a distribution, accurate to 6 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

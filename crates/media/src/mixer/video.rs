@@ -4,7 +4,9 @@ use plenary_proto::ordered::OrderedMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::effort::{Effort, EffortChange, Governor, Went};
+use plenary_proto::app::Effort;
+
+use super::effort::{EffortChange, Governor, Went, Work as _};
 use super::feed::Ready;
 use super::pace::{Step, Steps};
 use super::stats::{CpuMeter, Spent, count};

@@ -4,13 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use plenary_body::{In, Told};
-use plenary_proto::Command;
+use plenary_proto::app::{Command, Event, Snapshot};
 
 use super::{Driver, Request, events};
-use crate::event::RoomEvent;
 use crate::line_share::outflow_bytes_per_s;
 use crate::publish::Publisher;
-use crate::snapshot::{Member, RoomSnapshot};
 use crate::threads::{CLOSE_MAX, aside, ended_by};
 
 /// Minimum interval of the application's snapshots.
@@ -63,38 +61,12 @@ impl Driver {
         }
     }
 
-    /// Reports what the roster has changed on stage since the last one.
-    pub(super) fn report_members(&mut self) {
-        let (members, removed, recorders) = self.flow.read(|body| {
-            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking, body.agents()));
-            let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
-            let recorders = body.roster().map_or(0, |roster| roster.recorders);
-            (members.collect::<Vec<_>>(), removed, recorders)
-        });
-        if std::mem::replace(&mut self.recorders, recorders) != recorders {
-            self.emit(RoomEvent::ViewersRecord(recorders));
-        }
-        let before = std::mem::replace(&mut self.members, members);
-        for event in events::of_members(&before, &self.members, &removed) {
-            self.emit(event);
-        }
-    }
-
-    /// Reports that the invite was replaced.
-    pub(super) fn report_invite(&mut self) {
-        let generation = self.flow.read(|body| body.roster().map(|roster| roster.access.generation));
-        if let Some(generation) = generation.filter(|generation| *generation > self.generation) {
-            self.generation = generation;
-            self.emit(RoomEvent::InviteReplaced);
-        }
-    }
-
     pub(super) fn sources_changed(&mut self) {
         let publishers = self.publishers.iter().map(|(_, publisher)| publisher);
         self.input(In::Sources(Publisher::sources(publishers)));
     }
 
-    pub(super) fn emit(&mut self, event: RoomEvent) {
+    pub(super) fn emit(&mut self, event: Event) {
         if let Some(on_event) = &self.on_event {
             on_event(&event);
         }
@@ -113,8 +85,7 @@ impl Driver {
         let (now_us, correspondence) = (self.clock.now_us(), &mut self.correspondence);
         self.snapshot_due_us = now_us + SNAPSHOT_US;
         let connection = self.flow.read(|body| correspondence.connection(body, now_us));
-        let scores = self.scores.clone();
-        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores, &self.speaking));
+        let snapshot = self.flow.read(|body| body.snapshot(connection));
         self.share_line(&snapshot);
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
@@ -122,15 +93,15 @@ impl Driver {
             changed
         });
         if std::mem::replace(&mut self.connection, connection) != connection {
-            self.emit(RoomEvent::Connection(connection));
+            self.emit(Event::Connection { state: connection });
         }
     }
 
     /// Leaves strangers at this host's rendezvous their part of the uplink, as far as it is known: from this peer's
     /// user, its parents, or the last election.
-    pub(super) fn share_line(&self, snapshot: &RoomSnapshot) {
+    pub(super) fn share_line(&self, snapshot: &Snapshot) {
         let Some(rendezvous) = &self.rendezvous else { return };
-        let as_candidate = self.scores.iter().find(|tally| tally.peer == self.me);
+        let as_candidate = snapshot.scores.iter().find(|tally| tally.peer == self.me);
         let as_candidate = as_candidate.map(|tally| tally.bandwidth_bps).filter(|bps| *bps > 0);
         let known = [self.uplink_bps_max, snapshot.uplink_bps, as_candidate];
         rendezvous.set_outflow(outflow_bytes_per_s(known.into_iter().flatten().min()));
@@ -150,18 +121,9 @@ impl Driver {
                     Some(version) => crate::Error::OtherVersion(version),
                 }));
             }
-            Told::OtherVersion { peer, version } => {
-                tracing::warn!(?peer, version, "the peer speaks another version of the protocol");
-                self.emit(RoomEvent::OtherVersion { peer, version });
-            }
-            Told::OtherClock => self.emit(RoomEvent::OtherClock),
-            Told::OwnClock { ahead_s } => {
-                tracing::info!(ahead_s, "the rendezvous tells another time");
-                self.emit(RoomEvent::OwnClock { ahead_s });
-            }
-            Told::Rendezvous(now) => {
-                let why = now.as_ref().err().map(|why| format!("{why}; trying again"));
-                self.emit(RoomEvent::Rendezvous { up: now.is_ok(), why });
+            Told::Event(event) => {
+                events::log(&event);
+                self.emit(event);
             }
             Told::Unproven(peer) => {
                 tracing::warn!(?peer, "a link was closed: its other end doesn't prove who it is");

@@ -11,23 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use plenary_body::{Body, BodyEvent, Correspondence, In, Notice, Outs, Shell as _, TICK, Traffic};
+use plenary_body::{Body, Correspondence, In, Notice, Outs, Shell as _, TICK, Traffic};
 use plenary_media::{Clock, CodecBench};
-use plenary_proto::app::{Command, ConnectionState, Reason};
+use plenary_proto::app::{CodecOutcome, CodecUse, Command, ConnectionState, End, Reason, Snapshot};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::GenerationKey;
-use plenary_proto::{Event, PeerId, Tally};
+use plenary_proto::{Event, PeerId};
 use plenary_rtc::{Event as LinkEvent, Events as LinkEvents, Links};
 use plenary_signal::{Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::benches::{Benches, Found};
-use crate::event::{CodecOutcome, CodecUse, End, OnEvent, RoomEvent};
+use crate::event::OnEvent;
 use crate::flow::Flow;
 use crate::publish::Publisher;
 use crate::room::LEAVE_MAX;
-use crate::snapshot::{Member, RoomSnapshot};
 use crate::threads::{CLOSE_MAX, aside, ended_by};
 
 /// Time for which a host that has ended its room stays, so that it can tell newcomers with unfinished links. A guess:
@@ -81,30 +80,20 @@ pub(crate) struct Driver {
     pub(crate) voices: usize,
     /// Number of recordings that the application makes.
     pub(crate) recordings: Arc<AtomicUsize>,
-    /// Number of viewers that record, as the application was told.
-    pub(crate) recorders: u32,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) events: broadcast::Sender<RoomEvent>,
+    pub(crate) events: broadcast::Sender<Event>,
     pub(crate) on_event: Option<OnEvent>,
-    pub(crate) snapshot: watch::Sender<RoomSnapshot>,
+    pub(crate) snapshot: watch::Sender<Snapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
     /// Time that rendezvous and host have to answer a peer that joins.
     pub(crate) answer_within: Duration,
     pub(crate) snapshot_due_us: u64,
     /// When the machine's addresses are looked at again.
     pub(crate) look_due_us: u64,
-    /// Generation of the newest invite that the application knows of.
-    pub(crate) generation: u16,
     /// Time of the last tick.
     pub(crate) ticked_us: u64,
     pub(crate) connection: ConnectionState,
     pub(crate) benches: Benches,
-    /// Figures of the last election.
-    pub(crate) scores: Arc<[Tally]>,
-    /// The stage by the last roster.
-    pub(crate) members: Vec<Member>,
-    /// The peers that speak at present.
-    pub(crate) speaking: Vec<PeerId>,
     pub(crate) left: bool,
     /// When a host that has ended its room leaves.
     pub(crate) over_at_us: Option<u64>,
@@ -234,8 +223,8 @@ impl Driver {
             failures.extend(publisher.take_panic().into_iter().flatten().map(|failure| (Some(*id), failure)));
         }
         let mut withdrawn = false;
-        for (track, (what, text, then)) in failures {
-            let kind = match what {
+        for (track, (codec, text, then)) in failures {
+            let kind = match codec {
                 CodecUse::OwnPicture => Some(MediaKind::Video),
                 CodecUse::OwnSound => Some(MediaKind::Sound),
                 _ => None,
@@ -247,7 +236,7 @@ impl Driver {
                 publisher.withdraw(kind);
                 withdrawn = true;
             }
-            self.emit(RoomEvent::CodecFailed { what, text, then });
+            self.emit(Event::CodecFailed { codec, text, then });
         }
         if withdrawn {
             self.sources_changed();
@@ -272,8 +261,8 @@ impl Driver {
                 self.input(In::Bench { encode_us, decode_us });
             }
             Some(Found::Failed(text)) => {
-                let (what, then) = (CodecUse::Bench, CodecOutcome::Withdrawn);
-                self.emit(RoomEvent::CodecFailed { what, text, then });
+                let (codec, then) = (CodecUse::Bench, CodecOutcome::Withdrawn);
+                self.emit(Event::CodecFailed { codec, text, then });
                 self.input(In::CannotMix);
             }
             None => {}
@@ -293,7 +282,7 @@ impl Driver {
     /// here.
     fn stood_still(&mut self, time: Duration) {
         tracing::info!(?time, "this machine has stood still: connecting anew");
-        self.emit(RoomEvent::StoodStill(time));
+        self.emit(Event::StoodStill { pause_ms: time.as_millis() as u64 });
         if let Some(signal) = &self.signal {
             signal.renew();
         }
@@ -312,49 +301,36 @@ impl Driver {
         }
     }
 
-    fn event(&mut self, event: BodyEvent) {
-        if let BodyEvent::Brain(event) = &event {
-            let steps = self.correspondence.note(event);
-            match event {
-                Event::Admitted => self.benches.start_first(),
-                Event::Refused(refusal) => self.answer_join(Err((*refusal).into())),
-                Event::Removed => (self.left, self.end) = (true, End::Removed),
-                Event::Ended => {
-                    self.end = End::HostEnded;
-                    let hosts =
-                        self.flow.read(|body| body.roster().is_some_and(|roster| roster.host == self.me));
-                    if hosts {
-                        // peers that are being linked hear of it too
-                        self.over_at_us = Some(self.clock.now_us() + ENDING_US);
-                    } else {
-                        self.left = true;
-                    }
+    fn event(&mut self, event: Event) {
+        let steps = self.correspondence.note(&event);
+        match &event {
+            Event::Admitted => self.benches.start_first(),
+            Event::Refused(why) => self.answer_join(Err(crate::Error::Refused(why.reason))),
+            Event::Removed => (self.left, self.end) = (true, End::Removed),
+            Event::Ended => {
+                self.end = End::Ended;
+                let hosts = self.flow.read(|body| body.roster().is_some_and(|roster| roster.host == self.me));
+                if hosts {
+                    // peers that are being linked hear of it too
+                    self.over_at_us = Some(self.clock.now_us() + ENDING_US);
+                } else {
+                    self.left = true;
                 }
-                Event::Left => self.left = true,
-                _ => {}
             }
-            self.take_steps(steps);
-            events::log(event);
-        }
-        if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {
-            self.scores = tallies.as_slice().into();
-        }
-        if let BodyEvent::Speaking { speaking, .. } = &event {
-            self.speaking = speaking.clone();
-        }
-        let is_brains = matches!(event, BodyEvent::Brain(_));
-        let is_roster = matches!(event, BodyEvent::Brain(Event::Roster { .. }));
-        if let Some(event) = events::public(event) {
-            self.emit(event);
-            if is_brains {
-                self.renew_snapshot();
+            Event::HandedOver => self.left = true,
+            Event::Stage { .. } => {
+                let on_stage = self.flow.read(|body| body.brain().is_on_stage());
+                self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));
             }
+            _ => {}
         }
-        if is_roster {
-            self.report_members();
-            self.report_invite();
-            let on_stage = self.flow.read(|body| body.brain().is_on_stage());
-            self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));
+        self.take_steps(steps);
+        events::log(&event);
+        // the stage's events come one for each peer, after the one that renews the snapshot for all
+        let renews = !matches!(event, Event::Joined(_) | Event::Left { .. } | Event::Changed { .. });
+        self.emit(event);
+        if renews {
+            self.renew_snapshot();
         }
     }
 
@@ -382,7 +358,7 @@ impl Driver {
         }
         self.correspondence.close();
         self.renew_snapshot();
-        self.emit(RoomEvent::Closed { end: self.end });
+        self.emit(Event::Closed { end: self.end });
         self.ended.send_replace(Some(self.end));
         self.answer_join(Err(crate::Error::Closed));
         for farewell in std::mem::take(&mut self.farewell) {

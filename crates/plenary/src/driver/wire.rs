@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
+use plenary_proto::app::{End, Event};
 use plenary_rtc::{DownReason, Event as LinkEvent, LinkId};
 use plenary_signal::{Address, Refusal, SignalError, SignalEvent};
 
 use super::Driver;
-use crate::event::{End, RoomEvent};
 
 impl Driver {
     pub(super) fn link_event(&mut self, event: LinkEvent) {
@@ -31,7 +31,7 @@ impl Driver {
                 if of.is_some()
                     && matches!(reason, DownReason::NoPort | DownReason::NoSocket(_) | DownReason::TooMany)
                 {
-                    self.emit(RoomEvent::LinkTrouble(reason.to_string()));
+                    self.emit(Event::LinkTrouble { text: reason.to_string() });
                 }
                 self.disconnected(link);
                 let is_abused = matches!(reason, DownReason::Hostile(_) | DownReason::Panicked);
@@ -60,7 +60,8 @@ impl Driver {
             SignalEvent::Ended(error) => {
                 // a peer that waits to join gets the error as its answer
                 if self.joined.is_none() {
-                    self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                    let why = Some(error.to_string());
+                    self.emit(Event::Rendezvous { up: false, reason: error.reason(), why });
                 }
                 self.signal_ended();
                 self.answer_join(Err(error.into()));

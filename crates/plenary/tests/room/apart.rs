@@ -34,7 +34,7 @@ fn amplitude(chunks: &[Voice], hz: f32) -> f32 {
 }
 
 async fn state(events: &mut Events, wanted: VoicesState) {
-    let is_wanted = |event| matches!(event, RoomEvent::Voices(state) if state == wanted).then_some(());
+    let is_wanted = |event| matches!(event, RoomEvent::Voices { state } if state == wanted).then_some(());
     event(events, &format!("{wanted:?}"), is_wanted).await;
 }
 

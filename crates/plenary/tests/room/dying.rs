@@ -154,7 +154,7 @@ async fn longest_gap_ms(frames: &mut Frames, mut before_us: u64, happens: impl F
 /// Waits for the next failure of such a codec, and returns what followed.
 async fn failure(events: &mut Events, of: CodecUse) -> CodecOutcome {
     let outcome = event(events, "a failed codec", |event| match event {
-        RoomEvent::CodecFailed { what, then, .. } if what == of => Some(then),
+        RoomEvent::CodecFailed { codec, then, .. } if codec == of => Some(then),
         _ => None,
     });
     outcome.await
@@ -274,7 +274,7 @@ async fn who_has_no_session_left_joins_and_is_no_candidate() {
         let ben = join(&ada, options).await;
         let failed = async {
             while let Some(event) = tells.recv().await {
-                if let RoomEvent::CodecFailed { what: CodecUse::Bench, then, text } = event {
+                if let RoomEvent::CodecFailed { codec: CodecUse::Bench, then, text } = event {
                     return (then, text);
                 }
             }

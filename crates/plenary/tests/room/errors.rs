@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenary::{
-    Consent, Error, InviteError, Options, Password, Refusal, RendezvousRefusal, Room, SignalError, TrackKind,
+    Consent, Error, InviteError, Options, Password, Reason, RendezvousRefusal, Room, SignalError, TrackKind,
 };
 
 use crate::support::*;
@@ -38,14 +38,14 @@ async fn who_may_not_come_in_is_told_why() {
     let expired = small().invite_life(Duration::ZERO);
     let ada = Room::host(speaker(), expired).await.unwrap();
     let error = refused(&ada, speaker()).await;
-    assert!(matches!(error, Error::Refused(Refusal::Expired)), "{error}");
+    assert!(matches!(error, Error::Refused(Reason::InviteExpired)), "{error}");
     ada.close().await;
 
     let closed = small().stage_open(false);
     let ada = Room::host(speaker(), closed).await.unwrap();
     let speaks_only = speaker().views(false).mix(Consent::Never);
     let error = refused(&ada, speaks_only).await;
-    assert!(matches!(error, Error::Refused(Refusal::StageClosed)), "{error}");
+    assert!(matches!(error, Error::Refused(Reason::StageClosed)), "{error}");
     // a peer that also wants to watch or mix is admitted, and waits for the floor
     let ben = join(&ada, speaker()).await;
     let on_stage = |peer| ada.snapshot().stage.iter().any(|member| member.peer == peer && member.speaks);

@@ -42,7 +42,8 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
     promoted.unwrap();
     assert!(ada.snapshot().stage.iter().any(|member| member.peer == zoe.me() && member.speaks));
     zoe.publish(source(1)).await.unwrap().detach();
-    event(&mut events, "being on stage", |event| (event == RoomEvent::Floor(true)).then_some(())).await;
+    event(&mut events, "being on stage", |event| (event == RoomEvent::Floor { speaks: true }).then_some(()))
+        .await;
     let there = || ada.testing().on_desk(&zoe.me());
     eventually("its picture and sound at the mixer", || {
         there().picture_us.is_some() && there().sound_us.is_some()
@@ -64,7 +65,10 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
     until(&zoe, "nobody below it", |zoe| zoe.speaks && zoe.children.is_empty()).await;
 
     ada.as_host().unwrap().demote(zoe.me()).await.unwrap();
-    event(&mut events, "losing the floor", |event| (event == RoomEvent::Floor(false)).then_some(())).await;
+    event(&mut events, "losing the floor", |event| {
+        (event == RoomEvent::Floor { speaks: false }).then_some(())
+    })
+    .await;
     until(&zoe, "a parent again", |zoe| !zoe.speaks && zoe.parent.is_some()).await;
     eventually("its leaving the mix", || there() == Default::default()).await;
     let since_us = zoe.clock().now_us();

@@ -90,7 +90,10 @@ async fn a_peer_is_told_when_it_is_cut_off_and_when_it_is_back() {
     until(&ben, "being connected", connection(ConnectionState::Connected)).await;
     let mut events = ben.events();
     let mut told = async |wanted| {
-        event(&mut events, "a change", |event| (event == RoomEvent::Connection(wanted)).then_some(())).await;
+        event(&mut events, "a change", |event| {
+            (event == RoomEvent::Connection { state: wanted }).then_some(())
+        })
+        .await;
     };
     shape(1_000_000);
     told(ConnectionState::Reconnecting).await;

@@ -23,7 +23,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
     let before = frame(&mut frames, "the program", |_| true).await.arrived_us;
     rendezvous.close().await;
     let down = |event| match event {
-        RoomEvent::Rendezvous { up: false, why } => why,
+        RoomEvent::Rendezvous { up: false, why, .. } => why,
         _ => None,
     };
     let why = event(&mut events, "the end of the rendezvous", down).await;
@@ -54,7 +54,7 @@ async fn a_viewer_that_asks_for_it_gets_another_parent() {
     until(&ada, "a free place", |ada| ada.children.len() == 1).await;
     zoe.reconnect_upstream().await.unwrap();
     let next = event(&mut events, "another parent", |event| match event {
-        RoomEvent::Parent(Some(parent)) => Some(parent),
+        RoomEvent::Parent { peer: Some(parent) } => Some(parent),
         _ => None,
     });
     assert_eq!(next.await, ada.me());

@@ -141,7 +141,8 @@ impl Command {
         }
     }
 
-    /// Whether a host that the stage chose a moment ago may not do this yet: the one before may only have been cut off.
+    /// Whether a host that the stage chose a moment ago has to wait with this command: its predecessor may only have lost
+    /// its connection.
     pub(crate) fn needs_settled(&self) -> bool {
         matches!(
             self,

@@ -9,7 +9,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use crate::message::{AGENTS_MAX, DATA_LEN_MAX, LOOSE_LEN_MAX, MIXERS_MAX};
 use crate::rendezvous::FRAME_LEN_MAX;
-use crate::seal::HINT_LEN_MAX;
+use crate::seal::{HINT_LEN_MAX, InviteError};
 
 /// Reason of a refusal, of an end or of an error that users meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, thiserror::Error)]
@@ -242,6 +242,29 @@ impl Reason {
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
+    }
+}
+
+/// A reason with its sentence, for applications that have no text of their own for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[non_exhaustive]
+pub struct Why {
+    /// The reason.
+    pub reason: Reason,
+    /// What it says.
+    pub why: String,
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Why {
+        Why { reason, why: reason.to_string() }
+    }
+}
+
+impl From<InviteError> for Why {
+    fn from(error: InviteError) -> Why {
+        Why { reason: error.reason(), why: error.to_string() }
     }
 }
 

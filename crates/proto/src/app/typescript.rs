@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use ts_rs::{Config, TS, TypeVisitor};
 
-use super::{Command, Reason};
+use super::page::{Aside, PageSnapshot};
+use super::{Command, Event, Reason, Snapshot};
 
 const HEAD: &str = "\
 // What a page tells its room and hears of it. Written from crates/proto/src/app by its test:
@@ -25,7 +26,7 @@ impl TypeVisitor for Declared {
         if !self.seen.insert(TypeId::of::<T>()) {
             return;
         }
-        // those of the language have no file of their own
+        // TypeScript's own types need no declaration
         if T::output_path().is_some() {
             let docs = T::docs().unwrap_or_default();
             let text = lines(&format!("{docs}export {}\n", T::decl(&self.config)));
@@ -54,6 +55,10 @@ fn declared() -> BTreeMap<String, String> {
     let config = Config::new().with_large_int("number");
     let mut declared = Declared { config, seen: BTreeSet::new(), types: BTreeMap::new() };
     declared.visit::<Command>();
+    declared.visit::<Event>();
+    declared.visit::<Snapshot>();
+    declared.visit::<Aside>();
+    declared.visit::<PageSnapshot>();
     declared.visit::<Reason>();
     declared.types
 }

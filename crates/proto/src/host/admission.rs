@@ -3,10 +3,10 @@
 use super::{
     EARLY_JOINS_MAX, Host, MEMBERS_MAX, REFUSAL_LIFE_S, UNNAMED_CANDIDATES_MAX, is_unnamed_candidate,
 };
+use crate::app::Event;
 use crate::bounded::List;
 use crate::floor::Answer;
 use crate::id::PeerId;
-use crate::io::Event;
 use crate::lobby::{self, only_mixes};
 use crate::message::{
     Access, Join, Message, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal, Vote,

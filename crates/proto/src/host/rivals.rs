@@ -2,9 +2,9 @@
 //! takes the room back from them.
 
 use super::{CONFIRM_AGAIN_US, CUT_OFF_US, Host, RECLAIM_EACH_US, successor};
+use crate::app::Event;
 use crate::bounded::List;
 use crate::id::PeerId;
-use crate::io::Event;
 use crate::message::{
     Access, Entry, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Reign, Reigns, Roster, Vote,
     reign_of,

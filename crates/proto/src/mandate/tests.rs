@@ -130,7 +130,7 @@ fn an_outcome_by_the_host_s_word_alone_is_told_without_a_roster_size() {
         peer.mandate.confirmed = Some(Signed::new(&key(1), &ROOM, 1, 1, u64::MAX, word));
         assert!(peer.mandate.decide(&mut peer.out, &peer.stage, JUDGE, outcome, Vec::new()));
         let size = peer.out.items.iter().find_map(|item| match item {
-            Item::Do(crate::io::Output::Event(Event::Decided { roster, .. })) => Some(*roster),
+            Item::Do(crate::io::Output::Event(Event::Elected { roster, .. })) => Some(*roster),
             _ => None,
         });
         assert_eq!(size, Some(knows_roster.then_some(5)));

@@ -25,6 +25,8 @@ pub const FAILOVERS_MAX: usize = 2 * MIXERS_MAX;
 
 /// Reason for an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ElectionReason {
     /// The room needs its first mixer.
@@ -99,6 +101,7 @@ pub struct Report {
 
 /// Media that a measurer received from a candidate over the last 20 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct MediaSeen {
     /// Bitrate of all that the candidate sent, its own or forwarded, bits per second: RTP packets with their
     /// headers, repairs once.
@@ -113,6 +116,7 @@ pub struct MediaSeen {
 /// which a longer hash would: all addresses are tried in seconds. Two of four lines have the same id in one room of
 /// ten thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct LineId(pub [u8; 2]);
 
 impl LineId {
@@ -193,6 +197,8 @@ pub const CLAIM_PIXELS: u64 = 1280 * 720;
 
 /// Source of the codec times in a [`Claim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CodecSource {
     /// A bench with the real codec, while the machine did not encode or decode for the room.

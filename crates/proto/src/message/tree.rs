@@ -26,6 +26,7 @@ pub type RoundTrips = List<RoundTrip, LANDMARKS_MAX>;
 
 /// What a peer sends and receives, on all links together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct PeerRates {
     /// The peer.
     pub peer: ShortId,

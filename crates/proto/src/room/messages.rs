@@ -1,8 +1,9 @@
 //! Dispatch of peers' messages: each goes to the machine responsible for its kind.
 
 use super::RoomState;
+use crate::app::Event;
 use crate::id::PeerId;
-use crate::io::{Address, Event, Output};
+use crate::io::{Address, Output};
 use crate::message::{
     Failover, LinkKind, Message, PictureWanted, Refused, Reign, Relay, SignedRoster, reign_of,
 };
@@ -311,7 +312,7 @@ impl RoomState {
             Message::Key(key) if self.is_member(&from) => self.key_told(Some(from), key),
             Message::Key(_) => {}
             Message::MuteWanted(muted) if self.shared.stage.host() == Some(from) => {
-                self.shared.out.event(Event::MuteWanted(muted));
+                self.shared.out.event(Event::MutedByHost(muted));
             }
             Message::MuteWanted(_) => {}
             Message::InLobby => self.membership.in_lobby(&mut self.shared.view()),

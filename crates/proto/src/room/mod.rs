@@ -6,6 +6,7 @@ mod messages;
 mod notes;
 mod outputs;
 mod permission;
+mod snapshot;
 mod time;
 
 use crate::ordered::OrderedMap;
@@ -13,7 +14,7 @@ use crate::ordered::OrderedMap;
 use self::access::EarlyRequest;
 use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
-use crate::app::Reason;
+use crate::app::{Event, Reason};
 use crate::audience::TreePosition;
 use crate::bounded::Bound;
 use crate::broadcast::Broadcast;
@@ -24,11 +25,11 @@ use crate::evidence::Evidence;
 use crate::heirs::Heirs;
 use crate::host::Reopening;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
-use crate::io::{Event, Input, Verdict, Via};
+use crate::io::{Input, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Delivery, GenerationKey, Message, Path, PeerRates, StreamUse, Ticket};
+use crate::message::{Delivery, GenerationKey, Message, StreamUse, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Note, Outbox};
@@ -127,49 +128,6 @@ impl Shared {
             records: self.records,
         }
     }
-}
-
-/// Snapshot of the brain's state, for display and tests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrainSnapshot {
-    /// Epoch of the roster; 0 before there is one.
-    pub epoch: u32,
-    /// Mode of the stage.
-    pub mode: Mode,
-    /// Rank of the mandate in force.
-    pub rank: Rank,
-    /// The mixers in force.
-    pub mixers: Vec<PeerId>,
-    /// The standbys, which are kept warm.
-    pub standbys: Vec<PeerId>,
-    /// The parent, which feeds this peer.
-    pub parent: Option<PeerId>,
-    /// The backup, which feeds this peer at once when the parent fails.
-    pub backup: Option<PeerId>,
-    /// The children, which this peer feeds.
-    pub children: Vec<PeerId>,
-    /// The peers with a reserved slot here: this peer is their backup.
-    pub promised: Vec<PeerId>,
-    /// Path from a mixer down to this peer, both included.
-    pub path: Path,
-    /// Number of links that are up, wanted, or being established.
-    pub links: usize,
-    /// Whether this peer makes the program.
-    pub mixing: bool,
-    /// Number of viewers below this peer, as its children report.
-    pub viewers_below: u32,
-    /// The host that the roster names.
-    pub host: Option<PeerId>,
-    /// Whether this peer is on stage as a speaker.
-    pub speaks: bool,
-    /// Whether this peer wants the program.
-    pub views: bool,
-    /// This peer's uplink as its parents measured it, bits per second; `None` before a measurement.
-    pub uplink_bps: Option<u64>,
-    /// Bit rates of the peers on the program's way, the mixer's first, that were requested in the last seconds.
-    pub rates_above: Vec<PeerRates>,
-    /// At the host: number of viewers, as the mixers count them; `None` at any other peer.
-    pub viewers: Option<u32>,
 }
 
 impl RoomState {
@@ -379,36 +337,6 @@ impl RoomState {
             return Some(self.shared.now + MS);
         }
         self.due.map(|due| due.max(self.shared.now + 1))
-    }
-
-    /// Returns a snapshot of the present state.
-    pub fn snapshot(&self) -> BrainSnapshot {
-        let (parent, backup) = self.tree.above();
-        let (children, promised) = self.tree.below();
-        BrainSnapshot {
-            epoch: self.shared.stage.epoch(),
-            mode: self.shared.stage.mode(),
-            rank: self.shared.mandate.rank,
-            mixers: self.shared.mandate.mixers.clone(),
-            standbys: self.shared.mandate.standbys.clone(),
-            parent,
-            backup,
-            children,
-            promised,
-            path: self.tree.path().clone(),
-            links: self.shared.links.len(),
-            mixing: self.mixing.is_mixing(),
-            viewers_below: self.tree.viewers_below(),
-            host: self.shared.stage.host(),
-            speaks: self.shared.stage.entry(&self.shared.me).is_some_and(|entry| entry.speaks),
-            views: self.shared.config.views,
-            uplink_bps: self.uplink.measured_bps(),
-            viewers: self.membership.viewers(self.shared.now),
-            rates_above: self
-                .rates
-                .known(self.shared.now, self.peer_above())
-                .map_or(vec![], |rates| rates.to_vec()),
-        }
     }
 
     /// Returns the peer from which the program comes: the parent, or on stage the lead mixer.
@@ -667,7 +595,7 @@ impl RoomState {
             Some(host) if host != self.shared.me => self.shared.out.send(host, Message::Leave),
             _ => {}
         }
-        self.shared.out.event(Event::Left);
+        self.shared.out.event(Event::HandedOver);
     }
 
     /// Returns the fill levels of all lists and maps. None grows with the audience, with time, or by what
@@ -714,7 +642,7 @@ impl RoomState {
         let Some(broken) = self.broken_invariant() else { return };
         assert!(self.reports, "{broken}");
         if self.reported.len() < REPORTED_MAX && !self.reported.contains(&broken) {
-            self.shared.out.event(Event::InvariantBroken(broken.clone()));
+            self.shared.out.event(Event::InvariantBroken { text: broken.clone() });
             self.reported.push(broken);
         }
     }
@@ -783,7 +711,7 @@ mod tests {
         (1..10).for_each(|ms| room.handle(Time(ms * MS), Input::Timeout));
         let told: Vec<_> = std::iter::from_fn(|| room.poll_output())
             .filter_map(|output| match output {
-                Output::Event(Event::InvariantBroken(what)) => Some(what),
+                Output::Event(Event::InvariantBroken { text: what }) => Some(what),
                 _ => None,
             })
             .collect();

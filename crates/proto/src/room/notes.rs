@@ -1,8 +1,8 @@
 //! Delivery of the notes between machines, one by one until none are left.
 
 use super::{RoomState, Shared};
+use crate::app::Event;
 use crate::id::PeerId;
-use crate::io::Event;
 use crate::mandate::Judge;
 use crate::message::{LinkKind, Message, SignedRoster, reign_of};
 use crate::mutation::{Mutated, Mutation};

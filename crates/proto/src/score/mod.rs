@@ -70,6 +70,7 @@ const PAUSED_PERCENT: u64 = 30;
 
 /// Where a candidate's figures come from, and how old they were at the vote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Sources {
     /// Whether live media showed the bandwidth. If not, packet trains showed as much or more.
     pub bandwidth_by_media: bool,
@@ -84,6 +85,7 @@ pub struct Sources {
 
 /// Figures of one candidate in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[non_exhaustive]
 pub struct Tally {
     /// The candidate.

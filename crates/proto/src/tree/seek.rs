@@ -9,9 +9,9 @@ use crate::ordered::OrderedSet;
 use super::above::Up;
 use super::failed_feeders::FailedFeeders;
 use super::{NO_PLACE_US, Placeless, Tree};
+use crate::app::Event;
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
-use crate::io::Event;
 use crate::message::{
     Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused, Whereabouts,
 };
@@ -422,7 +422,7 @@ impl Tree {
             }
             Purpose::Backup => {
                 self.seek_backup = None;
-                view.out.event(Event::Backup(Some(from)));
+                view.out.event(Event::Backup { peer: Some(from) });
                 self.backup = Some(up);
                 if self.at_fault {
                     self.repair(view);

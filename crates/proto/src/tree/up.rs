@@ -6,9 +6,10 @@ use crate::ordered::OrderedSet;
 use super::above::{PATIENCE_US_MAX, Up};
 use super::seek::Seek;
 use super::{FORMER_US, Tree};
+use crate::app::Event;
 use crate::bounded::List;
 use crate::id::PeerId;
-use crate::io::{Event, Output, Verdict};
+use crate::io::{Output, Verdict};
 use crate::links::Want;
 use crate::message::{Failover, LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, Whereabouts};
 use crate::mutation::Mutation;
@@ -92,7 +93,7 @@ impl Tree {
     pub(super) fn drop_backup(&mut self, view: &mut View<'_>) {
         if let Some(backup) = self.backup.take() {
             self.part_from(view, &backup);
-            view.out.event(Event::Backup(None));
+            view.out.event(Event::Backup { peer: None });
         }
     }
 
@@ -101,7 +102,7 @@ impl Tree {
     fn drop_next(&mut self, view: &mut View<'_>, is_such: impl Fn(&Up) -> bool) -> Option<Up> {
         let next = self.next.take_if(|next| is_such(next))?;
         if self.backup.is_none() && self.parent.is_some() {
-            view.out.event(Event::Backup(None));
+            view.out.event(Event::Backup { peer: None });
         }
         Some(next)
     }
@@ -170,7 +171,7 @@ impl Tree {
         if self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
             self.backup = None;
         }
-        view.out.event(Event::Parent(Some(peer)));
+        view.out.event(Event::Parent { peer: Some(peer) });
         self.failed_feeders.feeds(&peer);
         self.seek_backup = None; // that search was for another place
         view.out.note(Note::Fed(peer));
@@ -394,7 +395,7 @@ impl Tree {
             if self.watched.1 != Some(peer) {
                 self.failed_feeders.was_not_linked(peer);
             }
-            view.out.event(Event::Backup(None));
+            view.out.event(Event::Backup { peer: None });
         }
         if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.asked) {
             self.failed_feeders.was_not_linked(peer);
@@ -413,7 +414,7 @@ impl Tree {
             self.part_from(view, &parent);
             self.at_fault = false;
             self.path = Path::default();
-            view.out.event(Event::Parent(None));
+            view.out.event(Event::Parent { peer: None });
         }
     }
 

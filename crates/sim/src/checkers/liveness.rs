@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
+use plenary_proto::{Event, Mode, PeerId, Rank, ShortId, Snapshot};
 
 use super::feeding::RESERVE;
 use super::reach::{Feeder, left_out};
@@ -99,7 +99,7 @@ pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
 /// The living peers of a calm room, except those that can't find the others.
 struct Calm<'a> {
     world: &'a World,
-    living: BTreeMap<PeerId, BrainSnapshot>,
+    living: BTreeMap<PeerId, Snapshot>,
 }
 
 impl<'a> Calm<'a> {
@@ -109,7 +109,7 @@ impl<'a> Calm<'a> {
         Calm { world, living: living.map(|peer| (peer, world.snapshot(peer))).collect() }
     }
 
-    fn viewers(&self) -> impl Iterator<Item = (PeerId, &BrainSnapshot)> {
+    fn viewers(&self) -> impl Iterator<Item = (PeerId, &Snapshot)> {
         let viewers: BTreeSet<_> = self.world.viewers().into_iter().collect();
         self.living.iter().filter(move |(peer, _)| viewers.contains(*peer)).map(|(peer, seen)| (*peer, seen))
     }
@@ -189,13 +189,12 @@ impl<'a> Calm<'a> {
     fn backups(&self, found: &mut Found) {
         let givers: Vec<_> = self.living.iter().filter(|(peer, seen)| self.may_promise(peer, seen)).collect();
         let honest = |peer: &PeerId| !self.world.deviates(*peer);
-        let fed = |(peer, seen): &(PeerId, &BrainSnapshot)| seen.parent.is_some() && honest(peer);
+        let fed = |(peer, seen): &(PeerId, &Snapshot)| seen.parent.is_some() && honest(peer);
         for (viewer, seen) in self.viewers().filter(fed) {
             let parent_at = seen.path.len().saturating_sub(2);
             let parent = seen.path.get(parent_at).copied();
-            let in_branch = |other: &BrainSnapshot| {
-                other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short())
-            };
+            let in_branch =
+                |other: &Snapshot| other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short());
             let linkable = |peer| self.world.net.can_connect(self.world.at(peer), self.world.at(viewer));
             let would = |peer: &PeerId| honest(peer) && linkable(*peer);
             // how many peers could promise it a slot
@@ -207,13 +206,15 @@ impl<'a> Calm<'a> {
                     usize::from(standby.is_some_and(|standby| standby.promised.len() <= most))
                 }
                 _ => {
-                    let apart = |other: &BrainSnapshot, peer: &PeerId| {
+                    let apart = |other: &Snapshot, peer: &PeerId| {
                         !in_branch(other) && !seen.path.contains(&peer.short())
                     };
                     givers.iter().filter(|(peer, other)| would(peer) && apart(other, peer)).count()
                 }
             };
-            let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
+            let searched = |event: &Event| {
+                matches!(event, Event::Parent { peer: Some(_) } | Event::Backup { peer: None })
+            };
             // a viewer with a parent at fault is asking its backup to feed it
             let has = seen.backup.is_some() || self.world.parent_is_at_fault(viewer);
             if !has && self.since_us(&viewer, searched) > SEARCH_US && could() > 0 {
@@ -233,7 +234,7 @@ impl<'a> Calm<'a> {
 
     /// Whether no peer of a path has moved so recently that the news may still be in transit.
     fn is_known(&self, path: &[ShortId]) -> bool {
-        let moved = |event: &Event| matches!(event, Event::Parent(Some(_)));
+        let moved = |event: &Event| matches!(event, Event::Parent { peer: Some(_) });
         let mut on_path = self.living.keys().filter(|peer| path.contains(&peer.short()));
         on_path.all(|peer| self.since_us(peer, moved) > NEWS_US)
     }
@@ -246,7 +247,7 @@ impl<'a> Calm<'a> {
     }
 
     /// Whether a relay has a promise left.
-    fn may_promise(&self, peer: &PeerId, seen: &BrainSnapshot) -> bool {
+    fn may_promise(&self, peer: &PeerId, seen: &Snapshot) -> bool {
         let relays = !seen.mixing && !seen.path.is_empty() && !seen.children.is_empty();
         let promised = seen.promised.len();
         // its measured uplink, which may show a narrow downlink at the measuring parent
@@ -261,7 +262,8 @@ impl<'a> Calm<'a> {
         for (viewer, _) in self.viewers() {
             let events = self.world.events(viewer).iter().rev();
             let recent = events.take_while(|(at, _)| now.since(*at) <= STEADY_US);
-            let changes = recent.filter(|(_, event)| matches!(event, Event::Parent(Some(_)))).count();
+            let changes =
+                recent.filter(|(_, event)| matches!(event, Event::Parent { peer: Some(_) })).count();
             let moves = self.world.moves_since(viewer, now - STEADY_US);
             if moves > MOVES_MAX || changes > CHANGES_MAX {
                 let seconds = STEADY_US / SECOND;
@@ -287,7 +289,7 @@ impl<'a> Calm<'a> {
         let mut changes = 0;
         for (at, event) in self.world.events(self.world.planned(0)) {
             let changed = match event {
-                Event::Decided { mixers, .. } => {
+                Event::Elected { mixers, .. } => {
                     let before = match successors.last() {
                         Some((_, successor)) => std::slice::from_ref(*successor),
                         None => voted,

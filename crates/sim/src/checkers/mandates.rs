@@ -45,7 +45,7 @@ impl Mandates {
         let mut withdrawn = 0;
         for (_, event) in events {
             match event {
-                Event::Decided { term, mixers, standbys, .. } => {
+                Event::Elected { term, mixers, standbys, .. } => {
                     let by = world.id(at);
                     self.decided(
                         world,

@@ -71,7 +71,7 @@ impl Exhibit {
             let [feeder_low, feeder_high] = self.above(peer).to_le_bytes();
             let continent = bytes[at + 2];
             let role = match bytes[at + 3] {
-                _ if peer.is_there() && peer.brain().snapshot().mixing => 4,
+                _ if peer.is_there() && peer.brain().is_mixing() => 4,
                 _ if standbys.contains(&peer.id) => 3,
                 role => role,
             };

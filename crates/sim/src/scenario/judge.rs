@@ -70,7 +70,7 @@ impl Scenario {
 /// Mixers chosen by the first election, by index in the plan.
 fn first_chosen(world: &World) -> Option<Vec<usize>> {
     let chosen: &[PeerId] = world.events(world.planned(0)).iter().find_map(|(_, event)| match event {
-        Event::Decided { mixers, .. } => Some(&**mixers),
+        Event::Elected { mixers, .. } => Some(&**mixers),
         _ => None,
     })?;
     chosen.iter().map(|mixer| world.planned_at(mixer)).collect()

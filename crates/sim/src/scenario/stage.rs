@@ -80,7 +80,7 @@ impl Stage {
                 Event::ElectionOpened { .. } => {
                     self.opened_at.get_or_insert(*at);
                 }
-                Event::Decided { mixers, .. } => {
+                Event::Elected { mixers, .. } => {
                     self.decided_us.extend(self.opened_at.take().map(|opened| at.since(opened)));
                     self.mixing_since.get_or_insert(*at);
                     self.follow(mixers.clone());

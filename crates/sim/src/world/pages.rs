@@ -125,7 +125,7 @@ impl World {
             if !self.peers[at].is_there() || !self.peers[at].views {
                 continue;
             }
-            let path = self.peers[at].brain().snapshot().path;
+            let path = self.peers[at].brain().path();
             let above = path.len().saturating_sub(1);
             let found = path.iter().take(above).filter_map(|id| self.directory.find_short(id));
             let pages = found.filter(|peer| self.is_page(*peer)).count();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use plenary_proto::message::{Consent, Delivery};
 use plenary_proto::seal::Keypair;
-use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time, VoiceRoutes};
+use plenary_proto::{Command, Event, Input, PeerId, RoomState, Snapshot, Time, VoiceRoutes};
 
 use super::links::LINK_DEAD_US;
 use super::{Happening, World, shared};
@@ -313,7 +313,7 @@ impl World {
     }
 
     /// Snapshot of a peer's brain.
-    pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
+    pub fn snapshot(&self, id: PeerId) -> Snapshot {
         self.peers[self.at(id)].brain().snapshot()
     }
 

@@ -376,9 +376,9 @@ impl World {
     pub(super) fn follow_event(&mut self, at: usize, event: Event) {
         self.note_no_place(at, &event);
         match event {
-            Event::Left => self.left(at),
-            Event::Roster { .. } => self.note_host(at),
-            Event::Floor(speaks) => {
+            Event::HandedOver => self.left(at),
+            Event::Stage { .. } => self.note_host(at),
+            Event::Floor { speaks } => {
                 self.peers[at].takes_the_floor(self.now, speaks);
                 if speaks && self.peers[at].shell().is_some() {
                     self.push(self.now, Happening::Publish(at));

@@ -1,6 +1,6 @@
 //! What a page does with what others send, without a network.
 
-use plenary_body::{BodyEvent, Envelope, HOST_ANSWER_US_MAX};
+use plenary_body::{Envelope, HOST_ANSWER_US_MAX};
 use plenary_proto::bounded::List;
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{
@@ -10,7 +10,7 @@ use plenary_proto::message::{
 use plenary_proto::rendezvous::{FromRendezvous, Step};
 use plenary_proto::sdp::sdp;
 use plenary_proto::seal::{NONCE_LEN, RoomKeys, RoomSecret, Signed};
-use plenary_proto::{Address, Event, Via};
+use plenary_proto::{Address, Via};
 
 use plenary_proto::Command;
 use plenary_proto::message::Delivery;
@@ -99,8 +99,8 @@ fn notice(page: &mut Page, at_us: u64) {
 
 /// Returns whether the page is refused within that time, for that reason.
 fn is_refused_by(page: &mut Page, within_us: u64, reason: Reason) -> bool {
-    let refused = event(&PageEvent::Refused(reason.into()));
-    let refuses = |ask: &Ask| *ask == refused;
+    let refused = json(&Event::Refused(reason.into()));
+    let refuses = |ask: &Ask| matches!(ask, Ask::Event { event, .. } if *event == refused);
     (0..=within_us).step_by(25_000).any(|us| page.handle(NOW_US + us, Call::Tick).iter().any(refuses))
 }
 
@@ -132,8 +132,9 @@ fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let joined = page.0.as_mut().unwrap();
     joined.take_step(Step::Clock { unix_s: NOW_US / 1_000_000 + 3_600 });
     let asks = page.handle(NOW_US + 1, Call::Tick);
-    let says = event(&PageEvent::Trouble(Reason::WrongClock.into()));
-    assert!(asks.contains(&says), "{asks:?}");
+    let told = events(&asks);
+    let says = told.iter().any(|event| event["what"] == "own-clock" && event["ahead_s"] == -3_600);
+    assert!(says, "{told:?}");
     let joined = page.0.as_mut().unwrap();
     let envelope = Envelope::Signal { to: Address::Host, message: Box::new(Message::Leave) };
     let Some(plenary_body::Step::Post(_, sealed)) = joined.correspondence.seal(envelope, NOW_US) else {
@@ -173,8 +174,8 @@ fn kept(asks: &[Ask]) -> (Vec<u8>, Invite) {
         _ => None,
     });
     let invite = asks.iter().rev().find_map(|ask| match ask {
-        Ask::Event(json) => {
-            Some(json.strip_prefix(r#"{"what":"invite","invite":""#)?.strip_suffix(r#""}"#)?.to_owned())
+        Ask::Event { event, .. } => {
+            Some(event.strip_prefix(r#"{"what":"invite","invite":""#)?.strip_suffix(r#""}"#)?.to_owned())
         }
         _ => None,
     });
@@ -199,8 +200,9 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
     assert_eq!(same.key(Some("tulip")).unwrap().hash(), renewed.key(Some("tulip")).unwrap().hash());
     assert_eq!(again.0.as_ref().unwrap().me, page.0.as_ref().unwrap().me);
 
-    let refused =
-        |asks: &[Ask]| asks.iter().any(|ask| matches!(ask, Ask::Event(json) if json.contains("refused")));
+    let refused = |asks: &[Ask]| {
+        asks.iter().any(|ask| matches!(ask, Ask::Event { event, .. } if event.contains("refused")))
+    };
     assert!(refused(&hosting(keys[1..].to_vec()).1), "no keys");
     let mut other = RoomKeys::from_bytes(&keys).unwrap();
     other.key_hash = Some([7; 16]);
@@ -210,7 +212,7 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
             .handle(NOW_US + 1, command(&Command::Tell(Delivery::Reliable, vec![b'x'; 1 << 16])))
             .iter()
             .any(
-                |ask| matches!(ask, Ask::Event(json) if json.contains("trouble") && json.contains("too long"))
+                |ask| matches!(ask, Ask::Event { event, .. } if event.contains("trouble") && event.contains("too long"))
             )
     );
 }
@@ -224,7 +226,7 @@ fn a_link_to_a_page_elsewhere_is_joined_at_the_rendezvous_that_its_hint_names() 
     assert!(invite.to_string().starts_with("https://static.example/room/#"), "{invite}");
 
     let (_, asks) = hosting_for(Some("static.example"), Vec::new());
-    let says = |ask: &Ask| matches!(ask, Ask::Event(json) if json.contains("refused") && json.contains("page's address"));
+    let says = |ask: &Ask| matches!(ask, Ask::Event { event, .. } if event.contains("refused") && event.contains("page's address"));
     assert!(asks.iter().any(says), "{asks:?}");
 }
 
@@ -238,7 +240,7 @@ fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_no
     for answer in [Event::InLobby, Event::Admitted] {
         let mut answered = page();
         notice(&mut answered, NOW_US);
-        answered.0.as_mut().unwrap().event(NOW_US, &BodyEvent::Brain(answer));
+        answered.0.as_mut().unwrap().event(NOW_US, answer.clone());
         notice(&mut answered, NOW_US + 2_000_000);
         assert!(!is_refused(&mut answered, 2 * ANSWER_BY_US));
     }
@@ -374,7 +376,12 @@ fn comes(page: &mut Page, seed: u8, at_us: u64, join: Join) -> (PeerId, Vec<serd
 
 fn events(asks: &[Ask]) -> Vec<serde_json::Value> {
     let event = |ask: &Ask| match ask {
-        Ask::Event(json) => serde_json::from_str(json).ok(),
+        Ask::Event { event, aside } => {
+            let mut event: serde_json::Value = serde_json::from_str(event).ok()?;
+            let aside: serde_json::Map<_, _> = serde_json::from_str(aside).ok()?;
+            event.as_object_mut()?.extend(aside);
+            Some(event)
+        }
         _ => None,
     };
     asks.iter().filter_map(event).collect()
@@ -405,12 +412,18 @@ fn a_guest_with_the_hosts_name_is_told_apart_and_its_offer_to_mix_is_said() {
     let digits = &guest.to_string()[..8];
     let label = format!("ada ({digits})");
     let knock = told.iter().find(|event| event["what"] == "knock").unwrap();
-    assert_eq!((knock["label"].as_str(), knock["mixes"].as_bool()), (Some(&*label), Some(true)));
+    assert_eq!(
+        (knock["labels"][guest.to_string()].as_str(), knock["mixes"].as_bool()),
+        (Some(&*label), Some(true))
+    );
     let now = snapshot(&mut page, NOW_US + 3);
     let (waiting, me) = (&now["waiting"][0], &now["stage"][0]);
-    assert_eq!((waiting["label"].as_str(), waiting["mixes"].as_bool()), (Some(&*label), Some(true)));
+    assert_eq!(
+        (now["labels"][guest.to_string()].as_str(), waiting["mixes"].as_bool()),
+        (Some(&*label), Some(true))
+    );
     let me_digits = &page.0.as_ref().unwrap().me.to_string()[..8];
-    assert_eq!(me["label"], format!("Ada ({me_digits})"));
+    assert_eq!(now["labels"][me["peer"].as_str().unwrap()], format!("Ada ({me_digits})"));
     assert_eq!((&me["named"], &now["mix_policy"]), (&true.into(), &"anyone".into()));
 }
 

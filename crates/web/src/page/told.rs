@@ -1,12 +1,12 @@
 //! What a page's application is told.
 
 use plenary_body::people::People;
-use plenary_body::{BodyEvent, Shell as _, Told};
-use plenary_proto::app::{ConnectionState, Reason};
+use plenary_body::{Shell as _, Told};
+use plenary_proto::app::{ConnectionState, End, Reason};
 use plenary_proto::{Event, Newcomer, PeerId};
 
-use super::{Joined, event};
-use crate::report::PageEvent;
+use super::{Joined, json};
+use crate::report::{aside, mixed};
 use crate::wire::Ask;
 
 /// Interval at which the mixers' labels are made anew, since a newcomer may share a mixer's name. A guess.
@@ -18,86 +18,95 @@ pub(super) struct MixedBy {
     mixers: Vec<PeerId>,
     epoch: u32,
     looked_us: u64,
-    told: Option<Ask>,
+    told: Option<Event>,
 }
 
 impl Joined {
     pub(super) fn stand(&mut self, state: ConnectionState) {
         if std::mem::replace(&mut self.state, state) != state {
-            self.emit(&PageEvent::State { state });
+            self.emit(Event::Connection { state });
         }
     }
 
-    pub(crate) fn emit(&mut self, told: &PageEvent) {
-        self.asks.push(event(told));
-        if told.is_end() {
-            self.correspondence.close();
-            self.stand(ConnectionState::Closed);
+    /// Tells the application an event.
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.emit_of_many(event, 0);
+    }
+
+    fn emit_of_many(&mut self, event: Event, others: usize) {
+        let aside = aside(&event, others, &self.body, self.called_us);
+        self.asks.push(Ask::Event { event: json(&event), aside: json(&aside) });
+        match event {
+            Event::Removed => self.end(Some(End::Removed)),
+            Event::Ended => self.end(Some(End::Ended)),
+            Event::HandedOver => self.end(Some(End::Left)),
+            Event::Refused(_) => self.end(None),
+            _ => {}
+        }
+    }
+
+    /// This peer's part has ended; `None`: before it has begun.
+    pub(super) fn end(&mut self, end: Option<End>) {
+        self.correspondence.close();
+        self.stand(ConnectionState::Closed);
+        if let Some(end) = end {
+            self.emit(Event::Closed { end });
         }
     }
 
     /// Tells the application what the correspondence has to tell, if it concerns a page's user.
     pub(super) fn told(&mut self, told: Told) {
         match told {
-            Told::In => self.emit(&PageEvent::Admitted),
+            Told::In => self.emit(Event::Admitted),
             Told::NoAnswer { other_version } => {
                 let why = if other_version.is_some() { Reason::RoomVersion } else { Reason::NoAnswer };
-                self.emit(&PageEvent::Refused(why.into()));
+                self.emit(Event::Refused(why.into()));
             }
-            Told::OtherClock => self.emit(&PageEvent::Trouble(Reason::OtherClock.into())),
-            Told::OwnClock { ahead_s: 0 } | Told::OtherVersion { .. } | Told::Unproven(_) => {}
-            Told::OwnClock { .. } => self.emit(&PageEvent::Trouble(Reason::WrongClock.into())),
-            Told::Rendezvous(now) => {
-                let reason = now.as_ref().err().map(|why| why.reason());
-                self.emit(&PageEvent::Rendezvous { up: now.is_ok(), reason });
-            }
+            Told::Event(event) => self.emit(event),
+            Told::Unproven(_) => {}
         }
     }
 
-    pub(super) fn event(&mut self, now_us: u64, happened: &BodyEvent) {
-        if let BodyEvent::Brain(event) = happened {
-            let steps = self.correspondence.note(event);
-            self.take_steps(steps);
-        }
-        if matches!(happened, BodyEvent::Brain(Event::Roster { .. })) {
-            self.rendezvous.set_on_stage(self.body.brain().is_on_stage());
-        }
-        match happened {
-            BodyEvent::Brain(Event::Knock { peer, name, mixes }) => {
-                let newcomer = Newcomer { peer: *peer, name: name.clone(), mixes: *mixes };
-                let told = self.knocks.come(now_us, newcomer);
-                self.tell_knock(now_us, told);
+    pub(super) fn event(&mut self, now_us: u64, event: Event) {
+        let steps = self.correspondence.note(&event);
+        self.take_steps(steps);
+        match event {
+            Event::Admitted => {} // told once the rendezvous is reached as well
+            Event::Knock { peer, name, mixes } => {
+                let told = self.knocks.come(now_us, Newcomer { peer, name, mixes });
+                self.tell_knock(told);
             }
-            BodyEvent::Brain(Event::FloorWanted { peer, name }) => {
-                let told = self.hands.come(now_us, (*peer, name.clone()));
-                self.tell_hand(now_us, told);
+            Event::FloorWanted { peer, name } => {
+                let told = self.hands.come(now_us, (peer, name));
+                self.tell_hand(told);
             }
-            _ => {
-                if let Some(told) = PageEvent::of(happened, &self.body, now_us) {
-                    self.emit(&told);
+            event => {
+                if matches!(event, Event::Stage { .. }) {
+                    self.rendezvous.set_on_stage(self.body.brain().is_on_stage());
                 }
+                self.emit(event);
             }
         }
     }
 
-    fn tell_knock(&mut self, now_us: u64, told: Option<(Newcomer, usize)>) {
-        if let Some((newcomer, others)) = told {
-            self.emit(&PageEvent::of_knock(newcomer, others, &People::of(&self.body, now_us)));
+    fn tell_knock(&mut self, told: Option<(Newcomer, usize)>) {
+        if let Some((Newcomer { peer, name, mixes }, others)) = told {
+            self.emit_of_many(Event::Knock { peer, name, mixes }, others);
         }
     }
 
-    fn tell_hand(&mut self, now_us: u64, told: Option<((PeerId, String), usize)>) {
-        if let Some((hand, others)) = told {
-            self.emit(&PageEvent::of_hand(hand, others, &People::of(&self.body, now_us)));
+    fn tell_hand(&mut self, told: Option<((PeerId, String), usize)>) {
+        if let Some(((peer, name), others)) = told {
+            self.emit_of_many(Event::FloorWanted { peer, name }, others);
         }
     }
 
     /// Tells the application of wishes that came too soon after others.
     pub(super) fn tell_wishes(&mut self, now_us: u64) {
         let knock = self.knocks.due(now_us);
-        self.tell_knock(now_us, knock);
+        self.tell_knock(knock);
         let hand = self.hands.due(now_us);
-        self.tell_hand(now_us, hand);
+        self.tell_hand(hand);
     }
 
     /// Tells the application which peers mix, if that has changed.
@@ -109,10 +118,10 @@ impl Joined {
             return;
         }
         (last.mixers, last.epoch, last.looked_us) = (mixers.to_vec(), epoch, now_us);
-        let told = event(&PageEvent::of_mixers(&self.body, &People::of(&self.body, now_us)));
+        let told = mixed(&self.body, &People::of(&self.body, now_us));
         if last.told.as_ref() != Some(&told) {
             last.told = Some(told.clone());
-            self.asks.push(told);
+            self.emit(told);
         }
     }
 

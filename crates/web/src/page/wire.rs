@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
+use plenary_proto::app::{End, Event, Why};
 use plenary_proto::link_layout::{Channel, is_video};
 use plenary_proto::message::{Pieces, loose_to_bytes};
 use plenary_proto::packet::LinkId;
@@ -11,7 +12,6 @@ use plenary_proto::sdp::describe;
 
 use super::Joined;
 use crate::link::TooMuch;
-use crate::report::PageEvent;
 use crate::wire::Ask;
 
 impl Joined {
@@ -139,11 +139,14 @@ impl Joined {
             Step::Envelope { from, bytes } => self.delivered(from, &bytes),
             Step::Undeliverable(to) => self.undelivered(to),
             Step::Ended(ended) => {
-                let is_replaced = ended == Ended::Refused(Refusal::Replaced);
-                if is_replaced || !self.correspondence.is_in() {
-                    self.emit(&PageEvent::Refused(ended.reason().into()));
-                } else {
-                    self.emit(&PageEvent::Rendezvous { up: false, reason: Some(ended.reason()) });
+                let why = Why::from(ended.reason());
+                match self.correspondence.is_in() {
+                    true if ended == Ended::Refused(Refusal::Replaced) => self.end(Some(End::Replaced)),
+                    true => {
+                        let Why { reason, why, .. } = why;
+                        self.emit(Event::Rendezvous { up: false, reason: Some(reason), why: Some(why) });
+                    }
+                    false => self.emit(Event::Refused(why)),
                 }
                 self.signal_ended();
             }
