@@ -98,6 +98,7 @@ export type Command = "leave"
   | { "set-members": Array<PeerId> }
   | { "set-agent": [PeerId, boolean] }
   | { "ask-to-mute": [PeerId, Muted] }
+  | { "mute-all": Muted }
   | { "set-layout": Layout }
   | { "set-mixers": number }
   | { "hand-over": PeerId }

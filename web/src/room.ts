@@ -337,6 +337,11 @@ export class Room extends EventTarget {
     this.command({ "ask-to-mute": [peer, { picture, sound }] });
   }
 
+  /** Asks all other speakers to send no picture or no sound. */
+  muteAll({ picture = false, sound = false }: { picture?: boolean; sound?: boolean }): void {
+    this.command({ "mute-all": { picture, sound } });
+  }
+
   /** Sets the layout of the program. */
   setLayout(layout: Layout): void {
     this.command({ "set-layout": layout });

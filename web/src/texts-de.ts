@@ -166,6 +166,7 @@ export const de: Texts = {
   deny: (name) => `${name} abweisen`,
   promote: (name) => `${name} das Wort geben`,
   denyFloor: (name) => `Jetzt nicht, ${name}`,
+  muteAll: "Alle bitten, stumm zu schalten",
   askToMute: (name) => `${name} bitten, stumm zu schalten`,
   moreAbout: (name) => `Mehr für ${name}`,
   demote: "Ins Publikum setzen",
@@ -179,7 +180,7 @@ export const de: Texts = {
   chatEmpty: "Noch keine Nachrichten. Sie werden nicht aufgehoben: Wer später kommt, sieht ältere nicht.",
   chatCommands:
     "/speak, /watch. Für Gastgeber, mit einem Namen: /admit, /deny, /promote, /demote, /mute, /remove, /ban, /hand-over. " +
-    "Und: /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
+    "Und: /mute-all, /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
   chatField: "Nachricht an alle",
   chatSend: "Senden",
   chatStage: "Wer auf der Bühne ist, kann schreiben. Melde dich, um auf die Bühne zu kommen.",

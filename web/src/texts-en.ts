@@ -166,6 +166,7 @@ export const en = {
   deny: (name: string) => `Turn ${name} away`,
   promote: (name: string) => `Give ${name} the floor`,
   denyFloor: (name: string) => `Not now, ${name}`,
+  muteAll: "Ask everybody to mute",
   askToMute: (name: string) => `Ask ${name} to mute`,
   moreAbout: (name: string) => `More for ${name}`,
   demote: "Move to the audience",
@@ -180,7 +181,7 @@ export const en = {
   chatField: "Message to all",
   chatCommands:
     "/speak, /watch. For hosts, with a name: /admit, /deny, /promote, /demote, /mute, /remove, /ban, /hand-over. " +
-    "And: /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
+    "And: /mute-all, /lock, /unlock, /lobby on, /stage open, /mixing anyone, /layout grid, /mixers 2, /invite, /end.",
   chatSend: "Send",
   chatStage: "People on stage can write. Raise your hand to come on stage.",
 

@@ -188,6 +188,14 @@ impl Host<'_> {
         self.room().command(Command::AskToMute(peer, muted)).await
     }
 
+    /// Asks all other speakers to send no picture or no sound. Resolves at once.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn mute_all(self, muted: Muted) -> Result<(), Error> {
+        self.room().command(Command::MuteAll(muted)).await
+    }
+
     /// Makes another peer on stage the host. The peer that opened the room can take it back:
     /// [`Room::take_back`](crate::Room::take_back).
     ///

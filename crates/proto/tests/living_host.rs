@@ -361,6 +361,20 @@ fn the_host_removes_all_unnamed_candidates_at_once_and_nobody_else() {
 }
 
 #[test]
+fn the_host_asks_all_speakers_but_itself_to_be_silent() {
+    let mut host = host_with(|_| {});
+    for seed in [30, 40] {
+        joins(&mut host, seed, Join { speaks: true, ..Join::viewer("Ben") });
+        hear(&mut host);
+    }
+    joins(&mut host, 50, only_mixing());
+    let muted = Muted { picture: false, sound: true };
+    let outputs = host.give(Input::Command(Command::MuteAll(muted)));
+    let asked = |seed| said(&outputs, seed).contains(&&Message::MuteWanted(muted));
+    assert_eq!([2, 30, 40, 50].map(asked), [false, true, true, false]);
+}
+
+#[test]
 fn the_host_says_which_of_the_peers_that_consent_may_mix() {
     let stage = || vec![speaker(2), newcomer(3), candidate(4), patient(6)];
     for (mixing, eligible) in [(MixPolicy::Anyone, &[3, 4, 6][..]), (MixPolicy::Named, &[4])] {

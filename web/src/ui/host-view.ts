@@ -33,6 +33,9 @@ export function hostPanel(session: Session): Part {
     <section>
       ${switchPart(texts.locked, snapshot.locked, (isOn) => soon(() => room.lock(isOn)), texts.lockedHint, "lock")}
       ${switchPart(texts.lobbyOn, snapshot.lobby, (isOn) => soon(() => room.setLobby(isOn)), texts.lobbyHint, "lobby")}
+      <button type="button" class="small plain" data-act="mute-all" @click=${() => room.muteAll({ sound: true })}>
+        ${icon("microphoneOff")}${texts.muteAll}
+      </button>
       ${switchPart(texts.stageOpen, snapshot.stage_open, (isOn) => soon(() => room.openStage(isOn)), texts.stageHint, "stage")}
     </section>
     <section>

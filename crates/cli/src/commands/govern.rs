@@ -242,6 +242,7 @@ fn done(command: &Command, name: &str, spoke: bool) -> String {
         Command::RenewInvite => "the old invite admits nobody any more",
         Command::SetMixers(0) => "as many mixers as needed",
         Command::End => "the room has ended",
+        Command::MuteAll(_) => "all others are asked to be silent",
         Command::Admit(_) => return format!("{name} is let in"),
         Command::Deny(_) => return format!("{name} is turned away"),
         Command::Promote(_) => return format!("{name} speaks"),

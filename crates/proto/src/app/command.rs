@@ -80,6 +80,8 @@ pub enum Command {
     SetAgent(PeerId, bool),
     /// Asks a speaker to send no picture or no sound.
     AskToMute(PeerId, Muted),
+    /// Asks all speakers but the host to send no picture or no sound.
+    MuteAll(Muted),
     /// Sets the layout of the program.
     SetLayout(Layout),
     /// Sets the number of mixers; 0 adapts it to the need.

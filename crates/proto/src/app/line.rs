@@ -11,7 +11,8 @@ pub const HELP: &str = "\
 the host alone:
 /admit WHO           let in from the lobby       /deny WHO     turn away
 /promote WHO         offer the floor             /demote WHO   let watch only
-/mute WHO            ask to be silent            /hand-over WHO  make host
+/mute WHO            ask to be silent            /mute-all      ask all others
+/hand-over WHO       make host
 /agent WHO           let hear each speaker apart: a transcriber, a bot; /no-agent WHO  no more
 /remove WHO          put out of the room         /ban WHO      and replace the invite
 /remove unnamed      put out the candidates that you have not named
@@ -143,6 +144,7 @@ fn parse_words(word: &str, rest: &str, lookup: &impl Lookup) -> Result<Line, Lin
         "/promote" => whom(Among::Here, Command::Promote),
         "/demote" => whom(Among::Here, Command::Demote),
         "/mute" => whom(Among::Here, |peer| Command::AskToMute(peer, Muted { picture: false, sound: true })),
+        "/mute-all" => alone(give(Command::MuteAll(Muted { picture: false, sound: true }))),
         "/agent" => whom(Among::All, |peer| Command::SetAgent(peer, true)),
         "/no-agent" => whom(Among::All, |peer| Command::SetAgent(peer, false)),
         "/remove" if rest == "unnamed" => Ok(give(Command::RemoveUnnamed)),
@@ -218,8 +220,8 @@ mod tests {
                     "/mixing" => "named",
                     "/layout" => "side-by-side",
                     "/admit" | "/deny" => "Cai",
-                    "/who" | "/hands" | "/speak" | "/watch" | "/lock" | "/unlock" | "/invite" | "/end"
-                    | "/help" => "",
+                    "/mute-all" | "/who" | "/hands" | "/speak" | "/watch" | "/lock" | "/unlock"
+                    | "/invite" | "/end" | "/help" => "",
                     _ => "Ben",
                 };
                 let read = parse(&format!("  {word}   {argument} "), &Room).unwrap();

@@ -162,6 +162,12 @@ impl RoomState {
             Command::SetMembers(members) => host.set_members(members),
             Command::SetAgent(peer, is_agent) => host.set_agent(view.now, peer, is_agent),
             Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
+            Command::MuteAll(muted) => {
+                let speakers: Vec<_> = view.stage.speakers().iter().map(|entry| entry.peer).collect();
+                for peer in speakers.into_iter().filter(|peer| *peer != view.me) {
+                    view.out.send(peer, Message::MuteWanted(muted));
+                }
+            }
             Command::End => host.end(view),
             Command::HandOver(peer) => host.hand_over(view, peer),
             _ => {}
