@@ -105,7 +105,7 @@ export type Ask =
   | { ask: "keyframe-wanted"; link: number; slot: number }
   | { ask: "show"; shown: Shown[] }
   | { ask: "event"; event: string; aside: string }
-  | { ask: "snapshot"; json: string }
+  | { ask: "snapshot"; room: string; page: string }
   | { ask: "frame"; link: number; slot: number; atUs: number; data: Uint8Array<ArrayBuffer> }
   | { ask: "own-frame"; data: Uint8Array<ArrayBuffer> }
   | { ask: "send-own"; links: number[] }
@@ -324,7 +324,7 @@ export function decode(bytes: Uint8Array): Ask {
     case 10:
       return { ask: "event", event: from.text(), aside: from.text() };
     case 11:
-      return { ask: "snapshot", json: from.text() };
+      return { ask: "snapshot", room: from.text(), page: from.text() };
     case 12:
       return {
         ask: "frame",

@@ -122,7 +122,7 @@ function carryOut(ask: Ask): void {
       window({ to: "farewell", bytes: ask.bytes }, [ask.bytes.buffer]);
       break;
     case "snapshot":
-      window({ to: "snapshot", snapshot: labelled(JSON.parse(ask.json)) });
+      window({ to: "snapshot", snapshot: labelled({ ...JSON.parse(ask.room), ...JSON.parse(ask.page) }) });
       break;
   }
 }

@@ -98,7 +98,7 @@ const asks: Record<string, Ask> = {
   farewell: { ask: "farewell", bytes },
   decode: { ask: "decode" },
   event: { ask: "event", event: '{"what":"removed"}', aside: '{"labels":{}}' },
-  "snapshot-taken": { ask: "snapshot", json: "{}" },
+  "snapshot-taken": { ask: "snapshot", room: "{}", page: "[]" },
   "send-frame": {
     ask: "frame",
     link: 3,

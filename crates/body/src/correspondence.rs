@@ -59,6 +59,8 @@ pub enum Told {
         /// The version, if a notice named one.
         other_version: Option<u8>,
     },
+    /// The rendezvous became reachable, or unreachable with that cause. Repeated failures of one outage are told once.
+    Rendezvous(Result<(), Outage>),
     /// An event for the application.
     Event(Event),
     /// A link was closed since its other end didn't prove that it is this peer.
@@ -309,10 +311,7 @@ impl Correspondence {
         self.reached |= self.is_up;
         let mut steps = Vec::new();
         if self.told_up.replace(self.is_up) != Some(self.is_up) {
-            let cause = now.err();
-            let reason = cause.as_ref().map(Outage::reason);
-            let why = cause.map(|cause| format!("{cause}; trying again"));
-            steps.push(tell(Event::Rendezvous { up: self.is_up, reason, why }));
+            steps.push(Step::Tell(Told::Rendezvous(now)));
         }
         steps.push(Step::Input(In::SignalUp(self.is_up)));
         steps.append(&mut self.told_in());

@@ -233,8 +233,8 @@ impl Joined {
                 let invite = self.knows_invite().then(|| self.invite.0.to_string());
                 let way = |link| self.links.way(link).filter(|_| self.correspondence.is_proven(link));
                 let about = About { connection: self.state, invite, way: &way };
-                let seen = Seen::new(&self.body, about, now_us);
-                self.asks.push(Ask::Snapshot(json(&seen)));
+                let Seen { room, page } = Seen::new(&self.body, about, now_us);
+                self.asks.push(Ask::Snapshot { room: json(&room), page: json(&page) });
             }
         }
     }

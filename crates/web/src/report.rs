@@ -8,7 +8,6 @@ use plenary_proto::app::{ConnectionState, Snapshot};
 use plenary_proto::message::{LinkKind, Vote};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, PeerId};
-use serde::Serialize;
 
 /// Returns what stands beside an event. `others`: see [`Aside::others`].
 pub(crate) fn aside(event: &Event, others: usize, body: &Body, now_us: u64) -> Aside {
@@ -32,22 +31,14 @@ pub(crate) fn aside(event: &Event, others: usize, body: &Body, now_us: u64) -> A
     Aside { labels: peers.iter().map(|peer| (*peer, label(peer))).collect(), others }
 }
 
-/// Returns the event that tells which peers mix.
-pub(crate) fn mixed(body: &Body, people: &People) -> Event {
-    Event::MixedBy { mixers: body.brain().mixers().to_vec(), text: mixed_by(body, people) }
-}
-
 fn quantiles(spread: Spread) -> Quantiles {
     Quantiles { p50: spread.p50_ms, p95: spread.p95_ms }
 }
 
 /// Both snapshots.
-#[derive(Debug, Serialize)]
 pub(crate) struct Seen {
-    #[serde(flatten)]
-    room: Snapshot,
-    #[serde(flatten)]
-    page: PageSnapshot,
+    pub(crate) room: Snapshot,
+    pub(crate) page: PageSnapshot,
 }
 
 /// What a snapshot says of the page itself.
@@ -102,7 +93,7 @@ impl Seen {
 
 /// Returns the mixers in force as they are shown beside the program. The mandate proves them, so that no relay can
 /// claim others; each of them sees and hears all speakers.
-fn mixed_by(body: &Body, people: &People) -> Option<String> {
+pub(crate) fn mixed_by(body: &Body, people: &People) -> Option<String> {
     let stage = body.stage();
     let mixer = |peer: &PeerId| {
         let entry = stage.iter().find(|entry| entry.peer == *peer);

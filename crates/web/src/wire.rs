@@ -235,7 +235,12 @@ pub enum Ask {
         aside: String,
     },
     /// Answers [`Call::Snapshot`], as JSON.
-    Snapshot(String),
+    Snapshot {
+        /// [`Snapshot`](plenary_proto::app::Snapshot).
+        room: String,
+        /// [`PageSnapshot`](plenary_proto::app::page::PageSnapshot).
+        page: String,
+    },
     /// Sends a whole frame in a slot.
     Frame {
         /// The link.

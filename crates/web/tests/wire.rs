@@ -136,7 +136,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
             "event",
             Ask::Event { event: r#"{"what":"removed"}"#.to_owned(), aside: r#"{"labels":{}}"#.to_owned() },
         ),
-        ("snapshot-taken", Ask::Snapshot("{}".to_owned())),
+        ("snapshot-taken", Ask::Snapshot { room: "{}".to_owned(), page: "[]".to_owned() }),
         (
             "send-frame",
             Ask::Frame { link: 3, slot: 1, at_us: CAPTURED_US, data: Bytes::from_static(&[4, 5]) },

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use plenary_proto::app::ConnectionState;
-use plenary_proto::app::Reason;
 use plenary_proto::message::{Fingerprints, Join, MESSAGE_VERSION};
 use plenary_proto::rendezvous::{Address, Outage};
 use plenary_proto::seal::Keypair;
@@ -127,7 +126,7 @@ fn a_host_that_answers_in_time_may_take_its_time_to_decide() {
 }
 
 fn up() -> Told {
-    Told::Event(Event::Rendezvous { up: true, reason: None, why: None })
+    Told::Rendezvous(Ok(()))
 }
 
 #[test]
@@ -151,10 +150,7 @@ fn an_outage_of_the_rendezvous_is_told_once() {
         .into_iter()
         .flat_map(|now| told(ada.signal_changed(now)))
         .collect();
-    let why = Some("refused; trying again".to_owned());
-    let down =
-        || Told::Event(Event::Rendezvous { up: false, reason: Some(Reason::Unreachable), why: why.clone() });
-    assert_eq!(many, [down(), up(), down()]);
+    assert_eq!(many, [refused(), Ok(()), refused()].map(Told::Rendezvous));
     assert!(!ada.is_signal_up());
 }
 

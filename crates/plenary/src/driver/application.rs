@@ -121,6 +121,16 @@ impl Driver {
                     Some(version) => crate::Error::OtherVersion(version),
                 }));
             }
+            Told::Rendezvous(now) => {
+                let up = now.is_ok();
+                let cause = now.err();
+                let reason = cause.as_ref().map(|cause| cause.reason());
+                self.emit(Event::Rendezvous {
+                    up,
+                    reason,
+                    why: cause.map(|cause| format!("{cause}; trying again")),
+                });
+            }
             Told::Event(event) => {
                 events::log(&event);
                 self.emit(event);

@@ -1,9 +1,7 @@
 //! What a page sees beside the events and the snapshot that natives see: names as they are shown, what a host sees of its
 //! audience, and how the program arrives.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::id::PeerId;
 use crate::lobby::Newcomer;
@@ -14,7 +12,8 @@ use crate::lobby::Newcomer;
 pub struct Aside {
     /// Names of the event's peers as they are shown, told apart from names that look alike.
     #[cfg_attr(test, ts(type = "Record<PeerId, string>"))]
-    pub labels: BTreeMap<PeerId, String>,
+    #[serde(serialize_with = "map")]
+    pub labels: Vec<(PeerId, String)>,
     /// Number of events of this kind that came before this one since the last that was told: newcomers and raised hands
     /// are told at most once a second.
     pub others: usize,
@@ -82,7 +81,8 @@ pub struct PageSnapshot {
     /// Names of all peers that this one knows of, as they are shown: told apart from names that look alike by the first
     /// digits of the id.
     #[cfg_attr(test, ts(type = "Record<PeerId, string>"))]
-    pub labels: BTreeMap<PeerId, String>,
+    #[serde(serialize_with = "map")]
+    pub labels: Vec<(PeerId, String)>,
     /// At a page that has opened the room, otherwise null.
     pub invite: Option<String>,
     /// At the host: newcomers in the lobby.
@@ -120,4 +120,8 @@ pub struct PageSnapshot {
     pub sound_latency_ms: Option<Quantiles>,
     /// How much later than its picture a moment's sound arrives.
     pub av_skew_ms: Option<Quantiles>,
+}
+
+fn map<S: Serializer>(labels: &[(PeerId, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter().map(|(peer, label)| (peer, label)))
 }

@@ -389,11 +389,16 @@ fn events(asks: &[Ask]) -> Vec<serde_json::Value> {
 
 fn snapshot(page: &mut Page, at_us: u64) -> serde_json::Value {
     let asks = page.handle(at_us, Call::Snapshot);
-    let json = asks.iter().find_map(|ask| match ask {
-        Ask::Snapshot(json) => Some(json.clone()),
+    let seen = asks.iter().find_map(|ask| match ask {
+        Ask::Snapshot { room, page } => {
+            let mut seen: serde_json::Value = serde_json::from_str(room).ok()?;
+            let page: serde_json::Map<_, _> = serde_json::from_str(page).ok()?;
+            seen.as_object_mut()?.extend(page);
+            Some(seen)
+        }
         _ => None,
     });
-    serde_json::from_str(&json.unwrap()).unwrap()
+    seen.unwrap()
 }
 
 fn command(command: &Command) -> Call {

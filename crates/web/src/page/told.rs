@@ -6,7 +6,7 @@ use plenary_proto::app::{ConnectionState, End, Reason};
 use plenary_proto::{Event, Newcomer, PeerId};
 
 use super::{Joined, json};
-use crate::report::{aside, mixed};
+use crate::report::{aside, mixed_by};
 use crate::wire::Ask;
 
 /// Interval at which the mixers' labels are made anew, since a newcomer may share a mixer's name. A guess.
@@ -18,7 +18,7 @@ pub(super) struct MixedBy {
     mixers: Vec<PeerId>,
     epoch: u32,
     looked_us: u64,
-    told: Option<Event>,
+    told: Option<String>,
 }
 
 impl Joined {
@@ -61,6 +61,10 @@ impl Joined {
             Told::NoAnswer { other_version } => {
                 let why = if other_version.is_some() { Reason::RoomVersion } else { Reason::NoAnswer };
                 self.emit(Event::Refused(why.into()));
+            }
+            Told::Rendezvous(now) => {
+                let (up, reason) = (now.is_ok(), now.as_ref().err().map(|cause| cause.reason()));
+                self.emit(Event::Rendezvous { up, reason, why: None });
             }
             Told::Event(event) => self.emit(event),
             Told::Unproven(_) => {}
@@ -117,11 +121,11 @@ impl Joined {
         if is_same && (mixers.is_empty() || now_us.saturating_sub(last.looked_us) < LABELS_EACH_US) {
             return;
         }
-        (last.mixers, last.epoch, last.looked_us) = (mixers.to_vec(), epoch, now_us);
-        let told = mixed(&self.body, &People::of(&self.body, now_us));
-        if last.told.as_ref() != Some(&told) {
-            last.told = Some(told.clone());
-            self.emit(told);
+        (last.epoch, last.looked_us) = (epoch, now_us);
+        let (mixers, text) = (mixers.to_vec(), mixed_by(&self.body, &People::of(&self.body, now_us)));
+        if mixers != last.mixers || text != last.told {
+            (last.mixers, last.told) = (mixers.clone(), text.clone());
+            self.emit(Event::MixedBy { mixers, text });
         }
     }
 

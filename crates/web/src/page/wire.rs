@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
-use plenary_proto::app::{End, Event, Why};
+use plenary_proto::app::{End, Event};
 use plenary_proto::link_layout::{Channel, is_video};
 use plenary_proto::message::{Pieces, loose_to_bytes};
 use plenary_proto::packet::LinkId;
@@ -139,14 +139,11 @@ impl Joined {
             Step::Envelope { from, bytes } => self.delivered(from, &bytes),
             Step::Undeliverable(to) => self.undelivered(to),
             Step::Ended(ended) => {
-                let why = Why::from(ended.reason());
+                let reason = ended.reason();
                 match self.correspondence.is_in() {
                     true if ended == Ended::Refused(Refusal::Replaced) => self.end(Some(End::Replaced)),
-                    true => {
-                        let Why { reason, why, .. } = why;
-                        self.emit(Event::Rendezvous { up: false, reason: Some(reason), why: Some(why) });
-                    }
-                    false => self.emit(Event::Refused(why)),
+                    true => self.emit(Event::Rendezvous { up: false, reason: Some(reason), why: None }),
+                    false => self.emit(Event::Refused(reason.into())),
                 }
                 self.signal_ended();
             }
