@@ -558,7 +558,7 @@ impl Body {
 
     /// Returns the peers that the host has marked as agents, on stage or not.
     pub fn agents(&self) -> &[PeerId] {
-        self.brain.roster().map_or(&[], |roster| &roster.access.agents)
+        self.brain.roster().map_or(&[], |roster| &roster.rules.access.agents)
     }
 
     /// Returns the speakers on stage.

@@ -215,7 +215,7 @@ impl Body {
     /// Takes the program's format from the roster, which limits the size of pictures.
     pub(crate) fn know_program_format(&mut self) {
         if let Some(roster) = self.brain.roster() {
-            self.media.pixels_max = PixelsMax::of(roster.program);
+            self.media.pixels_max = PixelsMax::of(roster.rules.program);
         }
     }
 
@@ -231,7 +231,7 @@ impl Body {
         // a mixer takes a limited number of inputs: none lacks its sound because of another's second picture
         let beside = speakers.iter().filter(sends_two).map(Seat::beside);
         let tiles = speakers.iter().map(Seat::from).chain(beside).map(tile).collect();
-        let (format, layout) = (roster.program, layout::from_roster(&roster.layout));
+        let (format, layout) = (roster.rules.program, layout::from_roster(&roster.rules.layout));
         self.media.set_tiles(tiles, format, layout, outs);
         outs.figures_wanted = true;
     }

@@ -19,7 +19,7 @@ impl Members {
     /// Returns the peers on stage.
     pub(crate) fn of(&self, roster: &Roster) -> Vec<Member> {
         let entries = roster.entries.iter();
-        entries.map(|entry| Member::new(entry, &self.speaking, &roster.access.agents)).collect()
+        entries.map(|entry| Member::new(entry, &self.speaking, &roster.rules.access.agents)).collect()
     }
 
     /// Returns the events between the roster before and this one.
@@ -30,8 +30,8 @@ impl Members {
         }
         let now = self.of(roster);
         let before = std::mem::replace(&mut self.stage, now);
-        events.extend(between(&before, &self.stage, &roster.access.removed));
-        let newest = roster.access.generation;
+        events.extend(between(&before, &self.stage, &roster.rules.access.removed));
+        let newest = roster.rules.access.generation;
         let known = *self.generation.get_or_insert(newest);
         if newest > known {
             self.generation = Some(newest);

@@ -149,13 +149,13 @@ impl Host<'_> {
         let inner = self.inner();
         let _turn = inner.renewing.lock().await;
         let (before, key) = inner.invite.lock().clone();
-        let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
+        let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.rules.access.generation));
         let (invite, key) = before.replaced(newest, RoomSecret(random_bytes()), &key);
         let generation = invite.generation();
         let renews = async { self.room().request(Request::Renew(key.for_member())).await };
         // stored before the roster names it: an application may ask as soon as it hears of the new invite
         let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));
-        let shows = |roster: &Roster| roster.access.generation == generation;
+        let shows = |roster: &Roster| roster.rules.access.generation == generation;
         let settled = |roster: &Roster| self.settled(roster, shows(roster));
         if let Err(error) = self.room().until_shown(renews, settled).await {
             if !inner.flow.read(|body| body.roster().is_some_and(shows)) {

@@ -150,7 +150,8 @@ impl Room {
     /// knows it, by [`Host::renew_invite`] or [`Host::ban`]. [`RoomEvent::InviteReplaced`] tells.
     pub fn invite(&self) -> Option<Invite> {
         let invite = self.0.invite.lock().0.clone();
-        let newest = self.0.flow.read(|body| body.roster().map_or(0, |roster| roster.access.generation));
+        let newest =
+            self.0.flow.read(|body| body.roster().map_or(0, |roster| roster.rules.access.generation));
         (newest <= invite.generation()).then_some(invite)
     }
 
@@ -159,7 +160,7 @@ impl Room {
     pub fn room_keys(&self) -> Option<RoomKeys> {
         let keys = self.0.keys.lock().clone()?.0;
         let epoch = self.0.snapshot.borrow().epoch;
-        let access = self.0.flow.read(|body| body.roster().map(|roster| roster.access.clone()));
+        let access = self.0.flow.read(|body| body.roster().map(|roster| roster.rules.access.clone()));
         Some(RoomKeys(match access {
             Some(access) => keys.after(epoch, &access),
             None => keys,

@@ -158,7 +158,7 @@ impl Says {
         let Some(entry) = stage.entry(source) else { return Says::Nothing(Reason::NotOnStage) };
         match stage.roster() {
             _ if entry.speaks || entry.votes == Vote::Named => Says::ItsShare,
-            Some(roster) if roster.stage_open => Says::Little,
+            Some(roster) if roster.rules.stage_open => Says::Little,
             _ => Says::Nothing(Reason::NotNamed),
         }
     }

@@ -27,9 +27,9 @@ use crate::floor::Floor;
 use crate::id::PeerId;
 use crate::lobby::{Lobby, Newcomer};
 use crate::message::{
-    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramFormat,
-    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster,
-    Successor, TITLE_LEN_MAX, Vote, first_epoch, reign_of,
+    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramLayout,
+    ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, Rules, SignedRoster, Successor, Vote,
+    first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -96,20 +96,6 @@ const RENEWALS: Rate = Rate { per_s: 256, burst: 1024 };
 /// Maximum number of joiners that are counted one by one; beyond it those that asked least often are forgotten.
 const JOINERS_MAX: usize = 512;
 
-/// Settings in the roster, besides its entries.
-#[derive(Clone, Debug)]
-struct Rules {
-    stage_open: bool,
-    mixing: MixPolicy,
-    expires_unix_s: Option<u64>,
-    program: ProgramFormat,
-    k: u8,
-    k1: u8,
-    layout: ProgramLayout,
-    title: Text<TITLE_LEN_MAX>,
-    access: Access,
-}
-
 /// State of the host, from which it makes the next roster.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -119,7 +105,6 @@ pub(crate) struct Host {
     rules: Rules,
     entries: Vec<Entry>,
     audience: bool,
-    mixers: u8,
     signed: Option<SignedRoster>,
     /// Time at which the pending changes are signed; `None` without changes.
     flush_at: Option<Time>,
@@ -184,6 +169,7 @@ impl Host {
             program: config.program,
             k: config.k,
             k1: config.k1,
+            mixers: config.mixers,
             layout: config.layout,
             title: config.title,
             access: Access {
@@ -198,7 +184,6 @@ impl Host {
         let members = config.members.into_iter().take(MEMBERS_MAX).collect();
         let reign_min = config.reign.min(REIGN_NUMBER_MAX);
         let mut host = Host {
-            mixers: config.mixers,
             members,
             reopening: Reopener::new(view.now, reign_min),
             ..Host::new(view, config.root, Reigns::default(), rules)
@@ -211,19 +196,15 @@ impl Host {
     /// Continues with the previous host's roster and settings, under a new reign.
     pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
         let before = view.stage.signed()?.clone();
-        let Roster { entries, audience, program, k, k1, mixers, .. } = before.signed.body.clone();
-        let Roster { stage_open, mixing, expires_unix_s, layout, title, access, .. } =
-            before.signed.body.clone();
+        let Roster { entries, audience, rules, .. } = before.signed.body.clone();
         // what the root key says needs no further proof
         let by_root = reign.is_by(&view.config.root);
         let mut reigns = if by_root { Reigns::default() } else { before.reigns.clone() };
         reigns.0.push(reign).ok()?;
-        let rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
         let mut entries = entries.into_vec();
         entries.sort_by_key(|entry| entry.peer != view.me); // the host comes first
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
         let mut host = Host {
-            mixers,
             audience,
             speakers_seen: seen.max().unwrap_or(0),
             // every peer gets the full time to be heard, except the host that is gone
@@ -260,7 +241,6 @@ impl Host {
             key,
             reigns,
             rules,
-            mixers: 0,
             entries: Vec::new(),
             audience: false,
             signed: None,
@@ -503,18 +483,19 @@ impl Host {
         if !older || newest.reigns != self.reigns || newest.body.host != view.me {
             return;
         }
-        let Roster { entries, audience, program, k, k1, mixers, stage_open, layout, title, access, .. } =
-            newest.body.clone();
-        let Rules { mixing, expires_unix_s, title: own_title, access: own_access, .. } = self.rules.clone();
-        let title = if own_title.is_empty() { title } else { own_title };
+        let Roster { entries, audience, rules, .. } = newest.body.clone();
+        let Rules { mixing, expires_unix_s, title, access: own, .. } = self.rules.clone();
+        self.rules = Rules { mixing, expires_unix_s, ..rules };
+        if !title.is_empty() {
+            self.rules.title = title;
+        }
+        let access = &mut self.rules.access;
         // the keys with which the host came back are those of the newest invite
-        let access = match own_access.generation >= access.generation {
-            true => Access { generation: own_access.generation, key_hash: own_access.key_hash, ..access },
-            false => access,
-        };
-        self.rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
-        self.keep_out(&own_access);
-        (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, view.now);
+        if own.generation >= access.generation {
+            (access.generation, access.key_hash) = (own.generation, own.key_hash);
+        }
+        self.keep_out(&own);
+        (self.audience, self.audience_seen) = (self.audience || audience, view.now);
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
         self.speakers_seen = self.speakers_seen.max(seen.max().unwrap_or(0));
         let since = std::mem::take(&mut self.entries);
@@ -539,7 +520,7 @@ impl Host {
 
     /// Sets the number of mixers, on the application's command.
     pub(crate) fn set_mixers(&mut self, now: Time, mixers: u8) {
-        self.mixers = mixers;
+        self.rules.mixers = mixers;
         self.change(now);
     }
 
@@ -688,17 +669,8 @@ impl Host {
             entries: List::truncated(self.entries.iter().cloned()),
             acting: self.acting(),
             audience: self.audience,
-            program: self.rules.program,
-            k: self.rules.k,
-            k1: self.rules.k1,
-            mixers: self.mixers,
+            rules: self.rules.clone(),
             heirs: self.heirs(view.me),
-            stage_open: self.rules.stage_open,
-            mixing: self.rules.mixing,
-            expires_unix_s: self.rules.expires_unix_s,
-            layout: self.rules.layout.clone(),
-            title: self.rules.title.clone(),
-            access: self.rules.access.clone(),
             recorders: self.recorders.0,
         };
         let signed = Signed::new(&self.key, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);

@@ -272,9 +272,9 @@ impl Membership {
         if self.let_in.len() >= LET_IN_MAX || self.let_in.contains_key(&from) {
             return None; // the joiner repeats its request
         }
-        let expired = roster.body.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
+        let expired = roster.body.rules.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
         let only_watches = !join.speaks && !join.mixes;
-        let access = &roster.body.access;
+        let access = &roster.body.rules.access;
         if access.ended || view.stage.has_removed(&from) {
             return None;
         }
@@ -347,7 +347,7 @@ impl Membership {
             view.send_stage(&Message::Roster(roster.clone()));
         }
         let is_removed = view.stage.has_removed(&view.me);
-        if is_removed || view.stage.roster().is_some_and(|roster| roster.access.ended) {
+        if is_removed || view.stage.roster().is_some_and(|roster| roster.rules.access.ended) {
             self.join_at = None;
             if !std::mem::replace(&mut self.is_over, true) {
                 view.out.event(if is_removed { Event::Removed } else { Event::Ended });

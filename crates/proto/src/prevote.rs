@@ -99,7 +99,7 @@ impl Considered {
         let mut candidates: Vec<_> =
             roster.candidates().map(|candidate| (candidate.peer, candidate.session)).collect();
         candidates.sort_unstable();
-        Considered { candidates, mixers, asked: roster.mixers, alone: Alone::of(roster), repeated: 0 }
+        Considered { candidates, mixers, asked: roster.rules.mixers, alone: Alone::of(roster), repeated: 0 }
     }
 
     /// Returns whether `other` has the same candidates, requested number of mixers and elected number of
@@ -261,7 +261,7 @@ impl PreVotes {
         let (before, alone) = (&self.considered.alone, Alone::of(roster));
         let widest_bps = view.mandate.uplinks_bps().map(|(_, bps)| bps).max().unwrap_or(0);
         let left_to_need = self.considered.asked != 0;
-        let wanted = match usize::from(roster.mixers) {
+        let wanted = match usize::from(roster.rules.mixers) {
             0 if elected == 1 && alone.least_bps > before.least_bps && widest_bps < alone.least_bps => 2,
             0 if elected > 1
                 && widest_bps >= alone.whole_bps

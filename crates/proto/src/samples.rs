@@ -3,7 +3,7 @@
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
 use crate::message::{
-    Access, Claim, CodecSource, Entry, MixPolicy, Muted, ProgramFormat, Roster, Sharing, Vote,
+    Access, Claim, CodecSource, Entry, MixPolicy, Muted, ProgramFormat, Roster, Rules, Sharing, Vote,
 };
 use crate::seal::Keypair;
 
@@ -59,17 +59,19 @@ pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
         entries: List::truncated(entries),
         acting: None,
         audience: true,
-        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-        k: 4,
-        k1: 6,
-        mixers: 0,
+        rules: Rules {
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+            stage_open: true,
+            mixing: MixPolicy::Anyone,
+            expires_unix_s: None,
+            layout: List::new(),
+            title: Text::default(),
+            access: Access::default(),
+        },
         heirs: List::new(),
-        stage_open: true,
-        mixing: MixPolicy::Anyone,
-        expires_unix_s: None,
-        layout: List::new(),
-        title: Text::default(),
-        access: Access::default(),
         recorders: 0,
     }
 }

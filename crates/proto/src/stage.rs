@@ -154,8 +154,8 @@ impl Stage {
     /// this peer has not missed its predecessor for [`BOUND_US`], which may return. Such a roster waits.
     pub(crate) fn defers(&mut self, now: Time, me: &PeerId, roster: &SignedRoster) -> bool {
         let Some(known) = &self.signed else { return false };
-        let before = &known.body.access;
-        let access = &roster.body.access;
+        let before = &known.body.rules.access;
+        let access = &roster.body.rules.access;
         let acts = (access.ended && !before.ended)
             || access.generation != before.generation
             || access.removed.iter().any(|peer| !before.removed.contains(peer));
@@ -303,7 +303,7 @@ impl Stage {
         let speaking = || self.present().filter(|entry| entry.speaks);
         match speaking().count() {
             _ if self.candidates.is_empty() => Mode::Mesh,
-            0..=2 if !roster.audience && roster.mixers == 0 => Mode::Mesh,
+            0..=2 if !roster.audience && roster.rules.mixers == 0 => Mode::Mesh,
             1 if speaking().all(|entry| entry.shares != Sharing::Beside) => Mode::PassThrough,
             _ => Mode::Mixer,
         }
@@ -323,12 +323,12 @@ impl Stage {
 
     /// Returns whether the host has marked a peer as an agent, which gets each speaker's sound apart.
     pub(crate) fn is_agent(&self, peer: &PeerId) -> bool {
-        self.roster().is_some_and(|roster| roster.access.agents.contains(peer))
+        self.roster().is_some_and(|roster| roster.rules.access.agents.contains(peer))
     }
 
     /// Returns whether the host has removed a peer.
     pub(crate) fn has_removed(&self, peer: &PeerId) -> bool {
-        self.roster().is_some_and(|roster| roster.access.removed.contains(peer))
+        self.roster().is_some_and(|roster| roster.rules.access.removed.contains(peer))
     }
 
     /// Returns whether a peer is on stage, or was by one of the last few rosters.

@@ -67,8 +67,8 @@ impl<'a> Grounds<'a> {
     /// Returns whether the room takes newcomers without the host.
     fn is_open(&self) -> bool {
         let Some(roster) = self.stage.roster() else { return false };
-        let expired = roster.expires_unix_s.is_some_and(|expires| expires <= self.unix_s);
-        !expired && !roster.access.locked && !roster.access.lobby
+        let expired = roster.rules.expires_unix_s.is_some_and(|expires| expires <= self.unix_s);
+        !expired && !roster.rules.access.locked && !roster.rules.access.lobby
     }
 }
 

@@ -70,8 +70,8 @@ const NUMBERS: u32 = 1 << 31;
 /// Returns the bandwidth for all children that a relay may have, the reserved slot and one more program, in
 /// bits per second.
 fn needed_bps(roster: &Roster) -> u64 {
-    let programs = usize::from(roster.k.min(CHILDREN_MAX)) + RESERVE + 1;
-    programs as u64 * u64::from(roster.program.bitrate_bps)
+    let programs = usize::from(roster.rules.k.min(CHILDREN_MAX)) + RESERVE + 1;
+    programs as u64 * u64::from(roster.rules.program.bitrate_bps)
 }
 
 /// Returns the maximum rate of a train in bits per second, because media flows: a line wider than this
@@ -216,7 +216,7 @@ impl Uplink {
     /// Prepares for another feeding parent: asks it to measure this peer as well, if that is useful.
     pub(crate) fn is_to_be_fed(&mut self, view: &mut View<'_>, parent: PeerId) {
         let (config, roster) = (view.config, view.stage.roster());
-        let program = roster.map_or(0, |roster| u64::from(roster.program.bitrate_bps));
+        let program = roster.map_or(0, |roster| u64::from(roster.rules.program.bitrate_bps));
         let narrow = config.uplink_bps_max.is_some_and(|bps| bps < program * (RESERVE as u64 + 1));
         let low = roster.is_some_and(|roster| self.measured_bps() < Some(needed_bps(roster)));
         let old_us = if low { OLD_US_LOW } else { OLD_US };

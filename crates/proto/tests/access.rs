@@ -86,7 +86,7 @@ fn a_removed_peer_is_refused_for_good_whatever_it_shows() {
     let ticket = ticket_in(&host.hears(5, join(None)), 5);
     let outputs = host.give(Input::Command(Command::Remove(key(5).id())));
     let names_it = |message: &Message| match message {
-        Message::Roster(roster) => roster.body.access.removed[..] == [key(5).id()],
+        Message::Roster(roster) => roster.body.rules.access.removed[..] == [key(5).id()],
         _ => false,
     };
     assert!(says(&outputs, 5, names_it), "it is told at once: {outputs:?}");
@@ -102,9 +102,9 @@ fn a_removed_peer_is_refused_for_good_whatever_it_shows() {
 fn the_host_does_not_remove_itself_and_of_many_removed_peers_it_names_the_last() {
     let mut host = host();
     host.give(Input::Command(Command::Remove(key(2).id())));
-    assert!(host.room.roster().unwrap().access.removed.is_empty());
+    assert!(host.room.roster().unwrap().rules.access.removed.is_empty());
     (3..100).for_each(|peer| _ = host.give(Input::Command(Command::Remove(key(peer).id()))));
-    let removed = host.room.roster().unwrap().access.removed.to_vec();
+    let removed = host.room.roster().unwrap().rules.access.removed.to_vec();
     let last: Vec<_> = (100 - REMOVED_MAX as u8..100).map(|peer| key(peer).id()).collect();
     assert_eq!(removed, last);
 }
@@ -166,7 +166,7 @@ fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on_and_leaves() {
 
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
-    let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| roster.access.ended = true);
+    let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| roster.rules.access.ended = true);
     assert!(events(&outputs).contains(&&Event::Ended));
     assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))), "{outputs:?}");
 }
@@ -178,8 +178,7 @@ fn the_end_is_told_to_the_lobby_and_to_viewers_without_a_parent() {
     assert_eq!(asks(&mut host, 6), Answer::Waits);
     let outputs = host.give(Input::Command(Command::End));
     assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Closed));
-    let ended =
-        |message: &Message| matches!(message, Message::Roster(roster) if roster.signed.body.access.ended);
+    let ended = |message: &Message| matches!(message, Message::Roster(roster) if roster.signed.body.rules.access.ended);
     assert!(says(&outputs, 5, ended), "{outputs:?}");
     assert_eq!(host.room.lobby().unwrap().count(), 0);
 }
@@ -316,7 +315,7 @@ fn only_tickets_of_peers_on_stage_count_and_only_for_the_peer_that_they_name() {
 fn a_removed_child_gets_nothing_more_and_its_link_is_closed_once_it_knows() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(20).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(20).id()]);
     let outputs = relay.adopts(&[speaker(2), candidate(3)], remove);
     assert!(outputs.contains(&Output::Unserve(key(20).id())), "{outputs:?}");
     assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))));
@@ -334,7 +333,7 @@ fn members_drop_what_a_removed_peer_says_and_do_not_let_it_in() {
     let said = [Message::Feed { from: None }, Message::UplinkWanted, Message::DataHeld(List::new())];
     let hears = |relay: &Viewer, message: &Message| relay.room.may_say(&key(20).id(), &Via::Link, message);
     assert!(said.iter().all(|message| hears(&relay, message)));
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(20).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(20).id()]);
     relay.adopts(&[speaker(2), candidate(3)], remove);
     assert!(!said.iter().any(|message| hears(&relay, message)));
     assert!(hears(&relay, &Message::Detach), "it lets go");
@@ -347,7 +346,7 @@ fn members_drop_what_a_removed_peer_says_and_do_not_let_it_in() {
 #[test]
 fn a_viewer_of_a_removed_parent_turns_to_its_backup_at_once() {
     let mut viewer = Viewer::with_backup();
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(10).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(10).id()]);
     let outputs = viewer.adopts(&[speaker(2), candidate(3), candidate(4)], remove);
     assert!(outputs.contains(&Output::RequestFeed(key(11).id())), "{outputs:?}");
 }
@@ -355,7 +354,7 @@ fn a_viewer_of_a_removed_parent_turns_to_its_backup_at_once() {
 #[test]
 fn a_removed_peer_is_told_so_once() {
     let mut viewer = Viewer::relay();
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(5).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(5).id()]);
     let told = |outputs: &[Output]| events(outputs).contains(&&Event::Removed);
     assert!(told(&viewer.adopts(&[speaker(2), candidate(3)], remove)));
     assert!(!told(&viewer.adopts(&[speaker(2), candidate(3)], remove)));
@@ -364,7 +363,7 @@ fn a_removed_peer_is_told_so_once() {
 #[test]
 fn a_ticket_of_a_removed_peer_on_stage_admits_nobody() {
     let mut relay = Viewer::relay();
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(3).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(3).id()]);
     relay.adopts(&[speaker(2), candidate(4)], remove);
     links_as_stranger(&mut relay, 20);
     assert!(!says(&relay.hears(20, Message::Ticket(ticket(20, 3))), 20, is_state));
@@ -406,7 +405,7 @@ fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
     relay.is_joined_by(20, Attach::newcomer());
     let told = newer.for_member();
     relay.adopts(&[speaker(2), candidate(3)], |roster| {
-        (roster.access.generation, roster.access.key_hash) = (newer.generation(), newer.hash());
+        (roster.rules.access.generation, roster.rules.access.key_hash) = (newer.generation(), newer.hash());
     });
     let forged = GenerationKey { key: [9; 32], ..told.clone() };
     assert!(!relay.hears(3, Message::Key(forged.clone())).contains(&Output::Key(forged)));
@@ -576,7 +575,7 @@ fn a_key_that_overtakes_its_roster_waits_for_it() {
     let outputs = relay.hears(3, Message::Key(told.clone()));
     assert!(!outputs.contains(&Output::Key(told.clone())));
     let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| {
-        (roster.access.generation, roster.access.key_hash) = (newer.generation(), newer.hash());
+        (roster.rules.access.generation, roster.rules.access.key_hash) = (newer.generation(), newer.hash());
     });
     assert!(outputs.contains(&Output::Key(told)), "{outputs:?}");
 }

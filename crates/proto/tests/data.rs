@@ -156,7 +156,7 @@ fn a_peer_that_only_mixes_says_4_kib_a_second_unless_it_was_named() {
         (false, 51, 64_000 * 30),
     ] {
         let mut viewer = Viewer::among(&entries, &[3], &[], viewing());
-        viewer.adopts(&entries, |roster| roster.stage_open = open);
+        viewer.adopts(&entries, |roster| roster.rules.stage_open = open);
         viewer.is_fed_by(3, &[3]);
         let heard = crowd(&mut viewer, source..source + 1, Some(3), (30, 10));
         let (least, most) = (expected * 9 / 10, expected * 12 / 10);
@@ -165,10 +165,10 @@ fn a_peer_that_only_mixes_says_4_kib_a_second_unless_it_was_named() {
         assert_eq!(may_say, expected > 0, "or its signature would be verified in vain");
     }
     let mut guest = Brain::new(50, consenting());
-    guest.adopts(&entries, |roster| roster.stage_open = false);
+    guest.adopts(&entries, |roster| roster.rules.stage_open = false);
     let may = |guest: &Brain, len| guest.room.may_publish(Time(guest.now), Delivery::Reliable, len);
     assert_eq!(may(&guest, 1), Err(Reason::NotNamed));
-    guest.adopts(&entries, |roster| roster.stage_open = true);
+    guest.adopts(&entries, |roster| roster.rules.stage_open = true);
     assert_eq!(may(&guest, 1), Ok(()));
 }
 

@@ -336,7 +336,7 @@ fn a_denied_standby_withdraws_and_the_next_in_line_watches_the_mixer() {
 #[test]
 fn a_removed_mixer_is_succeeded_at_once_and_denies_it_in_vain() {
     let mut standby = standby();
-    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(3).id()]);
+    let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(3).id()]);
     let outputs = standby.adopts(&[speaker(2), candidate(4), candidate(6), speaker(7)], remove);
     assert!(says(&outputs, 2, is_failover), "{outputs:?}");
     for by in [3, 6] {

@@ -165,9 +165,9 @@ fn votes_by_time_count_for_a_missed_host_and_without_named_peers() {
 fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
     type Act = fn(&mut Roster);
     let acts: [Act; 3] = [
-        |roster| roster.access.ended = true,
-        |roster| roster.access.removed = list((6..9).map(|seed| key(seed).id()).collect()),
-        |roster| roster.access.generation = 1,
+        |roster| roster.rules.access.ended = true,
+        |roster| roster.rules.access.removed = list((6..9).map(|seed| key(seed).id()).collect()),
+        |roster| roster.rules.access.generation = 1,
     ];
     for act in acts {
         for first_is_harmless in [false, true] {
@@ -183,7 +183,7 @@ fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
                 events(outputs).iter().any(|event| matches!(event, Event::Ended | Event::Removed))
             };
             assert!(!over(&outputs));
-            assert!(!peer.room.roster().unwrap().access.ended);
+            assert!(!peer.room.roster().unwrap().rules.access.ended);
             // the host is back, and takes its room back
             let named =
                 Signed::new(&key(1), &room(), 7, 7, NEVER, Successor { number: 2, host: key(2).id() });
@@ -196,7 +196,7 @@ fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
                 peer.runs_for(30 * SECOND).into_iter().map(|(_, output)| output).collect();
             assert!(!over(&outputs));
             assert_eq!(host_of(&peer), 2);
-            assert!(peer.room.roster().unwrap().access.removed.is_empty());
+            assert!(peer.room.roster().unwrap().rules.access.removed.is_empty());
         }
         // a host that stays away is replaced in full
         let mut peer = member(&stage());
@@ -204,9 +204,9 @@ fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
         peer.rests_for(9 * SECOND);
         peer.hears(3, by_heir(&under, (3, 1), &[3, 4], |_| {}));
         peer.hears(3, by_heir(&under, (3, 2), &[3, 4], act));
-        let before = peer.room.roster().unwrap().access.clone();
+        let before = peer.room.roster().unwrap().rules.access.clone();
         peer.runs_for(3 * SECOND);
-        assert_ne!(peer.room.roster().unwrap().access, before, "after twelve seconds");
+        assert_ne!(peer.room.roster().unwrap().rules.access, before, "after twelve seconds");
     }
 }
 
@@ -222,11 +222,11 @@ fn an_heir_itself_waits_before_it_removes_anybody() {
     assert_eq!(host_of(&heir), 3);
     heir.give(Input::Command(Command::Remove(key(7).id())));
     heir.give(Input::Command(Command::End));
-    let access = heir.room.roster().unwrap().access.clone();
+    let access = heir.room.roster().unwrap().rules.access.clone();
     assert!(access.removed.is_empty() && !access.ended);
     heir.runs_for(2 * SECOND);
     heir.give(Input::Command(Command::Remove(key(7).id())));
-    assert_eq!(heir.room.roster().unwrap().access.removed[..], [key(7).id()]);
+    assert_eq!(heir.room.roster().unwrap().rules.access.removed[..], [key(7).id()]);
 }
 
 // ── candidates ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,7 +321,7 @@ fn on_a_closed_stage_candidates_ask_once_and_wait_for_the_host() {
     host.give(Input::Command(Command::Admit(key(20).id())));
     joins(&mut host, 20, only_mixing());
     assert_eq!(on_stage(&host), [2, 20]);
-    assert_eq!(host.room.roster().unwrap().mixing, MixPolicy::Named);
+    assert_eq!(host.room.roster().unwrap().rules.mixing, MixPolicy::Named);
     assert_eq!(host.room.candidates(), [key(20).id()]);
 }
 
@@ -356,7 +356,7 @@ fn the_host_removes_all_unnamed_candidates_at_once_and_nobody_else() {
     let mut stage = on_stage(&host);
     stage.sort_unstable();
     assert_eq!(stage, [2, 30, 110]);
-    assert_eq!(host.room.roster().unwrap().access.removed.len(), 8);
+    assert_eq!(host.room.roster().unwrap().rules.access.removed.len(), 8);
     assert_eq!(host.room.epoch(), epoch + 1, "in one roster");
 }
 
@@ -379,13 +379,13 @@ fn the_host_says_which_of_the_peers_that_consent_may_mix() {
     let stage = || vec![speaker(2), newcomer(3), candidate(4), patient(6)];
     for (mixing, eligible) in [(MixPolicy::Anyone, &[3, 4, 6][..]), (MixPolicy::Named, &[4])] {
         let mut peer = Brain::new(6, consenting());
-        peer.adopts(&stage(), |roster| roster.mixing = mixing);
+        peer.adopts(&stage(), |roster| roster.rules.mixing = mixing);
         let mut expected: Vec<_> = eligible.iter().map(|seed| key(*seed).id()).collect();
         expected.sort_unstable();
         assert_eq!(peer.room.candidates(), expected);
     }
     let mut host = host_with(|_| {});
-    let mixing = |host: &Brain| host.room.roster().unwrap().mixing;
+    let mixing = |host: &Brain| host.room.roster().unwrap().rules.mixing;
     assert_eq!(mixing(&host), MixPolicy::Anyone);
     host.give(Input::Command(Command::OpenStage(false)));
     host.runs_for(SECOND);

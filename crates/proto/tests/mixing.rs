@@ -206,8 +206,8 @@ fn a_mixer_calls_each_linked_speaker_home_once_for_each_rank_and_again_on_a_new_
     all.sort_unstable();
     assert_eq!(called, all);
     mixer.runs_for(5 * SECOND);
-    mixer.adopts(&stage(), |roster| roster.k = 5);
-    assert_eq!(calls(&mixer.adopts(&stage(), |roster| roster.k = 6)), []);
+    mixer.adopts(&stage(), |roster| roster.rules.k = 5);
+    assert_eq!(calls(&mixer.adopts(&stage(), |roster| roster.rules.k = 6)), []);
     mixer.unlinked.insert(key(7).id());
     assert_eq!(calls(&mixer.loses_link(7)), []);
     assert_eq!(calls(&mixer.is_linked_by(7)), ids(&[7]));
@@ -391,7 +391,7 @@ fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
         let stage = [speakers, &[candidate(3), candidate(4), candidate(6)]].concat();
         let without: Vec<_> = stage.iter().map(|entry| Entry { mixes: false, ..entry.clone() }).collect();
         let mut mode = |stage: &[Entry], mixers| {
-            mixer.adopts(stage, |roster| (roster.audience, roster.mixers) = (false, mixers));
+            mixer.adopts(stage, |roster| (roster.audience, roster.rules.mixers) = (false, mixers));
             let snapshot = mixer.room.snapshot();
             (snapshot.mode, snapshot.mixing)
         };

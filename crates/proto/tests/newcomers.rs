@@ -164,9 +164,9 @@ fn tickets_by_guests_on_stage_are_worth_nothing_to_members_either() {
     for closed in ["lobby", "lock", "expiry"] {
         let mut member = Brain::new(4, consenting());
         member.adopts(&[speaker(2), candidate(3), candidate(4), guest.clone()], |roster| match closed {
-            "lobby" => roster.access.lobby = true,
-            "lock" => roster.access.locked = true,
-            _ => roster.expires_unix_s = Some(NOW),
+            "lobby" => roster.rules.access.lobby = true,
+            "lock" => roster.rules.access.locked = true,
+            _ => roster.rules.expires_unix_s = Some(NOW),
         });
         let outputs = member.hears(51, join(Some(ticket_by(6, 51))));
         assert!(!is_admitted(&outputs, 51), "{closed}: {outputs:?}");
@@ -235,15 +235,15 @@ fn a_host_that_takes_its_room_back_is_told_of_others_removals() {
     let mut host = host_with(|host| host.removed = vec![key(6).id()]);
     host.rests_for(SECOND);
     let message = roster_by_heir(&host, |roster| {
-        roster.access.removed = list(vec![key(9).id()]);
-        roster.access.locked = true;
+        roster.rules.access.removed = list(vec![key(9).id()]);
+        roster.rules.access.locked = true;
     });
     let outputs = host.hears(4, message);
     let told = |event: &&Event| matches!(event, Event::RemovedByAnother { peer, by, .. } if *peer == key(9).id() && *by == key(3).id());
     assert_eq!(events(&outputs).into_iter().filter(told).count(), 1, "{outputs:?}");
     let roster = host.room.roster().unwrap();
-    assert_eq!((roster.host, &roster.access.removed[..]), (key(2).id(), &[key(6).id()][..]));
-    assert!(roster.access.locked);
+    assert_eq!((roster.host, &roster.rules.access.removed[..]), (key(2).id(), &[key(6).id()][..]));
+    assert!(roster.rules.access.locked);
     assert!(roster.entries.iter().any(|entry| entry.peer == key(4).id()), "it takes over the stage");
     assert!(roster.entries.iter().all(|entry| entry.peer != key(6).id()), "less the removed peers");
     host.give(Input::Command(Command::Remove(key(9).id()))); // the host confirms
@@ -268,7 +268,7 @@ fn of_earlier_sessions() -> [Message; 3] {
     );
     let reigns = Reigns(list(vec![Reign::Named { named }]));
     [
-        roster_of(60, &stage, |roster| roster.access.ended = true),
+        roster_of(60, &stage, |roster| roster.rules.access.ended = true),
         roster_of(57, &stage, |_| {}),
         Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns })),
     ]
@@ -290,8 +290,8 @@ fn what_was_signed_in_earlier_sessions_neither_ends_nor_opens_nor_takes_a_room_t
         }
         host.rests_for(4 * SECOND);
         let roster = host.room.roster().unwrap();
-        assert_eq!((roster.host, &roster.access.removed[..]), (key(2).id(), &[key(5).id()][..]));
-        assert!(!roster.access.ended && reign_of(host.room.snapshot().epoch) >= 2);
+        assert_eq!((roster.host, &roster.rules.access.removed[..]), (key(2).id(), &[key(5).id()][..]));
+        assert!(!roster.rules.access.ended && reign_of(host.room.snapshot().epoch) >= 2);
         assert_eq!(refusal(&host.hears(5, join(None)), 5), Some(Refusal::Removed));
         assert!(is_admitted(&host.hears(9, join(None)), 9));
     }
@@ -345,12 +345,12 @@ fn a_member_of_a_room_that_is_opened_again_follows_no_roster_of_earlier_sessions
 fn members_that_have_stayed_are_on_stage_when_their_host_opens_the_room_again() {
     let mut host = host_with(|host| (host.reign, host.removed) = (2, vec![key(4).id()]));
     let stage = [speaker(2), candidate(3), candidate(4)];
-    host.hears(3, roster_of(57, &stage, |roster| roster.access.locked = true));
+    host.hears(3, roster_of(57, &stage, |roster| roster.rules.access.locked = true));
     host.hears(6, roster_of(50, &[speaker(2), candidate(6)], |_| {}));
     host.rests_for(4 * SECOND);
     let roster = host.room.roster().unwrap();
     let peers: Vec<_> = roster.entries.iter().map(|entry| entry.peer).collect();
     assert_eq!(peers, [key(2).id(), key(3).id()]);
-    assert!(roster.access.locked);
+    assert!(roster.rules.access.locked);
     assert_eq!(reign_of(host.room.snapshot().epoch), 2);
 }

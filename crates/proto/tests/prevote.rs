@@ -81,14 +81,14 @@ fn requests(brain: &mut Brain, within_us: u64) -> Option<(u64, ElectionReason)> 
 fn the_host_opens_when_the_roster_has_been_unchanged_for_700_ms_and_after_3_s_of_changes_in_any_case() {
     let mut host = on_stage(2);
     host.runs_for(600 * MS);
-    host.adopts(&stage(), |roster| roster.k = 5);
+    host.adopts(&stage(), |roster| roster.rules.k = 5);
     assert_eq!(requests(&mut host, SECOND), Some((700, ElectionReason::Opening)));
 
     let mut host = on_stage(2);
     let start = host.now;
     let mut times = Vec::new();
     for change in 0..8 {
-        host.adopts(&stage(), |roster| roster.k = 5 + change);
+        host.adopts(&stage(), |roster| roster.rules.k = 5 + change);
         times.extend(times_said(&host.runs_for(500 * MS), 6, is_wanted));
     }
     assert_eq!((times[0] - start).div_ceil(MS), 3_000);
@@ -258,7 +258,7 @@ fn each_need_has_its_reason_and_the_time_for_which_it_lasts() {
         ("standby away", |host| _ = host.adopts(&without(&[4]), |_| ()), 200, ElectionReason::Count),
         (
             "two mixers wanted",
-            |host| _ = host.adopts(&stage(), |roster: &mut Roster| roster.mixers = 2),
+            |host| _ = host.adopts(&stage(), |roster: &mut Roster| roster.rules.mixers = 2),
             200,
             ElectionReason::Count,
         ),

@@ -105,8 +105,8 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     let outputs = host.hears(9, newcomer);
     assert!(!says(&outputs, 9, |message| matches!(message, Message::Admit(_))), "not yet");
     let change = |roster: &mut Roster| {
-        roster.mixers = 3;
-        roster.access.removed = list(vec![key(8).id()]);
+        roster.rules.mixers = 3;
+        roster.rules.access.removed = list(vec![key(8).id()]);
     };
     // any member may have it, and the rendezvous chooses whom it asks
     host.hears(4, of_heir(&stage(), handed_over(1), change));
@@ -121,7 +121,7 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     let named = |seed, speaks| (seed, speaks, Vote::Named);
     assert_eq!(peers(&host), [named(2, true), named(4, true), (6, true, Vote::No), named(3, false)]);
     let roster = host.room.roster().unwrap();
-    assert_eq!((roster.mixers, &roster.access.removed[..]), (3, &[key(8).id()][..]));
+    assert_eq!((roster.rules.mixers, &roster.rules.access.removed[..]), (3, &[key(8).id()][..]));
     let reigns = new_reigns(&outputs);
     assert!(!reigns.voids(50) && !reigns.voids(first_epoch(1) + 5), "what was decided stays in force");
     assert!(reigns.voids(first_epoch(1) + 6));
@@ -138,10 +138,10 @@ fn of_a_chosen_host_it_takes_the_stage_and_no_votes_or_settings() {
     let mut host = reopening(2);
     host.give(Input::SignalUp(true));
     let change = |roster: &mut Roster| {
-        roster.mixers = 3;
+        roster.rules.mixers = 3;
         let named = |entry: &Entry| Entry { votes: Vote::Named, ..entry.clone() };
         roster.entries = list(roster.entries.iter().map(named).collect());
-        roster.access.removed = list(vec![key(8).id()]);
+        roster.rules.access.removed = list(vec![key(8).id()]);
     };
     host.hears(4, of_heir(&stage(), chosen(1, &before), change));
     host.runs_for(300 * MS);
@@ -150,7 +150,7 @@ fn of_a_chosen_host_it_takes_the_stage_and_no_votes_or_settings() {
     assert_eq!(peers(&host), [named(2, true), named(4, true), named(3, false), (6, true, Vote::No)]);
     let roster = host.room.roster().unwrap();
     assert_eq!(
-        (roster.mixers, roster.access.removed.len()),
+        (roster.rules.mixers, roster.rules.access.removed.len()),
         (0, 0),
         "removals are the application's to judge"
     );

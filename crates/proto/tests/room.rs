@@ -343,7 +343,8 @@ fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_l
 
 /// Returns the sampled roster without an expiry of the invite, under a newer epoch.
 fn roster_with(epoch: u32, change: impl Fn(&mut Roster)) -> Message {
-    let mut body = Roster { expires_unix_s: None, ..roster().body.clone() };
+    let mut body = roster().body.clone();
+    body.rules.expires_unix_s = None;
     change(&mut body);
     Message::Roster(Signed::new(&key(1), &samples::room(), epoch, epoch.into(), NEVER, body).into())
 }
@@ -460,7 +461,7 @@ fn a_mixer_that_speaks_is_its_own_home_whatever_the_other_mixer_says() {
     let both_mix = |roster: &mut Roster| {
         let mut entries = roster.entries.to_vec();
         entries.iter_mut().for_each(|entry| entry.mixes = true);
-        (roster.entries, roster.mixers) = (list(entries), 2);
+        (roster.entries, roster.rules.mixers) = (list(entries), 2);
     };
     let mut room =
         RoomState::new(key(2), RoomConfig { consent: Consent::Always, ..config(2, false) }, 7, Time(0));
@@ -524,15 +525,15 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     assert_eq!(host.snapshot().epoch, 2);
     let removed = key(9).id();
     let before = roster_with(40, |roster| {
-        roster.title = Text::truncated("Breakfast");
-        roster.access.removed = list(vec![removed]);
+        roster.rules.title = Text::truncated("Breakfast");
+        roster.rules.access.removed = list(vec![removed]);
     });
     let outputs = message(&mut host, key(3).id(), before.clone());
     assert_eq!(host.snapshot().epoch, 41, "the next one after its last");
     let now = host.roster().unwrap();
     let peers: Vec<_> = now.entries.iter().map(|entry| entry.peer).collect();
     assert_eq!(peers, [2, 3, 8].map(|seed| key(seed).id()), "the member, and who has come since");
-    assert_eq!((&*now.title, &now.access.removed[..]), ("Breakfast", &[removed][..]));
+    assert_eq!((&*now.rules.title, &now.rules.access.removed[..]), ("Breakfast", &[removed][..]));
     for member in [3, 8] {
         let told = |message: &&Message| matches!(message, Message::Roster(roster) if roster.epoch == 41);
         assert!(said_to(&outputs, key(member).id()).iter().any(told), "{outputs:?}");

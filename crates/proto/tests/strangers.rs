@@ -107,7 +107,7 @@ fn members_make_no_link_with_strangers_also_when_a_guest_vouches() {
     relay.is_joined_by(20, Attach::newcomer());
     let guests = [speaker(2), candidate(3), Entry { votes: Vote::No, ..candidate(50) }];
     relay.unlinked.insert(key(50).id()); // it may be a landmark
-    relay.adopts(&guests, |roster| roster.access.locked = true);
+    relay.adopts(&guests, |roster| roster.rules.access.locked = true);
     for peer in 30..46 {
         let by_guest = ("a guest's word in a locked room", ticket(50, peer, NOW + 600));
         for (shown, ticket) in forgeries(peer).into_iter().chain([by_guest]) {
@@ -140,7 +140,7 @@ fn an_invalid_ticket_costs_no_signature_and_a_removed_peer_s_offer_goes() {
     assert_eq!(answers(&asked), 8);
     let last = key(strangers[8]).id();
     relay.adopts(&[speaker(2), candidate(3)], |roster| {
-        roster.access.removed = List::truncated([last]);
+        roster.rules.access.removed = List::truncated([last]);
     });
     relay.give(Input::LinkDown(key(strangers[0]).id(), LinkKind::Peer));
     let later = relay.runs_for(3 * SECOND);

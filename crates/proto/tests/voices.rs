@@ -11,7 +11,7 @@ use plenary_proto::{Command, Event, Input, Output, PeerId, RoomConfig, Via, Voic
 
 /// Marks these peers in a roster.
 fn marks(agents: &'static [u8]) -> impl Fn(&mut Roster) {
-    move |roster| roster.access.agents = List::truncated(agents.iter().map(|agent| key(*agent).id()))
+    move |roster| roster.rules.access.agents = List::truncated(agents.iter().map(|agent| key(*agent).id()))
 }
 
 fn stage() -> [Entry; 3] {
@@ -145,7 +145,7 @@ fn an_agent_in_a_mesh_and_one_that_mixes_ask_nobody() {
 fn a_host_marks_up_to_eight_peers_and_a_removed_one_is_marked_no_more() {
     let config = RoomConfig { host: Some(hosting()), speaks: true, views: false, ..viewing() };
     let mut host = Brain::new(2, config);
-    let agents = |host: &Brain| host.room.roster().unwrap().access.agents.to_vec();
+    let agents = |host: &Brain| host.room.roster().unwrap().rules.access.agents.to_vec();
     for agent in 10..10 + AGENTS_MAX as u8 + 2 {
         host.hears(agent, Message::Join(Join::viewer("bot")));
         host.give(Input::Command(Command::SetAgent(key(agent).id(), true)));

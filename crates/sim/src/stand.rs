@@ -13,7 +13,7 @@ use std::time::Duration;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, MixPolicy,
-    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, Sharing, SignedRoster, Ticket, Vote,
+    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, Rules, Sharing, SignedRoster, Ticket, Vote,
     Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
@@ -127,18 +127,20 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         entries: List::truncated((0..SPEAKERS + CANDIDATES).map(entry)),
         acting: Some(stage_key(SPEAKERS).id()),
         audience: true,
-        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: PROGRAM_BPS },
-        k: K,
-        k1: K1,
-        mixers: 0,
         heirs: List::new(),
-        stage_open: true,
-        mixing: MixPolicy::Anyone,
-        expires_unix_s: None,
-        layout: List::new(),
-        title: Text::default(),
-        access: Access::default(),
         recorders: 0,
+        rules: Rules {
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: PROGRAM_BPS },
+            k: K,
+            k1: K1,
+            mixers: 0,
+            stage_open: true,
+            mixing: MixPolicy::Anyone,
+            expires_unix_s: None,
+            layout: List::new(),
+            title: Text::default(),
+            access: Access::default(),
+        },
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
 }

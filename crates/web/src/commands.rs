@@ -50,7 +50,7 @@ impl Joined {
     /// Replaces the invite.
     fn renew(&mut self, now_us: u64) -> Result<(), Reason> {
         self.step(now_us, |body, _| body.brain().check(body.time(now_us), &Command::RenewInvite))?;
-        let newest = self.body.roster().map_or(0, |roster| roster.access.generation);
+        let newest = self.body.roster().map_or(0, |roster| roster.rules.access.generation);
         let (before, key) = &self.invite;
         self.invite = before.replaced(newest, RoomSecret(random(&mut self.rng)), key);
         let (invite, key) = &self.invite;

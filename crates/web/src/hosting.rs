@@ -82,7 +82,7 @@ impl Hosted {
     pub(crate) fn changed(&mut self, roster: Option<(u32, &Roster)>) -> Option<Bytes> {
         let keys = self.keys.clone();
         let keys = match roster {
-            Some((epoch, roster)) => keys.after(epoch, &roster.access),
+            Some((epoch, roster)) => keys.after(epoch, &roster.rules.access),
             None => keys,
         };
         let bytes = keys.to_bytes();

@@ -241,7 +241,7 @@ impl Joined {
 
     /// Whether this page has the room's newest invite to give: it has opened the room, or made that invite as its host.
     fn knows_invite(&self) -> bool {
-        let newest = self.body.roster().map(|roster| roster.access.generation);
+        let newest = self.body.roster().map(|roster| roster.rules.access.generation);
         self.hosted.is_some() || (self.is_host() && newest == Some(self.invite.0.generation()))
     }
 

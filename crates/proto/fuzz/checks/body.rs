@@ -17,7 +17,7 @@ use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{MixPolicy, Sharing, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Ticket, Whereabouts,
+    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Rules, Setup, StreamUse, Ticket, Whereabouts,
 };
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
@@ -113,18 +113,20 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         entries: List::truncated(entries),
         acting: None,
         audience: true,
+        heirs: List::default(),
+        recorders: 0,
+        rules: Rules {
         program: ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
         k: 4,
         k1: 4,
         mixers: 0,
-        heirs: List::default(),
         stage_open: true,
         mixing: MixPolicy::Anyone,
         expires_unix_s: None,
         layout: List::new(),
         title: Text::default(),
         access: Access::default(),
-        recorders: 0,
+        },
     }
 }
 

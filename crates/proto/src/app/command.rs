@@ -161,21 +161,21 @@ impl Command {
     /// settled when they are given.
     pub fn settled(&self, me: &PeerId, roster: &Roster) -> Option<bool> {
         let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
-        let access = &roster.access;
+        let access = &roster.rules.access;
         let shows = match self {
             Command::TakeBack => return (roster.host == *me).then_some(true),
             Command::HandOver(peer) if roster.host == *peer => return Some(true),
             Command::HandOver(_) => false,
             Command::Lobby(on) => access.lobby == *on,
             Command::Lock(on) => access.locked == *on,
-            Command::OpenStage(open) => roster.stage_open == *open,
-            Command::SetMixing(mixing) => roster.mixing == *mixing,
+            Command::OpenStage(open) => roster.rules.stage_open == *open,
+            Command::SetMixing(mixing) => roster.rules.mixing == *mixing,
             Command::Promote(peer) => speaks(peer),
             Command::Demote(peer) => !speaks(peer),
             Command::Remove(peer) => access.removed.contains(peer),
             Command::SetAgent(peer, is_agent) => access.agents.contains(peer) == *is_agent,
-            Command::SetLayout(layout) => roster.layout == layout.to_roster(),
-            Command::SetMixers(mixers) => roster.mixers == *mixers,
+            Command::SetLayout(layout) => roster.rules.layout == layout.to_roster(),
+            Command::SetMixers(mixers) => roster.rules.mixers == *mixers,
             Command::End => access.ended,
             _ => true,
         };

@@ -177,12 +177,12 @@ impl Host {
 
     /// Takes over stage, settings and removals of a roster by this host, or by one that was named in its name.
     fn follow(&mut self, now: Time, before: &Signed<Roster>) {
-        self.keep_out(&before.body.access);
-        self.rules.access.agents = before.body.access.agents.clone();
-        let Roster { audience, program, k, k1, mixers, stage_open, layout, .. } = before.body.clone();
+        self.keep_out(&before.body.rules.access);
+        self.rules.access.agents = before.body.rules.access.agents.clone();
+        let Roster { audience, rules, .. } = before.body.clone();
         let Rules { mixing, expires_unix_s, title, access, .. } = self.rules.clone();
-        self.rules = Rules { stage_open, mixing, expires_unix_s, program, k, k1, layout, title, access };
-        (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, now);
+        self.rules = Rules { mixing, expires_unix_s, title, access, ..rules };
+        (self.audience, self.audience_seen) = (self.audience || audience, now);
         self.take_over(now, Some(before), true);
     }
 

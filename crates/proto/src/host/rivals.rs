@@ -102,9 +102,9 @@ impl Host {
     /// application's to judge: each is reported. Lock and lobby stay.
     pub(super) fn judge_removals(&mut self, view: &mut View<'_>, rival: &ProvenRoster) {
         if !rival.reigns.0.iter().any(Reign::is_chosen) {
-            return self.keep_out(&rival.body.access);
+            return self.keep_out(&rival.body.rules.access);
         }
-        let Access { removed, locked, lobby, .. } = &rival.body.access;
+        let Access { removed, locked, lobby, .. } = &rival.body.rules.access;
         for peer in removed.iter().filter(|peer| !self.rules.access.removed.contains(peer)) {
             let known =
                 rival.reigns.superseded().flat_map(|before| &before.body.entries).chain(&self.entries);

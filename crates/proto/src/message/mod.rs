@@ -42,7 +42,7 @@ pub use reign::{
 };
 pub use roster::{
     Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, MixPolicy, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
-    ROSTER_MAX, Refusal, Roster, Sharing, TITLE_LEN_MAX, Vote, Weight,
+    ROSTER_MAX, Refusal, Roster, Rules, Sharing, TITLE_LEN_MAX, Vote, Weight,
 };
 pub use stage::{PictureWanted, Resume, StreamUse, VideoRequest};
 pub use tree::{
@@ -58,7 +58,7 @@ use crate::id::{PeerId, Rank, RoomId, StreamId, StreamSpec};
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 6;
+pub const MESSAGE_VERSION: u8 = 7;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.

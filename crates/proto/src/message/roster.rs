@@ -122,18 +122,9 @@ pub struct ProgramFormat {
     pub bitrate_bps: u32,
 }
 
-/// Membership and settings of the stage. The host signs them, with the root key or, in a later reign, with
-/// its own key. The roster's number is the epoch of the signed statement.
+/// Settings of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Roster {
-    /// The host.
-    pub host: PeerId,
-    /// All peers on stage, the host first, then in the order of joining.
-    pub entries: List<Entry, ROSTER_MAX>,
-    /// The acting mixer of term 0, before the first election.
-    pub acting: Option<PeerId>,
-    /// Whether the room has viewers besides the stage.
-    pub audience: bool,
+pub struct Rules {
     /// Video format of the program.
     pub program: ProgramFormat,
     /// Maximum children of a peer that is no mixer.
@@ -142,8 +133,6 @@ pub struct Roster {
     pub k1: u8,
     /// Number of mixers that the host wants, however few peers watch; 0 adapts it to the need.
     pub mixers: u8,
-    /// Peers that may succeed the host, in this order.
-    pub heirs: List<PeerId, HEIRS_MAX>,
     /// Whether every peer that asks may speak.
     pub stage_open: bool,
     /// Which of the peers that consent may mix.
@@ -156,6 +145,24 @@ pub struct Roster {
     pub title: Text<TITLE_LEN_MAX>,
     /// Rules of admission.
     pub access: Access,
+}
+
+/// Membership and settings of the stage. The host signs them, with the root key or, in a later reign, with
+/// its own key. The roster's number is the epoch of the signed statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// The host.
+    pub host: PeerId,
+    /// All peers on stage, the host first, then in the order of joining.
+    pub entries: List<Entry, ROSTER_MAX>,
+    /// The acting mixer of term 0, before the first election.
+    pub acting: Option<PeerId>,
+    /// Whether the room has viewers besides the stage.
+    pub audience: bool,
+    /// Settings of the room.
+    pub rules: Rules,
+    /// Peers that may succeed the host, in this order.
+    pub heirs: List<PeerId, HEIRS_MAX>,
     /// Number of viewers off stage that record what they receive, by their own word and that of the peers above them.
     pub recorders: u32,
 }
@@ -188,7 +195,7 @@ impl Roster {
 
     /// Returns whether a peer may be elected: it consents, and the host allows it.
     pub fn may_mix(&self, entry: &Entry) -> bool {
-        entry.mixes && (self.mixing == MixPolicy::Anyone || entry.votes == Vote::Named)
+        entry.mixes && (self.rules.mixing == MixPolicy::Anyone || entry.votes == Vote::Named)
     }
 
     /// Returns the present peers that may be elected, in roster order.

@@ -74,7 +74,7 @@ impl RoomState {
             self.part_from(peer);
         }
         let roster = self.shared.stage.roster();
-        let removed = roster.map_or_else(Default::default, |roster| roster.access.removed.clone());
+        let removed = roster.map_or_else(Default::default, |roster| roster.rules.access.removed.clone());
         for peer in removed.iter() {
             self.shared.links.drop_offers(peer);
             self.close_trunks_of_removed(*peer);
@@ -127,7 +127,7 @@ impl RoomState {
         let is_newer = self.shared.key.as_ref().is_none_or(|known| known.generation < key.generation);
         let is_named = self.shared.stage.roster().is_some_and(|roster| {
             let hash = key_hash(&self.shared.config.room, &key.key);
-            (roster.access.generation, roster.access.key_hash) == (key.generation, hash)
+            (roster.rules.access.generation, roster.rules.access.key_hash) == (key.generation, hash)
         });
         if is_newer && is_named {
             self.adopt_key(key, from);

@@ -46,7 +46,7 @@ impl RoomState {
                 ensure(stage.contains(peer), Reason::OffStage)?;
             }
             Command::SetAgent(peer, true) => {
-                let agents = stage.roster().map_or(&[][..], |roster| &roster.access.agents);
+                let agents = stage.roster().map_or(&[][..], |roster| &roster.rules.access.agents);
                 ensure(agents.contains(peer) || agents.len() < AGENTS_MAX, Reason::TooManyAgents)?;
             }
             Command::SetMixers(mixers) => {
@@ -68,7 +68,7 @@ impl RoomState {
             || listed().any(|(listed, _)| listed == peer)
             || self.lobby().into_iter().flatten().any(|newcomer| newcomer.peer == *peer)
             || self.hands().into_iter().any(|(asking, _)| asking == *peer)
-            || stage.roster().is_some_and(|roster| roster.access.removed.contains(peer))
+            || stage.roster().is_some_and(|roster| roster.rules.access.removed.contains(peer))
             || off_stage < viewers as usize
     }
 

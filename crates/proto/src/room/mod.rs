@@ -372,7 +372,7 @@ impl RoomState {
     /// Returns the frame rate requested of mixers, frames per second; `None` in modes without composition.
     pub fn fps_wanted(&self) -> Option<u8> {
         let mixed = self.shared.stage.mode() == Mode::Mixer;
-        self.shared.stage.roster().filter(|_| mixed).map(|roster| roster.program.fps)
+        self.shared.stage.roster().filter(|_| mixed).map(|roster| roster.rules.program.fps)
     }
 
     /// Returns the number of speakers that this peer sends its own stream to in a mesh; 0 outside one.

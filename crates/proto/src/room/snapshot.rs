@@ -42,13 +42,14 @@ impl RoomState {
         };
         if let Some(roster) = stage.roster() {
             let entries = roster.entries.iter();
-            snapshot.stage = entries.map(|entry| Member::new(entry, &[], &roster.access.agents)).collect();
-            snapshot.title = roster.title.to_string();
-            snapshot.locked = roster.access.locked;
-            snapshot.lobby = roster.access.lobby;
-            snapshot.stage_open = roster.stage_open;
-            snapshot.mix_policy = roster.mixing;
-            snapshot.layout = Layout::of_roster(&roster.layout).unwrap_or_default();
+            snapshot.stage =
+                entries.map(|entry| Member::new(entry, &[], &roster.rules.access.agents)).collect();
+            snapshot.title = roster.rules.title.to_string();
+            snapshot.locked = roster.rules.access.locked;
+            snapshot.lobby = roster.rules.access.lobby;
+            snapshot.stage_open = roster.rules.stage_open;
+            snapshot.mix_policy = roster.rules.mixing;
+            snapshot.layout = Layout::of_roster(&roster.rules.layout).unwrap_or_default();
             snapshot.audience = roster.audience;
             snapshot.recorders = roster.recorders;
         }

@@ -150,7 +150,7 @@ pub(crate) fn first_tier_max(roster: &Roster, mixers: usize, uplink_bps: u64) ->
 
 /// Returns the number of mixers that the host requests; one if it leaves the number to need.
 fn asked_for(roster: &Roster) -> usize {
-    usize::from(roster.mixers.max(1)).min(MIXERS_MAX)
+    usize::from(roster.rules.mixers.max(1)).min(MIXERS_MAX)
 }
 
 /// Load on the uplink of a single mixer, in bits per second.
@@ -166,7 +166,7 @@ impl Alone {
     /// Computes the load from the roster: its speakers, the speakers that also view, and k1.
     pub(crate) fn of(roster: &Roster) -> Alone {
         let job = Job::of(roster, 1);
-        let half_tier = u64::from(roster.k1).div_ceil(2) * u64::from(roster.program.bitrate_bps);
+        let half_tier = u64::from(roster.rules.k1).div_ceil(2) * u64::from(roster.rules.program.bitrate_bps);
         Alone { least_bps: job.stage_bps + half_tier, whole_bps: job.bandwidth_bps }
     }
 }
@@ -193,16 +193,18 @@ impl Job {
         let at_home = |count: usize| count.div_ceil(mixers.max(1)) as u64;
         let speakers = at_home(speaking().count());
         let watching = at_home(speaking().filter(|entry| entry.views).count());
-        let program = u64::from(roster.program.bitrate_bps);
+        let program = u64::from(roster.rules.program.bitrate_bps);
         let others = mixers.max(1) as u64; // the other mixers, and standby 1
-        let pixels = u64::from(roster.program.width) * u64::from(roster.program.height);
+        let pixels = u64::from(roster.rules.program.width) * u64::from(roster.rules.program.height);
         let stage_bps = watching * program + speakers * MIX_MINUS_BPS + speakers * others * SPEAKER_BPS;
         Job {
-            bandwidth_bps: u64::from(roster.k1) * program + stage_bps,
+            bandwidth_bps: u64::from(roster.rules.k1) * program + stage_bps,
             stage_bps,
             program_bps: program,
-            half_frame_us: 500_000 / u64::from(roster.program.fps.max(1)),
-            tier_bits: program / u64::from(roster.program.fps.max(1)) * (u64::from(roster.k1) + 1) / 2,
+            half_frame_us: 500_000 / u64::from(roster.rules.program.fps.max(1)),
+            tier_bits: program / u64::from(roster.rules.program.fps.max(1))
+                * (u64::from(roster.rules.k1) + 1)
+                / 2,
             decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // the tiles together fill one canvas
             pixels,
         }
@@ -383,7 +385,7 @@ fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
 pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<PeerId>, Vec<PeerId>) {
     let any = tallies.iter().any(|tally| tally.measurers > 0);
     let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
-    let wanted = if roster.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
+    let wanted = if roster.rules.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
     let job = Job::of(roster, asked_for(roster));
     let need_bps = job.bandwidth_bps;
     // with several sitting, the child's share is the margin that keeps measurement noise from changing the
@@ -599,7 +601,8 @@ mod tests {
 
     #[test]
     fn a_slow_one_stands_behind_a_quick_one_where_no_line_is_wide_enough_and_does_not_sit_beside_it() {
-        let roster = Roster { mixers: 2, ..roster(&[2, 3], &[4, 5]) };
+        let mut roster = roster(&[2, 3], &[4, 5]);
+        roster.rules.mixers = 2;
         for (slow, quick) in [(2, 3), (3, 2)] {
             let of = |m: u8| [report(m, slow, 100), report(m, quick, 5)];
             let reports: Vec<_> = [1, 4, 5].into_iter().flat_map(of).collect();
@@ -660,7 +663,8 @@ mod tests {
 
     #[test]
     fn two_mixers_behind_one_line_share_it_and_another_line_is_taken_where_it_would_not_do() {
-        let roster = Roster { mixers: 2, ..roster(&[2, 3, 4], &[]) };
+        let mut roster = roster(&[2, 3, 4], &[]);
+        roster.rules.mixers = 2;
         let need = Job::of(&roster, 2).bandwidth_bps / 1_000_000 + 1;
         let line = |seen: u8| LineId::of(&RoomId([0; 16]), [192, 0, 2, seen].into());
         for (mbit, seen, elected, second, what) in [
@@ -724,7 +728,7 @@ mod tests {
             ([1, 1, 1], 9_000, 2, 0, 1),
         ] {
             let mut roster = roster(&[2, 3, 4], &[1, 4, 5, 6]);
-            roster.mixers = asked;
+            roster.rules.mixers = asked;
             let candidates = || [2, 3, 4].into_iter().zip(mbit);
             let of = |measurer: u8| candidates().map(move |(of, mbit)| report(measurer, of, mbit));
             let reports: Vec<_> = [1, 5, 6].into_iter().flat_map(of).collect();

@@ -83,7 +83,7 @@ impl Tree {
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
             // A peer that consents to mix feeds at least one child, whatever its own cap says.
-            let most = roster.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
+            let most = roster.rules.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
             return usize::from(most).min(uplink_as_mixer(view, roster));
         }
         let depth = self.place(view).len();
@@ -106,10 +106,11 @@ impl Tree {
         if !config.relays || self.leaving.is_some() {
             return 0;
         }
-        let program = u64::from(roster.program.bitrate_bps.max(1));
+        let program = u64::from(roster.rules.program.bitrate_bps.max(1));
         let uplink = view.uplink_bps().map_or(usize::MAX, |bps| (bps / program) as usize);
         let uplink = uplink.min(view.uplink.children_max.map_or(usize::MAX, usize::from));
-        usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
+        usize::from(roster.rules.k.min(config.children_max).min(CHILDREN_MAX))
+            .min(uplink.saturating_sub(RESERVE))
     }
 
     /// Returns the number of reserve slots; 0 for a peer that may feed no children.
@@ -715,7 +716,7 @@ impl Tree {
 /// Returns whether this peer may feed fewer children than the room's limit says.
 fn is_limited(view: &View<'_>, roster: &Roster) -> bool {
     let UplinkEstimate { bps, children_max, .. } = view.uplink;
-    bps.is_some() || children_max.is_some() || view.config.children_max < roster.k
+    bps.is_some() || children_max.is_some() || view.config.children_max < roster.rules.k
 }
 
 /// Returns the number of programs that a mixer's uplink carries beside its share of the stage.

@@ -138,7 +138,7 @@ pub(super) fn delay_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
 
 /// Returns how long the uplink needs to send one frame to `children` children, at most one second.
 fn sending_to_us(view: &View<'_>, roster: &Roster, children: usize) -> u64 {
-    let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
+    let bits = u64::from(roster.rules.program.bitrate_bps) / u64::from(roster.rules.program.fps.max(1));
     let us = |bps: u64| (bits * children as u64 * SECOND / bps.max(1)).min(SECOND);
     view.uplink_bps().map_or(UNKNOWN_SENDING_US * children as u64, us)
 }

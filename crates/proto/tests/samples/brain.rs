@@ -274,10 +274,10 @@ pub(crate) fn roster_of(epoch: u32, entries: &[Entry], change: impl FnOnce(&mut 
         host: entries[0].peer,
         entries: super::list(entries.to_vec()),
         acting: None,
-        expires_unix_s: None,
         heirs: List::new(),
         ..roster().body.clone()
     };
+    body.rules.expires_unix_s = None;
     change(&mut body);
     Message::Roster(Signed::new(&key(1), &room(), epoch, epoch.into(), NEVER, body).into())
 }

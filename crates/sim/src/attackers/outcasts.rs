@@ -18,7 +18,7 @@ const TICKET_LIFE_S: u64 = 600;
 
 /// Returns whether a message contains a roster that removes a peer.
 fn removes(peer: &PeerId, message: &Message) -> bool {
-    let names = |roster: &SignedRoster| roster.body.access.removed.contains(peer);
+    let names = |roster: &SignedRoster| roster.body.rules.access.removed.contains(peer);
     match message {
         Message::Roster(roster) => names(roster),
         Message::Admit(admit) => names(&admit.roster),
