@@ -7,6 +7,7 @@ mod bench;
 mod besieged;
 mod busy_candidate;
 mod clocks;
+mod constants;
 mod demo;
 mod embedding;
 mod genuine;

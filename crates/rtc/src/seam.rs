@@ -40,8 +40,8 @@ pub trait PacketSink: Send + Sync {
     /// Handles a keyframe request: the other end cannot decode the stream that this end sends in that slot.
     fn keyframe_wanted(&self, link: LinkId, slot: u8);
 
-    /// Handles an RTCP sender report: the clock of the stream that the other end sends in that slot. Relays
-    /// forward the report unchanged.
+    /// Handles an RTCP sender report: the clock of the stream that the other end sends in that slot. No relay forwards
+    /// one: towards a browser each native makes its own.
     fn sender_report(&self, link: LinkId, slot: u8, report: SenderReport) {
         let _ = (link, slot, report);
     }
