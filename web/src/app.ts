@@ -65,7 +65,8 @@ export type CodecUse = "program"
   | "bench";
 
 /**
- * Command of an application to its room. As JSON: `"leave"`, `{"admit":"<64 hex digits>"}`, `{"set-agent":["…",true]}`.
+ * Command of an application to its room. As JSON: `"leave"`, `{"admit":"<64 hex digits>"}`,
+ * `{"set-agent":["…",true]}`.
  *
  * The body checks a command before it obeys ([`RoomState::check`](crate::RoomState::check)). Those of the host's take
  * effect when the roster shows them ([`Command::settled`]).
@@ -168,8 +169,8 @@ export type End = "left"
  * Event of a room, for the application. As JSON an object with the event's name as `what`, beside its fields:
  * `{"what":"floor","speaks":true}`.
  *
- * Those up to [`Event::InvariantBroken`] come from the brain, the others from what surrounds it: natives and pages tell
- * them alike where nothing else is said.
+ * Those up to [`Event::InvariantBroken`] come from the brain, the others from what surrounds it: natives and pages
+ * tell them alike where nothing else is said.
  */
 export type Event = { "what": "admitted" }
   | { "what": "refused" } & Why
@@ -458,7 +459,7 @@ ahead_s: number, }
 pause_ms: number, }
   | { "what": "link-trouble",
 /**
- * Which of them, as a sentence.
+ * The cause, as an English sentence.
  */
 text: string, }
   | { "what": "trouble" } & Why
@@ -779,7 +780,7 @@ sends: Sends,
  */
 way: "direct" | "relayed" | null,
 /**
- * Links that are up, with their ways.
+ * Connected links, each direct or relayed.
  */
 links: Array<LinkTo>,
 /**
@@ -966,7 +967,8 @@ export type Shedding = "nothing"
   | "decoding";
 
 /**
- * Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path. In JSON 16 hex digits.
+ * Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path. In JSON 16 hex
+ * digits.
  */
 export type ShortId = string;
 

@@ -35,19 +35,16 @@ pub fn from_roster(bytes: &ProgramLayout) -> Layout {
         Some(app::Layout::Active) => Layout::Active,
         Some(app::Layout::Share) => Layout::Share,
         Some(app::Layout::SideBySide) => Layout::SideBySide,
-        Some(app::Layout::Custom(custom)) => custom_or_grid(postcard::from_bytes(&custom)),
-        _ => custom_or_grid(Err(postcard::Error::SerdeDeCustom)),
+        Some(app::Layout::Custom(custom)) => {
+            postcard::from_bytes(&custom).map_or_else(|error| grid_for(&error), Layout::Custom)
+        }
+        _ => grid_for(&"it is of another kind"),
     }
 }
 
-fn custom_or_grid(custom: postcard::Result<plenary_media::compose::Custom>) -> Layout {
-    custom.map_or_else(
-        |error| {
-            tracing::warn!("the host's layout can't be decoded, a grid is used: {error}");
-            Layout::Grid
-        },
-        Layout::Custom,
-    )
+fn grid_for(why: &dyn std::fmt::Display) -> Layout {
+    tracing::warn!("the host's layout can't be decoded, a grid is used: {why}");
+    Layout::Grid
 }
 
 #[cfg(test)]

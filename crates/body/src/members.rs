@@ -22,7 +22,7 @@ impl Members {
         entries.map(|entry| Member::new(entry, &self.speaking, &roster.rules.access.agents)).collect()
     }
 
-    /// Returns the events between the roster before and this one.
+    /// Compares a new roster with its predecessor, and returns the differences as events.
     pub(crate) fn follow(&mut self, roster: &Roster) -> Vec<Event> {
         let mut events = Vec::new();
         if std::mem::replace(&mut self.recorders, roster.recorders) != roster.recorders {

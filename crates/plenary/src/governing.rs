@@ -152,7 +152,7 @@ impl Host<'_> {
         let newest = inner.flow.read(|body| body.roster().map_or(0, |roster| roster.rules.access.generation));
         let (invite, key) = before.replaced(newest, RoomSecret(random_bytes()), &key);
         let generation = invite.generation();
-        let renews = async { self.room().request(Request::Renew(key.for_member())).await };
+        let renews = self.room().request(Request::Renew(key.for_member()));
         // stored before the roster names it: an application may ask as soon as it hears of the new invite
         let replaced = std::mem::replace(&mut *inner.invite.lock(), (invite.clone(), key.clone()));
         let shows = |roster: &Roster| roster.rules.access.generation == generation;

@@ -29,8 +29,8 @@ const KNOWN_EACH: Duration = Duration::from_millis(100);
 /// [`deny`](Host::deny), [`set_members`](Host::set_members) and [`ask_to_mute`](Host::ask_to_mute).
 ///
 /// # Errors
-/// Of every call: [`Error::Command`] with [`Reason::NotHost`] if another peer has become host, and with other reasons if
-/// the call can't apply; [`Error::NotShown`] if the roster doesn't show the effect within ten seconds,
+/// Of every call: [`Error::Command`] with [`Reason::NotHost`] if another peer has become host, and with other reasons
+/// if the call can't apply; [`Error::NotShown`] if the roster doesn't show the effect within ten seconds,
 /// [`Error::Closed`] if the room is closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
@@ -150,8 +150,8 @@ impl Room {
     /// [`Room::invite`] is `None` until [`Host::renew_invite`] makes the next one.
     ///
     /// # Errors
-    /// [`Error::Command`]: [`Reason::NotHost`] at a peer that has not opened the room, [`Reason::OffStage`] if this peer
-    /// is not on stage, [`Reason::NobodyAnswers`] if it is host of a room that it has opened again, where no member of
+    /// [`Error::Command`]: [`Reason::NotHost`] at a peer that has not opened the room, [`Reason::OffStage`] if this
+    /// peer is not on stage, [`Reason::NobodyAnswers`] if it is host of a room that it has opened again, where no member of
     /// the earlier session has answered for ten seconds. [`Error::NotShown`] if the roster doesn't name it within ten
     /// seconds, [`Error::Closed`] if the room is closed.
     pub async fn take_back(&self) -> Result<(), Error> {
@@ -199,11 +199,7 @@ impl Room {
     /// Gives the body a command, and waits until the roster shows its effect.
     pub(crate) async fn carry_out(&self, command: Command) -> Result<(), Error> {
         let me = self.me();
-        let settled = {
-            let command = command.clone();
-            move |roster: &Roster| command.settled(&me, roster)
-        };
-        self.until_shown(self.give(command), settled).await
+        self.until_shown(self.give(command.clone()), |roster| command.settled(&me, roster)).await
     }
 
     /// Waits for `given`, and then until `settled` returns whether the roster shows its effect, or never will.
@@ -227,8 +223,4 @@ impl Room {
         let shown = self.within(SHOWN_MAX, shown).await;
         shown.unwrap_or(Err(Error::NotShown { seconds: SHOWN_MAX.as_secs() }))
     }
-}
-
-pub(crate) fn is_speaker(roster: &Roster, peer: &PeerId) -> bool {
-    roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks)
 }

@@ -33,7 +33,7 @@ use crate::error::{Error, PublishRefusal};
 use crate::event::Events;
 use crate::flow::Flow;
 use crate::from_key::FramesFromKey;
-use crate::hosting::{Host, is_speaker};
+use crate::hosting::Host;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
@@ -313,7 +313,7 @@ impl Room {
                 if self.0.requests.is_closed() {
                     return Err(Error::Closed);
                 }
-                if self.0.flow.read(|body| body.roster().is_some_and(|roster| is_speaker(roster, &self.0.me)))
+                if self.0.flow.read(|body| body.roster().is_some_and(|roster| roster.is_speaker(&self.0.me)))
                 {
                     return Ok(());
                 }

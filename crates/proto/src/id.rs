@@ -80,7 +80,8 @@ macro_rules! hex_in_text {
 
 hex_in_text! { PeerId: 32, ShortId: 8 }
 
-/// Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path. In JSON 16 hex digits.
+/// Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path. In JSON 16 hex
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct ShortId(pub [u8; 8]);

@@ -1,6 +1,6 @@
 // What the events of a room change on the page.
 
-import type { RoomEvent } from "../room.js";
+import type { Reason, RoomEvent } from "../room.js";
 import { texts } from "../texts.js";
 import { emptyStage } from "./empty-stage.js";
 import { lacksMixer } from "./health.js";
@@ -24,15 +24,13 @@ export function hear(session: Session, event: RoomEvent): void {
       session.changed();
       return;
     case "trouble":
-      session.tell({ says: texts.reasons[event.reason], ways: room ? ["dismiss"] : [], isAlert: false });
+      tellReason(session, event.reason);
       return;
     case "other-clock":
-      session.tell({ says: texts.reasons["other-clock"], ways: room ? ["dismiss"] : [], isAlert: false });
+      tellReason(session, "other-clock");
       return;
     case "own-clock":
-      if (event.ahead_s !== 0) {
-        session.tell({ says: texts.reasons["wrong-clock"], ways: room ? ["dismiss"] : [], isAlert: false });
-      }
+      if (event.ahead_s !== 0) tellReason(session, "wrong-clock");
       return;
     case "no-mixer":
       void noMixer(session);
@@ -133,6 +131,11 @@ function inRoom(session: Session, event: RoomEvent): void {
       session.finish(refusalFor(event.reason));
       break;
   }
+}
+
+/** What keeps this peer from its room, or from what its user wants. */
+function tellReason(session: Session, reason: Reason): void {
+  session.tell({ says: texts.reasons[reason], ways: session.room ? ["dismiss"] : [], isAlert: false });
 }
 
 /** The name of a peer beside an event. */

@@ -6,7 +6,8 @@ use super::{Layout, Reason};
 use crate::id::PeerId;
 use crate::message::{Delivery, Entry, MIXERS_MAX, MixPolicy, Muted, Roster, Vote};
 
-/// Command of an application to its room. As JSON: `"leave"`, `{"admit":"<64 hex digits>"}`, `{"set-agent":["…",true]}`.
+/// Command of an application to its room. As JSON: `"leave"`, `{"admit":"<64 hex digits>"}`,
+/// `{"set-agent":["…",true]}`.
 ///
 /// The body checks a command before it obeys ([`RoomState::check`](crate::RoomState::check)). Those of the host's take
 /// effect when the roster shows them ([`Command::settled`]).
@@ -143,8 +144,8 @@ impl Command {
         }
     }
 
-    /// Whether a host that the stage chose a moment ago has to wait with this command: its predecessor may only have lost
-    /// its connection.
+    /// Whether a host that the stage chose a moment ago has to wait with this command: its predecessor may only have
+    /// lost its connection.
     pub(crate) fn needs_settled(&self) -> bool {
         matches!(
             self,
@@ -157,10 +158,9 @@ impl Command {
     }
 
     /// Whether the command, given by peer `me`, is settled by this roster: `None` while the roster doesn't show its
-    /// effect, `Some(false)` if another peer is the host, so that it won't. Commands of which a roster shows nothing are
-    /// settled when they are given.
+    /// effect, `Some(false)` if another peer is the host, so that it won't. Commands of which a roster shows nothing
+    /// are settled when they are given.
     pub fn settled(&self, me: &PeerId, roster: &Roster) -> Option<bool> {
-        let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
         let access = &roster.rules.access;
         let shows = match self {
             Command::TakeBack => return (roster.host == *me).then_some(true),
@@ -170,8 +170,8 @@ impl Command {
             Command::Lock(on) => access.locked == *on,
             Command::OpenStage(open) => roster.rules.stage_open == *open,
             Command::SetMixing(mixing) => roster.rules.mixing == *mixing,
-            Command::Promote(peer) => speaks(peer),
-            Command::Demote(peer) => !speaks(peer),
+            Command::Promote(peer) => roster.is_speaker(peer),
+            Command::Demote(peer) => !roster.is_speaker(peer),
             Command::Remove(peer) => access.removed.contains(peer),
             Command::SetAgent(peer, is_agent) => access.agents.contains(peer) == *is_agent,
             Command::SetLayout(layout) => roster.rules.layout == layout.to_roster(),

@@ -15,8 +15,8 @@ use crate::stage::Mode;
 /// Event of a room, for the application. As JSON an object with the event's name as `what`, beside its fields:
 /// `{"what":"floor","speaks":true}`.
 ///
-/// Those up to [`Event::InvariantBroken`] come from the brain, the others from what surrounds it: natives and pages tell
-/// them alike where nothing else is said.
+/// Those up to [`Event::InvariantBroken`] come from the brain, the others from what surrounds it: natives and pages
+/// tell them alike where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "what", rename_all = "kebab-case")]
@@ -194,8 +194,8 @@ pub enum Event {
         /// Number of lost pieces.
         pieces: u64,
     },
-    /// The stream of the speaker requested by the command "solo" arrives from now on, or is unavailable: the mixers have
-    /// no capacity, the room has no mixer, or that peer doesn't speak. The request is retried automatically.
+    /// The stream of the speaker requested by the command "solo" arrives from now on, or is unavailable: the mixers
+    /// have no capacity, the room has no mixer, or that peer doesn't speak. The request is retried automatically.
     Solo {
         /// The requested speaker.
         speaker: PeerId,
@@ -285,7 +285,7 @@ pub enum Event {
     },
     /// A link could not be made: no UDP port is free, or there are too many links.
     LinkTrouble {
-        /// Which of them, as a sentence.
+        /// The cause, as an English sentence.
         text: String,
     },
     /// Something that this peer's user wants is refused, or something keeps it from its room and may pass; at pages,

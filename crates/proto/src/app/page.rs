@@ -1,5 +1,5 @@
-//! What a page sees beside the events and the snapshot that natives see: names as they are shown, what a host sees of its
-//! audience, and how the program arrives.
+//! What a page sees beside the events and the snapshot that natives see: names as they are shown, what a host sees of
+//! its audience, and how the program arrives.
 
 use serde::{Serialize, Serializer};
 
@@ -98,7 +98,7 @@ pub struct PageSnapshot {
     /// The way of the link to the parent.
     #[cfg_attr(test, ts(type = "\"direct\" | \"relayed\" | null"))]
     pub way: Option<&'static str>,
-    /// Links that are up, with their ways.
+    /// Connected links, each direct or relayed.
     pub links: Vec<LinkTo>,
     /// Time from joining to the first picture.
     pub first_frame_ms: Option<f64>,

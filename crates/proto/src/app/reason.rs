@@ -166,8 +166,8 @@ pub enum Reason {
     /// while a new host doesn't know them yet, no peer is refused so.
     #[error("the host knows of no such peer in the room")]
     Stranger,
-    /// The stage chose this host a moment ago, since it missed the one before, which may only have been cut off: for some seconds it removes nobody, replaces no invite, and doesn't end
-    /// the room.
+    /// The stage chose this host a moment ago, since it missed its predecessor, which may only have lost its
+    /// connection: for some seconds it removes nobody, replaces no invite, and doesn't end the room.
     #[error("the host before may come back: try again in ten seconds")]
     TooSoon,
     /// The room was opened again with its keys, and no member of its earlier session has answered since.

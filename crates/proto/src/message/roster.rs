@@ -193,6 +193,11 @@ impl Roster {
         self.entries.iter().filter(|entry| entry.votes == Vote::Named).count()
     }
 
+    /// Returns whether a peer is on stage as a speaker.
+    pub fn is_speaker(&self, peer: &PeerId) -> bool {
+        self.entries.iter().any(|entry| entry.peer == *peer && entry.speaks)
+    }
+
     /// Returns whether a peer may be elected: it consents, and the host allows it.
     pub fn may_mix(&self, entry: &Entry) -> bool {
         entry.mixes && (self.rules.mixing == MixPolicy::Anyone || entry.votes == Vote::Named)

@@ -57,8 +57,8 @@ impl RoomState {
         if command.needs_settled() { self.check_settled() } else { Ok(()) }
     }
 
-    /// Returns whether a peer may be in the room, as far as this host knows; it doesn't know all of a large audience, nor
-    /// those of a room that it has just taken over.
+    /// Returns whether a peer may be in the room, as far as this host knows: not all of a large audience, nor of a room
+    /// that it has just taken over.
     pub fn knows(&self, peer: &PeerId) -> bool {
         let stage = &self.shared.stage;
         let listed = || self.directory().into_iter().flatten();

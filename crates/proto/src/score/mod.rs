@@ -332,7 +332,6 @@ pub(crate) fn tally(
     let usual = media::usual_percent(tallies.iter().filter_map(|tally| tally.delivered_percent));
     award(&mut tallies, |tally| quickness(tally) * u64::from(tally.delivered_percent.unwrap_or(usual)) / 100);
 
-    let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
     let sits = |peer: &PeerId| sitting.iter().any(|(sits, _)| sits == peer);
     let edge = |tally: &Tally| if sits(&tally.peer) && !tally.sags() { SITTING_PERCENT } else { 0 };
     tallies.sort_by_key(|tally| {
@@ -341,7 +340,7 @@ pub(crate) fn tally(
             measured: tally.measurers > 0,
             quick: tally.quick,
             points: tally.points * (100 + edge(tally)) / 100,
-            listens: !speaks(&tally.peer),
+            listens: !roster.is_speaker(&tally.peer),
             lower_id: Reverse(tally.peer),
         })
     });

@@ -39,9 +39,9 @@ const FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("transport-
 /// answer. `offer` is the browser's own end that it answers; the numbers that the browser has chosen there stand in the
 /// answer as well.
 ///
-/// All sections use the transport of the first one, a picture's (BUNDLE, RFC 9143): it can't be left out. So it stays even where
-/// one end has no H.264, and then carries nothing: an offer names VP8 too, which every browser has, and an answer accepts
-/// what the browser has offered.
+/// All sections use the transport of the first one, a picture's (BUNDLE, RFC 9143): it can't be left out. So it stays
+/// even where one end has no H.264, and then carries nothing: an offer names VP8 too, which every browser has, and an
+/// answer accepts what the browser has offered.
 ///
 /// # Errors
 /// The description is one that no link accepts.

@@ -500,7 +500,7 @@ fn unnamed_candidates_are_removed_at_the_hosts_wish() {
     assert_eq!(snapshot(&mut page, at_us + 1)["stage"].as_array().unwrap().len(), 1);
 }
 
-/// Returns why the page was refused something, if it was.
+/// Returns the reason of a refused command; `None` without a refusal.
 fn reason(told: &[serde_json::Value]) -> Option<&str> {
     told.iter().find(|event| event["what"] == "trouble").and_then(|event| event["reason"].as_str())
 }
