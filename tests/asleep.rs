@@ -33,7 +33,8 @@ int clock_gettime(clockid_t id, struct timespec *now) {
     return failed;
 }
 "#;
-/// Durations of the nights, in seconds: shorter than a network address translator forgets, than a room does, and longer.
+/// Durations of the nights, in seconds: shorter than a network address translator forgets, than a room does, and
+/// longer.
 const NIGHTS_S: [u64; 3] = [13, 360, 7200];
 /// Time for which the process stands still. Others give it up after 5 s, and hear within 10 s that the night is over.
 const STANDS_STILL_S: u64 = 13;
@@ -143,8 +144,8 @@ async fn sees(frames: &mut Frames, speaker: PeerId, since_us: u64) {
     }
 }
 
-/// Lets the machine of the host or of a speaker sleep while another speaker is mixed, and measures when its own pictures
-/// are seen again.
+/// Lets the machine of the host or of a speaker sleep while another speaker is mixed, and measures when its own
+/// pictures are seen again.
 fn sleeps_on_stage(name: &str) {
     let mut nights = Nights::new();
     let url = nights.url();

@@ -16,7 +16,8 @@ const BUSY_CORE: &str = "0";
 const CALM_CORE: &str = "1";
 /// Programs that take the busy candidate's processor.
 const BUSY_LOOPS: usize = 4;
-/// Factor by which the busy candidate's codecs must have become slower in claims: a fair scheduler leaves it a fifth of its core.
+/// Factor by which the busy candidate's codecs must have become slower in claims: a fair scheduler leaves it a fifth of
+/// its core.
 const SLOWER: u32 = 2;
 /// Time after which an idle candidate has repeated its benchmark: once a minute, three parts with pauses in between.
 const BENCH_S: u64 = 75;
@@ -50,7 +51,7 @@ fn pin(process: u32, core: &str) -> io::Result<()> {
 
 #[test]
 #[ignore = "a minute and a half of real time: ./run nightly rooms"]
-fn a_candidate_whose_processor_is_taken_after_it_joined_loses_the_next_vote() {
+fn a_candidate_whose_processor_is_taken_loses_the_next_vote() {
     pin(std::process::id(), CALM_CORE).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -74,7 +74,7 @@ fn a_host_lets_in_turns_away_removes_and_ends_its_room_by_lines() {
 }
 
 #[test]
-fn a_promoted_viewer_speaks_by_its_own_word_and_a_new_host_governs_until_the_room_is_taken_back() {
+fn a_promoted_viewer_speaks_by_its_own_word_and_a_new_host_governs() {
     let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
     let host = ["host", "--speak", "--mix", "always", "--listen", "127.0.0.1:0", "--name", "Ada"];
     let mut ada = Running::start_listening(&[&host[..], &small].concat());

@@ -24,7 +24,7 @@ fn ends_politely(process: Running) -> String {
 }
 
 #[test]
-fn an_invite_and_a_password_from_files_lines_and_variables_stand_in_no_argument_and_no_output() {
+fn an_invite_and_a_password_stand_in_no_argument_and_no_output() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (password, invite_file) = (path("password"), path("invite"));
@@ -102,7 +102,7 @@ fn an_empty_password_opens_no_room() {
 }
 
 #[test]
-fn a_host_that_dies_and_comes_back_with_the_rooms_keys_goes_on_with_its_room() {
+fn a_host_that_comes_back_with_the_room_s_keys_goes_on_with_its_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let keys = path("keys");

@@ -40,7 +40,7 @@ fn fails(args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn a_room_behind_a_certificate_signed_by_itself_admits_peers_that_trust_it() {
+fn a_room_behind_a_self_signed_certificate_admits_peers_that_trust_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = in_folder(folder.path(), "kept");
     let (first, invite) = host(&data, &["--advertise", "localhost"]);

@@ -118,7 +118,7 @@ fn on_sighup_a_host_service_reads_certificate_and_members_again() {
 }
 
 #[test]
-fn on_sighup_a_service_reads_its_log_filter_again_and_a_bad_one_changes_nothing() {
+fn on_sighup_a_service_reads_its_log_filter_again_and_ignores_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("filter");
     let file = path.to_str().unwrap();

@@ -25,7 +25,7 @@ fn drawn_at(running: &Running) -> String {
 }
 
 #[test]
-fn a_host_draws_its_tree_for_those_who_have_the_token_and_names_are_text_in_it() {
+fn a_host_draws_its_tree_only_for_those_who_have_the_token() {
     let args = [
         "host",
         "--speak",

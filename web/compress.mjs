@@ -1,6 +1,6 @@
 // compress.mjs FOLDER [BYTES]: writes each file of a folder twice more, compressed by brotli and by gzip (browsers take
-// brotli by https and from localhost alone), and prints the sums; fails if that of brotli is more than so many bytes. Texts in
-// another language than English aren't counted: they are loaded where that language is wanted.
+// brotli by https and from localhost alone), and prints the sums; fails if that of brotli is more than so many bytes.
+// Texts in another language than English aren't counted: they are loaded where that language is wanted.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 

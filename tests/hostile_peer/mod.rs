@@ -1,5 +1,6 @@
 //! Hostile peer: joins by the rules, with an ordinary brain and ordinary links, and then writes arbitrary
-//! bytes to the channels of its links, or deviates in what it says. One that goes on by the rules serves as an observer.
+//! bytes to the channels of its links, or deviates in what it says. One that goes on by the rules serves as an
+//! observer.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -97,8 +98,9 @@ impl HostilePeer {
         peer
     }
 
-    /// Joins as a viewer that begins its first link with a row of [`first_messages`]; `None` after the last row. Returns the
-    /// row, what becomes of the link, and the peer at its other end. A link that waits gets the proof afterwards.
+    /// Joins as a viewer that begins its first link with a row of [`first_messages`]; `None` after the last row.
+    /// Returns the row, what becomes of the link, and the peer at its other end. A link that waits gets the proof
+    /// afterwards.
     pub(crate) async fn first_message(
         invite: &Invite,
         row: usize,
@@ -245,8 +247,8 @@ impl HostilePeer {
         self.go_on_until("way out", |peer| sent(peer).is_none_or(|now| now >= before + len as u64)).await;
     }
 
-    /// Writes a message to the control channel again and again, or a heartbeat, as fast as the other end takes it, until
-    /// that has closed the link. Returns the bytes, and how long it took.
+    /// Writes a message to the control channel again and again, or a heartbeat, as fast as the other end takes it,
+    /// until that has closed the link. Returns the bytes, and how long it took.
     pub(crate) async fn flood(&mut self, link: LinkId, what: &Flood) -> (usize, Duration) {
         /// Less than what ends the link at this end.
         const WAITING_MAX: u64 = 512 << 10;

@@ -1,7 +1,7 @@
 // A page on which a visitor kills parts of a simulated room and watches how it recovers.
 //
-// The address determines the run: `?seed=7&peers=200&acts=12000.1.0`, each act as time in ms, number and target. The buttons
-// add acts; "Copy link" copies an address that shows the same run again.
+// The address determines the run: `?seed=7&peers=200&acts=12000.1.0`, each act as time in ms, number and target. The
+// buttons add acts; "Copy link" copies an address that shows the same run again.
 
 import { Curve } from "./curve.js";
 import { feeds, peerAt } from "./map.js";

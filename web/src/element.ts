@@ -1,8 +1,8 @@
 // <plenary-room>: the page of a room, as an element.
 //
-// Attributes are in the README. The room lives on when the element is taken out of the document, until the element is put back or
-// another one with the same link comes; `leave()` ends it.
-// Every event of the room is a `CustomEvent` named "plenary". Custom properties of its look are in styles.ts.
+// Attributes are in the README. The room lives on when the element is taken out of the document, until the element is
+// put back or another one with the same link comes; `leave()` ends it. Every event of the room is a `CustomEvent` named
+// "plenary". Custom properties of its look are in styles.ts.
 
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 

@@ -1,5 +1,5 @@
-// The secret key of a peer. A reload in the same tab is the same peer. A duplicated tab gets a copy of the storage: a lock, named
-// by a hash of the key, tells that the key is in use, and the second tab makes a key of its own.
+// The secret key of a peer. A reload in the same tab is the same peer. A duplicated tab gets a copy of the storage: a
+// lock, named by a hash of the key, tells that the key is in use, and the second tab makes a key of its own.
 
 /** Where the key is kept. */
 const KEY = "plenary-identity";

@@ -1,6 +1,6 @@
-// Playout delay: picture and sound of one tile wait equally long, and long enough for what is lost to be sent again. Chromium's own
-// lip sync needs the sender's clocks, which a browser that relays doesn't pass on, and on a busy machine it plays pictures up to
-// 150 ms after their sound.
+// Playout delay: picture and sound of one tile wait equally long, and long enough for what is lost to be sent again.
+// Chromium's own lip sync needs the sender's clocks, which a browser that relays doesn't pass on, and on a busy machine
+// it plays pictures up to 150 ms after their sound.
 
 /** Interval of the comparison, in milliseconds. */
 const COMPARED_MS = 1000;

@@ -171,7 +171,8 @@ export class Link {
 
   #prepare(transceiver: RTCRtpTransceiver, slot: number): void {
     const formats = formatsOf(kindOf(slot));
-    // a browser without H.264 offers what it has: the first section stays, for the transport of all, and carries nothing
+    // a browser without H.264 offers what it has: the first section stays, for the transport of all, and carries
+    // nothing
     transceiver.direction = formats.length > 0 ? "sendrecv" : "inactive";
     if (formats.length > 0) transceiver.setCodecPreferences(formats);
     const transform = (side: Leg["side"]) => new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);

@@ -1,5 +1,6 @@
-// One slot that this page sends in. Frames that were made elsewhere leave through a sender of the browser: a dummy picture or
-// sound is encoded for each, and its encoded bytes are replaced. The browser packetizes, encrypts and repairs.
+// One slot that this page sends in. Frames that were made elsewhere leave through a sender of the browser: a dummy
+// picture or sound is encoded for each, and its encoded bytes are replaced. The browser packetizes, encrypts and
+// repairs.
 
 /** Frames that wait for their dummies, at most; past it all are dropped up to the next keyframe. A guess: 3 s of pictures. */
 const WAITING_MAX = 90;

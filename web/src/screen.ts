@@ -1,5 +1,5 @@
-// What is shown: the program, or the speakers of a mesh. Another parent's picture gets an element of its own that is swapped
-// in at its first new picture, so that a change freezes the picture hardly longer than the parent is silent.
+// What is shown: the program, or the speakers of a mesh. Another parent's picture gets an element of its own that is
+// swapped in at its first new picture, so that a change freezes the picture hardly longer than the parent is silent.
 
 /** Time after which a tile without pictures plays its sound all the same, in milliseconds. */
 const PICTURE_MS_MAX = 1000;

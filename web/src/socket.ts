@@ -1,7 +1,7 @@
 // The way to a rendezvous: a websocket, or requests that carry the same frames.
 //
-// Safari opens no websocket to a certificate that signs itself, even where the user has accepted it for the page. A page of
-// that rendezvous may still send requests to it.
+// Safari opens no websocket to a certificate that signs itself, even where the user has accepted it for the page. A
+// page of that rendezvous may still send requests to it.
 
 /** Websockets that may fail before they open, until requests carry the frames. One may fail by chance. */
 const FAILURES_MAX = 2;

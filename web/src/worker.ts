@@ -222,8 +222,8 @@ onmessage = async ({ data }: MessageEvent<ToWorker>) => {
 
 type EncodedFrame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
 
-// each receiver has a transform of its own; a copy of each frame goes to the peer, and the frame to the browser's decoder if
-// the peer allows that
+// each receiver has a transform of its own; a copy of each frame goes to the peer, and the frame to the browser's
+// decoder if the peer allows that
 (self as unknown as { onrtctransform: (event: { transformer: RTCRtpScriptTransformer }) => void }).onrtctransform = ({
   transformer,
 }) => {

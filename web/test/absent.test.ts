@@ -1,4 +1,5 @@
-// What is absent for a while: a tab that is hidden behind another one, a machine that sleeps, a microphone that is unplugged.
+// What is absent for a while: a tab that is hidden behind another one, a machine that sleeps, a microphone that is
+// unplugged.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -91,7 +92,7 @@ async function untilSteady(page: Page, fromMs: number, withinMs: number): Promis
   return Math.round((steadyMs ?? Infinity) - fromMs);
 }
 
-test("a hidden tab goes on hearing, and shows pictures within a second when it is in front again", { timeout: 120_000 }, async (t) => {
+test("a hidden tab goes on hearing and shows pictures soon after it returns", { timeout: 120_000 }, async (t) => {
   const page = await watcher(room, "Web", { slowsHidden: true });
   await page.evaluate(() => window.room.unmute());
   await sleep(10_000);
@@ -119,7 +120,7 @@ Ada at ${Math.round(others)} dB, ${got} of ${expected} pictures received, ${show
   await room.closePages();
 });
 
-test("a tab that relays keeps its children at a glance elsewhere, and sheds them when it stays hidden", { timeout: 180_000 }, async (t) => {
+test("a tab that relays sheds its children only when it stays hidden", { timeout: 180_000 }, async (t) => {
   const pages: Page[] = [];
   for (let at = 1; at <= 3; at++) pages.push(await watcher(room, `Web ${at}`, { slowsHidden: true }));
   const feeding = async () => {
@@ -156,7 +157,7 @@ test("a tab that relays keeps its children at a glance elsewhere, and sheds them
   await room.closePages();
 });
 
-test("tabs of a machine that slept come back by themselves, one that watches and one that speaks", { timeout: 240_000 }, async (t) => {
+test("tabs of a machine that slept come back by themselves", { timeout: 240_000 }, async (t) => {
   const awake = await watcher(room, "Awake");
   const asleep = { watching: await watcher(room, "Dora"), speaking: await speaker(room, "Eve", { hz: VOICE_HZ }) };
   const both = [asleep.watching, asleep.speaking];
@@ -197,7 +198,7 @@ the others heard the speaker after ${await voice} ms at most, the tab that watch
   await room.closePages();
 });
 
-test("a microphone that is unplugged is told with a way to another one, and the page goes on hearing", { skip: noSoundServer ?? false, timeout: 180_000 }, async (t) => {
+test("a microphone that is unplugged is told with a way to another one", { skip: noSoundServer ?? false, timeout: 180_000 }, async (t) => {
   const [firstHz, secondHz] = [440, 660];
   const server = await SoundServer.up();
   try {
@@ -255,7 +256,7 @@ async function choose(page: Page, hz: number): Promise<void> {
   await fill(page, "microphone", await found());
 }
 
-test("a tab that opened a room of pages and slept takes it back, with all others in it", { timeout: 180_000 }, async (t) => {
+test("a tab that opened a room of pages and slept takes it back", { timeout: 180_000 }, async (t) => {
   const pages = await Room.ofPages();
   try {
     const [host, ...others] = await Promise.all([pages.page(), pages.page(), pages.page()]);

@@ -1,5 +1,5 @@
-// Browsers of the page's tests: headless Chromium and Firefox with false cameras and microphones, on this machine or on a host of
-// a lab.
+// Browsers of the page's tests: headless Chromium and Firefox with false cameras and microphones, on this machine or on
+// a host of a lab.
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -33,7 +33,7 @@ test("rates and the encoder's figures are those since the last count", () => {
   assert.equal(counters.encoder, null, "no picture since");
 });
 
-test("a limit is told when it has lasted, and again only after a time without", () => {
+test("a limit that has lasted is told, and again only after a time without", () => {
   const watch = new LimitWatch();
   const told = (...spans: [Limit | null, number][]) =>
     spans.flatMap(([limit, looks]) => Array.from({ length: looks }, () => watch.observe(limit))).filter((limit) => limit !== null);

@@ -1,4 +1,5 @@
-// Pages that come from elsewhere than their room: the script from another origin than its page, and the page of a static host.
+// Pages that come from elsewhere than their room: the script from another origin than its page, and the page of a
+// static host.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -20,7 +21,7 @@ const policyFor = (origin: string) =>
   `connect-src ${origin} ${origin.replace("http", "ws")}`;
 
 for (const kind of ["chromium", "firefox"] as const) {
-  test(`${kind}: a page of another origin loads the script from a host, and joins`, { timeout: 60_000 }, async () => {
+  test(`${kind}: a page of another origin joins by the script of a host`, { timeout: 60_000 }, async () => {
     const page = await room.page({ kind });
     const { origin } = new URL(room.invite);
     assert.notEqual(new URL(page.url()).origin, origin);
@@ -43,7 +44,7 @@ for (const kind of ["chromium", "firefox"] as const) {
   });
 }
 
-test("a host that lists no page elsewhere says so to one, and goes on for its own", { timeout: 60_000 }, async () => {
+test("a host that lists no page elsewhere says so to one and serves its own", { timeout: 60_000 }, async () => {
   const strict = room.start("host", "--listen", "127.0.0.1:0", "--mix", "never");
   const invite = await room.line(strict, (line) => line.includes("#"));
   const says = room.line(strict, (line) => line.includes("--embed"));
@@ -58,7 +59,7 @@ test("a host that lists no page elsewhere says so to one, and goes on for its ow
   await own.waitForFunction(isIn, { timeout: 20_000 });
 });
 
-test("a link to a page on a static host leads into the room by the rendezvous that it names", { timeout: 90_000 }, async () => {
+test("a link to a page on a static host leads into the room", { timeout: 90_000 }, async () => {
   const page = await room.screen({ invite: "" });
   const address = page.url();
   const host = await Room.withAda("--page-at", address);

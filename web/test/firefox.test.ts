@@ -67,7 +67,7 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
 
 const noPlugin = env["MOZ_GMP_PATH"] ? false : "MOZ_GMP_PATH names no plugin OpenH264";
 
-test("with H.264 a page shows all pictures, and its camera comes to the others", { timeout: 90_000, skip: noPlugin }, async () => {
+test("with H.264 a page shows all pictures and the others see its camera", { timeout: 90_000, skip: noPlugin }, async () => {
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Yan" });
   const page = await room.visit("?auto=watch&name=Wim", { kind: "firefox-openh264" });

@@ -31,7 +31,7 @@ async function readCodes(page: Page, untilMs: number): Promise<(TimeCode | null)
 }
 
 for (const kind of ["another", "old", "half", "larger", "foreign sound"]) {
-  test(`pages below a relay that forges show nothing forged and leave it: ${kind}`, { timeout: 180_000 }, async (t) => {
+  test(`pages below a forger show nothing forged and leave it: ${kind}`, { timeout: 180_000 }, async (t) => {
     const room = await Room.open("--program", `320x180@${FPS}`, "--bitrate", "600kbit", "--k1", "2", "--k", "4", "--mix", "never");
     let forger: ChildProcess | null = null;
     try {

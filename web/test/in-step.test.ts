@@ -35,7 +35,7 @@ test("a delay has a limit", () => {
   assert.deepEqual(delays, { picture: 1000, sound: 0 });
 });
 
-test("on a line with losses both wait for what is sent again, until there are none", () => {
+test("on a line with losses, picture and sound wait for what is sent again", () => {
   const tile = new Tile();
   const leastMs = (...losses: boolean[]) => losses.map((isLost) => tile.leastMs(isLost)).at(-1);
   const none = (seconds: number) => Array<boolean>(seconds).fill(false);

@@ -1,5 +1,5 @@
-// Kills: how long the pictures of pages freeze when a mixer, a relaying page or the rendezvous is killed, again and again in
-// rooms that go on. KILLS sets how often.
+// Kills: how long the pictures of pages freeze when a mixer, a relaying page or the rendezvous is killed, again and
+// again in rooms that go on. KILLS sets how often.
 
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";

@@ -1,5 +1,6 @@
-// A network of the tests' own: hosts as namespaces of this machine, with delays, losses and rates on their lines, by `netlab`
-// (tests/netlab). It needs root. It ends with this process, however that ends: its driver reads a pipe from here.
+// A network of the tests' own: hosts as namespaces of this machine, with delays, losses and rates on their lines, by
+// `netlab` (tests/netlab). It needs root. It ends with this process, however that ends: its driver reads a pipe from
+// here.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

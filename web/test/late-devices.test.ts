@@ -57,7 +57,7 @@ async function allowInVain(page: Page): Promise<void> {
   assert.equal(await page.$(">>> video.self"), null);
 }
 
-test("a camera that the user allows after the host has ended the room is closed at once", { timeout: 60_000 }, async () => {
+test("a camera that is allowed after the end of the room is closed at once", { timeout: 60_000 }, async () => {
   const small = await Room.open();
   try {
     const page = await small.screen({ query: "?auto=watch&name=Kim" });
@@ -74,7 +74,7 @@ test("a camera that the user allows after the host has ended the room is closed 
   }
 });
 
-test("a camera that comes after its speaker has left is closed at once, and the next one is opened", { timeout: 60_000 }, async () => {
+test("a camera that comes after its speaker has left is closed at once", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Kim", head: AUTO_SPEAK });
   await live(page);
   await there(page, '.bar [data-act="camera"]:not(.off)');
@@ -94,7 +94,7 @@ test("a camera that comes after its speaker has left is closed at once, and the 
   await there(page, ".preview video");
 });
 
-test("a screen that is chosen after its speaker was removed is shown to nobody", { timeout: 60_000 }, async () => {
+test("a screen chosen after its speaker was removed is shown to nobody", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Lea", head: AUTO_SPEAK });
   await live(page);
   await there(page, '.bar [data-act="share"]');
@@ -106,7 +106,7 @@ test("a screen that is chosen after its speaker was removed is shown to nobody",
   await allowInVain(page);
 });
 
-test("a viewer that closes the settings before the browser's answer has no camera open", { timeout: 60_000 }, async () => {
+test("a viewer that closes the settings before the answer opens no camera", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Mia" });
   await live(page);
   // browsers tell the names of devices once the user has given one

@@ -43,7 +43,7 @@ test("the connection is judged by what came in the last seconds alone", () => {
   assert.equal(healthOf([{ ...calm, connection: "reconnecting", mode: "mesh", mixers: [] }]).why, texts.whyMixer);
 });
 
-test("an empty stage says why, and says nothing where a picture is to be expected", () => {
+test("an empty stage says why, unless a picture is to be expected", () => {
   const stands = (mode: string, stage: string, mixers: string[] = [], directory: unknown[] = []) => {
     // capitals speak, "h" is away
     const members = [...stage].map((peer) => ({ peer: peer.toLowerCase(), speaks: peer !== peer.toLowerCase() || peer === "h", away: peer === "h" }));
@@ -67,7 +67,7 @@ test("an empty stage says why, and says nothing where a picture is to be expecte
   assert.equal(stands("mixer", "AB"), null, "a mixer is being elected");
 });
 
-test("the tree shows each viewer once below its parent, even if they name each other as parents", () => {
+test("the tree shows viewers below their parents and leaves circles out", () => {
   const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, label: peer, parent, depth: 0 });
   const directory = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
   assert.deepEqual(
@@ -78,7 +78,7 @@ test("the tree shows each viewer once below its parent, even if they name each o
   assert.equal(rowsOf({ mixers: ["mixer"], directory: many }).length, 200);
 });
 
-test("the chat keeps the newest 200 messages, cut to their longest length, and counts unread ones", () => {
+test("the chat keeps the newest 200 messages and counts unread ones", () => {
   const chat = new Chat();
   for (let at = 0; at < 250; at++) chat.add({ peer: "a", label: "Ada", host: false, named: false, text: `${at}` }, false);
   assert.deepEqual([chat.messages.length, chat.messages[0]?.text, chat.unread], [200, "50", 200]);
@@ -114,7 +114,7 @@ const alone = { labels: {}, others: 0 };
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 const speaker = (peer: string, name = peer) => ({ peer, name, label: name, speaks: true, away: false, muted: { picture: false, sound: false }, shares: false }) as Snapshot["stage"][number];
 
-test("a pinned speaker that leaves the stage is unpinned, and one that is away isn't", async () => {
+test("a pinned speaker that is away stays pinned until it leaves the stage", async () => {
   await inRoom({ mode: "mesh", stage: [speaker("me"), speaker("a", "Ada")] }, async (session, see) => {
     session.pin("a");
     await see({ stage: [speaker("me"), { ...speaker("a", "Ada"), away: true }] });
@@ -153,7 +153,7 @@ test("a notice ends with its reason", async () => {
   });
 });
 
-test("a speaker hears that the host has taken the floor, whatever comes first, and can go back to the audience muted", async () => {
+test("a speaker hears that the host has taken the floor", async () => {
   for (const order of [["floor-denied", "floor"], ["floor", "floor-denied"], ["floor"]]) {
     await inRoom({ speaks: true }, async (session) => {
       const { room, capture } = session;
@@ -180,7 +180,7 @@ test("a speaker hears that the host has taken the floor, whatever comes first, a
   });
 });
 
-test("of a newcomer it is said that it offers to mix, and how many others have come before it", async () => {
+test("a knock says whether a newcomer offers to mix and how many more came", async () => {
   await inRoom({}, async (session) => {
     const knock = { what: "knock" as const, peer: "9", name: "Ada", labels: { 9: "Ada (99999999)" } };
     hear(session, { ...knock, mixes: true, others: 0 });

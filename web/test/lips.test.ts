@@ -12,7 +12,7 @@ import { skewsMs, sleep } from "./shown.js";
 const SETTLE_MS = 15_000;
 const RECORD_MS = 12_000;
 
-test("a page plays sound within 80 ms of the picture that was captured with it", { timeout: 60_000 }, async () => {
+test("a page plays sound within 80 ms of the picture captured with it", { timeout: 60_000 }, async () => {
   const room = await Room.withAda();
   try {
     const page = await watcher(room, "Web");
@@ -25,7 +25,7 @@ test("a page plays sound within 80 ms of the picture that was captured with it",
   }
 });
 
-test("flash and beep come within 80 ms of each other at a page, and at a page below it", { timeout: 120_000 }, async (t) => {
+test("flash and beep come within 80 ms of each other at a page and below it", { timeout: 120_000 }, async (t) => {
   const room = await Room.open("--program", "640x360@30", "--k1", "1", "--mix", "never");
   try {
     room.start("mixer", room.invite);

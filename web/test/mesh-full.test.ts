@@ -1,4 +1,5 @@
-// Five peers that want to speak where nobody mixes: four see each other, the fifth is told why it waits, until a mixer comes.
+// Five peers that want to speak where nobody mixes: four see each other, the fifth is told why it waits, until a mixer
+// comes.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -18,7 +19,7 @@ after(() => room.close());
 
 const speaker = (name: string) => room.screen({ query: `?name=${name}&auto=speak`, head: AUTO_SPEAK });
 
-test("a fifth speaker is told that it waits for a mixer, and then all are seen", { timeout: 180_000 }, async () => {
+test("a fifth speaker is told that it waits for a mixer until one comes", { timeout: 180_000 }, async () => {
   for (const name of ["Ada", "Ben", "Cay"]) {
     room.start("join", room.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
   }

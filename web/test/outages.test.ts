@@ -1,4 +1,5 @@
-// What a room lacks for a while, met in a browser: its server, a place, a mixer. Each is a line, which ends with its reason.
+// What a room lacks for a while, met in a browser: its server, a place, a mixer. Each is a line, which ends with its
+// reason.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +9,7 @@ import type { Page } from "puppeteer-core";
 import { act, alerted, click, duplicate, live, says, text, there } from "./element.js";
 import { Room, within } from "./room.js";
 
-test("a room that is over, and one whose server is away, are tried again by a button", { timeout: 90_000 }, async () => {
+test("a room that is over or has no server is tried again by a button", { timeout: 90_000 }, async () => {
   const apart = await Room.apart();
   try {
     await apart.killHost();
@@ -57,7 +58,7 @@ test("a viewer without a place is told so until there is one", { timeout: 120_00
   }
 });
 
-test("viewers of a room without a mixer are told whom they wait for, until one comes", { timeout: 150_000 }, async () => {
+test("viewers of a room without a mixer are told so until one comes", { timeout: 150_000 }, async () => {
   const unmixed = await Room.open("--program", "320x180@15", "--mix", "never");
   try {
     const speaker = (name: string) =>
@@ -81,7 +82,7 @@ test("viewers of a room without a mixer are told whom they wait for, until one c
   }
 });
 
-test("two tabs without https contend for one place, and the one that loses it says so", { timeout: 90_000 }, async () => {
+test("without https a tab that loses its place to another one says so", { timeout: 90_000 }, async () => {
   const mixed = await Room.open("--program", "320x180@15");
   try {
     mixed.addAda();

@@ -81,7 +81,7 @@ function compile(resolution: "bundler" | "nodenext"): string {
   return spawnSync(TSC, args, { cwd: folder, encoding: "utf8" }).stdout;
 }
 
-test("a strict program compiles against the packed package, and wrong ones don't", { timeout: 60_000 }, () => {
+test("a strict program compiles against the package, and wrong ones don't", { timeout: 60_000 }, () => {
   writeFileSync(join(folder, "app.ts"), PROGRAM);
   for (const [at, wrong] of WRONG.entries()) writeFileSync(join(folder, `wrong-${at}.ts`), wrong);
   for (const resolution of ["bundler", "nodenext"] as const) {

@@ -81,7 +81,7 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<number
   }
 }
 
-test("three pages and a rendezvous are a room, which goes on when the page that opened it is closed", { timeout: 180_000 }, async (t) => {
+test("a room of pages goes on when the page that opened it is closed", { timeout: 180_000 }, async (t) => {
   const ada = await speaker({ rendezvous: room.rendezvous, name: "Ada", title: "Talk" });
   const invite = await ada.evaluate(() => window.room.invite ?? "");
   assert.ok(invite.startsWith(room.rendezvous), invite);

@@ -1,4 +1,5 @@
-// Tabs as peers of a test's room: those that watch, and those that speak with the browser's false camera and microphone.
+// Tabs as peers of a test's room: those that watch, and those that speak with the browser's false camera and
+// microphone.
 
 import type { Page } from "puppeteer-core";
 

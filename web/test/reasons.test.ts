@@ -89,7 +89,7 @@ test("the first way on is that which helps", () => {
   assert.deepEqual(wanting, ["password-needed", "wrong-password"]);
 });
 
-test("what a browser says of a device stands behind the line, and an unknown error stands alone", () => {
+test("what a browser says stands behind the line, an unknown error alone", () => {
   assert.equal(refusalOf(new Refused("no-camera", "Overheated")).says, `${en.reasons["no-camera"]} (Overheated)`);
   assert.equal(refusalOf(new Refused("locked", "the room is locked")).says, en.reasons.locked);
   assert.deepEqual(refusalOf(new Error("The moon is in the way.")).says, "The moon is in the way.");

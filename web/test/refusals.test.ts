@@ -38,7 +38,7 @@ async function makeBusy(page: Page, busy: Window["busy"]): Promise<void> {
   }, busy);
 }
 
-test("a busy camera is called busy, the microphone works without it, and so the other way round", { timeout: 60_000 }, async () => {
+test("a busy camera or microphone is called busy, and the other one works", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?name=Kim" });
   await there(page, '[data-act="join"]');
   await makeBusy(page, ["video"]);
@@ -61,7 +61,7 @@ test("a busy camera is called busy, the microphone works without it, and so the 
   assert.doesNotMatch((await text(page)) ?? "", /Another program/);
 });
 
-test("busy devices keep a user from speaking until they are free, and not from watching", { timeout: 60_000 }, async () => {
+test("busy devices keep a user from speaking until they are free", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?name=Kim" });
   await there(page, '[data-act="join"]');
   await makeBusy(page, ["audio", "video"]);
@@ -84,7 +84,7 @@ test("busy devices keep a user from speaking until they are free, and not from w
   await there(page, '.bar [data-act="camera"]:not(.off)');
 });
 
-test("a page that is older than the server says so in the room, and is loaded anew by a button", { timeout: 60_000 }, async () => {
+test("a page older than the server says so and is loaded anew by a button", { timeout: 60_000 }, async () => {
   const apart = await Room.apart();
   const page = await apart.screen({ query: "?name=Kim&auto=speak", head: AUTO_SPEAK });
   await live(page);
@@ -142,7 +142,7 @@ test("an invite that has expired leads to a room of one's own", { timeout: 60_00
   }
 });
 
-test("a browser that prefers German gets the page in German, with its refusals", { timeout: 60_000 }, async () => {
+test("a browser that prefers German gets the page and its refusals in German", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?name=Kim" });
   await page.evaluateOnNewDocument(() => {
     Object.defineProperty(navigator, "languages", { get: () => ["fr", "de-CH", "en"] });

@@ -1,4 +1,5 @@
-// Processor time of a page that relays, beside that of encoding what it shows again, as browsers do without frames to relay.
+// Processor time of a page that relays, beside that of encoding what it shows again, as browsers do without frames to
+// relay.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +14,7 @@ import { sleep } from "./shown.js";
 /** Pictures a second, and time of each measurement in milliseconds. */
 const [FULL_FPS, SPELL_MS] = [30, 20_000];
 
-test("a page that relays uses less than half the processor time of encoding again", { timeout: 240_000 }, async (t) => {
+test("a page that relays uses less than half the processor time of encoding", { timeout: 240_000 }, async (t) => {
   const program = `1280x720@${FULL_FPS}`;
   const alone = await Room.open("--program", program, "--k1", "1", "--speak", "--speaker-size", program, "--mix", "always");
   try {

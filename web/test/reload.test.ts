@@ -42,7 +42,7 @@ async function open(): Promise<{ host: Page; guest: Page; invite: string }> {
   return { host, guest, invite };
 }
 
-test("a host that reloads its tab takes nobody's camera, place on stage or mixer", { timeout: 120_000 }, async () => {
+test("a host that reloads its tab takes nobody's camera, place or mixer", { timeout: 120_000 }, async () => {
   const { host, guest } = await open();
   await within("all speak, and are mixed", async () => {
     const [speakers, now] = [await speaking(guest), await snapshot(guest)];

@@ -1,5 +1,5 @@
-// A room of native peers for the page's tests, and browsers that open the page in it. Everything on loopback; processes and
-// browsers end with the room.
+// A room of native peers for the page's tests, and browsers that open the page in it. Everything on loopback; processes
+// and browsers end with the room.
 
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";

@@ -1,4 +1,5 @@
-// Which way a page takes to its rendezvous, with a stand-in for the browser's websockets and a small server for requests.
+// Which way a page takes to its rendezvous, with a stand-in for the browser's websockets and a small server for
+// requests.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -106,7 +107,7 @@ const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 const prefixed = (...texts: string[]) =>
   Buffer.concat(texts.flatMap((text) => [Buffer.from([0, 0, 0, text.length]), Buffer.from(text)]));
 
-test("a websocket that opens carries the frames, and later failures are outages", async () => {
+test("a websocket that opens carries frames, and later failures are outages", async () => {
   const dialler = new Dialler(origin);
   failing(dialler, 1);
   const heard = new Heard();
@@ -124,7 +125,7 @@ test("a websocket that opens carries the frames, and later failures are outages"
   assert.deepEqual([websockets.length, server.asked.length], [7, 0]);
 });
 
-test("a rendezvous elsewhere says why it lets the page in by no websocket, and otherwise it is an outage", async () => {
+test("a rendezvous elsewhere says why it refuses a websocket to the page", async () => {
   for (const [isRefused, expected] of [[true, ["frame no", "closed"]], [false, ["closed"]]] as const) {
     server.refusal = isRefused ? "no" : null;
     const heard = new Heard();
@@ -149,7 +150,7 @@ test("a rendezvous elsewhere says why it lets the page in by no websocket, and o
   assert.deepEqual([opened.events, server.asked.length], [["opened", "closed"], 1]);
 });
 
-test("after two websockets that never opened, requests to the own origin carry the frames in order", { timeout: 30_000 }, async () => {
+test("after two failed websockets, requests carry the frames in order", { timeout: 30_000 }, async () => {
   server.frames = [prefixed("a", "b"), prefixed("c")];
   const dialler = new Dialler(origin);
   failing(dialler, 1);
@@ -198,7 +199,7 @@ test("when requests fail too, a websocket is tried by turns", { timeout: 30_000 
   assert.deepEqual(heard.events, ["opened", "closed"]);
 });
 
-test("answers that are torn, and frames without end that nobody takes, end a connection", { timeout: 30_000 }, async () => {
+test("torn answers and endless frames that nobody takes end a connection", { timeout: 30_000 }, async () => {
   for (const spoil of ["answer", "queue"]) {
     server.frames = spoil === "answer" ? [Buffer.from([0, 0, 0, 9, 1])] : [];
     const dialler = new Dialler(origin);

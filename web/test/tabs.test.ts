@@ -16,7 +16,7 @@ before(async () => {
 afterEach(() => room.closePages());
 after(() => room.close());
 
-test("a duplicated tab of a host is told that the room is open, and joins as a guest", { timeout: 90_000 }, async () => {
+test("a duplicated tab of a host is told of the other and joins as a guest", { timeout: 90_000 }, async () => {
   const host = await room.screen({ invite: "", rendezvous: room.rendezvous });
   await fill(host, "name", "Grace");
   await act(host, "open");
@@ -77,7 +77,7 @@ const route = (page: Page, order: "remove-add" | "add-remove", invite?: string) 
     invite,
   );
 
-test("a new element goes on with the room of one that left the page, and a second one is a second peer", { timeout: 90_000 }, async () => {
+test("a new element goes on with the room of one that left the page", { timeout: 90_000 }, async () => {
   const small = await Room.open();
   try {
     const page = await small.screen({ query: "?name=Uma&auto=speak", head: AUTO_SPEAK });

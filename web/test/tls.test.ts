@@ -1,4 +1,5 @@
-// Pages that reach the rendezvous by https: over a websocket, from another origin, and by requests where no websocket opens.
+// Pages that reach the rendezvous by https: over a websocket, from another origin, and by requests where no websocket
+// opens.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -32,7 +33,7 @@ before(async () => {
 
 after(() => room.close());
 
-test("a link opened by plain http leads to https, and the page watches over wss", { timeout: 60_000 }, async () => {
+test("a link opened by http leads to https, and the page watches over wss", { timeout: 60_000 }, async () => {
   assert.ok(room.invite.startsWith("https://127.0.0.1:"), room.invite);
   const page = await room.visit("", {}, room.invite.replace("https:", "http:"));
   const { protocol, host } = new URL(page.url());
@@ -47,7 +48,7 @@ test("a page of another origin joins over wss", { timeout: 60_000 }, async () =>
   assert.notEqual(new URL(page.url()).origin, new URL(room.invite).origin);
 });
 
-test("a page by https says that the browser blocks a rendezvous by plain http", { timeout: 30_000 }, async () => {
+test("a page by https says that the browser blocks a rendezvous by http", { timeout: 30_000 }, async () => {
   const page = await room.visit();
   // an address for documentation: on loopback browsers allow it
   const invite = room.invite.replace(/^https:..[^/]*/, "http://192.0.2.1:9");

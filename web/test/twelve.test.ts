@@ -1,5 +1,6 @@
-// A room of twelve peers, six of them tabs, in which peers of each kind come and go: in each minute a native speaker, the mixer, a
-// native viewer, a speaking tab and a watching tab leave, and a new one comes in place of each. MINUTES sets how long.
+// A room of twelve peers, six of them tabs, in which peers of each kind come and go: in each minute a native speaker,
+// the mixer, a native viewer, a speaking tab and a watching tab leave, and a new one comes in place of each. MINUTES
+// sets how long.
 
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
@@ -172,7 +173,7 @@ longest wait ${seen.longestMs} ms, frozen ${seen.frozenMs} ms, ${end.reparented 
   }
 }
 
-test("twelve peers, six of them tabs, get all pictures while others come and go", { timeout: (MINUTES + 5) * MINUTE_MS }, async (t) => {
+test("twelve peers, six in tabs, get all pictures while others come and go", { timeout: (MINUTES + 5) * MINUTE_MS }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "plenary-twelve-"));
   const [recording, report] = [join(folder, "host.mp4"), join(folder, "host.json")];
   const program = ["--program", `${SIZE.width}x${SIZE.height}@${FPS}`, "--mix", "never", "--k1", "3", "--k", "3"];

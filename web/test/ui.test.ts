@@ -265,7 +265,7 @@ test("without https a page offers to watch, and says why not more", { timeout: 6
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
 });
 
-test("the room outlives the element's place in the document, and tells the application its events", { timeout: 60_000 }, async () => {
+test("the room outlives the element's place in the document", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?name=Uma" });
   await page.evaluate(() => {
     window.events = [];
@@ -295,7 +295,7 @@ test("the room outlives the element's place in the document, and tells the appli
   await alerted(page, "You have left the room.");
 });
 
-test("a viewer that closes the dialog of the stage stays off stage, with its devices closed", { timeout: 60_000 }, async () => {
+test("a viewer that closes the dialog of the stage stays off stage", { timeout: 60_000 }, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Kim" });
   await live(page);
   await act(page, "hand");
@@ -319,7 +319,7 @@ test("a viewer that closes the dialog of the stage stays off stage, with its dev
   await page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.speaks), { timeout: 20_000 });
 });
 
-test("another link in the address counts, and in a room after a question alone", { timeout: 60_000 }, async () => {
+test("another link in the address counts, in a room only after a question", { timeout: 60_000 }, async () => {
   const page = await room.screen({ invite: "" });
   await there(page, '[data-act="to-link"]');
   const follow = async (link: string) => {
@@ -349,7 +349,7 @@ test("another link in the address counts, and in a room after a question alone",
   assert.ok((await kept())?.endsWith(second));
 });
 
-test("a fragment of the application's own stays in the address, and so does the state of its history", { timeout: 60_000 }, async () => {
+test("the application's own fragment and the state of its history stay", { timeout: 60_000 }, async () => {
   const page = await room.screen({ invite: "" });
   await there(page, '[data-act="to-link"]');
   const at = () => page.evaluate(() => [location.hash, JSON.stringify(history.state)]);
@@ -490,7 +490,7 @@ test("a room with a password and a lobby asks, waits, and tells how it ended", {
   }
 });
 
-test("a speaker whose host has died is told that, not to wait for another way", { timeout: 60_000 }, async () => {
+test("a speaker whose host has died is told so, not to wait for another way", { timeout: 60_000 }, async () => {
   const small = await Room.open("--name", "Grace");
   try {
     const page = await small.screen({ query: "?name=Max&auto=speak", head: AUTO_SPEAK });
@@ -507,7 +507,7 @@ test("a speaker whose host has died is told that, not to wait for another way", 
   }
 });
 
-test("a page opens a room, lets people in, gives the floor, removes one, and ends it", { timeout: 120_000 }, async () => {
+test("a page opens a room, admits, promotes and removes people, and ends it", { timeout: 120_000 }, async () => {
   const process = room.start("rendezvous", "--listen", "127.0.0.1:0", ...(await room.embeds()));
   const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
   const host = await room.screen({ invite: "", rendezvous });

@@ -57,7 +57,7 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
   assert.notDeepEqual(first, second);
 });
 
-test("the link opens the page that the host serves, and its element watches and leaves", { timeout: 60_000 }, async () => {
+test("the link opens the host's page, whose element watches and leaves", { timeout: 60_000 }, async () => {
   const page = await room.visit();
   assert.equal(new URL(page.url()).hash, "", "the secret has left the address");
   await fill(page, "name", "Zoë");
@@ -73,7 +73,7 @@ test("the link opens the page that the host serves, and its element watches and 
   assert.equal(await page.evaluate(says), "You have left the room.");
 });
 
-test("the page is ready within a second, and shows the program within another", { timeout: 60_000 }, async (t) => {
+test("the page is ready within a second and shows the program within another", { timeout: 60_000 }, async (t) => {
   const [readyMs, firstMs]: [number[], number[]] = [[], []];
   for (let at = 0; at < 5; at++) {
     const page = await room.visit();

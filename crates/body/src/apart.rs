@@ -19,7 +19,8 @@ pub struct VoiceFrame {
     pub speaker: PeerId,
     /// The Opus packet, with its identity.
     pub frame: Frame,
-    /// Capture time, microseconds since 1970 by this peer's clock; the time of arrival while the speaker's clock is unknown.
+    /// Capture time, microseconds since 1970 by this peer's clock; the time of arrival while the speaker's clock is
+    /// unknown.
     pub captured_us: u64,
 }
 

@@ -131,7 +131,7 @@ mod tests {
     use crate::outs::Out;
 
     #[test]
-    fn the_relay_forwards_the_source_s_packets_to_all_children_from_the_first_keyframe_on() {
+    fn the_relay_forwards_the_source_s_packets_to_all_its_children() {
         let (mut source, mut relay) = (Source::new(6_000), Relay::new(3, 0));
         let mut forwarded = 0;
         for frame in 0..50 {

@@ -1,6 +1,7 @@
 //! Interceptor between brain and body: it sees all inputs and outputs of the brain, and may change them.
 //!
-//! A simulator compares brains by their outputs, and lets peers break rules. The bodies of real peers have nothing there.
+//! A simulator compares brains by their outputs, and lets peers break rules. The bodies of real peers have nothing
+//! there.
 
 use plenary_proto::{Input, Output, Time};
 

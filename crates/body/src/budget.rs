@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_hands_over_envelopes_or_data_without_end_pays_for_them_as_for_its_own_words() {
+    fn a_peer_pays_for_envelopes_and_data_as_for_its_own_words() {
         for kind in [Budgeted::Carried, Budgeted::Data] {
             let (mut now, mut bytes, mut budget) = (Time(0), 0, LinkBudget::new(Time(0)));
             loop {

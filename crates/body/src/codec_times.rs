@@ -1,8 +1,8 @@
 //! Codec times for this peer's claims: from the pictures that its mixer encodes and decodes, or from a short benchmark
 //! while it doesn't encode; the newer of the two counts.
 //!
-//! The times are wall times, so they rise when other programs take the processor. Claims change only when the times have
-//! changed by more than they vary.
+//! The times are wall times, so they rise when other programs take the processor. Claims change only when the times
+//! have changed by more than they vary.
 
 use std::collections::VecDeque;
 
@@ -17,11 +17,12 @@ const SPAN_US: u64 = 100_000_000;
 const SAMPLES_MAX: usize = (SPAN_US / SAMPLE_US) as usize;
 /// Minimum interval of benchmarks, and maximum age of a measurement on an idle machine.
 const BENCH_US: u64 = 60_000_000;
-/// Smallest relative change that is claimed. Of 20 benchmarks beside programs at low priority that used all cores, 19 took
-/// up to 25 % longer than the median.
+/// Smallest relative change that is claimed. Of 20 benchmarks beside programs at low priority that used all cores, 19
+/// took up to 25 % longer than the median.
 const CHANGE_MIN: f64 = 0.25;
 
-/// Claimed time to encode a picture on a machine that is short of processor time: no program's frame interval is as long.
+/// Claimed time to encode a picture on a machine that is short of processor time: no program's frame interval is as
+/// long.
 const BUSY_US: u32 = 1_000_000;
 
 /// Codec times, in microseconds for one 1280×720 picture.
@@ -84,8 +85,8 @@ impl CodecTimes {
         self.claim()
     }
 
-    /// Sets whether this machine is short of processor time: then it claims that it can't mix in real time. Returns what
-    /// to claim.
+    /// Sets whether this machine is short of processor time: then it claims that it can't mix in real time. Returns
+    /// what to claim.
     pub(crate) fn set_busy(&mut self, is_busy: bool) -> Option<Claimed> {
         self.is_busy = is_busy;
         self.claimed.map(|claimed| self.as_busy(claimed))
@@ -116,8 +117,8 @@ impl CodecTimes {
         (encoded > 0 || decoded > 0).then(|| self.claim())
     }
 
-    /// Returns whether a peer that doesn't mix is to run a benchmark now; counts it as requested. A machine that is short
-    /// of processor time runs none.
+    /// Returns whether a peer that doesn't mix is to run a benchmark now; counts it as requested. A machine that is
+    /// short of processor time runs none.
     pub(crate) fn takes_bench(&mut self, now_us: u64) -> bool {
         let due =
             self.bench.is_some() && !self.is_busy && now_us >= self.encoded_us.max(self.asked_us) + BENCH_US;
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_machine_is_measured_once_a_minute_and_a_busy_one_by_its_pictures() {
+    fn an_idle_machine_is_measured_once_a_minute() {
         let (mut times, mut work) = (CodecTimes::default(), CodecWork::default());
         assert!(!times.takes_bench(100 * SECOND), "a peer that can't mix");
         times.bench(0, 4_000, 1_500);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_short_of_processor_time_claims_that_it_cannot_mix_and_runs_no_benchmark() {
+    fn a_machine_short_of_processor_time_claims_that_it_cannot_mix() {
         let mut times = CodecTimes::default();
         assert_eq!(times.set_busy(true), None, "a peer that can't mix");
         times.set_busy(false);
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pictures_are_claimed_after_mixing_has_ended_until_the_next_benchmark() {
+    fn the_last_pictures_are_claimed_after_mixing_until_the_next_benchmark() {
         let (mut times, mut work) = (CodecTimes::default(), CodecWork::default());
         times.bench(0, 4_000, 1_500);
         for second in 1..40 {

@@ -14,8 +14,8 @@ pub(crate) struct Contact {
 }
 
 impl Contact {
-    /// Returns whether the peer is connected: a viewer that is fed, or a peer on stage in contact with another one there.
-    /// One that comes on stage, or leaves it, stays connected meanwhile.
+    /// Returns whether the peer is connected: a viewer that is fed, or a peer on stage in contact with another one
+    /// there. One that comes on stage, or leaves it, stays connected meanwhile.
     pub(crate) fn is_linked(&mut self, body: &Body, now_us: u64) -> bool {
         let on_stage = body.stage().iter().any(|entry| entry.peer == body.me);
         let has_contact = if on_stage { has_contact(body, now_us) } else { is_fed(body) };

@@ -264,7 +264,8 @@ impl Correspondence {
         steps
     }
 
-    /// Seals a message that travels in an envelope. Returns `None` if the message exceeds the envelope's maximum length.
+    /// Seals a message that travels in an envelope. Returns `None` if the message exceeds the envelope's maximum
+    /// length.
     pub fn seal(&mut self, envelope: Envelope, now_us: u64) -> Option<Step> {
         let nonce = self.nonce();
         match envelope {

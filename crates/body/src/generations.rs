@@ -1,8 +1,9 @@
-//! Generations of the room's key. They decide the key that seals for each peer, and the uses of envelopes under a replaced key.
+//! Generations of the room's key. They decide the key that seals for each peer, and the uses of envelopes under a
+//! replaced key.
 //!
-//! When the host makes a new invite, members pass its key on, and envelopes are sealed with it from then on. Envelopes under
-//! a replaced key count for [`OLD_KEY_US`] more, requests to join excepted: from the first moment they only let members in
-//! that show a ticket of the host.
+//! When the host makes a new invite, members pass its key on, and envelopes are sealed with it from then on. Envelopes
+//! under a replaced key count for [`OLD_KEY_US`] more, requests to join excepted: from the first moment they only let
+//! members in that show a ticket of the host.
 
 use plenary_proto::ordered::OrderedMap;
 

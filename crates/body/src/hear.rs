@@ -1,5 +1,5 @@
-//! The data channels of a link: pieces are joined to messages, heartbeats are answered, and a link that is over its budget is
-//! paused or ended.
+//! The data channels of a link: pieces are joined to messages, heartbeats are answered, and a link that is over its
+//! budget is paused or ended.
 
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{Heartbeat, LinkKind, Message, loose_from_bytes};

@@ -28,7 +28,8 @@ const ROUNDS_PER_PING_BELOW: u64 = 4;
 /// Number of pings whose round trips are compared: the shortest one tells the offset of the clocks best.
 const SAMPLES_MAX: usize = 16;
 
-/// Span of the answers that show a queue, in microseconds: two rounds of pings, of which a pause of the radio delays one.
+/// Span of the answers that show a queue, in microseconds: two rounds of pings, of which a pause of the radio delays
+/// one.
 const QUEUE_SPAN_US: u64 = 1_000_000;
 /// Number of answers of a peer from which these show a queue. A guess: two seconds of pings.
 const QUEUE_SAMPLES_MIN: usize = 4;
@@ -178,8 +179,8 @@ impl Heartbeats {
         self.pauses.paused_ppm(peer)
     }
 
-    /// Returns what waits in this peer's own line: by how much the fastest answer of the last second was later than the fastest
-    /// before, at the median peer. `None` without such answers.
+    /// Returns what waits in this peer's own line: by how much the fastest answer of the last second was later than the
+    /// fastest before, at the median peer. `None` without such answers.
     pub(crate) fn queue_us(&self, now_us: u64) -> Option<u64> {
         let known = self.samples.values().filter(|samples| samples.len() >= QUEUE_SAMPLES_MIN);
         let queues = known.filter_map(|samples| {
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_gives_a_negative_offset_and_the_shortest_round_trip_decides() {
+    fn the_shortest_round_trip_decides_the_offset_of_a_clock() {
         let mut heartbeats = Heartbeats::default();
         // the peer's clock is 1000 ahead; 50 there, 50 back, 10 in between
         assert_eq!(sample(&mut heartbeats, [10_000, 11_050, 11_060, 10_110]), Some((-1000, 100)));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_in_this_peers_line_delays_all_answers_and_a_pause_or_another_peers_queue_only_some() {
+    fn a_queue_in_this_peer_s_line_delays_the_answers_of_all_peers() {
         let mut heartbeats = Heartbeats::default();
         let answer = |heartbeats: &mut Heartbeats, peer: u8, at_us: u64, rtt_us: u64| {
             let half_us = at_us - rtt_us / 2;

@@ -213,8 +213,8 @@ impl Inflow {
         }
     }
 
-    /// Recalls what was forwarded of a stream. What came by a trunk is forwarded to those alone that get one speaker, and
-    /// to agents.
+    /// Recalls what was forwarded of a stream. What came by a trunk is forwarded to those alone that get one speaker,
+    /// and to agents.
     fn recall(&mut self, id: StreamId) {
         let gets_it = |(_, (_, told)): &(&PeerId, &(PeerId, Option<StreamId>))| *told == Some(id);
         self.recalls.extend(self.solos.iter().filter(gets_it).map(|(peer, _)| (*peer, id)));

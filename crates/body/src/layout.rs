@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_that_mixers_would_refuse_is_refused_and_an_unknown_one_is_a_grid() {
+    fn a_layout_that_mixers_would_refuse_is_refused() {
         for layout in [custom(65, 0.0), custom(1, 0.9), custom(1, f32::NAN)] {
             assert!(for_command(&layout).is_err(), "{layout:?}");
         }

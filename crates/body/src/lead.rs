@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_may_leap_as_far_as_a_stream_of_36_mbit_per_s_gets_in_the_silence_before_it() {
+    fn a_number_may_leap_as_far_as_a_fast_stream_gets_in_the_silence() {
         for (silent_us, most) in [(0, 2_048), (33 * MS, 2_048 + 132), (5_000 * MS, 2_048 + 20_000)] {
             for (leap, place) in [(most, Place::Fits), (most + 1, Place::Leaps), (u64::MAX - 9, Place::Leaps)]
             {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_feeder_gives_a_lead_up_when_it_sends_new_packets_behind_it_for_half_a_second() {
+    fn a_lead_is_given_up_when_its_own_feeder_sends_new_packets_behind_it() {
         let mut lead = begun(1_000, 0);
         for (number, at_us) in (5..).zip((33 * MS..33 * MS + LEAD_US).step_by(33_000)) {
             assert_eq!(judge(&mut lead, 1_000, number, ADA, at_us), Place::Fits);

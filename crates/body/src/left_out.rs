@@ -1,8 +1,10 @@
-//! Pictures that a browser's leg leaves out: a parent thins a narrow link, and sends a newcomer no picture that others don't
-//! refer to. A relay between natives puts packets in their place (PROTOCOL 10.6); in whole frames there is no such thing.
+//! Pictures that a browser's leg leaves out: a parent thins a narrow link, and sends a newcomer no picture that others
+//! don't refer to. A relay between natives puts packets in their place (PROTOCOL 10.6); in whole frames there is no
+//! such thing.
 //!
-//! A leg's frames come in order, so what is missing between two of them doesn't come any more on it. It is no loss if no other
-//! picture refers to it, or a keyframe follows: then packets in its place keep everything behind from waiting for it.
+//! A leg's frames come in order, so what is missing between two of them doesn't come any more on it. It is no loss if
+//! no other picture refers to it, or a keyframe follows: then packets in its place keep everything behind from waiting
+//! for it.
 
 use bytes::Bytes;
 use plenary_media::Frame;
@@ -12,12 +14,13 @@ use plenary_proto::StreamId;
 use plenary_proto::identity::PacketIdentity;
 use plenary_proto::packet::MediaPacket;
 
-/// Maximum number of packets that are put in place of missing ones before one picture. A guess: two seconds of pictures at
+/// Maximum number of packets that are put in place of missing ones before one picture. A guess: two seconds of pictures
+/// at
 /// 1.5 Mbit/s are 330 packets.
 const LEFT_OUT_MAX: u64 = 512;
-/// Time for which a page waits for pictures that are missing before a keyframe, in microseconds. Chromium hands a keyframe on
-/// before pictures that still lack a packet, and these up to the decoding of the keyframe, which waits in its jitter buffer:
-/// 57 ms at 1 % loss.
+/// Time for which a page waits for pictures that are missing before a keyframe, in microseconds. Chromium hands a
+/// keyframe on before pictures that still lack a packet, and these up to the decoding of the keyframe, which waits in
+/// its jitter buffer: 57 ms at 1 % loss.
 const LATE_US_MAX: u64 = 60_000;
 
 /// Watches the pictures of one leg.
@@ -33,8 +36,8 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Takes the next picture of a page's leg, as [`before`](LeftOut::before). Pictures missing before a keyframe may still come,
-    /// unless the leg leaves pictures out: the packets in their place then come with [`due`](LeftOut::due).
+    /// Takes the next picture of a page's leg, as [`before`](LeftOut::before). Pictures missing before a keyframe may
+    /// still come, unless the leg leaves pictures out: the packets in their place then come with [`due`](LeftOut::due).
     pub(crate) fn before_at_page(
         &mut self,
         picture: &Frame,
@@ -56,7 +59,8 @@ impl LeftOut {
         due.map(|(_, in_place)| in_place).unwrap_or_default()
     }
 
-    /// Takes the next picture of the leg, with its packets. Returns packets in place of the pictures left out before it.
+    /// Takes the next picture of the leg, with its packets. Returns packets in place of the pictures left out before
+    /// it.
     pub(crate) fn before(&mut self, picture: &Frame, packets: &[MediaPacket]) -> Vec<MediaPacket> {
         let (identity, Some(first)) = (&picture.identity, packets.first()) else { return Vec::new() };
         let same = |(stream, ..): &(StreamId, u32, u64)| *stream == identity.stream;

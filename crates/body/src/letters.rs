@@ -1,7 +1,7 @@
 //! Sealing and verification: messages that travel in envelopes, and the signatures in messages.
 //!
-//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock. Before
-//! a signature is verified, the brain says whether the author may say such a thing at all
+//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock.
+//! Before a signature is verified, the brain says whether the author may say such a thing at all
 //! ([`RoomState::may_say`](plenary_proto::RoomState::may_say)), and a signature that was verified before isn't verified
 //! again.
 
@@ -17,8 +17,8 @@ use plenary_proto::{PeerId, RoomId, Time, Via};
 use crate::generations::{Counts, Generations};
 use crate::room_time::RoomTime;
 
-/// Number of verified signatures that are remembered, 32 bytes each: the reports, claims and votes of ten elections of a
-/// stage of 64.
+/// Number of verified signatures that are remembered, 32 bytes each: the reports, claims and votes of ten elections of
+/// a stage of 64.
 const VERIFIED_SLOTS: usize = 4096;
 /// Bytes of one peer's envelopes that are opened. The same budget as that of a link's control messages.
 const ENVELOPES_EACH: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
@@ -28,8 +28,8 @@ const ENVELOPES: Rate = Rate { per_s: 1 << 20, burst: 4 << 20 };
 const ENVELOPE_OVERHEAD_BYTES: u64 = 512;
 /// Minimum interval at which peers of another version are told so.
 const NOTICE_US: u64 = 1_000_000;
-/// Minimum interval at which the shell is told of other versions, of notices of them, and of other clocks, each: any guest
-/// can send them without end, under ids that cost nothing. A guess.
+/// Minimum interval at which the shell is told of other versions, of notices of them, and of other clocks, each: any
+/// guest can send them without end, under ids that cost nothing. A guess.
 const TOLD_US: u64 = 1_000_000;
 /// Version of a notice, which all versions read: `00`, and the version that its sender speaks.
 const NOTICE: u8 = 0;
@@ -79,8 +79,8 @@ pub enum Letter {
         /// The request.
         message: Verified<Message>,
     },
-    /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself. Any guest can
-    /// say so. Returned at most once a second, and as often for notices.
+    /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself. Any guest
+    /// can say so. Returned at most once a second, and as often for notices.
     OtherVersion {
         /// The peer.
         from: PeerId,
@@ -121,7 +121,8 @@ impl Letters {
         }
     }
 
-    /// Returns the letters of a simulated peer: its envelopes are the bytes of their messages, in the name of their bearer.
+    /// Returns the letters of a simulated peer: its envelopes are the bytes of their messages, in the name of their
+    /// bearer.
     pub fn in_clear(room: RoomId, root: PeerId, me: Keypair) -> Letters {
         let (id, key) = (me.id(), RoomKey::of_member(room, &GenerationKey { generation: 0, key: [0; 32] }));
         let (sealer, opener) = (Sealer::new(me, key.clone(), 0), Opener::new(id, key));

@@ -1,9 +1,9 @@
 //! What every peer of a plenary room does with packets, as a state machine without IO.
 //!
-//! A [`Body`] contains the brain ([`plenary_proto::RoomState`]), which decides, and carries out its decisions. A [`Shell`]
-//! owns links, clocks and threads: the tokio library, the page, and simulated peers. It calls the body with each packet,
-//! frame and event, and carries out the [`Outs`] of the call. Bytes pass a [`Correspondence`] on their way to the body,
-//! and envelopes on their way out.
+//! A [`Body`] contains the brain ([`plenary_proto::RoomState`]), which decides, and carries out its decisions. A
+//! [`Shell`] owns links, clocks and threads: the tokio library, the page, and simulated peers. It calls the body with
+//! each packet, frame and event, and carries out the [`Outs`] of the call. Bytes pass a [`Correspondence`] on their way
+//! to the body, and envelopes on their way out.
 //!
 //! # The path of a packet
 //!

@@ -93,8 +93,8 @@ impl LinkTable {
         self.newest.remove(&(*peer, kind)).map(|newest| (newest.link, newest.up))
     }
 
-    /// Removes a link after its last event. Returns peer, kind, and true for a link that was up, if it was the newest of its
-    /// kind.
+    /// Removes a link after its last event. Returns peer, kind, and true for a link that was up, if it was the newest
+    /// of its kind.
     pub(crate) fn remove(&mut self, link: LinkId) -> Option<(PeerId, LinkKind, bool)> {
         let of = self.of(link);
         self.links.remove(&link);

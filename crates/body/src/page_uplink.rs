@@ -1,8 +1,8 @@
-//! How many children a page's line up carries. No peer measures it, since a page sends no trains (PROTOCOL 12.10): the page
-//! sees its queue, in the answers to its pings and in what its browser says of its own.
+//! How many children a page's line up carries. No peer measures it, since a page sends no trains (PROTOCOL 12.10): the
+//! page sees its queue, in the answers to its pings and in what its browser says of its own.
 //!
-//! A line that is full while it feeds children carries fewer than these for a while. What waits in the browser for one child may be
-//! due to the child's line, so it counts only when it waits for several.
+//! A line that is full while it feeds children carries fewer than these for a while. What waits in the browser for one
+//! child may be due to the child's line, so it counts only when it waits for several.
 
 use std::collections::VecDeque;
 
@@ -12,21 +12,22 @@ use plenary_proto::ordered::{OrderedMap, OrderedSet};
 /// Queue from which a line is full, and up to which it is free, in microseconds: those of [`crate::rate`].
 const FULL_US: u64 = 100_000;
 const FREE_US: u64 = 40_000;
-/// Number of checks, one a second, that prove a line full, or in a row free: a single one may show another load on the line.
-/// Checks that find it full count up to the proof that it is free, since the first children of a narrow line leave within a
-/// second.
+/// Number of checks, one a second, that prove a line full, or in a row free: a single one may show another load on the
+/// line. Checks that find it full count up to the proof that it is free, since the first children of a narrow line
+/// leave within a second.
 const LOOKS: u32 = 2;
-/// Number of checks for which a child has been fed before what waits in the browser for it says much of the line. Browsers begin
-/// with a low estimate: for a line without a limit packets of a program of 1.5 Mbit/s waited 0.3 to 1.2 s in the first four seconds.
+/// Number of checks for which a child has been fed before what waits in the browser for it says much of the line.
+/// Browsers begin with a low estimate: for a line without a limit packets of a program of 1.5 Mbit/s waited 0.3 to 1.2
+/// s in the first four seconds.
 pub(crate) const SETTLED_LOOKS: u32 = 10;
 /// Number of children for which packets must wait in the browser before its queue is the line's.
 const SLOW_MIN: usize = 2;
-/// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second drains,
-/// and shows in answers that come after it.
+/// Number of checks, the present one included, in which children that have left meanwhile count: a queue of a second
+/// drains, and shows in answers that come after it.
 const FED_LOOKS: usize = 3;
-/// Time for which a line that was full carries fewer children, in microseconds: as long as a measured figure counts (`OLD_US`).
-/// After 30 s, the pictures that newcomers are sent at once filled it again: with 83 pages for each native relay 52 % of the
-/// viewers never waited for 500 ms, and 68 % with this time (simulated, one run).
+/// Time for which a line that was full carries fewer children, in microseconds: as long as a measured figure counts
+/// (`OLD_US`). After 30 s, the pictures that newcomers are sent at once filled it again: with 83 pages for each native
+/// relay 52 % of the viewers never waited for 500 ms, and 68 % with this time (simulated, one run).
 const AGAIN_US: u64 = 600_000_000;
 
 /// What a page has seen of its line up.
@@ -53,8 +54,9 @@ impl PageUplink {
         self.carries
     }
 
-    /// Checks the line: `fed` children at a time were fed since the last check, packets wait for `in_line_us` in it, if that showed,
-    /// and before it in the browser as long as `in_browser_us` says for each child. To be called once a second.
+    /// Checks the line: `fed` children at a time were fed since the last check, packets wait for `in_line_us` in it, if
+    /// that showed, and before it in the browser as long as `in_browser_us` says for each child. To be called once a
+    /// second.
     pub(crate) fn observe(
         &mut self,
         now_us: u64,
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_carries_no_child_is_seen_even_if_its_children_leave_at_once() {
+    fn a_line_that_carries_no_child_is_seen_even_if_its_children_leave() {
         let mut line = PageUplink::default();
         let left =
             [(1, Some(30_000)), (0, Some(600_000)), (0, None), (0, None), (1, Some(0)), (1, Some(300_000))];
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_full_for_which_packets_of_all_children_wait_at_once_or_of_one_after_the_other() {
+    fn a_line_on_which_packets_of_all_children_wait_is_full() {
         let mut line = PageUplink::default();
         assert_eq!(wait(&mut line, 0, 20, &[(1, 300_000), (2, 900_000)]), Some(1));
         let mut line = PageUplink::default();

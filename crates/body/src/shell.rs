@@ -13,15 +13,15 @@ use crate::outs::{Envelope, Out, Outs};
 /// Whether an author may say a message that came by that transport.
 pub type MaySay<'a> = &'a dyn Fn(&PeerId, &Via, &Message) -> bool;
 
-/// A peer's IO around its body and its correspondence. The provided methods carry bytes from links and rendezvous to the
-/// body, and back.
+/// A peer's IO around its body and its correspondence. The provided methods carry bytes from links and rendezvous to
+/// the body, and back.
 pub trait Shell {
-    /// Calls the body with the time of the peer's clock, and carries out what it asks for. Nothing follows for a peer that
-    /// is gone.
+    /// Calls the body with the time of the peer's clock, and carries out what it asks for. Nothing follows for a peer
+    /// that is gone.
     fn with_body<T: Default>(&mut self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T;
 
-    /// Calls the correspondence with the time of the peer's clock in microseconds, and whether the brain listens to such a
-    /// message ([`RoomState::may_say`](plenary_proto::RoomState::may_say)).
+    /// Calls the correspondence with the time of the peer's clock in microseconds, and whether the brain listens to
+    /// such a message ([`RoomState::may_say`](plenary_proto::RoomState::may_say)).
     fn correspond<T: Default>(&mut self, act: impl FnOnce(&mut Correspondence, u64, MaySay<'_>) -> T) -> T;
 
     /// Returns the peer at the other end of a link, while the body has that link.

@@ -96,8 +96,8 @@ pub struct ReceptionStats {
     pub longest_audio_gap_ms: Option<f64>,
     /// Latency of pictures from capture to hand-over; correct if the clocks of originator and viewer agree.
     pub latency: Option<Spread>,
-    /// Latency of sound from capture to hand-over: the program's at a viewer, the mix-minus at a speaker. A player's jitter
-    /// buffer comes on top.
+    /// Latency of sound from capture to hand-over: the program's at a viewer, the mix-minus at a speaker. A player's
+    /// jitter buffer comes on top.
     pub sound_latency: Option<Spread>,
     /// Absolute difference between the latencies of a picture and of the newest sound.
     pub av_skew: Option<Spread>,

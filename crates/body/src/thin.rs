@@ -2,10 +2,10 @@
 //!
 //! Each child's link is judged once a second, as in [`crate::rate`]. An overfull link gets only the pictures
 //! that other pictures refer to, which are half of them, until it has not been overfull for a while. If it
-//! becomes overfull again soon after that, the next wait is twice as long. A browser's link is thinned again at the first check
-//! that finds a queue, not at the third: browsers ask for each packet that overflows it, which fills it further. If a thinned link still loses as
-//! great a share of its fewer packets, without a queue, the loss is random; the link then gets all pictures
-//! again. Sound is never thinned.
+//! becomes overfull again soon after that, the next wait is twice as long. A browser's link is thinned again at the
+//! first check that finds a queue, not at the third: browsers ask for each packet that overflows it, which fills it
+//! further. If a thinned link still loses as great a share of its fewer packets, without a queue, the loss is random;
+//! the link then gets all pictures again. Sound is never thinned.
 
 use plenary_proto::ordered::{OrderedMap, OrderedSet};
 
@@ -16,8 +16,8 @@ use crate::rate::{Full, Fullness};
 
 /// Checks without overload after which all pictures are tried again. A guess.
 const CALM_LOOKS_MIN: u32 = 10;
-/// Number of consecutive checks with almost no loss after which the losses were a burst that is over, where no queue was seen.
-/// A relay that feeds a whole branch lost half of the pictures for ten seconds by a burst of one. A guess.
+/// Number of consecutive checks with almost no loss after which the losses were a burst that is over, where no queue
+/// was seen. A relay that feeds a whole branch lost half of the pictures for ten seconds by a burst of one. A guess.
 const EASY_LOOKS: u32 = 3;
 /// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
 /// of each such period.
@@ -44,8 +44,8 @@ struct Path {
     calm: u32,
     /// Number of such checks after which all pictures are tried again.
     wait: u32,
-    /// Number of consecutive checks with almost no loss while the link is thinned; `None` where they don't count, since a queue
-    /// was seen after the link's begin, or an attempt has failed.
+    /// Number of consecutive checks with almost no loss while the link is thinned; `None` where they don't count, since
+    /// a queue was seen after the link's begin, or an attempt has failed.
     easy: Option<u32>,
     /// Checks since all pictures were tried again.
     tried: Option<u32>,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_of_loss_leaves_pictures_out_no_longer_than_it_takes_to_see_that_it_is_over() {
+    fn a_burst_of_loss_leaves_pictures_out_only_until_it_is_seen_to_be_over() {
         let mut line = Line { loses_percent: 30, ..Line::new(PACKETS) };
         assert_eq!(line.run(4), [false, false, false, true]);
         line.loses_percent = 1;
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_over_the_narrow_link_of_a_browser_ends_with_the_first_second_that_fills_its_queue() {
+    fn an_attempt_over_a_browser_s_narrow_link_ends_after_a_second() {
         for (is_browser, seconds) in [(true, 1), (false, 3)] {
             let mut line = Line { is_browser, ..Line::new(NEEDED) };
             let thin = line.run(60);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_begins_slowly_sends_all_pictures_again_as_soon_as_none_waits() {
+    fn a_slow_browser_sends_all_pictures_again_as_soon_as_none_waits() {
         let mut line = Line { is_browser: true, ..Line::new(NEEDED) };
         assert!(line.run(5).contains(&true));
         line.carries = PACKETS;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_with_5_percent_loss_gets_all_pictures_again_once_it_is_wide_enough() {
+    fn a_link_with_loss_gets_all_pictures_again_once_it_is_wide_enough() {
         let mut line = Line { loses_percent: 5, ..Line::new(NEEDED) };
         assert!(line.run(10).contains(&true));
         line.carries = PACKETS;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_with_12_percent_random_loss_gets_all_pictures_until_it_is_also_too_narrow() {
+    fn a_link_with_random_loss_gets_all_pictures_until_it_is_too_narrow() {
         let mut line = Line { loses_percent: 12, ..Line::new(PACKETS) };
         let thin = line.run(120);
         assert!(thin.iter().filter(|thin| **thin).count() <= TRIAL_LOOKS as usize, "{thin:?}");

@@ -17,7 +17,8 @@ use crate::voices::meant;
 
 /// Interval of the adaptation to what the links carry, and of the report of degradations to the brain.
 const ADAPT_US: u64 = 1_000_000;
-/// Interval of the traffic's accounting: bytes count for a child from the count before it was fed until the count after.
+/// Interval of the traffic's accounting: bytes count for a child from the count before it was fed until the count
+/// after.
 const COUNT_US: u64 = 250_000;
 /// Interval at which the brain hears of a peer's signs of life, and maximum age of such a sign.
 const HEARD_US: u64 = 1_000_000;
@@ -27,8 +28,8 @@ const HEARD_US_MAX: u64 = 1_500_000;
 const COMPOSED_US: u64 = 2_000_000;
 
 impl Body {
-    /// Runs the periodic work that is due. To be called each [`TICK`](crate::TICK), after [`set_figures`](Body::set_figures).
-    /// `stats` returns the counters of a link.
+    /// Runs the periodic work that is due. To be called each [`TICK`](crate::TICK), after
+    /// [`set_figures`](Body::set_figures). `stats` returns the counters of a link.
     pub fn tick(&mut self, now_us: u64, stats: impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
         self.media.lag.tick(now_us);
         outs.notices.extend(self.repeated.drain(..));

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_count_for_children_from_the_count_before_until_the_count_after_they_were_fed() {
+    fn bytes_count_for_children_until_the_count_after_they_were_fed() {
         let mut ledger = Ledger::default();
         let (viewer, other) = (LinkId(1), LinkId(2));
         let mut count = |sent: [u64; 2], children: &[LinkId]| {

@@ -23,8 +23,8 @@ pub(crate) struct TreePeer {
     pub(crate) about: String,
 }
 
-/// Draws a tree with children below their parent, each subtree as wide as its leaves. A parent without a node of its own, as
-/// the mixer of a demo, is a root with its id as label.
+/// Draws a tree with children below their parent, each subtree as wide as its leaves. A parent without a node of its
+/// own, as the mixer of a demo, is a root with its id as label.
 pub(crate) fn tree(nodes: &[TreePeer]) -> String {
     let known: BTreeMap<&str, &TreePeer> = nodes.iter().map(|node| (&*node.id, node)).collect();
     let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn of_frames_that_need_not_be_sent_one_each_400_ms_is_and_all_where_none_may_be_left_out() {
+    fn one_frame_each_400_ms_is_sent_of_those_that_need_not_be_sent() {
         let mut encoding = SoundEncoding { encoder: Box::new(Mute), dtx: false, silent: 0 };
         let mut sent = |dtx: bool| -> Vec<u64> {
             encoding.set_dtx(dtx);

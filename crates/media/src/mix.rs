@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_stereo_voice_is_heard_the_mix_is_stereo_and_mono_voices_are_on_both_sides() {
+    fn the_mix_is_stereo_while_a_stereo_voice_is_heard() {
         let (film, voice) = (interleaved(&noise(1, 0.2), &noise(2, 0.2)), noise(3, 0.1));
         let stereo = Voice { stereo: true, ..heard(1, &film) };
         let mut mix = SoundMix::new();

@@ -1,5 +1,6 @@
-//! Whether pictures that are missing in a stream of H.264 were referenced by any other: frame_num tells (H.264, 7.4.3). It
-//! counts the reference pictures since the last keyframe, so a missing one leaves a gap in it, and another picture doesn't.
+//! Whether pictures that are missing in a stream of H.264 were referenced by any other: frame_num tells (H.264, 7.4.3).
+//! It counts the reference pictures since the last keyframe, so a missing one leaves a gap in it, and another picture
+//! doesn't.
 //!
 //! Bytes of other peers are read: what can't be read counts as a gap.
 
@@ -23,7 +24,8 @@ pub struct References {
 }
 
 impl References {
-    /// Takes the next picture. Returns whether no picture that others reference is missing before it, or it is a keyframe.
+    /// Takes the next picture. Returns whether no picture that others reference is missing before it, or it is a
+    /// keyframe.
     pub fn follows(&mut self, access_unit: &[u8]) -> bool {
         if let Some(bits) = crate::sps::frame_num_bits(access_unit) {
             self.bits = Some(bits);

@@ -24,7 +24,8 @@ pub fn coded_pixels(access_unit: &[u8]) -> Option<u64> {
     sets.map(|nal| Bits::of(nal.bytes).pixels().unwrap_or(u64::MAX)).max()
 }
 
-/// Returns the number of bits of frame_num that the first sequence parameter set of an access unit states, if one states it.
+/// Returns the number of bits of frame_num that the first sequence parameter set of an access unit states, if one
+/// states it.
 pub(crate) fn frame_num_bits(access_unit: &[u8]) -> Option<u32> {
     let set = nals(access_unit).find(|nal| nal.kind() == SPS[0])?;
     Bits::of(set.bytes).read_frame_num_bits()
@@ -97,8 +98,8 @@ impl Bits<'_> {
         Some(())
     }
 
-    /// Reads a slice's header up to frame_num, which has that many bits. Pictures of separate colour planes have another
-    /// header, and a wrong number.
+    /// Reads a slice's header up to frame_num, which has that many bits. Pictures of separate colour planes have
+    /// another header, and a wrong number.
     pub(crate) fn frame_num(mut self, bits: u32) -> Option<u32> {
         self.bits(8)?; // NAL unit header
         self.skip_numbers(3)?; // first macroblock, type, picture parameter set
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speaker_that_states_a_size_that_cannot_be_read_or_of_another_layer_states_the_largest() {
+    fn the_largest_stated_size_counts_and_an_unreadable_one_exceeds_all() {
         let small = [0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x28, 0x02, 0xdc, 0x80];
         let unread = [0x67, 0x42, 0xc0, 0x1f, 0x80, 0, 0, 0, 1];
         let layer = [0x6f, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0x84];

@@ -202,7 +202,7 @@ fn the_level_of_sound_is_told() {
 }
 
 #[test]
-fn frames_that_need_not_be_sent_are_left_out_for_as_long_as_that_is_wished() {
+fn frames_that_need_not_be_sent_are_left_out_while_that_is_wished() {
     let source = Scripted { pictures: None, sound: Some(u64::MAX), at: 0, heard: 0 };
     let (capture, frames) = start(Box::new(source), Arc::new(RefusingCodecs), Clock::start());
     for (dtx, step_us) in [(false, 20_000), (true, 400_000), (false, 20_000)] {

@@ -68,7 +68,7 @@ fn content(encoded: &Encoded) -> Content {
 }
 
 #[test]
-fn pictures_and_sound_come_out_with_the_times_of_their_capture_whatever_size_they_have() {
+fn pictures_of_any_size_and_sound_come_out_with_their_capture_times() {
     let mut application = Application::new(RawFormat::default(), FakeCodecs::default());
     let sizes = [((160, 90), [160, 90]), ((160, 90), [160, 90]), ((90, 160), [50, 90]), ((32, 16), [32, 16])];
     for (number, (size, encoded_size)) in sizes.into_iter().enumerate() {
@@ -112,7 +112,7 @@ fn what_is_refused_is_not_sent_and_hinders_nothing() {
 }
 
 #[test]
-fn while_the_encoder_is_busy_the_newest_picture_and_half_a_second_of_sound_wait() {
+fn the_newest_picture_and_half_a_second_of_sound_wait_for_a_busy_encoder() {
     let (codecs, begun, goes_on) = gated();
     let mut application = Application::new(RawFormat::default(), codecs);
     let first_us = application.show((160, 90), 50);

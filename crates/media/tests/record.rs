@@ -302,7 +302,7 @@ fn packets_of_silence_are_recorded() {
 }
 
 #[test]
-fn sound_that_becomes_stereo_has_its_sides_and_what_was_mono_before_is_on_both() {
+fn sound_that_becomes_stereo_has_its_sides_and_mono_sound_is_on_both() {
     const SECOND: u32 = 50;
     let (_folder, path) = target();
     let mut recorder = Recorder::create(&path).unwrap();

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_out_compressed_where_that_is_accepted_and_never_without_its_policy() {
+    fn a_file_goes_out_compressed_if_accepted_and_always_with_its_policy() {
         for (accepted, encoding) in [
             ("gzip, br", Some("br")),
             ("br;q=0, GZIP", Some("gzip")),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_host_that_allows_it_serves_an_index_by_which_a_link_opens_the_camera() {
+    fn a_host_may_serve_an_index_by_which_a_link_opens_the_camera() {
         let index = "<html><head><title>plenary</title></head><body></body></html>";
         let allowed = with_auto_speak(index);
         assert!(allowed.contains(r#"<meta name="plenary-auto-speak" content="yes" /></head>"#), "{allowed}");

@@ -70,12 +70,12 @@ impl Certificate {
         Certificate { tls, file: file.to_owned(), fingerprint: pairs.join(":") }
     }
 
-    /// Returns a certificate that is signed by itself: the one kept in `folder`, or a new one that is kept there, its private
-    /// key for this user alone (mode 0600).
+    /// Returns a certificate that is signed by itself: the one kept in `folder`, or a new one that is kept there, its
+    /// private key for this user alone (mode 0600).
     ///
-    /// It is for localhost, the address `listen`, or this machine's own if that is unspecified, and the host of `advertise`.
-    /// A kept certificate is replaced when it lacks one of these or is about to expire; the new one has the same key, and
-    /// the earlier names too.
+    /// It is for localhost, the address `listen`, or this machine's own if that is unspecified, and the host of
+    /// `advertise`. A kept certificate is replaced when it lacks one of these or is about to expire; the new one has
+    /// the same key, and the earlier names too.
     ///
     /// # Errors
     /// [`Error::Io`], also if others may read the private key.

@@ -48,8 +48,8 @@ pub enum Error {
         /// Time waited for the answer, seconds.
         seconds: u64,
     },
-    /// There is no tokio runtime around the call, and [`Options::runtime`](crate::Options::runtime) names none; or IO or time
-    /// is disabled there.
+    /// There is no tokio runtime around the call, and [`Options::runtime`](crate::Options::runtime) names none; or IO
+    /// or time is disabled there.
     #[error("there is no tokio runtime with IO and time: call from within one, or set Options::runtime")]
     NoRuntime,
     /// Links cannot be made: there is no certificate, or no list of network interfaces.

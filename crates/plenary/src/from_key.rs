@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn each_stream_of_pictures_begins_with_a_keyframe_and_sound_with_the_first() {
+    fn pictures_begin_with_a_keyframe_and_sound_with_the_first_pictures() {
         let (mut gate, ben) = (Gate::default(), Origin::Speaker(PeerId([2; 32])));
         let mut judge =
             |origin, kind, stream, number, key| gate.judge(&received(origin, kind, stream, number, key));

@@ -151,9 +151,9 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::Command`]: [`Reason::NotHost`] at a peer that has not opened the room, [`Reason::OffStage`] if this
-    /// peer is not on stage, [`Reason::NobodyAnswers`] if it is host of a room that it has opened again, where no member of
-    /// the earlier session has answered for ten seconds. [`Error::NotShown`] if the roster doesn't name it within ten
-    /// seconds, [`Error::Closed`] if the room is closed.
+    /// peer is not on stage, [`Reason::NobodyAnswers`] if it is host of a room that it has opened again, where no
+    /// member of the earlier session has answered for ten seconds. [`Error::NotShown`] if the roster doesn't name it
+    /// within ten seconds, [`Error::Closed`] if the room is closed.
     pub async fn take_back(&self) -> Result<(), Error> {
         self.carry_out(Command::TakeBack).await?;
         // a host of an earlier session reigns over nobody until its members have heard of it

@@ -333,8 +333,8 @@ mod tests {
         silent
     }
 
-    /// Numbers of the pictures that are decoded of ten, with a keyframe first and sixth, while load is shed as `shedding`
-    /// says at each of them.
+    /// Numbers of the pictures that are decoded of ten, with a keyframe first and sixth, while load is shed as
+    /// `shedding` says at each of them.
     fn decoded(shedding: impl Fn(u32) -> Shedding) -> Vec<u32> {
         let mut left_out = LeftOut::default();
         let is_decoded = |number: &u32| {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_short_of_processor_time_decodes_only_what_other_pictures_refer_to_or_nothing() {
+    fn a_machine_short_of_processor_time_decodes_fewer_pictures_or_none() {
         assert_eq!(decoded(|_| Shedding::Children).len(), 10);
         assert_eq!(decoded(|_| Shedding::HalfThePictures), [0, 2, 4, 5, 7, 9]);
         assert_eq!(decoded(|_| Shedding::Decoding), [0_u32; 0]);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_that_is_held_to_be_in_step_with_pictures_pauses_for_the_hold_and_no_longer() {
+    fn sound_that_is_held_for_pictures_pauses_no_longer_than_the_hold() {
         assert_eq!(silent_steps(|_| 0)[1..], [0; 9]);
         let silent = silent_steps(|second| if second < 3 { 0 } else { 430_000 });
         assert!(silent[1..].iter().all(|steps| *steps <= 25), "{silent:?}");

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_listener_resumes_at_a_keyframe_and_gets_the_number_of_missed_frames() {
+    fn a_slow_listener_resumes_at_a_keyframe_and_is_told_of_missed_frames() {
         let mut outlets = Outlets::default();
         let mut slow = outlets.listen();
         let mut give = |origin, number, key| {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn after_closing_a_listener_gets_its_queued_frames_and_a_new_listener_gets_none() {
+    fn a_listener_gets_its_queued_frames_after_the_close() {
         let mut outlets = Outlets::default();
         let mut listener = outlets.listen();
         outlets.give(&received(Origin::Program, MediaKind::Sound, 1, false));

@@ -355,10 +355,10 @@ impl Room {
     }
 
     /// Asks for a keyframe of the pictures that [`frames`](Self::frames) delivers from that origin, as a bridge does
-    /// with a receiver that lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of other
-    /// peers. An encoder makes at most one keyframe a second on request, and the whole audience gets it, at the cost of
-    /// several pictures. A request within 300 ms of the one before isn't sent, even if a keyframe has come meanwhile,
-    /// and one that is sent may be lost: repeat it until the keyframe arrives
+    /// with a receiver that lost one. The request goes to the encoder, hop by hop, and becomes one with the requests of
+    /// other peers. An encoder makes at most one keyframe a second on request, and the whole audience gets it, at the
+    /// cost of several pictures. A request within 300 ms of the one before isn't sent, even if a keyframe has come
+    /// meanwhile, and one that is sent may be lost: repeat it until the keyframe arrives
     /// ([`FrameIdentity::key`](crate::FrameIdentity::key)). Nothing happens if no pictures come from that origin.
     ///
     /// # Errors
@@ -436,13 +436,13 @@ impl Room {
     }
 
     /// Returns a stream of each speaker's sound apart, in chunks of 20 ms, for transcribers and bots. The room's host
-    /// decides which peers may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says whether the
-    /// sound arrives, and why not. The request ends when all such streams are dropped.
+    /// decides which peers may hear it ([`Host::set_agent`](crate::Host::set_agent)): [`RoomEvent::Voices`] says
+    /// whether the sound arrives, and why not. The request ends when all such streams are dropped.
     ///
     /// The sound comes from a mixer, as the speakers have sent it, and survives changes of mixers; in a mesh it comes
-    /// straight from each speaker. This peer's own sound isn't among it, nor, but in a mesh, that of speakers that refuse to be
-    /// shown alone ([`Member::no_solo`](crate::Member::no_solo)). Up to five lost frames in a row are concealed
-    /// ([`Voice::concealed`](crate::Voice::concealed)).
+    /// straight from each speaker. This peer's own sound isn't among it, nor, but in a mesh, that of speakers that
+    /// refuse to be shown alone ([`Member::no_solo`](crate::Member::no_solo)). Up to five lost frames in a row are
+    /// concealed ([`Voice::concealed`](crate::Voice::concealed)).
     ///
     /// # Errors
     /// [`Error::Voices`] for a rate or a number of channels that isn't made, [`Error::NoCodecs`] without codecs,

@@ -60,9 +60,9 @@ fn replace_with(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     })
 }
 
-/// Takes the lock of a file, which its holder may replace: the lock is a file of its own, whose name ends in `.lock`. It
-/// lasts until the returned file is dropped, or its process has ended. `None`: another process has it. On a file system
-/// without locks everybody gets it.
+/// Takes the lock of a file, which its holder may replace: the lock is a file of its own, whose name ends in `.lock`.
+/// It lasts until the returned file is dropped, or its process has ended. `None`: another process has it. On a file
+/// system without locks everybody gets it.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");

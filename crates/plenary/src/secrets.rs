@@ -107,9 +107,9 @@ impl fmt::Debug for Identity {
 /// same root key and identity, so that members accept it, and the same secret and generation, so that invites
 /// that were given out stay good. Peers that it removed stay out.
 ///
-/// Keep the keys that [`Room::room_keys`](crate::Room::room_keys) returns while the room is open, not those that opened it:
-/// a room that opens again with them goes by none of the statements of earlier sessions, which their guests may have
-/// kept. Such a room admits its first peers after 3 s, in which members that have stayed show themselves.
+/// Keep the keys that [`Room::room_keys`](crate::Room::room_keys) returns while the room is open, not those that opened
+/// it: a room that opens again with them goes by none of the statements of earlier sessions, which their guests may
+/// have kept. Such a room admits its first peers after 3 s, in which members that have stayed show themselves.
 #[derive(Clone)]
 pub struct RoomKeys(pub(crate) seal::RoomKeys);
 
@@ -167,8 +167,8 @@ impl RoomKeys {
     /// the lock or ends: two hosts with the same keys would each admit peers to a room of their own.
     ///
     /// # Errors
-    /// [`Error::KeysInUse`] if another process has it; [`Error::Io`] if the lock's file, whose name ends in `.lock`, can't
-    /// be written.
+    /// [`Error::KeysInUse`] if another process has it; [`Error::Io`] if the lock's file, whose name ends in `.lock`,
+    /// can't be written.
     pub fn lock(path: impl AsRef<Path>) -> Result<RoomKeysLock, Error> {
         let path = path.as_ref();
         secret_file::lock(path)?.map(RoomKeysLock).ok_or_else(|| Error::KeysInUse(path.into()))

@@ -90,8 +90,8 @@ pub struct Voice {
     pub missed: u64,
 }
 
-/// [`Stream`] of each speaker's sound, from [`Room::voices`](crate::Room::voices). While five seconds of one speaker are
-/// queued (of two speakers half of that), later sound is dropped; [`Voice::missed`] counts it.
+/// [`Stream`] of each speaker's sound, from [`Room::voices`](crate::Room::voices). While five seconds of one speaker
+/// are queued (of two speakers half of that), later sound is dropped; [`Voice::missed`] counts it.
 #[derive(Debug)]
 pub struct VoiceStream {
     chunks: mpsc::Receiver<Voice>,

@@ -43,8 +43,8 @@ impl AntiEntropy {
         };
     }
 
-    /// Handles a digest. `is_kin`: the sender is a child, or reigns beside this peer. Returns whether the sender is to be
-    /// sent the current state.
+    /// Handles a digest. `is_kin`: the sender is a child, or reigns beside this peer. Returns whether the sender is to
+    /// be sent the current state.
     pub(crate) fn received(
         &mut self,
         view: &mut View<'_>,

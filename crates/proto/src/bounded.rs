@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_characters_that_nobody_sees_cannot_pass_for_another_s_or_for_none() {
+    fn a_name_with_invisible_characters_cannot_pass_for_another() {
         let unseen =
             "\u{200b}\u{2060}\u{feff}\u{ad}\u{34f}\u{180e}\u{2063}\u{3164}\u{2800}\u{fffa}\u{e0041}\u{e007f}";
         assert_eq!(&*Text::<64>::truncated(&format!("A{unseen}da")), "Ada");

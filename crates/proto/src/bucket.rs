@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_bucket_gives_nothing_until_time_has_passed_however_often_it_is_asked() {
+    fn an_empty_bucket_gives_nothing_until_time_has_passed() {
         let mut bucket = Bucket::new(RATE, Time(0));
         assert_eq!((0..10).filter(|_| bucket.take(Time(0), 1)).count(), 3);
         let taken = (1..=1_000_000 / 7).filter(|at| bucket.take(Time(at * 7), 1)).count();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_fill_the_table_do_not_clear_the_record_of_who_has_spent_most() {
+    fn strangers_do_not_clear_the_record_of_who_has_spent_most() {
         let mut buckets = Buckets::<4>::new(Rate { per_s: 1, burst: 3 });
         let peer = |number: u8| PeerId([number; 32]);
         assert_eq!((0..5).filter(|_| buckets.take(Time(0), peer(200), 1)).count(), 3);

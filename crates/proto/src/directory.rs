@@ -1,8 +1,9 @@
 //! Directory: the peers in the room as the host knows them, the audience included.
 //!
-//! A peer enters it when the host admits it, and reports its position in the tree from then on. Nobody but the host holds
-//! it; a later host gets the reports anew. The first [`DIRECTORY_MAX`] peers stand in full; of a larger room it is an even
-//! sample, drawn by a hash of the ids that only this host can compute. The number of viewers is counted exactly by the mixers.
+//! A peer enters it when the host admits it, and reports its position in the tree from then on. Nobody but the host
+//! holds it; a later host gets the reports anew. The first [`DIRECTORY_MAX`] peers stand in full; of a larger room it
+//! is an even sample, drawn by a hash of the ids that only this host can compute. The number of viewers is counted
+//! exactly by the mixers.
 
 use crate::ordered::OrderedMap;
 

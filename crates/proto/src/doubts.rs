@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_mixed_in_trouble_is_not_believed_for_ten_minutes_by_most_clocks() {
+    fn whoever_mixed_in_trouble_is_not_believed_for_ten_minutes() {
         use ElectionReason::{Count, Trouble};
         let sitting = [key(1).id()];
         let first = outcome(doubts(None, Trouble, &sitting, &claims([1_000; 3])));

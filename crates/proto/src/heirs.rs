@@ -218,8 +218,8 @@ impl Heirs {
         }
     }
 
-    /// Asks the peer that is to feed this viewer for the state of the room, if the viewer has refused a later reign: its
-    /// program may be made under that reign.
+    /// Asks the peer that is to feed this viewer for the state of the room, if the viewer has refused a later reign:
+    /// its program may be made under that reign.
     pub(crate) fn ask_state(&mut self, view: &mut View<'_>, feeder: PeerId) {
         if self.refused && !view.on_stage() {
             let digest = crate::anti_entropy::digest(view, true);

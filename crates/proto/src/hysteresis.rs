@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sitting_mixer_is_replaced_by_the_same_challenger_in_two_rounds_or_in_trouble() {
+    fn a_challenger_replaces_a_sitting_mixer_in_two_rounds_or_in_trouble() {
         use ElectionReason::{Count, Trouble};
         // elected and standby; sitting; measurers of 1; challenger before; reason; → mixer, standby,
         // challenger

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_of_a_mixer_in_force_goes_before_any_other_and_of_two_such_the_one_that_feeds() {
+    fn the_program_of_a_mixer_in_force_goes_before_any_other() {
         let rank = |term| Rank { term, failover_count: 0 };
         let program = |by, term| StreamSpec {
             maker: PeerId([by; 32]),

@@ -11,8 +11,8 @@ use crate::message::{
 
 /// Maximum number of slots of a link.
 pub const SLOTS_MAX: usize = 16;
-/// Slots of a link between peers in which each end sends its own stream: picture, sound. From a mixer to a speaker, the slots
-/// of its mix-minus.
+/// Slots of a link between peers in which each end sends its own stream: picture, sound. From a mixer to a speaker, the
+/// slots of its mix-minus.
 pub const OWN_SLOTS: [u8; 2] = [2, 3];
 /// Slot number from which the SSRC of packet trains is derived. Trains have no negotiated slot.
 const TRAIN_SLOT: u8 = 255;

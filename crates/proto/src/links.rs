@@ -727,7 +727,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_eight_links_under_way_and_the_others_wait_for_their_turn() {
+    fn strangers_have_at_most_eight_links_under_way() {
         let (mut links, mut out, mut rng) = (answering(), Outbox::default(), Rng::new(0));
         let peer = |number: u8| PeerId([number; 32]);
         for number in 0..200 {
@@ -746,7 +746,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_request_offers_instead_of_offering_get_no_more_links_and_no_other_budget() {
+    fn strangers_that_request_offers_get_no_more_links_than_those_that_offer() {
         let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
         let offers = |out: &mut Outbox| {
             let items = std::mem::take(&mut out.items);

@@ -1,8 +1,8 @@
 //! The brain's outbox: the ordered queue of outputs, and the notes between machines.
 //!
 //! No machine changes another one. It leaves a [`Note`] for the others, and the dispatcher delivers notes until none
-//! are left; a few are handed another machine to read when they are called (`uplink` the tree, say). The host's commands
-//! alone go straight to the host (`room/commands.rs`).
+//! are left; a few are handed another machine to read when they are called (`uplink` the tree, say). The host's
+//! commands alone go straight to the host (`room/commands.rs`).
 
 use std::collections::VecDeque;
 

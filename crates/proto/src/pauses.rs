@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_late_alone_pauses_and_whoever_is_late_with_the_others_does_not() {
+    fn only_a_peer_that_is_late_alone_pauses() {
         let each_hundredth = |round: u64, ms: u64| Some(if round % 100 == 99 { ms } else { 0 });
         for (late_ms, expected, what) in [
             ((|_| [Some(0); 3]) as fn(u64) -> [Option<u64>; 3], [0; 3], "nobody is late"),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_for_a_short_time_counts_little_and_what_is_long_past_no_more() {
+    fn what_was_seen_briefly_counts_little_and_what_is_long_past_nothing() {
         let once = |at: u64| move |round: u64| [Some(0), Some(0), Some(300 * u64::from(round == at))];
         assert_eq!(seen(20, once(10))[2], 1_000_000 / ANSWERS_MIN);
         assert_eq!(seen(2 * u64::from(HALVE_AFTER), once(10))[2], 0);

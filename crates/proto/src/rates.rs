@@ -1,8 +1,8 @@
 //! Bit rates of the peers on the program's way to this one, on request: what a user looks at when the picture is bad.
 //!
-//! A peer asks its parent; a peer on stage without a parent asks the lead mixer. The answer names the rates of the peer asked, and
-//! below the mixer also the last answer that this peer got from above. So the first answer names one peer, and each
-//! further one names one more, up to the mixer.
+//! A peer asks its parent; a peer on stage without a parent asks the lead mixer. The answer names the rates of the peer
+//! asked, and below the mixer also the last answer that this peer got from above. So the first answer names one peer,
+//! and each further one names one more, up to the mixer.
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
@@ -14,8 +14,8 @@ use crate::view::View;
 
 /// Minimum interval of requests to one peer, however many peers ask from below. Bodies count rates once a second.
 const ASK_US: u64 = SECOND;
-/// Minimum interval of answers to one peer: half of the interval of requests, since messages are delayed. Without it a child
-/// could request a hundred times the bytes that it sends.
+/// Minimum interval of answers to one peer: half of the interval of requests, since messages are delayed. Without it a
+/// child could request a hundred times the bytes that it sends.
 const ANSWER_US: u64 = ASK_US / 2;
 /// Maximum number of peers answered within [`ANSWER_US`]: all children, promised backups and peers on stage.
 const ANSWERED_MAX: usize = CHILDREN_AND_PROMISES_MAX + ROSTER_MAX;

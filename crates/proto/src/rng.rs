@@ -52,8 +52,8 @@ impl Backoff {
         bound / 2 + rng.below(bound / 2 + 1)
     }
 
-    /// Returns the next wait, in microseconds, drawn between none and the bound, which is at most `most_us`: full jitter
-    /// (M. Brooker, "Exponential Backoff And Jitter", AWS 2015), for many peers of one server.
+    /// Returns the next wait, in microseconds, drawn between none and the bound, which is at most `most_us`: full
+    /// jitter (M. Brooker, "Exponential Backoff And Jitter", AWS 2015), for many peers of one server.
     pub(crate) fn next_us_within(&mut self, rng: &mut Rng, most_us: u64) -> u64 {
         rng.below(self.next_bound_us().min(most_us) + 1)
     }

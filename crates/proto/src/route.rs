@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_on_a_link_that_is_about_to_close_while_there_is_another_way() {
+    fn nothing_is_said_on_a_closing_link_while_there_is_another_way() {
         let (mut links, mut out) = (linked(2, &[9]), Outbox::default());
         let mut router = Router::new(peer(2));
         let way = |router: &Router, links: &LinkTable| {
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_the_rendezvous_did_not_know_is_tried_there_again_if_no_other_way_exists() {
+    fn a_peer_that_the_rendezvous_did_not_know_is_tried_there_again() {
         let (alone, linked) = (LinkTable::new(peer(2)), linked(2, &[5]));
         let mut router = Router::new(peer(2));
         router.set_signal_up(true);
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_makes_up_authors_has_no_more_forwarded_than_one_link_may_hand_over() {
+    fn made_up_authors_do_not_raise_what_a_peer_may_have_forwarded() {
         let mut router = Router::new(peer(2));
         let passed = (10..110).filter(|from| takes(&mut router, 5, *from, &[5, 2, 3], 1, 16_000)).count();
         assert_eq!(passed, 16, "256 KiB at once");

@@ -5,7 +5,8 @@
 //! forwards them unchanged, to a few peers at a time, if its uplink carries them beside its children. The way
 //! to the mixers: [`asking`](crate::asking).
 //!
-//! A speaker may refuse to be shown alone, and says so in the roster. Mixers then forward it to no peer that requests it.
+//! A speaker may refuse to be shown alone, and says so in the roster. Mixers then forward it to no peer that requests
+//! it.
 //!
 //! Anybody may view, so viewers get half of the slots at most, and take turns when more of them wish for one.
 //! A peer on stage takes a viewer's slot when all are taken.
@@ -66,8 +67,8 @@ pub(crate) fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
 }
 
-/// Returns whether the peer is a speaker that refuses to be shown alone. A speaker that has just said so knows it before
-/// the roster does.
+/// Returns whether the peer is a speaker that refuses to be shown alone. A speaker that has just said so knows it
+/// before the roster does.
 fn refuses(view: &View<'_>, speaker: &PeerId) -> bool {
     let says = view.stage.entry(speaker).is_some_and(|entry| entry.speaks && entry.no_solo);
     says || (*speaker == view.me && view.config.no_solo)

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_than_three_quarters_of_the_pictures_wanted_over_seconds_count_though_none_freezes() {
+    fn fewer_than_three_quarters_of_the_pictures_wanted_count_as_suffering() {
         for (fps, wanted, counted) in [
             (30, Some(30), 0),
             (24, Some(30), 0),

@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_is_silent_while_its_backup_is_ahead_is_dead_however_jittery_its_link() {
+    fn a_parent_that_is_silent_while_its_backup_is_ahead_is_at_fault() {
         let mut watch = FeedWatch::new(at(0));
         for tick in 1..=300 {
             watch.fed(at(tick * 70));
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_is_nearer_to_the_mixer_is_no_fault_of_the_parent_until_that_is_later_than_usual() {
+    fn a_backup_that_is_nearer_to_the_mixer_is_no_fault_of_the_parent() {
         let clock = u64::MAX / 2; // the mixer's clock is unrelated to this peer's
         let mut watch = FeedWatch::new(at(0));
         watch.held(clock);

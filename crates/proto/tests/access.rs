@@ -99,7 +99,7 @@ fn a_removed_peer_is_refused_for_good_whatever_it_shows() {
 }
 
 #[test]
-fn the_host_does_not_remove_itself_and_of_many_removed_peers_it_names_the_last() {
+fn the_host_names_the_last_of_many_removed_peers_and_never_itself() {
     let mut host = host();
     host.give(Input::Command(Command::Remove(key(2).id())));
     assert!(host.room.roster().unwrap().rules.access.removed.is_empty());
@@ -110,7 +110,7 @@ fn the_host_does_not_remove_itself_and_of_many_removed_peers_it_names_the_last()
 }
 
 #[test]
-fn a_newcomer_waits_in_the_lobby_until_the_host_lets_it_in_or_turns_it_away() {
+fn a_newcomer_waits_in_the_lobby_until_the_host_decides() {
     let mut host = host_with(|host| (host.lobby, host.members) = (true, vec![key(9).id()]));
     let outputs = host.hears(5, join(None));
     assert_eq!(answer(&outputs, 5), Answer::Waits);
@@ -157,7 +157,7 @@ fn a_peer_in_the_lobby_tells_its_application_once() {
 }
 
 #[test]
-fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on_and_leaves() {
+fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on() {
     let mut host = host();
     host.hears(5, join(None));
     let outputs = host.give(Input::Command(Command::End));
@@ -184,7 +184,7 @@ fn the_end_is_told_to_the_lobby_and_to_viewers_without_a_parent() {
 }
 
 #[test]
-fn the_host_lists_raised_hands_until_it_decides_or_the_hand_is_lowered_or_the_peer_leaves() {
+fn the_host_lists_raised_hands_until_it_decides_or_they_are_lowered() {
     let raises = |speaks: bool| Message::Join(Join { speaks, ..Join::viewer("Zoë") });
     let mut host = host_with(|host| host.stage_open = false);
     let hands = |host: &Brain| -> Vec<String> {
@@ -277,7 +277,7 @@ fn a_linked_peer_is_told_the_state_of_the_room_once_it_shows_its_ticket() {
 }
 
 #[test]
-fn only_tickets_of_peers_on_stage_count_and_only_for_the_peer_that_they_name() {
+fn only_tickets_of_peers_on_stage_count_and_only_for_those_they_name() {
     for (shown, why) in [
         (ticket(21, 2), "another peer's"),
         (ticket(20, 20), "signed by itself"),
@@ -439,7 +439,7 @@ fn shows(mut report: Message, own: &Signed<Ticket>) -> Message {
 }
 
 #[test]
-fn the_host_hears_of_a_viewer_that_forwards_nothing_from_two_members_at_least() {
+fn the_host_hears_of_a_viewer_that_forwards_nothing_from_two_members() {
     let mut host = host();
     for peer in 5..12 {
         let ticket = ticket_in(&host.hears(peer, join(None)), peer);

@@ -41,7 +41,7 @@ fn uneven() -> Viewer {
 }
 
 #[test]
-fn a_relay_asks_the_deepest_branch_for_one_viewer_after_3_s_and_waits_3_s_for_the_effect() {
+fn a_relay_asks_the_deepest_branch_for_one_viewer_after_3_s() {
     let mut relay = uneven();
     let start = relay.now;
     let timed = relay.runs_for(5 * SECOND);
@@ -56,7 +56,7 @@ fn a_relay_asks_the_deepest_branch_for_one_viewer_after_3_s_and_waits_3_s_for_th
 }
 
 #[test]
-fn a_relay_asks_for_the_next_move_within_625_ms_when_the_effect_of_the_first_shows() {
+fn a_relay_asks_for_the_next_move_when_the_effect_of_the_first_shows() {
     let mut relay = uneven();
     relay.hears(10, Message::Aggregate(levels(4, 6)));
     let mut asked = relay.now;
@@ -73,7 +73,7 @@ fn a_relay_asks_for_the_next_move_within_625_ms_when_the_effect_of_the_first_sho
 }
 
 #[test]
-fn a_relay_requests_no_move_in_an_even_tree_nor_where_the_tree_is_even_again_within_3_s() {
+fn a_relay_requests_no_move_where_the_tree_is_even_again_within_3_s() {
     let mut relay = uneven();
     relay.runs_for(2 * SECOND);
     relay.hears(10, Message::Aggregate(levels(1, 1)));
@@ -96,7 +96,7 @@ fn a_relay_that_is_busy_leaves_or_is_not_fed_requests_no_move() {
 }
 
 #[test]
-fn a_relay_invites_a_strong_grandchild_and_keeps_the_slot_in_reserve_for_it_for_5_s() {
+fn a_relay_invites_a_strong_grandchild_and_reserves_a_slot_for_5_s() {
     for (waits_ms, taken) in [(4_900, true), (5_100, false)] {
         let mut relay = Viewer::relay();
         for (peer, room) in [(10, 4), (11, 4), (12, 4), (13, 1)] {
@@ -120,7 +120,7 @@ fn a_relay_invites_a_strong_grandchild_and_keeps_the_slot_in_reserve_for_it_for_
 }
 
 #[test]
-fn a_relay_invites_no_grandchild_that_is_hardly_stronger_than_its_weakest_child() {
+fn a_relay_invites_no_grandchild_hardly_stronger_than_its_weakest_child() {
     for (room, invited) in [(9, false), (10, true)] {
         let mut relay = Viewer::relay();
         (10..14).for_each(|peer| _ = relay.is_joined_by(peer, child_of(4)));
@@ -132,7 +132,7 @@ fn a_relay_invites_no_grandchild_that_is_hardly_stronger_than_its_weakest_child(
 }
 
 #[test]
-fn a_relay_with_more_children_than_its_capacity_sends_only_the_weakest_one_down() {
+fn a_relay_with_too_many_children_sends_only_the_weakest_one_down() {
     let mut relay = Viewer::relay();
     for (peer, room) in [(10, 4), (11, 1), (12, 4), (13, 4)] {
         relay.is_joined_by(peer, child_of(room));
@@ -159,7 +159,7 @@ fn deep() -> Viewer {
 }
 
 #[test]
-fn a_viewer_moves_at_the_wish_of_its_parent_and_upwards_also_of_its_grandparent() {
+fn a_viewer_moves_only_at_the_wish_of_its_parent_or_grandparent() {
     for (from, how, followed) in [
         (11, Move::Deepest, true),
         (11, Move::Down, true),
@@ -178,7 +178,7 @@ fn a_viewer_moves_at_the_wish_of_its_parent_and_upwards_also_of_its_grandparent(
 }
 
 #[test]
-fn a_viewer_does_not_move_while_its_feed_is_at_fault_while_it_searches_or_within_5_s_of_a_change() {
+fn a_viewer_does_not_move_while_it_searches_or_its_feed_is_at_fault() {
     let wish = || moves(Move::Deepest, &[place(30, &[3, 30])]);
     let mut viewer = deep();
     viewer.give(Input::Verdict { peer: key(11).id(), verdict: Verdict::Stalled });
@@ -233,7 +233,7 @@ fn a_viewer_moves_to_a_mixer_in_force_that_once_fed_it_nothing() {
 }
 
 #[test]
-fn a_viewer_that_is_to_move_up_takes_no_place_as_deep_as_its_own_and_ends_the_search_without_one() {
+fn a_viewer_that_is_to_move_up_takes_no_place_as_deep_as_its_own() {
     for (at, taken) in [(&[3, 30][..], true), (&[3, 9, 30], false)] {
         let mut viewer = deep();
         viewer.hears(11, moves(Move::Deepest, &[place(30, &[3, 30])]));
@@ -259,7 +259,7 @@ fn a_viewer_that_is_asked_to_move_to_itself_or_below_itself_asks_nobody() {
 }
 
 #[test]
-fn a_relay_forwards_a_request_for_its_deepest_viewer_into_its_deepest_branch_if_a_level_is_gained() {
+fn a_relay_forwards_a_request_for_its_deepest_viewer_to_gain_a_level() {
     let mut relay = uneven();
     let deep = relay.hears(3, moves(Move::Deepest, &[place(30, &[3, 6, 7, 8, 30])]));
     assert!(receivers(&deep, is_move).is_empty(), "no level is gained: {deep:?}");
@@ -302,7 +302,7 @@ fn mixers_tell_each_other_of_their_trees_every_2_s() {
 }
 
 #[test]
-fn a_mixer_moves_viewers_one_by_one_to_a_smaller_tree_and_counts_each_as_moved_for_5_s() {
+fn a_mixer_moves_viewers_one_by_one_to_a_smaller_tree() {
     let mut mixer = mixer();
     mixer.hears(4, Message::Aggregate(tree(0, 9)));
     let start = mixer.now;
@@ -325,7 +325,7 @@ fn a_mixer_moves_viewers_one_by_one_to_a_smaller_tree_and_counts_each_as_moved_f
 }
 
 #[test]
-fn a_mixer_moves_no_viewer_to_a_tree_that_is_hardly_smaller_or_full_or_of_a_peer_that_is_no_mixer() {
+fn a_mixer_moves_no_viewer_to_a_full_or_hardly_smaller_tree() {
     for (from, told, moves) in [
         (4, tree(5, 5), true),
         (4, tree(6, 5), false),
@@ -341,7 +341,7 @@ fn a_mixer_moves_no_viewer_to_a_tree_that_is_hardly_smaller_or_full_or_of_a_peer
 }
 
 #[test]
-fn a_full_mixer_redirects_to_a_mixer_that_reported_room_while_that_is_in_force() {
+fn a_full_mixer_redirects_to_a_mixer_in_force_that_reported_room() {
     let mut mixer = mixer();
     let asks = |mixer: &mut Brain, peer| {
         let outputs = mixer.hears(peer, Message::Attach(child_of(0)));

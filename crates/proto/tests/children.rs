@@ -60,7 +60,7 @@ fn a_relay_refuses_a_child_that_is_above_it() {
 }
 
 #[test]
-fn an_unfed_peer_refuses_children_and_one_that_a_parent_has_accepted_takes_them() {
+fn a_peer_takes_children_once_a_parent_has_accepted_it() {
     let mut viewer = Viewer::new();
     let outputs = viewer.hears(20, Message::Attach(Attach::newcomer()));
     assert_eq!(refusal(&outputs, 20), Some(Refused::NotFed));
@@ -75,7 +75,7 @@ fn an_unfed_peer_refuses_children_and_one_that_a_parent_has_accepted_takes_them(
 }
 
 #[test]
-fn a_relay_promises_no_place_to_a_backup_child_that_would_fail_together_with_the_relay() {
+fn a_relay_promises_no_place_to_a_backup_child_that_would_fail_with_it() {
     for (asker, at, reason) in [
         (20, &[3, 5, 20][..], Refused::SameBranch),
         (20, &[3, 5, 12, 20], Refused::SameBranch),
@@ -134,7 +134,7 @@ fn a_relay_promises_4_places_and_no_more_than_it_has_slots_left() {
 }
 
 #[test]
-fn a_relay_takes_back_promises_that_its_children_leave_no_slots_for_but_not_before_these_ask_for_the_feed() {
+fn a_relay_takes_back_promises_that_its_children_leave_no_slots_for() {
     let mut relay = Viewer::relay();
     for peer in 20..24 {
         relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
@@ -169,7 +169,7 @@ fn a_relay_keeps_its_promises_while_its_own_parent_is_at_fault() {
 }
 
 #[test]
-fn a_relay_dismisses_a_stranger_that_asks_to_be_fed_and_sends_on_a_promised_peer_without_a_slot() {
+fn a_relay_dismisses_strangers_and_promised_peers_without_a_slot() {
     let mut relay = Viewer::relay();
     relay.is_linked_by(30);
     let outputs = relay.hears(30, Message::Feed { from: None });
@@ -307,7 +307,7 @@ fn an_aggregate_by_a_peer_that_is_no_child_is_ignored() {
 }
 
 #[test]
-fn a_relay_redirects_a_crowd_by_the_slots_that_are_left_and_counts_a_redirected_peer_for_2_s() {
+fn a_relay_redirects_a_crowd_by_the_slots_that_are_left() {
     let mut relay = Viewer::relay();
     for peer in 10..14 {
         relay.is_joined_by(peer, Attach::newcomer());
@@ -330,7 +330,7 @@ fn a_relay_redirects_a_crowd_by_the_slots_that_are_left_and_counts_a_redirected_
 }
 
 #[test]
-fn a_relay_feeds_no_more_than_its_capacity_and_the_slot_in_reserve_whatever_number_of_peers_asks() {
+fn a_relay_feeds_no_more_than_its_capacity_and_the_slot_in_reserve() {
     let mut relay = Viewer::relay();
     for peer in 10..250 {
         let orphan = Attach { path: path(&[3, 5, 10, peer]), reach: Reach::OnlyHere, ..Attach::newcomer() };
@@ -342,7 +342,7 @@ fn a_relay_feeds_no_more_than_its_capacity_and_the_slot_in_reserve_whatever_numb
 }
 
 #[test]
-fn a_relay_asks_the_children_that_its_uplink_does_not_carry_to_leave_and_sends_them_away_after_3_s() {
+fn a_relay_asks_the_children_that_its_uplink_does_not_carry_to_leave() {
     let mut relay = Viewer::new();
     relay.is_fed_by(3, &[3]);
     assert!(relay.sends_trains(3, 26_400, 0).len() > 1);
@@ -362,7 +362,7 @@ fn a_relay_asks_the_children_that_its_uplink_does_not_carry_to_leave_and_sends_t
 }
 
 #[test]
-fn a_relay_that_no_longer_wants_to_feed_asks_its_children_to_leave_and_sends_them_away_after_3_s() {
+fn a_relay_that_no_longer_wants_to_feed_asks_its_children_to_leave() {
     let mut relay = Viewer::relay();
     (10..13).for_each(|peer| _ = relay.is_joined_by(peer, relay_to_be()));
     let outputs = relay.give(Input::Command(Command::SetChildrenMax(2)));
@@ -387,7 +387,7 @@ fn a_relay_that_no_longer_wants_to_feed_asks_its_children_to_leave_and_sends_the
 }
 
 #[test]
-fn a_relay_that_wants_to_feed_again_within_3_s_keeps_the_children_that_are_still_there() {
+fn a_relay_that_wants_to_feed_again_within_3_s_keeps_its_children() {
     let mut relay = Viewer::relay();
     (10..13).for_each(|peer| _ = relay.is_joined_by(peer, relay_to_be()));
     relay.give(Input::Command(Command::SetChildrenMax(0)));
@@ -398,7 +398,7 @@ fn a_relay_that_wants_to_feed_again_within_3_s_keeps_the_children_that_are_still
 }
 
 #[test]
-fn a_page_offers_all_its_places_and_compares_itself_with_other_relays_as_if_it_had_one() {
+fn a_page_offers_all_its_places_and_compares_itself_as_if_it_had_one() {
     let aggregate = |sends_trains| {
         let config = RoomConfig { sends_trains, ..viewing() };
         let mut relay = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
@@ -449,7 +449,7 @@ fn a_relay_keeps_a_child_that_its_uplink_carries_after_all() {
 }
 
 #[test]
-fn a_leaving_relay_sends_its_children_away_and_leaves_after_1_s_or_once_all_have_gone() {
+fn a_leaving_relay_leaves_once_its_children_have_gone_or_after_1_s() {
     for (goes, left_ms) in [(false, 1_000), (true, 300)] {
         let mut relay = Viewer::relay();
         relay.is_joined_by(20, Attach::newcomer());
@@ -471,7 +471,7 @@ fn a_leaving_relay_sends_its_children_away_and_leaves_after_1_s_or_once_all_have
 }
 
 #[test]
-fn a_viewer_that_comes_on_stage_sends_its_children_away_and_keeps_its_parent_for_2_s() {
+fn a_viewer_that_comes_on_stage_sends_its_children_away() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
     let entries = [speaker(2), candidate(3), speaker(5)];

@@ -144,7 +144,7 @@ fn rejects(outputs: &[Output]) -> bool {
 }
 
 #[test]
-fn the_opener_issues_at_once_when_all_reports_and_claims_are_in_and_after_4_s_in_any_case() {
+fn the_opener_issues_once_all_evidence_is_in_or_after_4_s() {
     let mut opener = in_election(2, &stage());
     let start = opener.now;
     let timed = opener.runs_for(4_100 * MS);
@@ -169,7 +169,7 @@ fn the_opener_of_a_stage_with_more_than_8_candidates_waits_10_s() {
 }
 
 #[test]
-fn the_opener_issues_3_times_in_all_and_the_need_leads_to_the_next_term_10_s_after_the_opening() {
+fn the_opener_issues_3_times_and_then_the_need_leads_to_the_next_term() {
     let mut opener = in_election(2, &stage());
     let start = opener.now;
     let timed = opener.runs_for(12 * SECOND);
@@ -181,7 +181,7 @@ fn the_opener_issues_3_times_in_all_and_the_need_leads_to_the_next_term_10_s_aft
 }
 
 #[test]
-fn the_opener_issues_again_with_missing_evidence_after_1_s_or_once_every_voter_has_answered() {
+fn the_opener_issues_again_with_the_evidence_that_was_missing() {
     let lacking = || {
         let (reports, claims) = (List::new(), list(vec![claim(6)]));
         Message::Lacking { term: 1, reports, claims }
@@ -210,7 +210,7 @@ fn the_opener_issues_again_with_missing_evidence_after_1_s_or_once_every_voter_h
 }
 
 #[test]
-fn the_votes_of_a_majority_for_the_ballot_issued_last_decide_and_no_others_count() {
+fn the_votes_of_a_majority_for_the_ballot_issued_last_decide() {
     let mut opener = in_election(2, &stage());
     let ballot = ballot_in(&hears_all(&mut opener, 50_000_000)).unwrap();
     let other = Ballot { outcome: outcome_of(1, &[7], &[6]), ..ballot.clone() };
@@ -301,7 +301,7 @@ fn a_signer_rejects_a_ballot_that_its_evidence_does_not_bear_out() {
 }
 
 #[test]
-fn a_signer_ignores_ballots_of_another_opener_term_reason_or_unknown_roster() {
+fn a_signer_ignores_ballots_of_another_opener_term_or_reason() {
     for (by, epoch, change) in [
         (3, 7, None),
         (2, 9, None),
@@ -335,7 +335,7 @@ fn a_signer_considers_3_ballots_of_an_opening() {
 }
 
 #[test]
-fn a_signer_sends_the_evidence_that_it_has_held_for_1_s_in_place_of_a_vote() {
+fn a_signer_sends_evidence_held_for_1_s_in_place_of_a_vote() {
     let empty = || issued(&mut in_election(2, &stage()));
     for (held_ms, lacking) in [(990, false), (1_010, true)] {
         let mut signer = in_election(6, &stage());
@@ -352,7 +352,7 @@ fn a_signer_sends_the_evidence_that_it_has_held_for_1_s_in_place_of_a_vote() {
 }
 
 #[test]
-fn a_signer_rejects_a_later_ballot_that_leaves_out_evidence_of_the_one_it_signed() {
+fn a_signer_rejects_a_later_ballot_that_leaves_out_evidence() {
     let (ballot, mut signer) = ballot_and_signer();
     assert!(votes(&signer.hears(2, signed(2, 7, ballot))));
     let fewer = issued(&mut in_election(2, &stage()));
@@ -361,7 +361,7 @@ fn a_signer_rejects_a_later_ballot_that_leaves_out_evidence_of_the_one_it_signed
 }
 
 #[test]
-fn reports_and_claims_of_strangers_other_terms_and_earlier_ones_stay_out_of_the_ballot() {
+fn evidence_of_strangers_and_of_other_terms_stays_out_of_the_ballot() {
     let mut opener = in_election(2, &stage());
     let old = Report { term: 0, ..report(3, 4, 1).body };
     for message in [

@@ -72,7 +72,7 @@ fn measured(parent: &mut Viewer, child: u8, train: Train, bps: Option<u64>) -> V
 }
 
 #[test]
-fn a_parent_asks_a_child_for_three_trains_and_tells_it_the_median_so_far_after_each() {
+fn a_parent_tells_a_child_the_median_after_each_of_three_trains() {
     let mut parent = parent(&[10]);
     let asked = wants(&mut parent, 10);
     let [first] = trains(&asked, 10)[..] else { panic!("{asked:?}") };
@@ -92,7 +92,7 @@ fn a_parent_asks_a_child_for_three_trains_and_tells_it_the_median_so_far_after_e
 }
 
 #[test]
-fn a_sample_counts_at_most_as_the_rate_of_its_train_and_no_train_is_faster_than_16_times_the_need() {
+fn a_sample_counts_at_most_as_the_rate_of_its_train() {
     let mut parent = parent(&[10]);
     let asked = wants(&mut parent, 10);
     let first = trains(&asked, 10)[0];
@@ -105,7 +105,7 @@ fn a_sample_counts_at_most_as_the_rate_of_its_train_and_no_train_is_faster_than_
 }
 
 #[test]
-fn two_failed_trains_end_a_measurement_and_two_thin_ones_say_that_the_line_is_full() {
+fn two_failed_trains_end_a_measurement() {
     let mut parent_of_silent = parent(&[10]);
     let asked = wants(&mut parent_of_silent, 10);
     let first = trains(&asked, 10)[0];
@@ -145,7 +145,7 @@ fn a_busy_child_is_asked_20_times() {
 }
 
 #[test]
-fn four_children_are_awaited_at_once_at_first_and_one_after_the_other_later() {
+fn four_children_are_awaited_at_once_at_first_and_then_one_by_one() {
     let mut parent = parent(&[10, 11, 12, 13]);
     parent.is_joined_by(
         14,
@@ -171,7 +171,7 @@ fn four_children_are_awaited_at_once_at_first_and_one_after_the_other_later() {
 }
 
 #[test]
-fn a_parent_measures_neither_strangers_nor_a_child_twice_within_2_s_nor_one_that_has_left() {
+fn a_parent_measures_no_strangers_and_no_child_twice_within_2_s() {
     let mut parent = parent(&[10]);
     assert!(receivers(&wants(&mut parent, 30), is_train).is_empty());
     let asked = wants(&mut parent, 10);
@@ -206,7 +206,7 @@ fn results_of_trains_that_nobody_awaits_are_dropped() {
 }
 
 #[test]
-fn a_newer_figure_of_the_same_parent_replaces_the_older_one_whether_it_is_higher_or_lower() {
+fn a_newer_figure_of_the_same_parent_replaces_the_older_one() {
     let mut viewer = Viewer::new();
     viewer.is_fed_by(3, &[3]);
     assert!(viewer.sends_trains(3, 26_400, 0).len() >= 4);
@@ -233,7 +233,7 @@ fn a_figure_expires_when_another_parent_reports_1200_s_later() {
 }
 
 #[test]
-fn a_viewer_without_a_figure_asks_again_after_30_s_and_a_back_off_of_5_to_300_s() {
+fn a_viewer_without_a_figure_asks_again_after_a_back_off() {
     let mut viewer = Viewer::new();
     viewer.is_taken_by(3, &[3]);
     let start = viewer.now;
@@ -288,7 +288,7 @@ fn claims_and_trains(outputs: &[Output], to: u8) -> (usize, usize) {
 }
 
 #[test]
-fn a_peer_beside_the_stage_gets_a_candidate_s_claim_and_a_train_and_from_a_mixer_the_claim_alone() {
+fn a_candidate_gives_peers_beside_the_stage_a_train_and_a_mixer_none() {
     let mut candidate = Brain::new(3, consenting());
     candidate.adopts(&[speaker(2), brain::candidate(3), brain::candidate(4)], |_| ());
     candidate.give(Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench });
@@ -302,7 +302,7 @@ fn a_peer_beside_the_stage_gets_a_candidate_s_claim_and_a_train_and_from_a_mixer
 }
 
 #[test]
-fn a_viewer_s_own_measurement_of_a_mixer_that_grants_no_train_ends_with_the_mixer_s_claim() {
+fn a_measurement_of_a_mixer_that_grants_no_train_ends_with_its_claim() {
     let mut viewer = Viewer::relay();
     let epoch = viewer.epoch();
     let claim = |age_s| {

@@ -67,7 +67,7 @@ fn retires(brain: &mut Brain) -> Option<u64> {
 }
 
 #[test]
-fn an_elected_mixer_warms_up_behind_a_mixer_that_has_begun_for_500_ms_and_1500_ms_at_most() {
+fn an_elected_mixer_warms_up_behind_a_mixer_that_has_begun() {
     for (begun, linked, warm, standby, expected) in [
         (true, true, true, false, 500),
         (true, true, false, false, 1_500),
@@ -107,7 +107,7 @@ fn a_mixer_goes_on_as_long_as_the_elected_one_does_not_begin() {
 }
 
 #[test]
-fn a_mixer_that_feeds_children_retires_when_they_have_gone_and_after_4_s_in_any_case() {
+fn a_mixer_retires_when_its_children_have_gone_or_after_4_s() {
     for (goes_after_ms, expected) in [(1_000, 1_000), (9_000, 4_000)] {
         let mut mixer = mixer();
         mixer.is_joined_by(20, Attach::newcomer());
@@ -166,7 +166,7 @@ fn announcements_without_proof_displace_none_of_a_higher_rank() {
 }
 
 #[test]
-fn a_mixer_that_is_elected_again_while_it_retires_goes_on_and_announces_its_program_anew() {
+fn a_mixer_that_is_elected_again_while_it_retires_goes_on() {
     let mut mixer = mixer();
     mixer.is_joined_by(20, Attach::newcomer());
     mixer.elects(2, &[4], &[6]);
@@ -180,7 +180,7 @@ fn a_mixer_that_is_elected_again_while_it_retires_goes_on_and_announces_its_prog
 }
 
 #[test]
-fn a_peer_that_links_with_a_mixer_later_hears_that_it_has_begun_if_it_is_on_stage() {
+fn a_peer_on_stage_that_links_with_a_mixer_hears_that_it_has_begun() {
     let mut mixer = mixer();
     mixer.loses_link(4);
     for (peer, told) in [(4, true), (20, false)] {
@@ -198,7 +198,7 @@ fn calls(outputs: &[Output]) -> Vec<PeerId> {
 }
 
 #[test]
-fn a_mixer_calls_each_linked_speaker_home_once_for_each_rank_and_again_on_a_new_link() {
+fn a_mixer_calls_each_linked_speaker_home_once_for_each_rank() {
     let mut mixer = on_stage(3);
     let mut called = calls(&mixer.elects(1, &[3], &[6]));
     called.sort_unstable();
@@ -234,8 +234,7 @@ fn two_mixers_share_the_speakers_when_both_have_begun() {
 }
 
 #[test]
-fn a_mixer_forwards_speakers_to_the_present_standby_and_the_other_mixers_and_after_its_term_to_those_that_wait()
- {
+fn a_mixer_forwards_speakers_to_the_standby_and_the_other_mixers() {
     let forwards = |outputs: &[Output]| {
         outputs.iter().rev().find_map(|output| match output {
             Output::Forward(to) => Some(to.clone()),
@@ -288,7 +287,7 @@ fn a_speaker_follows_the_call_of_a_mixer_in_force_and_of_no_other_peer() {
 }
 
 #[test]
-fn a_speaker_keeps_a_call_of_a_rank_without_proof_and_drops_it_when_a_later_rank_is_in_force() {
+fn a_speaker_keeps_a_call_without_proof_until_a_later_rank_is_in_force() {
     let mut speaker = speaking();
     speaker.hears(3, call(1, None));
     assert_eq!(sends(&speaker.hears(4, call(2, None))), None);
@@ -356,7 +355,7 @@ fn a_room_that_becomes_a_mesh_has_no_mixer() {
 }
 
 #[test]
-fn where_nobody_mixes_four_speakers_send_to_each_other_and_a_fifth_learns_what_is_missing() {
+fn where_nobody_mixes_four_speakers_send_to_each_other() {
     let missing = |outputs: &[Output]| outputs.contains(&Output::Event(Event::NoMixer));
     let speakers: Vec<_> =
         [2, 5, 7, 8, 9].into_iter().zip(0..).map(|(seed, index)| Entry { index, ..speaker(seed) }).collect();
@@ -383,7 +382,7 @@ fn where_nobody_mixes_four_speakers_send_to_each_other_and_a_fifth_learns_what_i
 }
 
 #[test]
-fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
+fn a_host_that_wants_a_mixer_gets_one_if_a_peer_consents() {
     for (speakers, wanted) in
         [(&[speaker(2)][..], Mode::PassThrough), (&[speaker(2), speaker(5)], Mode::Mixer)]
     {
@@ -402,7 +401,7 @@ fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
 }
 
 #[test]
-fn a_leaving_peer_that_does_not_mix_leaves_at_once_and_trunks_go_with_the_mandate() {
+fn an_idle_peer_leaves_at_once_and_trunks_go_with_the_mandate() {
     let mut mixer = mixer();
     let trunk = |output: &Output| {
         matches!(output, Output::Offer { peer, kind: LinkKind::Trunk(0), .. } if *peer == key(4).id())

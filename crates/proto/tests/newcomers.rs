@@ -51,7 +51,7 @@ fn comes_on_stage(host: &mut Brain) {
 }
 
 #[test]
-fn a_replaced_invite_admits_members_of_the_host_alone_whatever_ticket_is_shown() {
+fn a_replaced_invite_admits_members_of_the_host_alone() {
     let mut host = host_with(|_| {});
     let outputs = host.hears(5, join(None));
     let ticket = said(&outputs, 5).into_iter().find_map(|message| match message {
@@ -176,7 +176,7 @@ fn tickets_by_guests_on_stage_are_worth_nothing_to_members_either() {
 }
 
 #[test]
-fn requests_of_a_thousand_made_up_ids_leave_answers_for_newcomers_and_members() {
+fn requests_of_made_up_ids_leave_answers_for_newcomers_and_members() {
     let ids = 1000;
     let mut host = host_with(|_| {});
     let made_up: Vec<_> = (0..ids)
@@ -275,7 +275,7 @@ fn of_earlier_sessions() -> [Message; 3] {
 }
 
 #[test]
-fn what_was_signed_in_earlier_sessions_neither_ends_nor_opens_nor_takes_a_room_that_is_opened_again() {
+fn signatures_of_earlier_sessions_neither_end_nor_take_a_reopened_room() {
     for at_once in [true, false] {
         let mut host = host_with(|host| (host.removed, host.reign) = (vec![key(5).id()], 2));
         let outputs = host.hears(8, join(None));
@@ -323,7 +323,7 @@ fn the_roster_tells_a_restarted_process_from_the_one_before_once_it_joins() {
 }
 
 #[test]
-fn a_member_of_a_room_that_is_opened_again_follows_no_roster_of_earlier_sessions() {
+fn a_member_of_a_reopened_room_follows_no_roster_of_earlier_sessions() {
     let mut host = host_with(|host| host.reign = 2);
     host.rests_for(4 * SECOND);
     let outputs = host.hears(3, Message::Join(Join { mixes: true, ..Join::viewer("Ben") }));
@@ -342,7 +342,7 @@ fn a_member_of_a_room_that_is_opened_again_follows_no_roster_of_earlier_sessions
 }
 
 #[test]
-fn members_that_have_stayed_are_on_stage_when_their_host_opens_the_room_again() {
+fn members_that_have_stayed_are_on_stage_when_the_room_reopens() {
     let mut host = host_with(|host| (host.reign, host.removed) = (2, vec![key(4).id()]));
     let stage = [speaker(2), candidate(3), candidate(4)];
     host.hears(3, roster_of(57, &stage, |roster| roster.rules.access.locked = true));

@@ -85,8 +85,7 @@ fn packets_of_a_peer_that_was_not_asked_to_feed_change_no_parent() {
 }
 
 #[test]
-fn an_unfed_viewer_looks_elsewhere_after_200_ms_without_an_answer_and_gives_a_silent_feeder_up_after_1500_ms()
-{
+fn an_unfed_viewer_looks_elsewhere_after_200_ms_without_an_answer() {
     for (answered, seeks_after_ms) in [(false, Some(200)), (true, None)] {
         let mut viewer = Viewer::new();
         let taken = viewer.is_taken_by(3, &[3]);
@@ -104,7 +103,7 @@ fn an_unfed_viewer_looks_elsewhere_after_200_ms_without_an_answer_and_gives_a_si
 }
 
 #[test]
-fn a_feeder_without_a_program_makes_an_unfed_viewer_search_at_once_unless_it_is_a_mixer() {
+fn a_feeder_without_a_program_makes_an_unfed_viewer_search_at_once() {
     for (at, seeks) in [(&[3, 20][..], true), (&[3], false)] {
         let feeder = *at.last().unwrap();
         let mut viewer = Viewer::new();
@@ -116,7 +115,7 @@ fn a_feeder_without_a_program_makes_an_unfed_viewer_search_at_once_unless_it_is_
 }
 
 #[test]
-fn a_fed_viewer_waits_6_s_for_a_peer_that_was_asked_to_feed_and_keeps_its_parent_meanwhile() {
+fn a_fed_viewer_waits_6_s_for_a_peer_that_was_asked_to_feed() {
     let mut viewer = Viewer::with_backup();
     let taken = turns_to(&mut viewer, 20, &[3, 20]);
     assert!(requests_feed_of(&taken, 20), "{taken:?}");
@@ -150,7 +149,7 @@ fn a_peer_that_feeds_without_being_asked_is_stopped() {
 }
 
 #[test]
-fn a_viewer_leaves_a_parent_whose_path_contains_the_viewer_or_holds_16_peers() {
+fn a_viewer_leaves_a_parent_whose_path_loops_or_holds_16_peers() {
     let full: Vec<u8> = [3].into_iter().chain(40..54).chain([10]).collect();
     for wrong in [vec![3, 5, 10], full] {
         let mut viewer = Viewer::with_backup();
@@ -203,7 +202,7 @@ fn a_backup_that_falls_silent_or_is_not_linked_within_6_s_is_replaced() {
 }
 
 #[test]
-fn a_viewer_of_the_first_tier_keeps_the_standby_as_backup_and_without_a_standby_none() {
+fn a_viewer_of_the_first_tier_keeps_the_standby_as_backup() {
     let backup =
         |message: &Message| matches!(message, Message::Attach(Attach { purpose: Purpose::Backup, .. }));
     for (standbys, asked) in [(&[4][..], &[4][..]), (&[], &[])] {
@@ -216,7 +215,7 @@ fn a_viewer_of_the_first_tier_keeps_the_standby_as_backup_and_without_a_standby_
 }
 
 #[test]
-fn a_viewer_that_its_parent_sheds_turns_to_its_backup_and_without_a_backup_to_the_places_named() {
+fn a_shed_viewer_turns_to_its_backup_or_else_to_the_places_named() {
     let shed = || Message::Shed { places: places_below(&[3], &[20, 21]) };
     let mut viewer = Viewer::with_backup();
     let outputs = viewer.hears(9, shed());
@@ -251,7 +250,7 @@ fn a_dismissed_viewer_asks_its_backup_and_searches_beside_it() {
 }
 
 #[test]
-fn a_silent_parent_sets_off_a_search_beside_the_backup_and_a_lagging_parent_does_not() {
+fn only_a_silent_parent_sets_off_a_search_beside_the_backup() {
     for (fault, seeks) in [(Verdict::Silent, true), (Verdict::Stalled, false), (Verdict::Behind, false)] {
         let mut viewer = Viewer::with_backup();
         let outputs = verdict(&mut viewer, 10, fault);
@@ -276,7 +275,7 @@ fn accepted_beside_the_backup() -> Viewer {
 }
 
 #[test]
-fn a_place_found_beside_the_linked_backup_is_given_back_when_the_backup_answers_or_delivers() {
+fn a_place_found_beside_the_backup_is_returned_when_the_backup_answers() {
     let mut viewer = accepted_beside_the_backup();
     assert!(says(&viewer.hears(11, feeding(path(&[3, 11]))), 3, is_detach));
     let mut viewer = accepted_beside_the_backup();
@@ -286,7 +285,7 @@ fn a_place_found_beside_the_linked_backup_is_given_back_when_the_backup_answers_
 }
 
 #[test]
-fn a_place_found_beside_the_linked_backup_is_taken_after_200_ms_or_when_the_backup_has_no_program() {
+fn a_place_found_beside_the_backup_is_taken_if_the_backup_does_not_feed() {
     let mut viewer = accepted_beside_the_backup();
     assert!(!requests_feed_of(&untimed(viewer.runs_for(180 * MS)), 3));
     assert!(requests_feed_of(&untimed(viewer.runs_for(40 * MS)), 3));
@@ -297,7 +296,7 @@ fn a_place_found_beside_the_linked_backup_is_taken_after_200_ms_or_when_the_back
 }
 
 #[test]
-fn a_viewer_of_the_first_tier_leaves_the_old_mixer_when_the_new_one_delivers() {
+fn a_viewer_of_the_first_tier_leaves_the_old_mixer_for_the_new_one() {
     let mut viewer = Viewer::under(&[3], &[4]);
     viewer.is_fed_by(3, &[3]);
     viewer.hears(
@@ -312,7 +311,7 @@ fn a_viewer_of_the_first_tier_leaves_the_old_mixer_when_the_new_one_delivers() {
 }
 
 #[test]
-fn a_viewer_stays_with_the_old_mixer_as_long_as_the_elected_one_does_not_begin() {
+fn a_viewer_stays_with_the_old_mixer_until_the_elected_one_begins() {
     let mut viewer = Viewer::under(&[3], &[4]);
     viewer.is_fed_by(3, &[3]);
     viewer.elects(4, &[4], &[]);
@@ -328,7 +327,7 @@ fn a_viewer_stays_with_the_old_mixer_as_long_as_the_elected_one_does_not_begin()
 }
 
 #[test]
-fn a_viewer_follows_a_failover_at_once_only_if_its_parent_sends_it_or_its_feed_is_at_fault() {
+fn a_viewer_follows_a_failover_if_its_parent_sends_it_or_its_feed_fails() {
     for (from, fault, failovers) in
         [(20, false, 0), (11, false, 0), (10, false, 1), (20, true, 1), (11, true, 1)]
     {
@@ -342,7 +341,7 @@ fn a_viewer_follows_a_failover_at_once_only_if_its_parent_sends_it_or_its_feed_i
 }
 
 #[test]
-fn a_failover_sent_by_the_backup_is_followed_when_the_feed_fails_and_dropped_when_another_parent_feeds() {
+fn a_failover_sent_by_the_backup_is_followed_when_the_feed_fails() {
     let mut viewer = Viewer::with_backup();
     hears_failover(&mut viewer, 11);
     verdict(&mut viewer, 10, Verdict::Silent);
@@ -362,7 +361,7 @@ fn a_failover_sent_by_the_backup_is_followed_when_the_feed_fails_and_dropped_whe
 }
 
 #[test]
-fn a_viewer_keeps_looking_for_a_backup_every_3_s_at_most_while_it_finds_none() {
+fn a_viewer_keeps_looking_for_a_backup_while_it_finds_none() {
     let mut viewer = Viewer::under(&[3], &[4]);
     viewer.is_fed_by(10, &[3, 10]);
     let backup =

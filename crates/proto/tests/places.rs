@@ -10,7 +10,7 @@ use plenary_proto::message::{Aggregate, Attach, Message, Place, Purpose, Reach, 
 use plenary_proto::{Input, Output, Verdict};
 
 #[test]
-fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_that_cannot() {
+fn a_peer_that_can_feed_others_displaces_a_child_that_cannot() {
     let mut relay = Viewer::relay();
     let mut fed = BTreeSet::new();
     let mut count = |outputs: &[Output]| {
@@ -65,7 +65,7 @@ fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
 }
 
 #[test]
-fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them() {
+fn a_newcomer_is_sent_to_suspected_peers_if_no_others_have_room() {
     let mut relay = Viewer::relay();
     for peer in 11..14 {
         relay.is_joined_by(peer, Attach::newcomer());
@@ -131,7 +131,7 @@ fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
 }
 
 #[test]
-fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_place_of_its_own() {
+fn a_peer_that_could_not_be_linked_is_asked_whom_it_feeds() {
     let mut viewer = Viewer::new();
     let unlinked = 30;
     viewer.unlinked.insert(key(unlinked).id());
@@ -164,7 +164,7 @@ fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_p
 }
 
 #[test]
-fn who_can_be_linked_with_nobody_else_is_taken_for_an_idle_child_that_has_a_place_elsewhere() {
+fn who_can_link_with_nobody_else_is_taken_in_place_of_an_idle_child() {
     let mut relay = Viewer::relay();
     for peer in 10..14 {
         relay.is_joined_by(peer, Attach::newcomer());
@@ -185,7 +185,7 @@ fn who_can_be_linked_with_nobody_else_is_taken_for_an_idle_child_that_has_a_plac
 }
 
 #[test]
-fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() {
+fn who_can_be_linked_with_nobody_else_gets_a_free_slot() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(10, Attach { room: 4, ..Attach::newcomer() });
     let sent = relay.hears(11, Message::Attach(Attach::newcomer()));
@@ -196,7 +196,7 @@ fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() 
 }
 
 #[test]
-fn a_busy_relay_keeps_its_children_and_takes_an_orphan_of_theirs_but_no_newcomer_until_it_is_idle() {
+fn a_busy_relay_keeps_its_children_and_takes_orphans_but_no_newcomers() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(10, Attach::newcomer());
     (0..2).for_each(|_| relay.rests_for(2 * SECOND));

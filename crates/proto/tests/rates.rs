@@ -22,7 +22,7 @@ fn asked(outputs: &[Output]) -> Vec<u8> {
 }
 
 #[test]
-fn a_viewer_asks_its_parent_once_a_second_at_most_and_forgets_the_answer_after_ten() {
+fn a_viewer_asks_its_parent_for_rates_once_a_second_at_most() {
     let mut viewer = Viewer::new();
     viewer.is_fed_by(10, &[3, 10]);
     let ask = || Input::Command(Command::AskRates);
@@ -37,7 +37,7 @@ fn a_viewer_asks_its_parent_once_a_second_at_most_and_forgets_the_answer_after_t
 }
 
 #[test]
-fn rates_count_from_the_peer_that_was_asked_and_as_long_as_it_is_the_parent() {
+fn rates_count_only_from_the_parent_that_was_asked() {
     let mut viewer = Viewer::with_backup();
     viewer.hears(10, all_of(&[3, 10]));
     assert!(viewer.room.snapshot().rates_above.is_empty(), "nobody was asked");
@@ -51,7 +51,7 @@ fn rates_count_from_the_peer_that_was_asked_and_as_long_as_it_is_the_parent() {
 }
 
 #[test]
-fn a_child_gets_what_is_known_and_lets_its_parent_ask_on_and_strangers_get_nothing() {
+fn a_child_gets_the_rates_that_are_known_and_strangers_get_nothing() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, relay_to_be());
     let answer = |outputs: &[Output]| {

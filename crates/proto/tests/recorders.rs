@@ -93,7 +93,7 @@ fn a_relay_counts_the_recorders_below_it_and_itself() {
 }
 
 #[test]
-fn the_roster_has_the_number_of_viewers_that_record_and_it_changes_each_five_seconds_at_most() {
+fn the_roster_has_the_number_of_viewers_that_record() {
     let config = RoomConfig { host: Some(hosting()), speaks: true, views: false, ..viewing() };
     let mut host = Brain::new(2, config);
     host.hears(3, Message::Join(Join { views: false, mixes: true, ..Join::viewer("mixer") }));

@@ -72,7 +72,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
 
 #[cfg(debug_assertions)] // only these builds have rules to break
 #[test]
-fn machines_that_notify_each_other_in_a_circle_come_to_rest_and_an_event_says_so() {
+fn machines_that_notify_each_other_in_a_circle_come_to_rest() {
     let mut room = RoomState::new(key(2), config(2, true), 7, Time(0));
     drain(&mut room);
     room.mutate(plenary_proto::Mutation::NotifiesInCircles);
@@ -310,7 +310,7 @@ fn an_election_opens_only_when_a_majority_wants_it() {
 }
 
 #[test]
-fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_lasted() {
+fn a_pre_vote_is_given_to_who_sees_the_same_need_once_it_has_lasted() {
     let first =
         Need { term: 1, under: Rank::default(), reason: ElectionReason::Opening, opener: key(2).id() };
     for (need, by, given) in [
@@ -358,7 +358,7 @@ fn said_to(outputs: &[Output], peer: PeerId) -> Vec<&Message> {
 }
 
 #[test]
-fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_nobody_on_stage() {
+fn a_member_lets_viewers_in_in_the_host_s_stead_but_nobody_on_stage() {
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     drain(&mut room);
@@ -441,7 +441,7 @@ fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
 }
 
 #[test]
-fn a_call_home_that_comes_before_the_outcome_is_followed_when_that_comes_and_none_is_in_a_mesh() {
+fn a_call_home_before_the_outcome_is_followed_when_the_outcome_comes() {
     let mut room = RoomState::new(key(2), config(2, false), 7, Time(0));
     message(&mut room, key(2).id(), roster_with(8, |_| ()));
     room.handle(Time(1), Input::LinkUp(key(3).id(), LinkKind::Peer));
@@ -479,7 +479,7 @@ fn a_mixer_that_speaks_is_its_own_home_whatever_the_other_mixer_says() {
 }
 
 #[test]
-fn a_newcomer_that_delivers_a_source_takes_no_later_start_from_a_peer_linked_next() {
+fn a_newcomer_that_delivers_a_source_takes_no_later_start() {
     let (source, parent, next) = (key(2), key(3).id(), key(2).id());
     let piece = |number: u64| {
         let bytes = list(number.to_be_bytes().to_vec());
@@ -586,7 +586,7 @@ fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
 }
 
 #[test]
-fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_before() {
+fn the_last_word_on_what_is_muted_counts_however_quickly_it_comes() {
     let mut host = RoomState::new(key(2), config(2, true), 7, Time(0));
     drain(&mut host);
     let sends = |picture, shares| Input::Sends { muted: Muted { picture, sound: false }, shares };

@@ -289,7 +289,7 @@ fn left_by<T, const LEN: usize>(value: T) -> [u8; LEN] {
 }
 
 #[test]
-fn whoever_reads_the_memory_of_a_process_later_finds_no_secret_that_was_dropped() {
+fn dropped_secrets_do_not_stay_in_memory() {
     assert_eq!(left_by::<_, 16>(RoomSecret([0xab; 16])), [0; 16]);
     assert_eq!(left_by::<_, 32>(DoorSeed([0xab; 32])), [0; 32]);
     assert!(!left_by::<_, 34>(GenerationKey { generation: 1, key: [0xab; 32] }).contains(&0xab));

@@ -34,7 +34,7 @@ fn asked(timed: &[(u64, Output)]) -> Vec<(u64, u8)> {
 }
 
 #[test]
-fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms_and_never_more_than_4_at_a_time() {
+fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms() {
     let mut viewer = Viewer::new();
     viewer.hears(3, redirect(&[3], &[20, 21, 22, 23]));
     let first = viewer.hears(3, redirect(&[3], &[24, 25, 26, 27]));
@@ -46,7 +46,7 @@ fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms_and_never_more_t
 }
 
 #[test]
-fn a_parent_that_answers_no_request_on_its_link_is_asked_through_the_rendezvous() {
+fn a_parent_that_answers_no_request_is_asked_through_the_rendezvous() {
     let mut viewer = Viewer::new();
     viewer.is_fed_by(3, &[3]);
     let start = viewer.now;
@@ -74,7 +74,7 @@ fn told_of_no_place(timed: &[(u64, Output)], since: u64) -> Vec<u64> {
 }
 
 #[test]
-fn a_viewer_in_a_full_room_is_told_once_after_10_s_and_again_only_after_it_had_a_parent() {
+fn a_viewer_in_a_full_room_is_told_once_after_10_s() {
     let mut viewer = Viewer::new();
     let start = viewer.now;
     let mut timed = Vec::new();
@@ -104,7 +104,7 @@ fn a_viewer_that_nobody_answers_is_not_told_that_the_room_is_full() {
 }
 
 #[test]
-fn a_search_follows_32_answers_and_then_starts_again_at_the_mixer_after_a_back_off() {
+fn a_search_follows_32_answers_and_then_starts_again_at_the_mixer() {
     let mut viewer = Viewer::new();
     let mut from = 3;
     let mut asked_in_all = 1;
@@ -122,7 +122,7 @@ fn a_search_follows_32_answers_and_then_starts_again_at_the_mixer_after_a_back_o
 }
 
 #[test]
-fn a_search_ends_redirects_that_loop_and_asks_no_peer_twice_until_it_starts_again() {
+fn a_search_asks_no_peer_twice_until_it_starts_again() {
     let mut viewer = Viewer::new();
     let first = viewer.hears(3, redirect(&[3], &[20]));
     assert_eq!(receivers(&first, is_attach), [20]);
@@ -137,7 +137,7 @@ fn a_search_ends_redirects_that_loop_and_asks_no_peer_twice_until_it_starts_agai
 }
 
 #[test]
-fn a_search_asks_neither_the_searcher_itself_nor_a_peer_below_the_searcher() {
+fn a_search_asks_neither_the_searcher_nor_a_peer_below_it() {
     let mut viewer = Viewer::new();
     let places = || {
         let of = |peer: u8, at: &[u8]| Place { peer: key(peer).id(), path: path(at) };
@@ -155,7 +155,7 @@ fn a_search_asks_neither_the_searcher_itself_nor_a_peer_below_the_searcher() {
 }
 
 #[test]
-fn a_refused_search_waits_200_ms_at_first_then_twice_as_long_each_time_up_to_2_s() {
+fn a_refused_search_waits_twice_as_long_each_time_up_to_2_s() {
     let mut viewer = Viewer::new();
     for bound_ms in [200, 400, 800, 1_600, 2_000, 2_000] {
         let now = viewer.now;
@@ -169,7 +169,7 @@ fn a_refused_search_waits_200_ms_at_first_then_twice_as_long_each_time_up_to_2_s
 }
 
 #[test]
-fn a_search_without_any_answer_starts_again_after_1500_ms_and_a_late_answer_still_counts() {
+fn a_search_without_any_answer_starts_again_after_1500_ms() {
     let mut viewer = Viewer::new();
     let start = viewer.now;
     assert!(asked(&viewer.runs_until(start + 1_490 * MS)).is_empty());
@@ -191,7 +191,7 @@ fn a_search_without_any_answer_starts_again_after_1500_ms_and_a_late_answer_stil
 }
 
 #[test]
-fn a_search_goes_on_after_an_acceptance_with_a_path_of_16_peers_or_one_that_holds_the_searcher() {
+fn a_search_goes_on_after_an_acceptance_with_a_full_or_looping_path() {
     let full: Vec<u8> = [3].into_iter().chain(40..54).chain([20]).collect();
     for cyclic in [vec![3, 5, 20], full] {
         let mut viewer = Viewer::new();
@@ -226,7 +226,7 @@ fn an_acceptance_for_a_backup_by_the_parent_is_not_taken() {
 }
 
 #[test]
-fn a_viewer_that_has_lost_its_feed_asks_all_places_of_a_redirect_at_once_and_failed_feeders_last() {
+fn a_viewer_that_has_lost_its_feed_asks_all_places_at_once() {
     let mut viewer = Viewer::new();
     viewer.is_fed_by(10, &[3, 10]);
     let lost = viewer.give(Input::Verdict { peer: key(10).id(), verdict: Verdict::Behind });
@@ -329,7 +329,7 @@ fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
 }
 
 #[test]
-fn a_flood_of_redirects_makes_a_viewer_ask_no_more_peers_than_one_search_may() {
+fn a_flood_of_redirects_makes_no_search_ask_more_peers_than_it_may() {
     let mut viewer = Viewer::new();
     let mut asked = Vec::new();
     for flood in 0..200u8 {
@@ -353,7 +353,7 @@ fn an_answer_by_a_peer_that_was_not_asked_changes_nothing() {
 }
 
 #[test]
-fn a_search_asks_the_next_place_at_once_when_the_rendezvous_cannot_reach_a_peer() {
+fn a_search_asks_the_next_place_at_once_when_a_peer_is_unreachable() {
     let mut viewer = Viewer::new();
     viewer.hears(3, redirect(&[3], &[20, 21]));
     let outputs = viewer.give(Input::Undeliverable(Some(key(20).id())));

@@ -43,7 +43,7 @@ fn ends(outputs: &[Output], of: u8, to: u8) -> bool {
 }
 
 #[test]
-fn a_mixer_refuses_streams_of_a_speaker_that_refuses_and_ends_those_that_run() {
+fn a_mixer_refuses_and_ends_streams_of_a_speaker_that_refuses() {
     let stage = |ben: Entry| [speaker(2), ben, candidate(3)];
     let mut mixer = mixer(&stage(speaker(7)), consenting());
     assert!(grants(&mut mixer, 10, 7));
@@ -57,7 +57,7 @@ fn a_mixer_refuses_streams_of_a_speaker_that_refuses_and_ends_those_that_run() {
 }
 
 #[test]
-fn a_speaker_that_mixes_refuses_from_the_moment_it_says_so_and_one_that_does_not_mix_always() {
+fn a_speaker_that_mixes_refuses_from_the_moment_it_says_so() {
     let both = Entry { speaks: true, ..candidate(3) };
     let stage = [speaker(2), both, speaker(7)];
     let mut mixer = mixer(&stage, RoomConfig { speaks: true, ..consenting() });

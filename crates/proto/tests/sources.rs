@@ -21,7 +21,7 @@ fn follows(brain: &mut Brain, from: u8, slot: u8, spec: StreamSpec) -> bool {
 }
 
 #[test]
-fn a_viewer_takes_the_program_from_its_parent_and_a_backup_that_it_calls_and_from_no_other_peer() {
+fn a_viewer_takes_the_program_only_from_its_parent_or_a_called_backup() {
     let mut viewer = Viewer::with_backup();
     viewer.is_joined_by(20, Attach::newcomer());
     let spec = program_in_force(3);
@@ -49,7 +49,7 @@ fn the_packets_of_a_parent_that_was_left_without_fault_count_for_a_second() {
 }
 
 #[test]
-fn an_announcement_of_a_peer_that_was_not_asked_does_not_wait_for_a_mandate() {
+fn an_announcement_of_a_peer_that_was_not_asked_does_not_wait() {
     let mut viewer = Viewer::with_backup();
     let next = StreamSpec { rank: Rank { term: 4, failover_count: 0 }, ..program_in_force(4) };
     for from in [10, 11, 2] {
@@ -78,7 +78,7 @@ fn a_mixer_takes_no_program_and_not_its_own_from_others() {
 }
 
 #[test]
-fn a_mixer_forwards_speakers_to_the_stage_until_ten_seconds_after_it_was_replaced() {
+fn a_replaced_mixer_forwards_speakers_to_the_stage_for_ten_seconds() {
     let mut brain = Brain::new(6, consenting());
     brain.adopts(&[speaker(2), candidate(3), candidate(4), candidate(6), speaker(7)], |_| ());
     brain.elects(1, &[3], &[6]);

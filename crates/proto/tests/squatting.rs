@@ -77,7 +77,7 @@ fn on_stage() -> Brain {
 }
 
 #[test]
-fn two_ids_that_came_right_after_the_host_decide_no_term_and_make_nobody_host() {
+fn two_ids_that_came_right_after_the_host_decide_no_term_and_no_host() {
     let mut peer = on_stage();
     for term in [1, u32::MAX] {
         peer.hears(3, decided(7, term, &[3, 4]));
@@ -96,7 +96,7 @@ fn two_ids_that_came_right_after_the_host_decide_no_term_and_make_nobody_host() 
 }
 
 #[test]
-fn a_majority_of_all_decides_for_a_peer_that_has_missed_the_host_for_8_s_and_under_a_fresh_roster_only() {
+fn a_majority_decides_for_a_peer_that_has_missed_the_host_for_8_s() {
     let mut peer = on_stage();
     peer.hears(2, decided(8, 1, &[2]));
     let under = signed(roster_of(8, &full(), heirs));
@@ -191,7 +191,7 @@ fn a_newcomer_takes_an_outcome_by_the_hosts_signature_only() {
 }
 
 #[test]
-fn an_outcome_that_the_host_does_not_follow_is_dropped_once_its_roster_is_old() {
+fn an_old_outcome_that_the_host_does_not_follow_is_dropped() {
     let voters = || vec![speaker(2), candidate(3), candidate(4)];
     let later = || vec![speaker(2), candidate(6), candidate(7)];
     let mut peer = Brain::new(6, consenting());
@@ -235,7 +235,7 @@ fn waiters(brain: &Brain) -> Vec<u8> {
 }
 
 #[test]
-fn a_peer_votes_after_5_minutes_on_stage_without_a_break_or_when_the_host_names_it() {
+fn a_peer_votes_after_5_minutes_on_stage_or_when_the_host_names_it() {
     let mut host = host();
     host.hears(3, join(true));
     host.hears(4, join(false));
@@ -279,7 +279,7 @@ fn reigns(outputs: &[Output], to: u8) -> Vec<u32> {
 }
 
 #[test]
-fn the_holder_of_the_root_key_takes_its_room_back_from_whoever_a_majority_made_host() {
+fn the_holder_of_the_root_key_takes_its_room_back() {
     let mut host = host();
     host.hears(3, join(false));
     host.hears(4, join(false));
@@ -310,7 +310,7 @@ fn the_holder_of_the_root_key_takes_its_room_back_from_whoever_a_majority_made_h
 }
 
 #[test]
-fn a_host_that_has_started_again_takes_its_room_back_with_the_peers_of_its_last_roster() {
+fn a_restarted_host_takes_its_room_back_with_the_peers_it_had() {
     let before = signed(roster_of(50, &full(), heirs));
     for rival in [Message::Roster(before.clone()), reign(&before, 1, 6, &[3, 6, 7])] {
         let mut host = host();
@@ -355,7 +355,7 @@ fn a_host_hands_the_room_over_by_its_own_signature() {
 }
 
 #[test]
-fn a_host_that_leaves_hands_the_room_over_and_goes_once_its_heir_reigns_or_a_second_later() {
+fn a_host_that_leaves_hands_the_room_over_before_it_goes() {
     for answers in [true, false] {
         let mut host = host();
         host.hears(3, join(false));

@@ -254,7 +254,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_handled_timeout_is_followed_by_a_later_one_and_a_brain_at_rest_wakes_rarely(part in 0..5u8, steps in steps()) {
+    fn a_timeout_leads_to_a_later_one_and_a_brain_at_rest_wakes_rarely(part in 0..5u8, steps in steps()) {
         let mut brain = brain(part);
         for step in steps {
             match step {

@@ -31,7 +31,7 @@ fn parents_that_pass_us_on_to_each_other_get_few_trains_and_small_ones() {
 }
 
 #[test]
-fn what_a_parent_tells_counts_once_for_each_train_and_the_most_of_several_stays() {
+fn what_a_parent_tells_counts_once_for_each_train() {
     let mut viewer = Viewer::new();
     viewer.is_taken_by(3, &[3]);
     viewer.give(Input::Fed(key(3).id()));
@@ -70,7 +70,7 @@ fn what_one_train_alone_has_shown_is_outdone_by_what_several_have() {
 }
 
 #[test]
-fn a_page_which_can_send_no_trains_asks_for_no_measurement_and_takes_children_all_the_same() {
+fn a_page_without_trains_asks_for_no_measurement_and_takes_children() {
     let config = RoomConfig { sends_trains: false, ..viewing() };
     let mut page = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
     let taken = page.is_taken_by(3, &[3]);

@@ -50,7 +50,7 @@ fn wants(peer: u8, outputs: &[Output]) -> bool {
 }
 
 #[test]
-fn a_mixer_forwards_voices_to_marked_peers_alone_until_they_are_marked_no_more() {
+fn a_mixer_forwards_voices_only_to_peers_while_they_are_marked() {
     let mut mixer = mixer(&[10]);
     let wanted = Message::VoicesWanted(true);
     let [ten, eleven] = [10, 11].map(|peer| mixer.room.may_say(&key(peer).id(), &Via::Link, &wanted));

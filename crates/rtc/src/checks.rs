@@ -1,5 +1,5 @@
-//! Budget of connectivity checks. A description names the addresses to check, so a peer that can make this peer answer an
-//! offer could make it send datagrams to anybody.
+//! Budget of connectivity checks. A description names the addresses to check, so a peer that can make this peer answer
+//! an offer could make it send datagrams to anybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;

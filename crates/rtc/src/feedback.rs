@@ -1,5 +1,6 @@
-//! RTCP that a browser needs from the end that it sends media to: transport-wide congestion control feedback, from which
-//! it learns the rate of the path (it begins at 300 kbit/s), and receiver reports. Plenary peers measure paths by trains.
+//! RTCP that a browser needs from the end that it sends media to: transport-wide congestion control feedback, from
+//! which it learns the rate of the path (it begins at 300 kbit/s), and receiver reports. Plenary peers measure paths by
+//! trains.
 
 use std::time::Instant;
 

@@ -103,8 +103,8 @@ impl Links {
     }
 
     /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each
-    /// link may take half a second to deliver its last control messages. Datagrams that a [`Shaper`](crate::Shaper) delays
-    /// are sent after that.
+    /// link may take half a second to deliver its last control messages. Datagrams that a [`Shaper`](crate::Shaper)
+    /// delays are sent after that.
     pub async fn close(&self) {
         self.end_all();
         // each task holds a sender and sends nothing: the loop ends when the last sender is dropped

@@ -118,7 +118,8 @@ impl PacketQueue {
         place.map(|place| *place = Some(report)).is_some()
     }
 
-    /// Moves the oldest packets, `packets_max` at most, to `taken`, which must be empty. Returns whether others are left.
+    /// Moves the oldest packets, `packets_max` at most, to `taken`, which must be empty. Returns whether others are
+    /// left.
     pub(crate) fn take_packets(&mut self, taken: &mut VecDeque<Outgoing>, packets_max: usize) -> bool {
         if self.queue.len() <= packets_max {
             std::mem::swap(&mut self.queue, taken);

@@ -83,8 +83,8 @@ impl SendQueue {
     }
 }
 
-/// Messages of other peers that wait to be forwarded, each with all its pieces; beyond [`CARRIED_BYTES_MAX`] further ones
-/// are dropped.
+/// Messages of other peers that wait to be forwarded, each with all its pieces; beyond [`CARRIED_BYTES_MAX`] further
+/// ones are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct CarriedQueue(Mutex<(VecDeque<Vec<Bytes>>, usize)>);
 

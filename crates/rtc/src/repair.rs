@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_asked_for_after_a_round_trip_and_then_less_and_less_often_until_filled() {
+    fn a_hole_is_asked_for_less_and_less_often_until_it_is_filled() {
         let (start, rtt) = (Instant::now(), Some(60 * MS));
         let mut holes = Holes::default();
         arrive(&mut holes, [1, 3, 6], start);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_an_outage_took_is_sent_once_and_little_of_it_again_to_who_asks_too_early() {
+    fn all_that_an_outage_took_is_sent_once_and_little_of_it_again_soon() {
         let (mut history, start) = (History::default(), Instant::now());
         let lost: Vec<u16> = (0..100).map(|number| history.push(packet(number))).collect();
         let mut ask = |after: Duration| -> usize {

@@ -56,8 +56,8 @@ pub struct SenderReport {
     pub rtp_time: u32,
 }
 
-/// Returns the maximum number of bytes that are queued for a channel at this end before the transport takes them. Beyond it
-/// the link goes down; a heartbeat is dropped instead.
+/// Returns the maximum number of bytes that are queued for a channel at this end before the transport takes them.
+/// Beyond it the link goes down; a heartbeat is dropped instead.
 pub(crate) const fn queue_bytes_max(channel: Channel) -> usize {
     match channel {
         Channel::Control | Channel::Bulk => 1 << 20,

@@ -24,8 +24,8 @@ use crate::screen::{Records, Verdict};
 
 /// Size of the SRTP and SRTCP replay windows, in packets: 6 s of 1.5 Mbit/s (RFC 3711 requires at least 64).
 const REPLAY_WINDOW: usize = 1_024;
-/// SRTP profiles, in order of preference: AEAD, and what browsers need not have more than (RFC 8827, 6.5), which natives don't
-/// accept of each other.
+/// SRTP profiles, in order of preference: AEAD, and what browsers need not have more than (RFC 8827, 6.5), which
+/// natives don't accept of each other.
 const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 3] = [
     (SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, ProtectionProfile::AeadAes128Gcm),
     (SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm, ProtectionProfile::AeadAes256Gcm),

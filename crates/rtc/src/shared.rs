@@ -30,7 +30,8 @@ pub struct LinksConfig {
     /// Network shaper of this peer.
     pub shaper: Shaper,
     /// Maximum number of media packets queued per link. Packets dropped at the limit are reported by
-    /// [`Event::Dropped`](crate::Event::Dropped). The default, 512, is 1.6 s of 3 Mbit/s: longer than a viewer waits for a picture.
+    /// [`Event::Dropped`](crate::Event::Dropped). The default, 512, is 1.6 s of 3 Mbit/s: longer than a viewer waits
+    /// for a picture.
     pub queue_packets_max: usize,
     /// Maximum number of links at one time.
     pub links_max: usize,

@@ -15,11 +15,11 @@ const OPEN_MS: u64 = 100;
 /// Kinds of chunks that begin with a TSN.
 const WITH_TSN: [u8; 3] = [0, 3, 192];
 
-/// What a stranger, or the other end without its keys, sends to the port of a link: datagrams of any bytes. A link that was
-/// open stays so.
+/// What a stranger, or the other end without its keys, sends to the port of a link: datagrams of any bytes. A link that
+/// was open stays so.
 ///
-/// The first byte says at which stage of the link, and to which end; the rest are parts (see [`parts`]). Bit 0 of a part's options says
-/// whether it comes from the other end's address, bit 1 whether time passes after it.
+/// The first byte says at which stage of the link, and to which end; the rest are parts (see [`parts`]). Bit 0 of a
+/// part's options says whether it comes from the other end's address, bit 1 whether time passes after it.
 pub fn records(bytes: &[u8]) {
     let Some((&begin, rest)) = bytes.split_first() else { return };
     let mut now = Instant::now();
@@ -47,8 +47,8 @@ pub fn records(bytes: &[u8]) {
 
 /// What the other end of an open link sends, which has its keys: packets of SCTP.
 ///
-/// The bytes are parts (see [`parts`]), each the chunks of a packet. The TSNs of its chunks are relative to the next one. Returns how
-/// many packets were sent until the link ended.
+/// The bytes are parts (see [`parts`]), each the chunks of a packet. The TSNs of its chunks are relative to the next
+/// one. Returns how many packets were sent until the link ended.
 pub fn chunks(bytes: &[u8]) -> usize {
     let mut now = Instant::now();
     let (mut a, mut b) = pair(now);

@@ -424,7 +424,7 @@ mod tests {
     use crate::ends::{End, pair, run};
 
     #[test]
-    fn two_ends_open_their_channels_and_messages_from_before_the_close_are_read_after_it() {
+    fn two_ends_open_their_channels_and_read_what_came_before_the_close() {
         let mut now = Instant::now();
         let (mut a, mut b) = pair(now);
         run(&mut a, &mut b, &mut now, 100, |_| {});
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_s_description_causes_fifty_checks_a_second_and_none_in_a_foreign_network() {
+    fn a_stranger_s_offer_causes_few_checks_and_none_in_a_foreign_network() {
         let mut now = Instant::now();
         let mut end = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
         end.transport.checks = Checks::new(Arc::new(CheckBudget::new()), true);

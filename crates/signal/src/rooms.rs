@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_a_host_that_is_gone_goes_to_those_who_have_been_there_for_longest() {
+    fn what_is_for_a_host_that_is_gone_goes_to_those_who_came_first() {
         let mut world = World::new(10, 10);
         let (host, _) = world.enter(1, 1, true).unwrap();
         let mut members: Vec<_> = (2..7).map(|peer| world.enter(1, peer, false).unwrap()).collect();

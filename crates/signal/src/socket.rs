@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rendezvous_or_peer_that_closes_with_a_reason_steers_no_terminal_by_it() {
+    fn the_reason_of_a_close_steers_no_terminal() {
         let reason = Utf8Bytes::from("\u{1b}[2J\u{1b}]0;mine\u{7}away\u{202e}\r\n\u{9b}31m");
         let close = CloseFrame { code: CloseCode::Away, reason };
         let Heard::Gone(why) = heard(Some(Ok(Message::Close(Some(close))))) else { panic!("it goes on") };

@@ -1,8 +1,9 @@
-//! An exhibit with a script, natively: `exhibit SEED PEERS UNTIL_MS [AT_MS:ACT:WHICH…]` prints the trace at the end, and to
-//! stderr what each second took and the effect of the acts. `crates/sim/wasm/check` compares the trace with that of wasm32.
+//! An exhibit with a script, natively: `exhibit SEED PEERS UNTIL_MS [AT_MS:ACT:WHICH…]` prints the trace at the end,
+//! and to stderr what each second took and the effect of the acts. `crates/sim/wasm/check` compares the trace with that
+//! of wasm32.
 //!
-//! Acts: 0 kill peer WHICH, 1 kill the mixer, 2 kill the host, 3 kill the rendezvous, 4 revive it, 5 cut off continent WHICH,
-//! 6 heal, 7 kill 30 %, 8 newcomers.
+//! Acts: 0 kill peer WHICH, 1 kill the mixer, 2 kill the host, 3 kill the rendezvous, 4 revive it, 5 cut off continent
+//! WHICH, 6 heal, 7 kill 30 %, 8 newcomers.
 
 use std::time::Instant;
 

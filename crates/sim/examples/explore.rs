@@ -1,7 +1,8 @@
 //! Explores drawn storms: `explore --minutes N [--from SEED] [--keep FOLDER]` runs storms on all cores until
-//! time is up, writes the reduced form of each failing one to a file, and fails if there is any. `explore FILE.toml` reruns the case of a file with narration,
-//! a storm or a run of a scenario. `explore FILE.toml --draws N` reruns it with N other seeds: a case that
-//! passes with its own seed isn't fixed if a change has merely altered its random draws.
+//! time is up, writes the reduced form of each failing one to a file, and fails if there is any. `explore FILE.toml`
+//! reruns the case of a file with narration, a storm or a run of a scenario. `explore FILE.toml --draws N` reruns it
+//! with N other seeds: a case that passes with its own seed isn't fixed if a change has merely altered its random
+//! draws.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn things_come_in_the_order_of_time_and_then_of_being_put_and_their_places_are_used_again() {
+    fn things_come_in_the_order_of_time_and_then_of_being_put() {
         let mut queue = Queue::new();
         for round in 0..3 {
             for (at, thing) in [(5, 'c'), (1, 'a'), (5, 'd'), (3, 'b'), (9, 'e')] {

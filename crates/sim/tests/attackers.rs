@@ -170,7 +170,7 @@ fn a_room_with_losses_deaths_and_elections_names_nobody_to_the_host() {
 
 #[test]
 #[ignore = "three quarters of a minute: ./run nightly storms"]
-fn who_says_that_it_feeds_most_and_feeds_nobody_takes_no_first_tier_from_those_that_do() {
+fn false_claims_to_feed_take_no_first_tier_from_those_that_feed() {
     let report = named("climbers").unwrap().unwrap().run(1, SEEDS.end);
     assert!(report.violations.is_empty(), "{:#?}", report.violations);
     assert!(report.delivery.frames_within_1s > Some(0.98), "{:?}", report.delivery);
@@ -333,7 +333,7 @@ fn the_host_reigns(world: &World, squatters: &[usize]) {
 }
 
 #[test]
-fn squatters_that_come_right_after_the_host_decide_nothing_and_make_nobody_host() {
+fn squatters_that_come_right_after_the_host_decide_nothing() {
     for count in [2, 32] {
         for seed in seeds(0..if count == 2 { 6 } else { 2 }) {
             let (plan, squatters, accomplices) = squatted(count);

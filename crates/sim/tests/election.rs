@@ -52,7 +52,7 @@ fn one_outcome_ever(world: &World, size: usize, seed: u64) {
 }
 
 #[test]
-fn with_the_host_and_the_mixer_gone_the_next_in_line_opens_and_a_majority_decides() {
+fn a_majority_decides_when_the_host_and_the_mixer_are_gone() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 8);
         let mixer = world.mixers()[0];
@@ -176,7 +176,7 @@ fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
 }
 
 #[test]
-fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_failover_count() {
+fn a_room_that_cannot_vote_serves_on_under_a_failover_count() {
     for seed in seeds(SEEDS) {
         // three of five peers die at once: the remaining two are no majority, but must have a program
         let mut world = settled(seed, 2, 3, 4);
@@ -220,7 +220,7 @@ fn votes_for(world: &World, wanted: ElectionReason) -> Vec<Time> {
 }
 
 #[test]
-fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains_alone_does_nothing() {
+fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let mixer = world.mixers()[0];
@@ -241,8 +241,7 @@ fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains
 }
 
 #[test]
-fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_not_elected_in_the_next_vote()
-{
+fn a_mixer_voted_out_for_trouble_is_not_elected_in_the_next_vote() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let boaster = world.mixers()[0]; // no measurement shows anything wrong with it
@@ -271,7 +270,7 @@ fn overload(world: &mut World, mixer: PeerId, seconds: u64) {
 }
 
 #[test]
-fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() {
+fn a_mixer_that_says_that_it_cannot_mix_is_replaced() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let first = world.mixers()[0];
@@ -375,7 +374,7 @@ fn seeing_room(seed: u64) -> (WorldPlan, usize) {
 }
 
 #[test]
-fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_elected_again() {
+fn a_mixer_that_boasted_is_replaced_and_not_elected_again() {
     for seed in seeds(SEEDS) {
         let (mut plan, place) = seeing_room(seed);
         let boaster = &mut plan.peers[place];
@@ -403,7 +402,7 @@ fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_el
 }
 
 #[test]
-fn a_mixer_that_makes_every_picture_is_not_called_out_by_a_speaker_on_a_bad_line() {
+fn a_speaker_on_a_bad_line_calls_out_no_mixer_that_makes_every_picture() {
     for seed in seeds(SEEDS) {
         let (mut plan, _) = seeing_room(seed);
         let second = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).nth(1);
@@ -419,8 +418,7 @@ fn branched_room() -> WorldPlan {
 }
 
 #[test]
-fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_s_word_though_the_stage_is_fine()
- {
+fn the_audience_s_word_replaces_a_mixer_whose_line_is_too_narrow() {
     for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 30);
         let mixer = world.mixers()[0];
@@ -477,7 +475,7 @@ fn suffer_below(world: &mut World, relays: &[PeerId], themselves: bool, seconds:
 }
 
 #[test]
-fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_the_first_tier_but_two_do() {
+fn two_bad_lines_of_the_first_tier_call_a_vote_and_one_does_not() {
     for seed in seeds(SEEDS) {
         let mut world = run(branched_room(), seed, 100);
         let mixer = world.mixers()[0];
@@ -494,7 +492,7 @@ fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_th
 }
 
 #[test]
-fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() {
+fn wires_are_elected_before_radios_that_were_seen_to_pause() {
     let (mut radios_mixed, mut radios_seen) = (0, 0_u64);
     for seed in seeds(SEEDS) {
         let is_radio = |planned: usize| (planned as u64 + seed).is_multiple_of(2);

@@ -53,7 +53,7 @@ fn overlong(world: &World) -> Vec<(PeerId, PeerId)> {
 }
 
 #[test]
-fn guests_that_flood_their_links_are_dropped_within_seconds_and_cost_nobody_the_program() {
+fn guests_that_flood_their_links_are_dropped_and_cost_nobody_the_program() {
     for flood in [Flood::Requests, Flood::Outcomes, Flood::Beats] {
         for seed in seeds(SEEDS) {
             let mut world = flooded(flood, seed, |_| ());
@@ -75,8 +75,8 @@ fn guests_that_flood_their_links_are_dropped_within_seconds_and_cost_nobody_the_
 #[test]
 fn under_floods_the_room_replaces_its_mixer_and_elects_the_next() {
     for flood in [Flood::Requests, Flood::Outcomes, Flood::Beats] {
-        // in one of 16 rooms viewers wait longer after the mixer's death: room 0 now, room 4 before rooms without a mixer were
-        // meshes
+        // in one of 16 rooms viewers wait longer after the mixer's death: room 0 now, room 4 before rooms without a
+        // mixer were meshes
         for seed in seeds(1..2) {
             let mut world = flooded(flood, seed, |_| ());
             let (host, mixer) = (world.planned(0), world.mixers()[0]);

@@ -75,14 +75,13 @@ fn replaced_in(range: Range<u64>) -> (usize, usize) {
 }
 
 #[test]
-fn a_mixer_with_an_uplink_that_fell_to_60_percent_loses_the_next_vote_since_its_media_shows_it() {
+fn a_mixer_whose_uplink_fell_to_60_percent_loses_the_next_vote() {
     assert_eq!(replaced_in(0..3), (3, 0));
 }
 
 #[test]
 #[ignore = "a minute: ./run nightly elections"]
-fn of_20_mixers_with_an_uplink_that_fell_to_60_percent_18_lose_the_next_vote_and_fewer_if_media_is_not_reported()
- {
+fn live_media_makes_most_mixers_whose_uplink_fell_lose_the_next_vote() {
     let (with_media, without) = replaced_in(0..20);
     println!("replaced: {with_media} of 20, {without} of 20 without live media");
     assert!(with_media >= 18 && without < with_media, "{with_media} {without}");
@@ -113,7 +112,7 @@ fn becomes_second(seed: u64, taken: bool) -> bool {
 
 #[test]
 #[ignore = "half a minute: ./run nightly elections"]
-fn a_candidate_with_a_machine_that_other_programs_take_loses_the_next_vote() {
+fn a_candidate_with_a_busy_machine_loses_the_next_vote() {
     let were_next = AtomicUsize::new(0);
     support::side_by_side(seeds(0..6).collect(), |seed| {
         assert!(!becomes_second(seed, true), "seed {seed}: it claims what it took before");
@@ -142,7 +141,7 @@ impl Deviation for SlowTrainsBesideMedia {
 }
 
 #[test]
-fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
+fn a_sitting_mixer_counts_with_what_its_media_showed() {
     let plan = plan(STAGE / 2, STAGE / 2, VIEWERS);
     let mut plan = WorldPlan { room: RoomPlan::DEFAULT, media: MediaModel::Packet, ..plan };
     for peer in &mut plan.peers[..STAGE] {

@@ -64,7 +64,7 @@ fn ended(world: &World, before: &BTreeMap<(PeerId, PeerId), Time>) -> Vec<(PeerI
 }
 
 #[test]
-fn envelopes_that_are_to_go_back_and_forth_are_not_forwarded_and_end_no_link() {
+fn envelopes_that_are_to_go_back_and_forth_are_not_forwarded() {
     for seed in seeds(SEEDS) {
         let mut world = looped(seed, |_| ());
         let before = links(&world);
@@ -83,7 +83,7 @@ fn envelopes_that_are_to_go_back_and_forth_are_not_forwarded_and_end_no_link() {
 
 #[test]
 #[cfg(debug_assertions)] // only these builds have mutants
-fn in_a_room_that_forwards_in_circles_two_peers_send_each_other_many_times_what_the_looper_sent() {
+fn a_looper_s_bytes_multiply_in_a_room_that_forwards_in_circles() {
     use plenary_proto::Mutation;
     use plenary_sim::faults::Faulty;
     let circles = |world: &mut World| world.break_rule(Faulty::Brains(Mutation::ForwardsInCircles));

@@ -58,7 +58,7 @@ fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
 }
 
 #[test]
-fn a_line_that_is_too_narrow_for_the_program_lets_as_much_through_as_it_can() {
+fn a_line_too_narrow_for_the_program_lets_as_much_through_as_it_can() {
     for seed in seeds(0..4) {
         let mut plan = at_level(MediaModel::Fluid, 0);
         plan.net.queue_us_max = SECOND / 4; // with a longer queue all frames would be late

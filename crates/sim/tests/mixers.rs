@@ -99,7 +99,7 @@ fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
 }
 
 #[test]
-fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have_left() {
+fn a_second_mixer_comes_and_goes_with_the_speakers_that_need_it() {
     for seed in seeds(SEEDS) {
         // one uplink carries a stage of two speakers and four viewers, but not one of eight speakers and two
         // viewers
@@ -126,7 +126,7 @@ fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have
 }
 
 #[test]
-fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_to() {
+fn a_late_viewer_sees_whichever_of_two_mixers_it_is_moved_to() {
     for seed in seeds(SEEDS) {
         let mut plan = served_by(2, plan(4, 3, 10));
         plan.room.k1 = 4;
@@ -145,7 +145,7 @@ fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_t
 }
 
 #[test]
-fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_failover_count_twice() {
+fn two_mixers_that_leave_at_once_sign_no_failover_count_twice() {
     for seed in seeds(SEEDS) {
         let mut world = run(served_by(2, plan(4, 2, 12)), seed, 15);
         world.mixers().into_iter().for_each(|mixer| world.leave(mixer));
@@ -156,7 +156,7 @@ fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_failover_count_twic
 }
 
 #[test]
-fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_seldom_asked_about_it() {
+fn a_host_gets_no_second_mixer_whose_line_carries_no_program() {
     for seed in seeds(SEEDS) {
         let mut plan = served_by(2, plan(4, 3, 24));
         let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);

@@ -187,7 +187,7 @@ fn greed_comes_close_to_the_best_of_all_trees() {
 }
 
 #[test]
-fn drawn_rooms_elect_in_time_and_nearly_all_within_five_percent_of_the_oracle() {
+fn drawn_rooms_elect_in_time_and_nearly_as_well_as_the_oracle() {
     const ROOMS: u64 = 5;
     let fair = NetPlan::drawn(0, 0, 5_000);
     // the limits must hold with 2 % packet loss: half of it is independent, half comes in bursts

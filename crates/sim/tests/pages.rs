@@ -1,5 +1,5 @@
-//! Pages in browsers as relays beside native peers: what they forward and how late, how many children they take, and what a
-//! viewer without a place is told.
+//! Pages in browsers as relays beside native peers: what they forward and how late, how many children they take, and
+//! what a viewer without a place is told.
 
 use crate::support::{plan, run, run_on, seeds};
 use plenary_proto::time::SECOND;
@@ -25,7 +25,7 @@ fn pages(world: &World, plan: &WorldPlan) -> Vec<PeerId> {
 }
 
 #[test]
-fn pages_relay_whole_frames_to_pages_and_native_peers_and_nearly_all_come_in_time() {
+fn pages_relay_whole_frames_to_pages_and_native_peers() {
     for seed in seeds(0..3) {
         let plan = room(2, 24, PagePlan::RELAY);
         let world = run(plan.clone(), seed, 20);
@@ -38,7 +38,7 @@ fn pages_relay_whole_frames_to_pages_and_native_peers_and_nearly_all_come_in_tim
 }
 
 #[test]
-fn pages_that_do_not_want_children_get_none_and_those_that_are_too_many_are_told_so() {
+fn pages_that_do_not_want_children_get_none() {
     for seed in seeds(0..3) {
         // the mixer feeds six, and one in the slot in reserve
         let plan = room(0, 12, PagePlan { browser: Browser::Firefox, ..PagePlan::RELAY });
@@ -57,7 +57,7 @@ fn pages_that_do_not_want_children_get_none_and_those_that_are_too_many_are_told
 }
 
 #[test]
-fn pages_on_lines_too_narrow_for_a_child_soon_feed_none_and_the_others_feed_on() {
+fn pages_on_lines_too_narrow_for_a_child_soon_feed_none() {
     for seed in seeds(0..3) {
         let mut plan = room(2, 24, PagePlan::RELAY);
         let first = plan.peers.len() - 24;
@@ -98,7 +98,7 @@ fn a_page_whose_tab_is_hidden_hands_its_children_over_without_a_gap() {
 }
 
 #[test]
-fn a_tenth_of_the_room_of_500_pages_is_fed_while_a_tenth_of_it_comes_and_goes_each_minute() {
+fn a_room_of_pages_is_fed_while_a_tenth_of_it_comes_and_goes() {
     for seed in seeds(0..1) {
         println!("seed {seed}");
         let mut scenario = named("pages-500").unwrap().unwrap().with_audience(60).unwrap();

@@ -171,7 +171,7 @@ fn viewers_get_in_while_nobody_reigns() {
 }
 
 #[test]
-fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_rest_of_the_stage() {
+fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_stage() {
     for seed in seeds(SEEDS).step_by(2) {
         let mut world = run(plan(6, 4, 6), seed, 10);
         world.kill(world.planned(0));

@@ -54,7 +54,7 @@ fn a_viewer_gets_the_speaker_it_wishes_for_and_then_another_and_then_none() {
 }
 
 #[test]
-fn the_next_mixer_goes_on_with_the_voices_of_an_agent_and_none_with_those_of_another() {
+fn only_an_agent_gets_voices_and_the_next_mixer_goes_on_with_them() {
     for (seed, polite) in seeds(SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
         let mut world = run(plan(3, 3, 8), seed, 12);
         let (host, agent, other) = (world.planned(0), world.viewers()[0], world.viewers()[1]);
@@ -115,7 +115,7 @@ fn the_next_mixer_goes_on_with_it_when_one_dies_or_leaves() {
 }
 
 #[test]
-fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for_and_a_refused_peer_asks_again() {
+fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for() {
     let mut world = run(plan(3, 2, 12), 1, 12);
     let (ben, mixer) = (world.planned(1), world.mixers()[0]);
     let viewers = world.viewers();
@@ -137,7 +137,7 @@ fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for_and_a_refused_peer_ask
 }
 
 #[test]
-fn viewers_that_hold_all_slots_take_none_from_the_stage_and_give_others_a_turn() {
+fn viewers_that_hold_all_slots_take_none_from_the_stage() {
     let mut world = run(plan(4, 3, 12), 1, 12);
     let (ada, ben, cat, mixer) = (world.planned(0), world.planned(1), world.planned(2), world.mixers()[0]);
     let viewers = world.viewers();
@@ -192,7 +192,7 @@ fn whoever_is_refused_by_one_mixer_gets_its_speaker_from_another() {
 }
 
 #[test]
-fn where_all_speakers_come_anyway_it_is_said_at_once_and_of_who_is_not_on_stage_that_it_does_not() {
+fn a_wish_is_answered_at_once_where_all_speakers_come_anyway() {
     let mut world = run(plan(3, 2, 4), 1, 12);
     let (ben, viewer, mixer) = (world.planned(1), world.viewers()[0], world.mixers()[0]);
     wish(&mut world, mixer, Some(ben));
@@ -249,7 +249,7 @@ impl Deviation for Intruder {
 }
 
 #[test]
-fn a_speaker_that_refuses_to_be_shown_alone_is_forwarded_to_nobody_who_asks() {
+fn a_speaker_that_refuses_to_be_shown_alone_is_forwarded_to_nobody() {
     for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 12), seed, 12);
         let (ben, mixer) = (world.planned(1), world.mixers()[0]);

@@ -40,7 +40,7 @@ fn longest_gaps_us(world: &World, since: plenary_proto::Time) -> Vec<u64> {
 }
 
 #[test]
-fn a_program_that_viewers_make_in_the_mixer_s_name_is_shown_to_nobody_who_is_not_below_them() {
+fn viewers_show_their_forged_program_to_nobody_who_is_not_below_them() {
     for seed in seeds(SEEDS) {
         let mut plan = narrow();
         for peer in plan.peers.iter_mut().skip(STAGE).step_by(5) {
@@ -57,7 +57,7 @@ fn a_program_that_viewers_make_in_the_mixer_s_name_is_shown_to_nobody_who_is_not
 }
 
 #[test]
-fn one_packet_far_ahead_of_the_program_costs_those_below_no_more_than_a_change_of_parents() {
+fn one_packet_far_ahead_costs_no_more_than_a_change_of_parents() {
     for (ahead, gap_us_max) in [(1 << 48, 500 * MS), (1_500, 3 * SECOND)] {
         for seed in seeds(SEEDS) {
             let mut world = attacked(&narrow(), seed, || Box::new(Leaper::by(ahead)));

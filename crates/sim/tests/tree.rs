@@ -31,7 +31,7 @@ fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
 }
 
 #[test]
-fn peers_alike_that_have_been_calm_for_a_minute_hang_no_deeper_than_a_level_more_than_they_need() {
+fn peers_alike_in_calm_hang_at_most_a_level_deeper_than_they_need() {
     // each of these seeds but the last had 1 or 2 levels more when relays moved deeper for a nearer parent
     let rows = [(2, 60, 7, 9), (2, 60, 7, 12), (4, 150, 5, 5), (4, 150, 5, 9), (4, 250, 5, 12)];
     for (k, viewers, depth_max, seed) in rows {
@@ -47,7 +47,7 @@ fn peers_alike_that_have_been_calm_for_a_minute_hang_no_deeper_than_a_level_more
 }
 
 #[test]
-fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() {
+fn a_peer_that_can_feed_others_gets_a_place_though_all_are_taken() {
     for seed in seeds(0..4) {
         let mut plan = plan(24, 4 * SECOND, NetPlan::HOME);
         let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
@@ -61,7 +61,7 @@ fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() 
 }
 
 #[test]
-fn when_the_only_relay_has_died_one_that_comes_later_gets_a_place_and_feeds_its_orphans() {
+fn a_late_relay_gets_a_place_and_feeds_the_orphans_of_a_dead_one() {
     for seed in seeds(0..4) {
         let mut plan = plan(18, 4 * SECOND, NetPlan::HOME);
         let late = plan.peers.len();
@@ -112,7 +112,7 @@ fn a_killed_parents_children_are_fed_again_within_300_ms_over_30_ms_links() {
 }
 
 #[test]
-fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_again() {
+fn all_are_fed_in_three_seconds_after_half_of_the_top_has_died() {
     for seed in seeds(1..4) {
         let mut world = World::new(plan(100, SECOND, NetPlan::HOME), seed);
         run(&mut world, 20);
@@ -142,7 +142,7 @@ fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_ag
 }
 
 #[test]
-fn who_slept_for_half_a_minute_sees_within_two_seconds_and_feeds_nobody_it_fed() {
+fn a_peer_that_slept_sees_the_program_within_two_seconds_of_waking() {
     for seed in seeds(0..4) {
         let mut world = World::new(plan(60, SECOND, NetPlan::HOME), seed);
         run(&mut world, 20);

@@ -33,7 +33,7 @@ fn unfaithful(world: &World, mixer: PeerId, standby: PeerId) -> Vec<PeerId> {
 }
 
 #[test]
-fn a_standby_takes_no_living_mixer_s_place_by_a_wish_that_is_missing_forged_or_old() {
+fn a_standby_takes_no_living_mixer_s_place_without_a_valid_wish() {
     for seed in seeds(SEEDS) {
         let mut world = room(seed, |_| ());
         let since = world.now();

@@ -1,6 +1,6 @@
 // run.mjs MODULE SEED…: prints the traces of each seed, from a WebAssembly module without imports.
-// run.mjs MODULE exhibit SEED PEERS UNTIL_MS [AT_MS:ACT:WHICH…]: like crates/sim/examples/exhibit.rs; to stderr, how much
-// processor time a second of the room takes.
+// run.mjs MODULE exhibit SEED PEERS UNTIL_MS [AT_MS:ACT:WHICH…]: like crates/sim/examples/exhibit.rs; to stderr, how
+// much processor time a second of the room takes.
 import { readFileSync } from "node:fs";
 
 const [module, ...args] = process.argv.slice(2);

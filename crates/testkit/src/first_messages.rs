@@ -1,5 +1,5 @@
-//! What may come first on a new link, and what must become of the link. Native peers, pages and simulated peers run this
-//! table.
+//! What may come first on a new link, and what must become of the link. Native peers, pages and simulated peers run
+//! this table.
 
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{Fingerprints, LinkProof, MESSAGE_VERSION, Message};
@@ -30,7 +30,8 @@ pub struct FirstMessage {
     pub then: Then,
 }
 
-/// Returns what `me` may send first on its link with `other`. `fingerprints`: those of the certificates, as `me` sees them.
+/// Returns what `me` may send first on its link with `other`. `fingerprints`: those of the certificates, as `me` sees
+/// them.
 pub fn first_messages(
     me: &Keypair,
     room: &RoomId,

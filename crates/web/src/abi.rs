@@ -1,8 +1,8 @@
 //! The module's exported functions. Bytes are passed by address and length in linear memory; times are microseconds
 //! since 1970, as `f64`, which holds them exactly until the year 2255.
 //!
-//! The worker asks [`plenary_buffer`] for room, writes a call into it, and calls [`plenary_call`]. It reads what follows
-//! at [`plenary_asks`], each preceded by its length as four bytes, little endian, before the next call.
+//! The worker asks [`plenary_buffer`] for room, writes a call into it, and calls [`plenary_call`]. It reads what
+//! follows at [`plenary_asks`], each preceded by its length as four bytes, little endian, before the next call.
 
 use std::cell::RefCell;
 use std::sync::Once;

@@ -91,7 +91,8 @@ impl PageLink {
         types.is_none_or(|types| types.h264 != NO_H264)
     }
 
-    /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no H.264.
+    /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no
+    /// H.264.
     pub(crate) fn describe_own(&mut self, own: OwnEnd) -> Description {
         let mut description = self.own.insert(own).description.clone();
         let offered = self.other.as_ref().and_then(|offer| offer.payload_types);

@@ -32,8 +32,8 @@ pub(crate) enum Command {
         hosts: Pattern,
         last: Span,
     },
-    /// Move these hosts to another network and give them new addresses. `nat` names a NAT of the scenario, a kind of NAT,
-    /// or `none`; by default the new NAT has the kind of the old one.
+    /// Move these hosts to another network and give them new addresses. `nat` names a NAT of the scenario, a kind of
+    /// NAT, or `none`; by default the new NAT has the kind of the old one.
     Move {
         hosts: Pattern,
         nat: Option<String>,

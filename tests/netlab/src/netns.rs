@@ -118,8 +118,8 @@ pub(crate) fn signal(names: &[String], signal: Signal) {
     }
 }
 
-/// Stops all processes in some namespaces, and returns once each of their threads has stopped: a signal takes effect when the
-/// scheduler next looks at a thread, until when a program on another processor still answers packets.
+/// Stops all processes in some namespaces, and returns once each of their threads has stopped: a signal takes effect
+/// when the scheduler next looks at a thread, until when a program on another processor still answers packets.
 pub(crate) fn stop(names: &[String]) -> Result<()> {
     let begun = Instant::now();
     loop {

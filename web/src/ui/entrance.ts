@@ -1,4 +1,5 @@
-// The screens before and after a room, but for the devices: the entrance, the form for a new room, waiting, and the end.
+// The screens before and after a room, but for the devices: the entrance, the form for a new room, waiting, and the
+// end.
 
 import { html, nothing } from "lit";
 

@@ -1,4 +1,5 @@
-// What a tab keeps of its room for a reload: the link, as the page's address brings it, and the keys of a room that it opened.
+// What a tab keeps of its room for a reload: the link, as the page's address brings it, and the keys of a room that it
+// opened.
 
 import type { Opening } from "./state.js";
 

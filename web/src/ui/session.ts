@@ -1,5 +1,5 @@
-// The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives the
-// element, whose successor takes it over.
+// The one owner of <plenary-room>'s state: the room, and what the user does before it, in it and after it. It outlives
+// the element, whose successor takes it over.
 
 import { decodesPictures, joinsRooms } from "../devices.js";
 import { lock } from "../identity.js";

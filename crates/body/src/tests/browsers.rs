@@ -107,7 +107,7 @@ fn below_a_browser_the_originators_packets_are_made_again() {
 }
 
 #[test]
-fn what_a_browser_loses_is_a_hole_until_the_next_keyframe_which_it_is_asked_for() {
+fn what_a_browser_loses_is_a_hole_until_the_next_keyframe() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     stand.media.links.described(ada, &browser());
     program.camera.len_min = 5_000;
@@ -230,7 +230,7 @@ fn numbered(
 }
 
 #[test]
-fn a_page_and_a_peer_below_a_browser_hand_on_what_follows_pictures_that_were_left_out_on_purpose() {
+fn what_follows_pictures_that_were_left_out_on_purpose_is_handed_on() {
     for at_page in [true, false] {
         let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
         stand.media.program.is_page = at_page;
@@ -330,7 +330,7 @@ fn a_page_waits_shortly_for_pictures_that_a_keyframe_has_overtaken() {
 }
 
 #[test]
-fn a_page_sends_each_target_a_stream_of_its_own_that_begins_with_a_keyframe() {
+fn a_page_sends_each_target_its_own_stream_that_begins_with_a_keyframe() {
     let mut stand = Stand::new(true);
     stand.media.program.is_page = true;
     let [ada, ben] = [ADA, BEN].map(|peer| stand.link(peer, LinkKind::Peer));
@@ -417,7 +417,7 @@ fn browsers_are_told_which_capture_times_the_timestamps_stand_for() {
 }
 
 #[test]
-fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once_and_plays_the_last_sound() {
+fn a_browser_that_begins_to_be_fed_shows_the_newest_picture_at_once() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     for at in 0..60 {
         let captured_us = BEGIN_US + at * FRAME_US;

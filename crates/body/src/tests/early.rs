@@ -18,7 +18,7 @@ fn pictures(outs: &Outs) -> Vec<u64> {
 }
 
 #[test]
-fn packets_that_overtake_the_announcement_are_handled_in_order_once_it_arrives() {
+fn early_packets_are_handled_in_order_once_the_announcement_arrives() {
     let (mut stand, ada, mut program) = before_the_announcement();
     stand.come(ada, 0, program.picture(true, BEGIN_US));
     stand.come(ada, 1, program.sound(BEGIN_US));
@@ -32,7 +32,7 @@ fn packets_that_overtake_the_announcement_are_handled_in_order_once_it_arrives()
 }
 
 #[test]
-fn an_announcement_releases_only_early_packets_of_its_peer_slot_and_stream() {
+fn an_announcement_releases_only_packets_of_its_peer_slot_and_stream() {
     let (mut stand, ada, mut program) = before_the_announcement();
     let ben = stand.link(BEN, LinkKind::Peer);
     let (mut other, mut twin) =

@@ -93,7 +93,7 @@ impl Studio {
 }
 
 #[test]
-fn pictures_of_four_times_the_asked_size_are_not_decoded_and_the_tile_says_so() {
+fn pictures_of_four_times_the_asked_size_are_not_decoded() {
     let mut studio = Studio::new();
     studio.runs(5, 30, (240, 135), 6_000);
     assert_eq!(studio.handed[0].0, 0, "nine times 720p");
@@ -113,7 +113,7 @@ fn pictures_of_four_times_the_asked_size_are_not_decoded_and_the_tile_says_so() 
 }
 
 #[test]
-fn pictures_far_more_often_or_of_far_more_bits_than_asked_are_not_all_decoded() {
+fn pictures_that_exceed_the_asked_rate_by_far_are_not_all_decoded() {
     let mut often = Studio::new();
     often.runs(20, 240, (80, 45), 500);
     let most = 20 * 45 + 90;

@@ -24,7 +24,7 @@ fn on_stage() -> (Stand, LinkId, Source, Source) {
 }
 
 #[test]
-fn in_a_mesh_the_application_gets_each_speaker_s_frames_and_their_levels_count() {
+fn in_a_mesh_the_application_gets_each_speaker_s_frames() {
     let mut stand = Stand::new(true);
     let ada = stand.link(ADA, LinkKind::Peer);
     let mut source = Source::new(ADA, StreamKind::Speaker);
@@ -41,7 +41,7 @@ fn in_a_mesh_the_application_gets_each_speaker_s_frames_and_their_levels_count()
 }
 
 #[test]
-fn pictures_that_came_before_a_peer_learned_of_the_mesh_are_handed_to_its_decoder() {
+fn pictures_from_before_a_peer_learned_of_the_mesh_reach_its_decoder() {
     let mut stand = Stand::new(true);
     let ada = stand.link(ADA, LinkKind::Peer);
     let mut source = Source::new(ADA, StreamKind::Speaker);
@@ -84,7 +84,7 @@ fn a_former_mixer_s_mix_minus_is_not_heard() {
 }
 
 #[test]
-fn a_peer_that_leaves_the_stage_hears_the_program_from_where_its_mix_minus_ended() {
+fn the_program_s_sound_goes_on_where_the_mix_minus_ended() {
     let (mut stand, ada, mut program, mut minus) = on_stage();
     stand.come(ada, 0, program.picture(true, BEGIN_US));
     stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US));
@@ -111,7 +111,7 @@ fn a_peer_that_does_not_view_gets_no_program_but_counts_and_forwards_it() {
 }
 
 #[test]
-fn pictures_that_repeat_another_mixer_s_are_marked_and_repeated_sound_is_dropped() {
+fn repeated_pictures_are_marked_and_repeated_sound_is_dropped() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     for at in 0..4 {
         stand.come(ada, 0, program.picture(at == 0, BEGIN_US + at * FRAME_US));
@@ -136,7 +136,7 @@ fn pictures_that_repeat_another_mixer_s_are_marked_and_repeated_sound_is_dropped
 }
 
 #[test]
-fn the_second_mixer_s_program_is_not_shown_while_the_first_one_feeds_this_peer() {
+fn the_second_mixer_s_program_is_not_shown_while_the_first_one_feeds() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     stand.come(ada, 0, program.picture(true, BEGIN_US));
     let ben = stand.link(BEN, LinkKind::Peer);
@@ -198,7 +198,7 @@ fn the_log_names_each_picture_that_was_received_or_made() {
 }
 
 #[test]
-fn muted_pictures_and_sound_are_not_sent_and_unmuted_or_new_pictures_begin_with_a_keyframe() {
+fn muted_media_is_not_sent_and_unmuted_pictures_begin_with_a_keyframe() {
     let (mut stand, ada, ..) = on_stage();
     let mut camera = Camera::new();
     let mut publish_as = |stand: &mut Stand, key: bool| {

@@ -101,7 +101,7 @@ fn a_new_peer_is_pinged_at_once_and_all_peers_in_one_round_each_500_ms() {
 }
 
 #[test]
-fn children_and_promised_backups_are_pinged_in_each_fourth_round_unless_they_are_on_stage() {
+fn children_and_backups_off_stage_are_pinged_in_each_fourth_round() {
     let mut stand = Stand::new(false);
     let mut heartbeats = Heartbeats::default();
     let [ada, ben, cat] = [ADA, BEN, CAT].map(|peer| stand.link(peer, LinkKind::Peer));

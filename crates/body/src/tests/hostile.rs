@@ -59,7 +59,7 @@ fn a_thousand_streams_take_the_room_of_a_few() {
 }
 
 #[test]
-fn packets_of_streams_that_were_never_announced_are_dropped_after_a_second() {
+fn packets_of_streams_never_announced_are_dropped_after_a_second() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     let child = stand.serve(CAT, None, true);
     let ben = stand.link(BEN, LinkKind::Peer);
@@ -94,7 +94,7 @@ fn slots_that_do_not_exist_carry_nothing_further() {
 }
 
 #[test]
-fn a_peer_that_announces_its_stream_in_all_slots_is_followed_in_those_of_its_kind_only() {
+fn a_stream_announced_in_all_slots_is_followed_in_those_of_its_kind_only() {
     let mut stand = Stand::new(true);
     stand.link(BEN, LinkKind::Peer);
     for (kind, slots) in [(StreamKind::Program, 1), (StreamKind::Speaker, 1 + 2 + 64)] {
@@ -111,7 +111,7 @@ fn slot_codes_of_links_that_do_not_exist_stay_in_range() {
 }
 
 #[test]
-fn sound_in_the_slot_of_pictures_and_pictures_in_that_of_sound_give_no_frames() {
+fn sound_and_pictures_in_each_other_s_slots_give_no_frames() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     stand.come(ada, 0, program.sound(BEGIN_US));
     stand.come(ada, 1, program.picture(true, BEGIN_US));
@@ -151,7 +151,7 @@ fn payloads_that_are_no_pictures_are_forwarded_but_give_no_frames() {
 }
 
 #[test]
-fn a_speaker_s_streams_and_packets_take_a_bounded_part_of_a_mixer_s_memory() {
+fn a_speaker_s_streams_take_a_bounded_part_of_a_mixer_s_memory() {
     let mut stand = Stand::new(true);
     stand.media.set_mesh(false);
     let ben = stand.link(BEN, LinkKind::Peer);
@@ -211,7 +211,7 @@ fn of_a_peer_whose_links_are_gone_nothing_is_followed() {
 }
 
 #[test]
-fn a_peer_whose_links_are_replaced_before_they_are_up_is_forgotten_with_the_last_one() {
+fn a_peer_whose_links_are_replaced_is_forgotten_with_the_last_one() {
     let mut stand = Stand::new(false);
     stand.link(BEN, LinkKind::Peer);
     stand.media.arrived(BEN, BEGIN_US);

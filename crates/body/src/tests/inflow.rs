@@ -55,7 +55,7 @@ impl Home {
 }
 
 #[test]
-fn each_speaker_has_its_pair_of_slots_on_the_trunk_and_is_announced_on_the_ordinary_link() {
+fn each_speaker_has_its_pair_of_slots_on_the_trunk() {
     let mut home = Home::new(&[ADA, BEN]);
     let (trunk, control) = (home.trunk, home.control);
     let outs = home.picture(1, true);
@@ -82,7 +82,7 @@ fn the_ninth_speaker_needs_the_second_trunk() {
 }
 
 #[test]
-fn a_standby_that_is_linked_in_mid_stream_gets_the_group_of_pictures_and_its_sound() {
+fn a_standby_linked_in_mid_stream_gets_the_group_of_pictures() {
     let mut home = Home::new(&[ADA]);
     home.stand.media.link_down(home.trunk, &mut home.stand.outs);
     home.sound(0);
@@ -167,7 +167,7 @@ fn a_source_that_restarts_is_announced_anew_and_begins_with_its_keyframe() {
 }
 
 #[test]
-fn a_peer_gets_the_one_speaker_that_it_requested_and_the_past_a_few_times_only() {
+fn a_peer_gets_only_the_one_speaker_that_it_requested() {
     let mut home = Home::new(&[ADA, BEN]);
     home.stand.media.inflow.set_forwarding_to(&[]);
     let fan = home.stand.link(FAN, LinkKind::Peer);

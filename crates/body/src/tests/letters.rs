@@ -83,7 +83,7 @@ fn a_useless_envelope_is_no_peer_s_violation() {
 }
 
 #[test]
-fn bytes_that_are_no_message_are_their_author_s_violation_and_an_unknown_variant_is_none() {
+fn bytes_that_are_no_message_are_their_author_s_violation() {
     let mut ada = letters(2);
     let from = key(3).id();
     for bytes in [&b""[..], &[0x01], &join().to_bytes()[..4]] {
@@ -98,7 +98,7 @@ fn bytes_that_are_no_message_are_their_author_s_violation_and_an_unknown_variant
 }
 
 #[test]
-fn an_expired_statement_is_nothing_and_a_forged_one_is_the_violation_of_its_sender() {
+fn a_forged_statement_is_the_violation_of_its_sender() {
     let (mut ada, from) = (letters(2), key(3).id());
     let failover = |number| Failover {
         rank: Rank { term: 1, failover_count: number },
@@ -131,7 +131,7 @@ fn carried_of(author: u8, sealed: Vec<u8>, by: u8) -> Vec<u8> {
 }
 
 #[test]
-fn an_envelope_in_an_envelope_is_its_author_s_violation_and_never_its_carrier_s() {
+fn an_envelope_in_an_envelope_is_a_violation_of_its_author_alone() {
     let (mut mallory, mut ben) = (letters(2), letters(3));
     let route = List::truncated([key(5).id().short()]);
     let within = Message::Relay(Relay {
@@ -174,7 +174,7 @@ fn a_carried_envelope_names_its_author_and_its_way() {
 }
 
 #[test]
-fn a_message_that_its_author_may_not_say_is_dropped_before_its_signatures_are_verified() {
+fn a_message_that_its_author_may_not_say_is_dropped_unverified() {
     let mut ada = letters(2);
     let valid = Signed::new(
         &key(4),
@@ -235,7 +235,7 @@ fn nonce_of(number: u64) -> [u8; NONCE_LEN] {
 }
 
 #[test]
-fn an_envelope_that_a_peer_or_the_rendezvous_delivers_in_another_s_name_is_nothing() {
+fn an_envelope_delivered_in_another_s_name_is_nothing() {
     let (mut mallory, mut ben) = (letters(2), letters(3));
     let sealed = mallory.seal(Some(key(3).id()), &Message::Leave, NOW_US, nonce(1)).unwrap();
     let letter = ben.open(key(5).id(), &sealed, NOW_US, |_, _, _| true);
@@ -249,7 +249,7 @@ fn an_envelope_that_a_peer_or_the_rendezvous_delivers_in_another_s_name_is_nothi
 }
 
 #[test]
-fn envelopes_that_a_link_hands_over_beyond_its_budget_are_not_opened_whatever_names_it_makes_up() {
+fn envelopes_that_a_link_hands_over_beyond_its_budget_are_not_opened() {
     let (mut ben, mut opened) = (letters(3), 0);
     for seed in 10..110 {
         let mut mallory = letters(seed);
@@ -298,7 +298,7 @@ fn letters_with(me: u8, room: &RoomKey) -> Letters {
 const SECOND: u64 = 1_000_000;
 
 #[test]
-fn a_replaced_key_counts_for_ten_seconds_but_requests_to_join_are_told_apart_at_once() {
+fn a_replaced_key_counts_for_ten_seconds() {
     let [first, second] = two_generations();
     let (mut host, mut late) = (letters_with(3, &first), letters_with(2, &first));
     host.set_key(&second.for_member(), NOW_US);
@@ -357,7 +357,7 @@ fn a_peer_of_another_version_is_told_so_once_a_second_and_understands_it() {
 }
 
 #[test]
-fn an_envelope_of_a_clock_that_differs_by_more_than_five_minutes_is_told_apart() {
+fn an_envelope_of_a_clock_five_minutes_off_is_told_apart() {
     let (mut ada, mut ben) = (letters(2), letters(3));
     let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
     assert!(matches!(open(&mut ben, &sealed, NOW_US + 301 * SECOND), Letter::OtherClock));
@@ -421,7 +421,7 @@ fn a_peer_that_starts_again_within_the_same_second_is_heard_at_once() {
 }
 
 #[test]
-fn other_versions_and_clocks_are_told_once_a_second_however_many_peers_send_them() {
+fn other_versions_and_clocks_are_told_once_a_second() {
     let mut ada = letters(2);
     let mut other = Message::Leave.to_bytes();
     other[0] = MESSAGE_VERSION + 1;

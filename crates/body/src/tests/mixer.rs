@@ -74,7 +74,7 @@ impl Studio {
 }
 
 #[test]
-fn the_first_keyframe_starts_the_program_for_brain_children_and_application() {
+fn the_first_keyframe_starts_the_program() {
     let mut studio = Studio::new(&[ADA, BEN], false);
     let child = studio.stand.serve(VIEWER, None, true);
     studio.composes(true);
@@ -114,7 +114,7 @@ fn a_child_s_keyframe_request_makes_the_mixer_encode_one() {
 }
 
 #[test]
-fn keyframe_requests_of_many_children_reach_a_passed_through_speaker_once_in_300_ms() {
+fn keyframe_requests_of_many_children_reach_a_speaker_once_in_300_ms() {
     let mut studio = Studio::new(&[ADA], true);
     let children = [VIEWER, BEN, CAT].map(|child| studio.stand.serve(child, None, true));
     studio.picture(0, true);
@@ -155,7 +155,7 @@ fn a_mixer_that_speaks_itself_asks_its_own_encoder_for_a_keyframe() {
 }
 
 #[test]
-fn a_lost_picture_of_a_speaker_is_requested_each_300_ms_until_2_s_after_its_last_packet() {
+fn a_lost_picture_of_a_speaker_is_requested_again_each_300_ms() {
     let mut studio = Studio::new(&[ADA, BEN], false);
     studio.picture(0, true);
     let (ada, source) = &mut studio.speakers[0];
@@ -173,7 +173,7 @@ fn a_lost_picture_of_a_speaker_is_requested_each_300_ms_until_2_s_after_its_last
 }
 
 #[test]
-fn a_speaker_gets_its_mix_minus_in_slot_3_and_hears_of_the_stream_once_for_each_link() {
+fn a_mix_minus_is_announced_to_its_speaker_once_for_each_link() {
     let mut studio = Studio::new(&[ADA, BEN], false);
     let (ada, _) = studio.speakers[0];
     studio.minus(ADA, BEN);

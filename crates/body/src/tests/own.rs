@@ -139,7 +139,7 @@ fn a_target_with_an_impossible_position_gets_only_what_comes() {
 }
 
 #[test]
-fn a_new_target_without_a_position_begins_at_the_cached_keyframe_or_wants_one() {
+fn a_new_target_begins_at_the_cached_keyframe_or_wants_one() {
     let mut desk = Desk::new();
     let ada = desk.link(ADA);
     assert!(desk.send_to(&[(ADA, None)]), "nothing is cached");

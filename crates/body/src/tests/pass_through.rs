@@ -23,7 +23,7 @@ fn composed(key: bool) -> MixerOutput {
 }
 
 #[test]
-fn a_single_speaker_s_frames_get_the_program_s_identity_from_a_keyframe_on() {
+fn a_single_speaker_s_frames_get_the_identity_of_the_program() {
     let mut booth = Booth::new(&[ADA]);
     let (change, commands) = booth.role(PASSING);
     assert!(change.keys_wanted && commands.is_empty(), "nothing is decoded: {commands:?}");
@@ -130,7 +130,7 @@ fn frames_are_passed_through_until_the_mixer_has_every_speaker_s_picture() {
 }
 
 #[test]
-fn keyframes_of_all_speakers_are_wanted_when_the_passed_through_speaker_leaves() {
+fn keyframes_are_wanted_when_the_passed_through_speaker_leaves() {
     let mut booth = Booth::new(&[ADA]);
     booth.role(PASSING);
     assert!(!booth.tiles(&[ADA]));

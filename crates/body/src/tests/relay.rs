@@ -33,7 +33,7 @@ fn got(outs: &Outs, child: LinkId) -> Vec<(u8, u64)> {
 }
 
 #[test]
-fn a_newcomer_gets_the_cached_group_of_pictures_with_its_sound_and_then_each_new_packet() {
+fn a_newcomer_gets_the_cached_group_of_pictures_with_its_sound() {
     let (mut stand, ada, mut program) = fed();
     let child = stand.serve(BEN, None, true);
     let outs = stand.take();
@@ -58,7 +58,7 @@ fn a_speaker_that_watches_gets_pictures_without_sound() {
 }
 
 #[test]
-fn a_child_continues_behind_its_position_and_begins_with_the_group_after_another_stream() {
+fn a_child_continues_behind_its_position_in_the_same_stream() {
     let (mut stand, _, program) = fed();
     let at = |stream, video_packet, sound_packet| Some(Resume { stream, video_packet, sound_packet });
     let current = program.maker.id;
@@ -75,7 +75,7 @@ fn a_child_continues_behind_its_position_and_begins_with_the_group_after_another
 }
 
 #[test]
-fn a_child_that_is_not_linked_is_not_fed_and_a_child_that_left_gets_nothing_more() {
+fn a_child_that_is_not_linked_is_not_fed() {
     let (mut stand, ada, mut program) = fed();
     stand.media.serve(CAT, None, true, stand.now_us, &mut stand.outs);
     assert_eq!((stand.take().sends.len(), stand.media.program.links().count()), (0, 0));
@@ -87,7 +87,7 @@ fn a_child_that_is_not_linked_is_not_fed_and_a_child_that_left_gets_nothing_more
 }
 
 #[test]
-fn a_child_that_was_promised_the_program_before_there_is_one_hears_of_it_with_its_first_keyframe() {
+fn a_promised_child_hears_of_the_program_with_its_first_keyframe() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     let child = stand.serve(BEN, None, true);
     stand.come(ada, 1, program.sound(BEGIN_US));
@@ -111,7 +111,7 @@ fn a_packet_that_arrives_twice_is_forwarded_once() {
 }
 
 #[test]
-fn keyframe_requests_of_many_children_become_one_request_to_the_parent_in_300_ms() {
+fn keyframe_requests_of_many_children_become_one_request_to_the_parent() {
     let (mut stand, ada, _) = fed();
     let children = [BEN, CAT].map(|child| stand.serve(child, None, true));
     stand.take();
@@ -130,7 +130,7 @@ fn keyframe_requests_of_many_children_become_one_request_to_the_parent_in_300_ms
 }
 
 #[test]
-fn a_thinned_child_gets_fillers_in_place_of_spare_pictures_and_also_from_the_cache() {
+fn a_thinned_child_gets_fillers_in_place_of_spare_pictures() {
     let (mut stand, ada, mut program) = fed();
     let [wide, thin] = [BEN, CAT].map(|child| stand.serve(child, None, true));
     stand.media.program.set_thin([thin].into());
@@ -180,7 +180,7 @@ fn bytes_count_once_and_only_from_the_feeder() {
 }
 
 #[test]
-fn the_first_packet_of_an_asked_peer_makes_it_the_feeder_and_tells_the_brain_once() {
+fn the_first_packet_of_an_asked_peer_makes_it_the_feeder() {
     let (mut stand, ada, mut program) = fed();
     let ben = stand.link(BEN, LinkKind::Peer);
     stand.media.request_feed(BEN, stand.now_us, &mut stand.outs);
@@ -201,7 +201,7 @@ fn the_first_packet_of_an_asked_peer_makes_it_the_feeder_and_tells_the_brain_onc
 }
 
 #[test]
-fn an_asked_peer_that_is_the_backup_again_feeds_only_until_the_brain_has_decided() {
+fn a_backup_that_was_asked_feeds_only_until_the_brain_has_decided() {
     let (mut stand, ada, mut program) = fed();
     let ben = stand.link(BEN, LinkKind::Peer);
     stand.follow(BEN, 0, &program);

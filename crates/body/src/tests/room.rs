@@ -86,7 +86,7 @@ fn speakers_in_a_mesh_are_told_that_both_speak() {
 }
 
 #[test]
-fn an_elected_mixer_passes_the_only_speaker_s_frames_through_to_the_viewer() {
+fn an_elected_mixer_passes_the_only_speaker_s_frames_through() {
     let mut world = with_an_audience();
     assert_eq!(world.pictures(4, 3, Origin::Program), 100);
     assert_eq!(world.of(3, Origin::Program, MediaKind::Sound), 200);
@@ -143,7 +143,7 @@ fn a_mixer_that_leaves_hands_the_program_over() {
 }
 
 #[test]
-fn a_second_speaker_makes_the_mixer_compose_and_both_get_their_mix_from_it() {
+fn a_second_speaker_makes_the_mixer_compose() {
     let mut world = World::new(&[SPEAKER, CANDIDATE, VIEWER, SPEAKER]);
     world.run(20_000);
     assert_eq!(world.modes(0).last(), Some(&Mode::Mixer));
@@ -191,7 +191,7 @@ fn a_viewer_gets_one_speaker_s_own_stream_from_the_mixer_on_request() {
 }
 
 #[test]
-fn application_data_of_the_stage_reach_the_viewer_and_a_viewer_publishes_none() {
+fn application_data_of_the_stage_reach_the_viewer() {
     let mut world = with_an_audience();
     let bytes = |text: &str| text.as_bytes().to_vec();
     for (delivery, text) in [(Delivery::Reliable, "slide 1"), (Delivery::Loose, "pointer")] {
@@ -213,7 +213,7 @@ fn application_data_of_the_stage_reach_the_viewer_and_a_viewer_publishes_none() 
 }
 
 #[test]
-fn envelopes_that_are_delivered_again_later_or_to_others_are_read_by_nobody() {
+fn envelopes_that_are_delivered_again_or_to_others_are_read_by_nobody() {
     let mut world = with_an_audience();
     for _ in 0..3 {
         world.run(5_000);
@@ -225,7 +225,7 @@ fn envelopes_that_are_delivered_again_later_or_to_others_are_read_by_nobody() {
 }
 
 #[test]
-fn garbage_on_a_link_counts_as_its_peer_s_violation_and_closes_the_link_in_the_end() {
+fn garbage_on_a_link_counts_against_its_peer_and_ends_the_link() {
     let mut world = with_an_audience();
     let mixer = world.mixer();
     let viewer = world.peers[3].id;

@@ -73,7 +73,7 @@ fn a_solo_stream_is_handed_over_only_while_it_is_requested() {
 }
 
 #[test]
-fn a_solo_that_replaces_the_program_withholds_it_until_the_next_keyframe_after_its_end() {
+fn a_replaced_program_s_pictures_return_with_a_keyframe_after_the_solo() {
     let mut audience = Audience::new(false);
     audience.step(true, true);
     assert_eq!(audience.wish(INSTEAD), []);
@@ -106,7 +106,7 @@ fn the_same_request_again_does_not_interrupt_the_speaker_s_pictures() {
 }
 
 #[test]
-fn a_solo_stream_that_replaces_the_program_begins_with_a_keyframe_although_it_came_beside_it() {
+fn a_solo_stream_that_replaces_the_program_begins_with_a_keyframe() {
     let mut audience = Audience::new(false);
     audience.step(true, true);
     audience.wish(BESIDE);
@@ -117,7 +117,7 @@ fn a_solo_stream_that_replaces_the_program_begins_with_a_keyframe_although_it_ca
 }
 
 #[test]
-fn pictures_of_the_program_stay_withheld_through_further_requests_until_a_keyframe() {
+fn pictures_stay_withheld_through_further_requests_until_a_keyframe() {
     let mut audience = Audience::new(false);
     audience.step(true, true);
     audience.wish(INSTEAD);
@@ -132,7 +132,7 @@ fn pictures_of_the_program_stay_withheld_through_further_requests_until_a_keyfra
 }
 
 #[test]
-fn a_wish_remembers_interruptions_of_the_present_speaker_and_the_program_only() {
+fn a_wish_remembers_interruptions_of_the_speaker_and_the_program_only() {
     let mut wish = SoloWish::default();
     assert!(!wish.set(INSTEAD) && wish.set(BESIDE));
     for speaker in 0..100 {

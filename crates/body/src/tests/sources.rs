@@ -36,7 +36,7 @@ fn leap(packets: &[MediaPacket], ahead: u64) -> Vec<MediaPacket> {
 }
 
 #[test]
-fn a_child_or_a_peer_beside_that_sends_the_next_packets_first_is_not_believed() {
+fn a_child_or_a_peer_beside_that_sends_packets_first_is_not_believed() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     stand.media.set_sources(asks_ada_alone());
     let child = stand.serve(BEN, None, true);
@@ -180,7 +180,7 @@ fn children_of_a_parent_that_went_back_go_back_with_it() {
 }
 
 #[test]
-fn false_frame_numbers_and_capture_times_are_forgotten_with_the_parent_that_brought_them() {
+fn false_capture_times_are_forgotten_with_the_parent_that_brought_them() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     let cat = stand.link(CAT, LinkKind::Peer);
     stand.come(ada, 0, program.picture(true, at(0)));

@@ -71,7 +71,7 @@ fn dtx_changes(body: &mut Body, now_us: &mut u64, until_us: u64) -> Vec<(u64, bo
 }
 
 #[test]
-fn a_stall_of_this_machine_causes_no_verdict_and_the_silence_of_the_parent_does() {
+fn a_silent_parent_causes_a_verdict_and_a_stall_of_this_machine_none() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
     let verdicts = |stand: &mut Stand| {
         stand.media.lag.tick(stand.now_us);
@@ -103,7 +103,7 @@ fn a_stall_of_this_machine_causes_no_verdict_and_the_silence_of_the_parent_does(
 }
 
 #[test]
-fn a_late_relay_takes_no_newcomers_then_halves_its_childrens_pictures_and_then_decodes_none() {
+fn a_relay_sheds_more_load_the_later_it_is() {
     let (mut body, mut outs) = (body(), Outs::default());
     let child = link(&mut body, BEN, &mut outs);
     body.media.program.serve(BEN, (child, false), true, None, BEGIN_US, &mut outs);
@@ -129,7 +129,7 @@ fn a_late_relay_takes_no_newcomers_then_halves_its_childrens_pictures_and_then_d
 }
 
 #[test]
-fn the_brain_hears_of_signs_of_life_once_a_second_until_the_peer_is_silent() {
+fn the_brain_hears_of_signs_of_life_once_a_second() {
     let (mut body, mut outs) = (body(), Outs::default());
     link(&mut body, ADA, &mut outs);
     link(&mut body, BEN, &mut outs);
@@ -165,7 +165,7 @@ fn dtx_is_on_from_two_seconds_after_mixing_began() {
 }
 
 #[test]
-fn traffic_to_viewers_is_counted_apart_also_for_a_viewer_that_has_left_since_the_last_count() {
+fn traffic_to_viewers_is_counted_apart_up_to_the_count_after_they_leave() {
     let (mut body, mut outs) = (body(), Outs::default());
     let [ada, ben, cat] = [ADA, BEN, CAT].map(|peer| link(&mut body, peer, &mut outs));
     let count = |body: &mut Body, bytes: u64| {
@@ -206,7 +206,7 @@ fn linked_by_its_brain(outs: &mut Outs) -> (Body, LinkId) {
 }
 
 #[test]
-fn a_link_that_says_more_than_its_budget_is_not_read_for_a_while_and_then_ended() {
+fn a_link_that_exceeds_its_budget_is_not_read_for_a_while_and_then_ended() {
     let mut outs = Outs::default();
     let (mut body, link) = linked_by_its_brain(&mut outs);
     let message = Message::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();

@@ -64,8 +64,8 @@ impl Recorded {
         self.now.remove(&viewer);
     }
 
-    /// Removes all recordings but a few of viewers of different depth, unless all are requested. `viewers` are index and
-    /// depth of all viewers present at the end.
+    /// Removes all recordings but a few of viewers of different depth, unless all are requested. `viewers` are index
+    /// and depth of all viewers present at the end.
     pub(crate) fn keep_few(
         &self,
         out: &Path,

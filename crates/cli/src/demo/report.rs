@@ -25,8 +25,8 @@ use crate::tell::NOBODY_CONSENTS;
 /// Length of the picture logs: half an hour, by
 /// [`Testing::keep_frame_log`](plenary::testing::Testing::keep_frame_log).
 const LOGGED_US: u64 = 1_800_000_000;
-/// Number of viewers that are asked for their figures at the same time. On a busy machine an answer takes a second; more
-/// at a time would hold more picture logs in memory.
+/// Number of viewers that are asked for their figures at the same time. On a busy machine an answer takes a second;
+/// more at a time would hold more picture logs in memory.
 const ASKED_AT_ONCE: usize = 128;
 
 #[derive(Clone, Debug, Serialize)]

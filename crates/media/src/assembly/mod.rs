@@ -149,7 +149,8 @@ impl Assembler {
     }
 
     /// Creates an assembler for one leg of a browser. Its packets are numbered by the leg, and frames of any stream may
-    /// follow each other; the numbers of frames and packets in their identities are not checked against those of the leg.
+    /// follow each other; the numbers of frames and packets in their identities are not checked against those of the
+    /// leg.
     pub fn of_browser(kind: MediaKind, hole_us_max: u64) -> Assembler {
         Assembler {
             kind,

@@ -127,7 +127,7 @@ fn whatever_lies_over_a_tile_that_is_drawn_is_needed_again() {
 }
 
 #[test]
-fn a_picture_is_cut_to_its_tile_within_a_border_on_the_background_of_choice() {
+fn a_picture_is_cut_to_its_tile_within_a_border_on_the_background() {
     let mut composer = Composer::new(1280, 720);
     let rect = Rect { x: 100, y: 40, width: 400, height: 600 };
     let border = Border { width: 6, color: [150, 110, 140] };

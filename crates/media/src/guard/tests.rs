@@ -138,7 +138,7 @@ fn remedies(reports: &Reports) -> Vec<CodecRemedy> {
 use CodecRemedy::{GaveUp, ReplacedByBuiltin, Restarted};
 
 #[test]
-fn an_encoder_that_dies_is_made_anew_and_the_same_picture_comes_from_the_next() {
+fn a_dead_encoder_is_replaced_and_the_next_one_encodes_its_picture() {
     let picture = Picture::black(64, 48);
     let both =
         if cfg!(feature = "codecs") { vec![Restarted, ReplacedByBuiltin] } else { vec![Restarted, GaveUp] };

@@ -12,8 +12,8 @@ pub const HOLD_US_MAX: u64 = 250_000;
 /// Window of the delay estimate in frames: 10 s. A guess: long enough to measure 0.2 % of loss, short enough
 /// to forget a bad phase.
 const WINDOW: usize = 500;
-/// Threshold of a lossy link: more than one frame in 500 (0.2 %) missing. Also the share of frames that may arrive later
-/// than they are held on a link without losses.
+/// Threshold of a lossy link: more than one frame in 500 (0.2 %) missing. Also the share of frames that may arrive
+/// later than they are held on a link without losses.
 const LOSSY_ONE_IN: usize = 500;
 /// Fewest missing frames of a lossy link: a single one doesn't count.
 const LOSSY_COUNT_MIN: usize = 2;

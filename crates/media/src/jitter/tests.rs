@@ -200,7 +200,7 @@ fn frames_of_a_silence(count: usize) -> Vec<(u32, bool)> {
 }
 
 #[test]
-fn a_silence_goes_on_from_update_to_update_and_has_the_level_that_was_said() {
+fn a_silence_goes_on_from_update_to_update_at_the_level_that_was_said() {
     let mut buffer = JitterBuffer::new();
     for (number, (step, silence)) in (1..).zip(frames_of_a_silence(60)) {
         let data = if silence { silent() } else { packet(number) };
@@ -227,7 +227,7 @@ fn whoever_sends_nothing_for_a_second_pauses_no_more() {
 }
 
 #[test]
-fn speech_behind_a_silence_begins_with_its_first_frame_also_where_that_was_lost() {
+fn speech_behind_a_silence_begins_with_its_first_frame_even_if_lost() {
     for lost in [false, true] {
         let mut buffer = JitterBuffer::new();
         for (number, step) in [(1, 1), (3, 30), (4, 31), (5, 32)] {
@@ -260,7 +260,7 @@ fn an_update_that_gets_lost_prolongs_the_silence() {
 }
 
 #[test]
-fn silence_says_nothing_of_the_link_and_lets_its_past_be_forgotten_as_quickly() {
+fn jitter_is_forgotten_as_quickly_in_silence_as_in_speech() {
     // 100 ms of jitter in the last second of speech, then none
     let delays = |left_out: bool| {
         let mut buffer = JitterBuffer::new();

@@ -247,7 +247,7 @@ fn greys(picture: &EncodedPicture) -> (Vec<u8>, usize) {
 use Effort::*;
 
 #[test]
-fn whoever_can_not_keep_its_rate_goes_down_step_by_step_to_one_that_it_keeps() {
+fn whoever_is_too_slow_goes_down_step_by_step_to_a_rate_that_it_keeps() {
     // (encoding time at full effort, efforts taken, stride of the steps, 40 × 40 squares of a picture)
     let rows: [(u64, &[Effort], u64, usize); 4] = [
         (25_000, &[], 1, 576),

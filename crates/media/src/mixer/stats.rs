@@ -43,8 +43,8 @@ pub struct MixerStats {
     pub inputs: Vec<InputStats>,
 }
 
-/// Wall time of a mixer's video codecs on pictures of at least 640×360. It includes waits for the processor, so it shows
-/// that other programs use the machine. Small pictures take more time per pixel and are left out.
+/// Wall time of a mixer's video codecs on pictures of at least 640×360. It includes waits for the processor, so it
+/// shows that other programs use the machine. Small pictures take more time per pixel and are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CodecWork {
     /// Time to encode, microseconds.

@@ -237,7 +237,7 @@ fn inputs_that_stay_keep_their_picture_when_the_layout_changes() {
 }
 
 #[test]
-fn whoever_speaks_becomes_large_without_a_key_frame_and_with_the_picture_it_had() {
+fn whoever_speaks_becomes_large_without_a_key_frame() {
     let mut room = Room::of(4);
     room.restage(|stage| stage.layout = Layout::Active);
     (0..4).for_each(|id| room.show(id, 1, START_US, 100 + 10 * id as u8));
@@ -328,7 +328,7 @@ fn nobody_hears_itself_and_who_is_silent_gets_the_programs_own_packet() {
 }
 
 #[test]
-fn whoever_shows_pictures_and_sends_no_sound_for_a_second_is_mute_until_it_does() {
+fn whoever_shows_pictures_without_sound_for_a_second_is_mute() {
     let mut room = Room::of(3);
     let feeds = [0, 1, 2].map(|id| room.stage.feed(id).unwrap());
     let mute = |now_us| feeds.each_ref().map(|feed| feed.is_mute(now_us));
@@ -619,7 +619,7 @@ fn a_mixer_outlives_its_encoder_by_a_new_one_and_the_builtin_one() {
 }
 
 #[test]
-fn a_real_mixer_keeps_time_survives_a_decoder_that_panics_and_ends_when_dropped() {
+fn a_real_mixer_keeps_time_and_survives_a_decoder_that_panics() {
     let (outputs, given) = mpsc::channel();
     let codecs = FakeCodecs::default();
     let send = move |output| drop(outputs.send(output));

@@ -34,7 +34,7 @@ fn a_packet_is_filled_to_the_last_byte_and_not_beyond() {
 }
 
 #[test]
-fn a_key_frame_begins_with_one_packet_of_parameter_sets_and_ends_with_one_of_its_identity() {
+fn a_key_frame_begins_with_parameter_sets_and_ends_with_its_identity() {
     let payloads = packetize(&video(true, &[nal(7, 12), nal(8, 5), nal(5, 30_000)])).unwrap();
     let kinds: Vec<u8> = payloads.iter().map(|payload| payload.bytes[0] & 0x1f).collect();
     assert_eq!(kinds[0], 24);

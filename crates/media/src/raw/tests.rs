@@ -112,7 +112,7 @@ const RATES_TAKEN: &[u32] = &[48_000];
 
 proptest! {
     #[test]
-    fn a_picture_is_refused_exactly_when_a_sample_is_missing_and_is_else_copied_whole(
+    fn a_picture_is_refused_if_a_sample_is_missing_and_else_copied_whole(
         nv12: bool,
         (width, height) in (14usize..24, 14usize..24),
         strides in [0usize..40, 0usize..40, 0usize..40],

@@ -33,7 +33,7 @@ fn times(chunks: &[Voice], rate: u32) -> Vec<(u64, bool)> {
 }
 
 #[test]
-fn chunks_have_20_ms_at_each_rate_and_the_capture_time_of_their_first_sample() {
+fn chunks_of_each_rate_have_20_ms_and_the_time_of_their_first_sample() {
     for (rate, channels) in [(8_000, 1), (12_000, 2), (16_000, 1), (24_000, 2), (48_000, 2)] {
         let mut speakers = speakers(rate, channels);
         for number in 1..5 {
@@ -78,7 +78,7 @@ fn speakers_are_decoded_apart_and_a_new_stream_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_told_how_many_chunks_it_has_missed_and_only_of_those_it_wants() {
+async fn a_slow_reader_is_told_how_many_of_the_wanted_chunks_it_has_missed() {
     let (requests, _driver) = mpsc::channel(1);
     let mut outlets = VoiceOutlets::default();
     let only = VoicesOf::Only([PeerId([1; 32])].into());

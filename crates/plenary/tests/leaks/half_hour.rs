@@ -40,8 +40,8 @@ struct Sample {
     sound_us: [f64; 3],
 }
 
-/// Returns the resident memory without what the allocator keeps free: a pause of the machine fills queues once, and in one
-/// run 11 MB stayed with the allocator after that.
+/// Returns the resident memory without what the allocator keeps free: a pause of the machine fills queues once, and in
+/// one run 11 MB stayed with the allocator after that.
 fn resident_bytes() -> f64 {
     // SAFETY: it returns the allocator's free pages, and touches no memory in use
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -121,7 +121,7 @@ fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes half an hour: ./run nightly half-hour"]
-async fn in_half_an_hour_memory_descriptors_and_delay_stay_flat_though_clocks_drift() {
+async fn memory_descriptors_and_delay_stay_flat_while_clocks_drift() {
     let minutes = std::env::var("PLENARY_MINUTES").map_or(30, |minutes| minutes.parse().unwrap());
     let clock = Clock::start();
     let peer = |options: Options, drift_ppm| local(options).clock(clock.drifting(drift_ppm));

@@ -12,8 +12,8 @@ use plenary::{
 use crate::support::*;
 
 const RATE: u32 = 16_000;
-/// Longest gap in a voice when its mixer dies: as long as the program's picture may be away, and the request to the next
-/// mixer.
+/// Longest gap in a voice when its mixer dies: as long as the program's picture may be away, and the request to the
+/// next mixer.
 const GAP_US_MAX: u64 = 1_500_000;
 
 /// Frequency of a test source's tone in Hz.
@@ -146,7 +146,7 @@ async fn an_agent_hears_each_speaker_apart_also_when_the_mixer_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_in_a_mesh_hears_the_other_and_beside_one_speaker_the_passed_through() {
+async fn an_agent_hears_a_speaker_in_a_mesh_and_one_that_is_passed_through() {
     let ada = host(local(Options::speaker("Ada"))).await;
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
     ada.publish(source(0)).await.unwrap().detach();

@@ -9,7 +9,7 @@ use crate::program::{number_in, same_picture};
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn encoded_frames_arrive_unchanged_and_are_wanted_only_while_somebody_listens() {
+async fn encoded_frames_are_wanted_while_somebody_listens_and_arrive_unchanged() {
     let ada = host(quick(Options::speaker("Ada")).codecs(None)).await;
     let track = ada.publish_encoded().await.unwrap();
     let mut wishes = track.wishes();

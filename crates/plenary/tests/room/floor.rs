@@ -24,7 +24,7 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it_is_not() {
+async fn a_viewer_is_seen_and_heard_while_promoted_and_fed_again_afterwards() {
     let ada = mixer_of_one().await;
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     until(&zoe, "a parent", |zoe| zoe.parent == Some(ada.me())).await;

@@ -45,7 +45,7 @@ async fn refusal(invite: &Invite, options: Options) -> Reason {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_identity() {
+async fn a_banned_viewer_is_out_at_once_and_does_not_come_back() {
     let ada = ada(small()).await;
     let identity = plenary::Identity::generate();
     let invite = ada.invite().unwrap();
@@ -74,7 +74,7 @@ async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_iden
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_host_of_a_room_with_a_password_bans_and_the_room_opens_again() {
+async fn each_host_of_a_room_with_a_password_bans_and_the_room_opens_again() {
     let with = |name| viewer(name).password(Some(Password::from("swordfish")));
     let (ada, ben) = handed_over_with(Some("swordfish")).await;
     let zoe = join(&ada, with("Zoë")).await;
@@ -282,7 +282,7 @@ const LOSSY: Shape = Shape { loss_ppm: 50_000, delay_us: 10_000, rate_bps: 0 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a minute of real time, with losses: ./run nightly rooms"]
-async fn of_20_viewers_three_hops_deep_behind_lossy_links_19_are_out_within_a_second() {
+async fn of_20_viewers_removed_behind_lossy_links_19_are_out_within_a_second() {
     let lossy = |options: Options| {
         options.testing.shaper.set(LOSSY);
         options

@@ -17,7 +17,7 @@ const MEDIA_S: u64 = 23;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "half a minute of real time: ./run nightly rooms"]
-async fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
+async fn a_sitting_mixer_counts_with_what_media_showed_if_trains_show_less() {
     let speaker = |name| quick(Options::speaker(name)).mix(Consent::Never);
     let ada = Room::host(speaker("Ada"), small().mixers(1)).await.unwrap();
     let mut rooms = Vec::new();

@@ -91,7 +91,7 @@ async fn a_notice_is_the_reason_if_the_host_answers_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_versions_and_clocks_are_told_once_a_second_however_much_guests_send() {
+async fn a_flood_of_other_versions_and_clocks_is_told_once_a_second() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let mut events = ada.events();
     let pests = [(MESSAGE, 0), (MESSAGE, 0), (NOTICE, 0), (NOTICE, 4000), (NOTICE, 4000)];

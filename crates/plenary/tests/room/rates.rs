@@ -7,7 +7,7 @@ use plenary::{Options, Room};
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_below_a_relay_gets_the_rates_of_both_peers_above_it_when_it_asks_and_not_before() {
+async fn a_viewer_gets_the_rates_of_both_peers_above_it_only_when_it_asks() {
     let ada = Room::host(quick(Options::speaker("Ada")), small().k1(1)).await.unwrap();
     let mut application = Application::new(ada.publish_encoded().await.unwrap(), ada.clock());
     let ben = join(&ada, quick(Options::viewer("Ben"))).await;

@@ -8,7 +8,7 @@ use plenary::{End, Error, MediaKind, Mode, Options, Room};
 use crate::support::*;
 
 #[test]
-fn without_a_runtime_nothing_panics_and_with_one_every_call_comes_from_outside_it() {
+fn without_a_runtime_nothing_panics_and_a_given_one_serves_every_call() {
     let refused = block_on(Room::host(quick(Options::speaker("Ada")), small()));
     assert!(matches!(refused, Err(Error::NoRuntime)), "{refused:?}");
 

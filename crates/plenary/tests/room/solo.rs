@@ -21,7 +21,7 @@ fn is_picture(received: &ReceivedFrame) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_gets_a_speaker_s_own_frames_beside_the_program_and_then_instead_of_it() {
+async fn a_viewer_gets_a_speaker_s_own_frames_beside_or_instead_of_the_program() {
     let (ada, ben, mut application, zoe) = room().await;
     let (mut frames, mut events, speaker) = (zoe.frames(), zoe.events(), ben.me());
     let beside = async {
@@ -78,7 +78,7 @@ async fn a_viewer_gets_a_speaker_s_own_frames_beside_the_program_and_then_instea
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_from_the_mixer() {
+async fn speakers_get_another_speaker_s_own_frames_whether_or_not_they_mix() {
     let (ada, ben, mut application, zoe) = room().await;
     let cat = join(&ada, quick(Options::speaker("Cat"))).await;
     cat.publish(Box::new(TestSource::new(2, 320, 180, 30))).await.unwrap().detach();
@@ -111,7 +111,7 @@ async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_fro
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_speaker_that_refuses_is_not_shown_alone_any_more_and_the_program_comes_back() {
+async fn the_program_comes_back_when_a_speaker_refuses_to_be_shown_alone() {
     let (ada, ben, mut application, zoe) = room().await;
     let (mut frames, mut events, speaker) = (zoe.frames(), zoe.events(), ben.me());
     let refused = async |events: &mut plenary::Events| {

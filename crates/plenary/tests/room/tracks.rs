@@ -89,7 +89,7 @@ async fn what_a_speaker_mutes_is_known_to_all_and_told_to_each_application() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_raw_track_ends_when_it_is_dropped_and_a_title_and_the_audience_are_known() {
+async fn a_dropped_raw_track_ends_and_the_title_and_the_audience_are_known() {
     let titled = small().title("Breakfast \u{1b}[2J".repeat(9));
     let ada = plenary::Room::host(quick(Options::speaker("Ada\u{202e}\u{7}")), titled).await.unwrap();
     assert_eq!(ada.snapshot().title.chars().count(), 64, "the escape characters are gone");

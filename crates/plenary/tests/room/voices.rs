@@ -49,7 +49,7 @@ async fn publish(room: &Room, index: u8) -> Arc<AtomicBool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_switches_sound_or_picture_off_sends_none_and_comes_back_when_it_switches_it_on() {
+async fn whoever_mutes_sound_and_picture_sends_neither_until_it_unmutes() {
     let ada = host(local(Options::speaker("Ada"))).await;
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
     for (room, index) in [(&ada, 0), (&ben, 1)] {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// State of a peer's connection with its room.
 ///
-/// A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected while it hears
-/// another peer that is present on stage, or is alone there; a host also only once its rendezvous was reached.
+/// A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected while it
+/// hears another peer that is present on stage, or is alone there; a host also only once its rendezvous was reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "kebab-case")]

@@ -191,7 +191,8 @@ impl Host {
         }
     }
 
-    /// Marks a peer as an agent, on the application's command, or takes the mark back. Past [`AGENTS_MAX`] none is added.
+    /// Marks a peer as an agent, on the application's command, or takes the mark back. Past [`AGENTS_MAX`] none is
+    /// added.
     pub(crate) fn set_agent(&mut self, now: Time, peer: PeerId, is_agent: bool) {
         self.set_access(now, |access| {
             if !is_agent || access.removed.contains(&peer) {

@@ -637,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_out_of_turn_and_other_bytes_end_the_connection_and_late_ones_are_ignored() {
+    fn frames_out_of_turn_and_other_bytes_end_the_connection() {
         for bytes in [&[][..], &[1, 9, 9], &FromRendezvous::Welcome { ping_interval_ms: 1 }.to_bytes()] {
             let mut connection = connection();
             connection.handle(0, Happening::Timeout);

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn one_measurer_alone_cannot_say_that_media_is_missing_but_the_candidate_itself_can() {
+    fn one_measurer_alone_cannot_say_that_media_is_missing() {
         for (arrived, measurers, claimed, expected) in [
             (&[][..], 3, 100, None),
             (&[10], 1, 100, None),

@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_pauses_is_less_quick_by_up_to_three_tenths_and_one_of_three_measurers_alone_changes_nothing() {
+    fn whoever_pauses_is_less_quick_by_up_to_three_tenths() {
         let roster = roster(&[2, 3], &[]);
         let (low, high) = if key(2).id() < key(3).id() { (2, 3) } else { (3, 2) };
         let claims = [claim(2, 9_000), claim(3, 9_000)];
@@ -599,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_one_stands_behind_a_quick_one_where_no_line_is_wide_enough_and_does_not_sit_beside_it() {
+    fn a_slow_candidate_stands_behind_a_quick_one_where_no_line_suffices() {
         let mut roster = roster(&[2, 3], &[4, 5]);
         roster.rules.mixers = 2;
         for (slow, quick) in [(2, 3), (3, 2)] {
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn three_measurers_give_the_median_two_the_lower_and_one_no_more_than_needed() {
+    fn three_measurers_give_the_median_and_two_the_lower() {
         for (figures, expected) in
             [(&[9, 1, 5][..], 5), (&[9, 1], 1), (&[9], 3), (&[2], 2), (&[], 0), (&[1, 2, 3, 4], 2)]
         {
@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sitting_mixer_s_line_is_what_it_was_as_far_as_the_trains_beside_its_program_allow() {
+    fn a_sitting_mixer_s_line_is_what_it_was_as_far_as_the_trains_allow() {
         let roster = roster(&[2, 3], &[]);
         let claims = [claim(2, 9_000), claim(3, 9_000)];
         for (known, shown, counts) in [(20, 12, 20), (20, 8, 14), (20, 25, 25), (0, 12, 12), (20, 0, 0)] {
@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn two_mixers_behind_one_line_share_it_and_another_line_is_taken_where_it_would_not_do() {
+    fn two_mixers_behind_one_line_share_it() {
         let mut roster = roster(&[2, 3, 4], &[]);
         roster.rules.mixers = 2;
         let need = Job::of(&roster, 2).bandwidth_bps / 1_000_000 + 1;
@@ -709,7 +709,7 @@ mod tests {
         assert_eq!(elect(&roster, &tally(&roster, &[], &[], &[]), 0), (vec![ranked[0]], vec![ranked[1]]));
     }
     #[test]
-    fn a_second_mixer_comes_where_one_uplink_is_too_narrow_and_goes_where_one_carries_all() {
+    fn a_second_mixer_comes_where_one_uplink_is_too_narrow() {
         // four speakers, k1 6: the stage takes 3.056 Mbit/s, half a first tier 4.5, a whole first tier 9
         for (mbit, encode_us, asked, sitting, expected) in [
             ([12, 12, 12], 9_000, 0, 0, 1),

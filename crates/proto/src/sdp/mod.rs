@@ -101,8 +101,8 @@ struct Pictures {
     vp8: Option<u8>,
     /// Whether pictures are sent: both ends have H.264, as far as is known.
     flow: bool,
-    /// Streams in which the end sends pictures again, if both ends can: an offer says what its end can, and an answer has
-    /// the payload type of the offer.
+    /// Streams in which the end sends pictures again, if both ends can: an offer says what its end can, and an answer
+    /// has the payload type of the offer.
     again: Option<Retransmission>,
 }
 
@@ -160,9 +160,9 @@ impl End<'_> {
             if is_video(slot) && !self.pictures.flow {
                 write!(sdp, "a=inactive\r\n")?;
             } else {
-                // a browser plays a peer's own picture and sound in step, by the times that sender reports name. Of all else its
-                // page compares how long they wait, since a browser that relays names other times. Track ids of the two ends
-                // differ, since some stacks route RTCP by them
+                // a browser plays a peer's own picture and sound in step, by the times that sender reports name. Of all
+                // else its page compares how long they wait, since a browser that relays names other times. Track ids
+                // of the two ends differ, since some stacks route RTCP by them
                 let is_own = OWN_SLOTS.contains(&slot);
                 let (stream, ufrag) = (if is_own { slot & !1 } else { slot }, &*description.ufrag);
                 write!(sdp, "a=msid:s{stream} {ufrag}{slot}\r\n")?;

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn two_browsers_send_pictures_again_in_streams_of_their_own_and_native_peers_do_not() {
+    fn two_browsers_send_pictures_again_in_streams_of_their_own() {
         let own = describe(&offer_with_retransmission()).unwrap();
         let again = own.description.browser.clone().unwrap().retransmission.unwrap();
         assert_eq!((again.payload_type, again.ssrcs), (120, [170, 172, 174]));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_without_h264_gets_sections_of_its_own_codec_that_carry_nothing() {
+    fn a_browser_without_h264_gets_sections_that_carry_nothing() {
         let own = describe(&offer().replace("H264", "VP8")).unwrap();
         assert_eq!(own.description.payload_types, Some(PayloadTypes { h264: NO_H264, opus: 111 }));
         assert_eq!(own.vp8, Some(103));
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_with_h264_gets_an_end_without_it_in_sections_that_carry_nothing() {
+    fn a_browser_gets_an_end_without_h264_in_sections_that_carry_nothing() {
         let (with, without) =
             (describe(&offer()).unwrap(), describe(&offer().replace("H264", "VP8")).unwrap());
         let offered = sdp(LinkKind::Peer, &without.description, None).unwrap();

@@ -1,8 +1,8 @@
 //! Envelopes: signed messages, encrypted against the rendezvous and the peers that forward them.
 //!
-//! Bytes: version (1), generation of the room's key (2), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message. The room id is
-//! part of the associated data. All members share the room's key, so any member can decrypt any envelope. The
-//! signature covers the recipient, and an [`Opener`] refuses envelopes for other peers.
+//! Bytes: version (1), generation of the room's key (2), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`]
+//! message. The room id is part of the associated data. All members share the room's key, so any member can decrypt any
+//! envelope. The signature covers the recipient, and an [`Opener`] refuses envelopes for other peers.
 
 use crate::ordered::OrderedMap;
 use std::collections::VecDeque;
@@ -143,11 +143,13 @@ impl Statement for Letter {
     const CONTEXT: &'static str = "letter";
 }
 
-/// Maximum time at which counters begin, in milliseconds since 1970: the year 2527. Later ones would not fit into a counter.
+/// Maximum time at which counters begin, in milliseconds since 1970: the year 2527. Later ones would not fit into a
+/// counter.
 const COUNTER_MS_MAX: u64 = (1 << 44) - 1;
 
-/// Returns the value from which the counters of a peer's statements rise that starts at this time: the milliseconds since
-/// 1970, shifted left by 20. A session that starts a millisecond later counts above all that the earlier one has signed.
+/// Returns the value from which the counters of a peer's statements rise that starts at this time: the milliseconds
+/// since 1970, shifted left by 20. A session that starts a millisecond later counts above all that the earlier one has
+/// signed.
 pub fn counter_at(unix_us: u64) -> u64 {
     (unix_us / 1_000).min(COUNTER_MS_MAX) << 20
 }
@@ -257,8 +259,8 @@ pub struct Opener {
     order: VecDeque<PeerId>,
 }
 
-/// Step of a sender's counter that shows a later session of it. Sessions begin at least 2^20 apart ([`counter_at`]), and a
-/// session seals fewer envelopes than this for others between two for one recipient.
+/// Step of a sender's counter that shows a later session of it. Sessions begin at least 2^20 apart ([`counter_at`]),
+/// and a session seals fewer envelopes than this for others between two for one recipient.
 const SESSION_STEP: u64 = 1 << 19;
 
 /// Anti-replay state of one sender: its highest counter, and a bitmap of the 64 counters before it.

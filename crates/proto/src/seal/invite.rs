@@ -207,8 +207,8 @@ impl Invite {
         (Invite { secrets, ..self.clone() }, key)
     }
 
-    /// Returns the invite that replaces this one, with its key. `newest`: generation that the roster names, since another
-    /// host may have replaced it meanwhile. `key` is this invite's own.
+    /// Returns the invite that replaces this one, with its key. `newest`: generation that the roster names, since
+    /// another host may have replaced it meanwhile. `key` is this invite's own.
     pub fn replaced(&self, newest: u16, secret: RoomSecret, key: &RoomKey) -> (Invite, RoomKey) {
         let generation = self.generation().max(newest).wrapping_add(1);
         self.renewed((generation, secret), key)

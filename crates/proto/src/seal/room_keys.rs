@@ -76,7 +76,8 @@ impl RoomKeys {
     /// [`Invite::places`]. Takes about 60 ms of processor time when there is a password.
     ///
     /// # Errors
-    /// [`InviteError::PasswordNeeded`] and [`InviteError::WrongPassword`] if the room was open with another password before.
+    /// [`InviteError::PasswordNeeded`] and [`InviteError::WrongPassword`] if the room was open with another password
+    /// before.
     pub fn open(
         &mut self,
         password: Option<&str>,
@@ -115,9 +116,9 @@ impl RoomKeys {
         (self.door, self.key_hash) = (invite.door().cloned(), Some(key.hash()));
     }
 
-    /// Returns the keys with which the room opens next, after a session that ended in this epoch with this access: peers
-    /// that were removed stay out, a locked room stays locked, and no statement of the session counts. The host may have handed the room over
-    /// to a peer that never began its reign, so the next reign is two above.
+    /// Returns the keys with which the room opens next, after a session that ended in this epoch with this access:
+    /// peers that were removed stay out, a locked room stays locked, and no statement of the session counts. The host
+    /// may have handed the room over to a peer that never began its reign, so the next reign is two above.
     #[must_use]
     pub fn after(mut self, epoch: u32, access: &Access) -> RoomKeys {
         self.reign = self.reign.max(reign_of(epoch).saturating_add(2));

@@ -50,7 +50,8 @@ pub(super) struct Child {
     pub(super) is_only_here: bool,
     /// When the child was last asked to move itself or a peer of its branch.
     pub(super) asked_at: Option<Time>,
-    /// The child is one too many for this peer's uplink or its user's limit: it was asked to leave, and is sent away at this time.
+    /// The child is one too many for this peer's uplink or its user's limit: it was asked to leave, and is sent away at
+    /// this time.
     pub(super) sheds_at: Option<Time>,
 }
 
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_lasts_four_times_as_long_with_each_further_peer_that_complains_up_to_256_s() {
+    fn a_suspicion_quadruples_with_each_further_peer_that_complains() {
         for (by, seconds) in [
             (&[1][..], 1),
             (&[1, 1, 1], 1),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_begins_at_one_second_again_after_a_minute_without_complaints_if_none_is_running() {
+    fn a_lapsed_suspicion_begins_at_one_second_again_after_a_minute() {
         let child = |suspicion| Child { suspicion, ..child(Aggregate::default()) };
         for (complaints, pause_s, seconds) in [(2u8, 59, 16), (2, 61, 1), (4, 61, 256)] {
             let mut suspicion = Suspicion::default();
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grave_suspicion_hides_the_slots_of_a_child_and_without_viewers_below_its_capacity() {
+    fn a_grave_suspicion_hides_the_slots_of_a_child() {
         let told = |viewers| Aggregate { viewers, free: [2; DEPTHS_MAX], room: 4, ..Aggregate::default() };
         for (complaints, viewers, slot, room) in
             [(0, 1, Some(0), 4), (1, 1, Some(0), 4), (2, 1, None, 0), (2, 3, None, 4)]
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_counted_without_overflow_at_any_depth_and_promises_up_to_four() {
+    fn slots_are_counted_without_overflow_at_any_depth() {
         let full = Aggregate {
             free: [u16::MAX; DEPTHS_MAX],
             promises: [u16::MAX; DEPTHS_MAX],

@@ -441,7 +441,8 @@ impl Tree {
     }
 
     /// Sheds children when a measurement shows that the uplink carries fewer than are served, or this peer's user wants
-    /// fewer: those with the smallest branches are asked to leave, stay served meanwhile, and are sent away after `OVER_US`.
+    /// fewer: those with the smallest branches are asked to leave, stay served meanwhile, and are sent away after
+    /// `OVER_US`.
     pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
         let over = self.over(view);
         for (peer, child) in &mut self.children {
@@ -614,8 +615,8 @@ impl Tree {
         self.served().fold(0, |sum, (_, child)| sum.saturating_add(child.below.viewers))
     }
 
-    /// Returns the maximum number of children by which the parent compares this peer with others. A page states 1 at most:
-    /// its uplink is unknown, and it sends whole frames, so that a native relay belongs above it.
+    /// Returns the maximum number of children by which the parent compares this peer with others. A page states 1 at
+    /// most: its uplink is unknown, and it sends whole frames, so that a native relay belongs above it.
     fn told_room(&self, view: &View<'_>) -> u8 {
         let most = if view.config.sends_trains { CHILDREN_MAX } else { 1 };
         self.capacity(view).min(most.into()) as u8

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_16_failed_feeders_are_remembered_and_a_further_failure_renews_an_entry() {
+    fn the_last_16_failed_feeders_are_remembered() {
         let mut failed = FailedFeeders::default();
         (0..16).for_each(|number| failed.fed_nothing(peer(number)));
         failed.fed_nothing(peer(0));

@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_as_far_from_the_same_landmarks_are_near_and_others_are_as_far_as_these_say() {
+    fn peers_as_far_from_the_same_landmarks_are_near_each_other() {
         let here = trips([20, 100, 240]);
         let way = |other| delay_us(&here, &trips(other)).unwrap() / MS;
         assert_eq!(way([24, 104, 244]), 2);

@@ -484,7 +484,8 @@ impl Tree {
         self.keep_placeless(view);
     }
 
-    /// Keeps the time for which a viewer has had no parent, and tells its application when the room has no place for it.
+    /// Keeps the time for which a viewer has had no parent, and tells its application when the room has no place for
+    /// it.
     pub(super) fn keep_placeless(&mut self, view: &mut View<'_>) {
         if self.parent.is_some()
             || !self.is_viewer(view)

@@ -123,8 +123,8 @@ impl Tree {
         self.keep_links(view);
     }
 
-    /// Keeps a place that has accepted this peer, in case the linked peer that was requested to feed doesn't answer: that
-    /// peer needs no link set-up, so it delivers sooner. The link with the other is set up meanwhile.
+    /// Keeps a place that has accepted this peer, in case the linked peer that was requested to feed doesn't answer:
+    /// that peer needs no link set-up, so it delivers sooner. The link with the other is set up meanwhile.
     pub(super) fn hold_beside(&mut self, view: &mut View<'_>, up: Up) {
         if self.beside.is_some() {
             self.decline(view, up.peer);

@@ -1,5 +1,5 @@
-//! The links of a room's viewers on the bare stack: for each viewer a connection that carries packets and an idle one, both
-//! ends in this process. A room in one process needs at least these.
+//! The links of a room's viewers on the bare stack: for each viewer a connection that carries packets and an idle one,
+//! both ends in this process. A room in one process needs at least these.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -37,17 +37,18 @@ const ENDS: u8 = 1;
 const BEGINS: u8 = 2;
 const UNORDERED: u8 = 4;
 
-/// How far DATA and FORWARD-TSN may run ahead of what was acknowledged, in chunks. The stack counts this way one by one, and keeps what arrives
-/// meanwhile. Its receive window of 1 MiB holds 900 full chunks; a burst of small messages has more.
+/// How far DATA and FORWARD-TSN may run ahead of what was acknowledged, in chunks. The stack counts this way one by
+/// one, and keeps what arrives meanwhile. Its receive window of 1 MiB holds 900 full chunks; a burst of small messages
+/// has more.
 const AHEAD_MAX: u32 = 4_096;
-/// Maximum number of fragments of a message. The longest, 64 KiB, has 57 of the 1,160 bytes that the stack sends; a browser's
-/// are as long, but for one that fills a packet.
+/// Maximum number of fragments of a message. The longest, 64 KiB, has 57 of the 1,160 bytes that the stack sends; a
+/// browser's are as long, but for one that fills a packet.
 const FRAGMENTS_MAX: u16 = 128;
-/// Maximum number of whole messages that wait to be read; the other end repeats further ones. The stack keeps the packet of each,
-/// however short it is.
+/// Maximum number of whole messages that wait to be read; the other end repeats further ones. The stack keeps the
+/// packet of each, however short it is.
 const UNREAD_MAX: usize = 1_024;
-/// Maximum number of fragments that the life of a link leaves behind without their message. The stack keeps some for good.
-/// Honest ends abandon whole unordered messages, which it forgets.
+/// Maximum number of fragments that the life of a link leaves behind without their message. The stack keeps some for
+/// good. Honest ends abandon whole unordered messages, which it forgets.
 const STRAYS_MAX: u16 = 64;
 
 /// The other end has sent what no honest end sends.
@@ -111,7 +112,8 @@ impl Chunks {
                 }
                 SHUTDOWN => body.len() == 4,
                 COOKIE_ACK | SHUTDOWN_ACK | SHUTDOWN_COMPLETE => body.is_empty(),
-                // streams are never reset (RFC 6525), messages never interleaved (RFC 8260), and the stack sends no heartbeats
+                // streams are never reset (RFC 6525), messages never interleaved (RFC 8260), and the stack sends no
+                // heartbeats
                 _ => false,
             };
             if !passes {
@@ -248,8 +250,8 @@ impl Chunks {
 }
 
 impl Inward {
-    /// Takes the next fragment in order; returns whether it completes a message. Fragments of a message have consecutive TSNs
-    /// (RFC 9260, 6.9), so at most one is incomplete.
+    /// Takes the next fragment in order; returns whether it completes a message. Fragments of a message have
+    /// consecutive TSNs (RFC 9260, 6.9), so at most one is incomplete.
     fn next(&mut self, fragment: Fragment) -> Result<bool, Hostile> {
         let Fragment { flags, stream, number } = fragment;
         match self.open.take() {
@@ -318,8 +320,9 @@ fn chunks(packet: &[u8]) -> impl Iterator<Item = Result<(u8, u8, &[u8]), Hostile
     })
 }
 
-// The stack takes a chunk to be as long as what it has read of it. Behind an odd one it would go on in the middle of the chunk,
-// at what an attacker has placed there. So chunks with parts, each with a type and its length, must be filled by them exactly.
+// The stack takes a chunk to be as long as what it has read of it. Behind an odd one it would go on in the middle of
+// the chunk, at what an attacker has placed there. So chunks with parts, each with a type and its length, must be
+// filled by them exactly.
 
 /// Whether error causes (RFC 9260, 3.3.10) fill a chunk, without padding between them, as the stack reads them.
 fn causes_fit(mut rest: &[u8]) -> Result<bool, Hostile> {

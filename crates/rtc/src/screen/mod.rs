@@ -1,11 +1,11 @@
 //! What arrives on a link, read before the stack sees it.
 //!
-//! The stack trusts the lengths and numbers that the other end writes further than a hostile peer deserves: some made it
-//! overflow its stack, panic, or count for seconds (docs/upstream). The screen lets pass what honest ends send, and bounds
-//! what the stack keeps and how long it works:
+//! The stack trusts the lengths and numbers that the other end writes further than a hostile peer deserves: some made
+//! it overflow its stack, panic, or count for seconds (docs/upstream). The screen lets pass what honest ends send, and
+//! bounds what the stack keeps and how long it works:
 //!
-//! - [`Paths`]: connectivity checks count only with the link's credentials, everything else only from addresses that such a
-//!   check came from;
+//! - [`Paths`]: connectivity checks count only with the link's credentials, everything else only from addresses that
+//!   such a check came from;
 //! - [`Records`]: records of DTLS;
 //! - [`Chunks`]: chunks of SCTP.
 

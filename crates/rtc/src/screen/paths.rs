@@ -10,8 +10,8 @@ use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message};
 
 use super::Verdict;
 
-/// Maximum number of addresses of the other end. The agent keeps a candidate, and checks, for each. A guess: the six of its
-/// description, and two that NATs give it.
+/// Maximum number of addresses of the other end. The agent keeps a candidate, and checks, for each. A guess: the six of
+/// its description, and two that NATs give it.
 const ADDRESSES_MAX: usize = 8;
 
 /// User fragment and password of one end of a link (RFC 8445, 5.3).
@@ -19,7 +19,8 @@ type Credentials = (String, String);
 
 /// The addresses from which the other end was heard with the link's credentials.
 ///
-/// The agent itself checks credentials after it has handled a conflict of roles, so that anybody could turn the roles round.
+/// The agent itself checks credentials after it has handled a conflict of roles, so that anybody could turn the roles
+/// round.
 pub(crate) struct Paths {
     provider: Arc<dyn RTCCryptoProvider>,
     own: Credentials,

@@ -1,4 +1,5 @@
-//! Records of DTLS 1.2 (RFC 6347): handshakes in plain text, which anybody could write, and what they may make the stack do.
+//! Records of DTLS 1.2 (RFC 6347): handshakes in plain text, which anybody could write, and what they may make the
+//! stack do.
 
 use super::{Verdict, u16_at, u24_at};
 
@@ -18,9 +19,9 @@ const LAST_FLIGHT: [u8; 3] = [11, 15, 16];
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// Highest number of a handshake message. A handshake with a cookie and certificates of both ends ends at 7.
 const MESSAGE_NUMBER_MAX: u16 = 15;
-/// Maximum number of plain records and fragments in the life of a link. Each end sends some 6 in a flight, twice (4.3), and
-/// repeats the flight at most four times in the 8 s that a set-up may take. The stack keeps them all, and its time grows with
-/// the square of their number.
+/// Maximum number of plain records and fragments in the life of a link. Each end sends some 6 in a flight, twice (4.3),
+/// and repeats the flight at most four times in the 8 s that a set-up may take. The stack keeps them all, and its time
+/// grows with the square of their number.
 const PLAIN_MAX: u16 = 256;
 /// Maximum number of sealed records before the handshake is complete, when the stack keeps them all, and of sealed
 /// handshake messages after it. One is needed, sent and repeated as above.
@@ -34,8 +35,8 @@ pub(crate) struct Records {
     is_complete: bool,
     plain_left: u16,
     sealed_left: u16,
-    /// At a server, the fragments of the client's last flight that have passed: number of the message, offset, length. The client repeats them if
-    /// the server's answer to them is lost.
+    /// At a server, the fragments of the client's last flight that have passed: number of the message, offset, length.
+    /// The client repeats them if the server's answer to them is lost.
     last_flight: Vec<(u16, usize, usize)>,
 }
 
@@ -60,8 +61,8 @@ impl Records {
         }
     }
 
-    /// The handshake is complete. A client then takes no more of it, and a server the client's last flight only, which the
-    /// client repeats if the answer is lost (RFC 6347, 4.2.4).
+    /// The handshake is complete. A client then takes no more of it, and a server the client's last flight only, which
+    /// the client repeats if the answer is lost (RFC 6347, 4.2.4).
     pub(crate) fn complete(&mut self) {
         self.is_complete = true;
         self.sealed_left = if self.is_client { 0 } else { SEALED_MAX };
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_handshake_a_server_takes_the_last_flight_again_and_a_client_nothing() {
+    fn after_the_handshake_only_a_server_takes_the_last_flight_again() {
         let flight = [
             handshake(11, 2, 400, 0, 400),
             handshake(16, 3, 66, 0, 66),

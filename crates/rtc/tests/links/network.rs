@@ -79,7 +79,7 @@ async fn delay_keeps_order() {
 }
 
 #[tokio::test]
-async fn what_is_lost_last_on_control_comes_again_before_the_stack_would_repeat_it() {
+async fn what_is_lost_last_on_control_comes_again_before_the_stack_repeats_it() {
     let (mut a, mut b, shaper) = shaped_pair(Shape::default()).await;
     let unprobed = LinkId(2);
     connect(&mut a, &mut b, unprobed).await;

@@ -14,22 +14,22 @@ Simulated, on one machine, by one command; it overwrites this folder:
 
     cargo run --release -p plenary-sim --example measure -- docs/measurements [--runs N] [--seed N]
 
-The first seed and the ones after it are used, one per run. Equal seeds give equal traces and equal figures; only wall times
-and memory depend on the machine. Media models: `packet` queues, loses, requests and resends each packet on each hop; `frame`
-does the same with one packet per frame; `fluid` computes frames from rates along the tree. A missed target is marked and
-stays in the table; violations are what the checkers found, over all runs. A share over few runs may be luck: the second
-table gives their number. `within_5pct_of_oracle` judges one election per seed, in a room drawn for that purpose, beside the
-scenario's own. Latencies are counted in histogram buckets a quarter of an octave wide and reported as bucket centres.
-In the column 'on two cores' each peer has a machine of two cores, on which packets, messages, ticks, links, encoding and
-decoding take the time that they take on real machines (packet level only, five runs at most, the same first seeds).
-Measurements that take hours: [long runs](long-runs.md). Seals and forgers: [seals](seals.md). Browsers: [pages](pages.md).
-Pages as relays, simulated: [pages in the tree](pages-tree.md).
+The first seed and the ones after it are used, one per run. Equal seeds give equal traces and equal figures; only wall
+times and memory depend on the machine. Media models: `packet` queues, loses, requests and resends each packet on each
+hop; `frame` does the same with one packet per frame; `fluid` computes frames from rates along the tree. A missed target
+is marked and stays in the table; violations are what the checkers found, over all runs. A share over few runs may be
+luck: the second table gives their number. `within_5pct_of_oracle` judges one election per seed, in a room drawn for
+that purpose, beside the scenario's own. Latencies are counted in histogram buckets a quarter of an octave wide and
+reported as bucket centres. In the column 'on two cores' each peer has a machine of two cores, on which packets,
+messages, ticks, links, encoding and decoding take the time that they take on real machines (packet level only, five
+runs at most, the same first seeds). Measurements that take hours: [long runs](long-runs.md). Seals and forgers:
+[seals](seals.md). Browsers: [pages](pages.md). Pages as relays, simulated: [pages in the tree](pages-tree.md).
 
 `latency_over_oracle` divides the latency of frames in the calm phase by what the oracle computes for its own tree from
-delays and uplinks alone. `latency_over_oracle_in_weather` divides it by the latency of frames sent down the oracle's tree packet
-by packet, through the same losses, jitter, queues and radio stalls; the quotient of the two figures is the cost of this weather
-for the oracle's tree, which every tree pays. `ways_over_oracle` divides the oracle's computed latency of the room's final tree by
-that of its own tree.
+delays and uplinks alone. `latency_over_oracle_in_weather` divides it by the latency of frames sent down the oracle's
+tree packet by packet, through the same losses, jitter, queues and radio stalls; the quotient of the two figures is the
+cost of this weather for the oracle's tree, which every tree pays. `ways_over_oracle` divides the oracle's computed
+latency of the room's final tree by that of its own tree.
 
 ## Targets
 
@@ -78,7 +78,8 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std
         );
     }
     text += "\n## By size (fluid model, one run each)\n
-`scale-100k`; smaller audiences run a storm of 150 s instead of ten minutes, so joins weigh more. Limits for 100,000 peers: 600 s and 8 GiB. The depth bound is ⌈log_k n⌉ + 1, for peers of equal capacity.\n
+`scale-100k`; smaller audiences run a storm of 150 s instead of ten minutes, so joins weigh more. Limits for
+100,000 peers: 600 s and 8 GiB. The depth bound is ⌈log_k n⌉ + 1, for peers of equal capacity.\n
 | peers | bytes per peer | GiB | inputs per peer and s | depth, mean | depth, most | bound | wall, s |
 | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for Measured { report, wall_s, .. } in sizes {
@@ -95,8 +96,9 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std
             "| {peers} | {bytes} | {gib} | {inputs:.2} | {mean} | {most} | {bound} | {wall_s:.1} |"
         );
     }
-    text += "\nBytes are those allocated while the world was made and ran, and still held at its end: brains, bodies, links, what was
-counted, and the simulator's queue. In small rooms the stage weighs more: its brains hold figures of each other.\n\n## Plots\n\n";
+    text += "\nBytes are those allocated while the world was made and ran, and still held at its end: brains,
+bodies, links, what was counted, and the simulator's queue. In small rooms the stage weighs more: its brains hold
+figures of each other.\n\n## Plots\n\n";
     for (file, what) in super::plots::FILES {
         let _ = writeln!(text, "![{what}]({file})\n");
     }

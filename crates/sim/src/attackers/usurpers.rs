@@ -71,9 +71,9 @@ impl Deviation for Usurper {
     }
 }
 
-/// Makes the first standby a usurper of the mixer in force, now. Its failovers contain no wish, one that it signed itself,
-/// and wishes of the mixer for another rank and for another peer. Returns mixer and standby; `None` if the room has no
-/// standby.
+/// Makes the first standby a usurper of the mixer in force, now. Its failovers contain no wish, one that it signed
+/// itself, and wishes of the mixer for another rank and for another peer. Returns mixer and standby; `None` if the room
+/// has no standby.
 pub fn set_on(world: &mut World) -> Option<(PeerId, PeerId)> {
     let stage = world.snapshot(world.planned(0));
     let (mixer, standby) = (*stage.mixers.first()?, *stage.standbys.first()?);

@@ -27,15 +27,15 @@ pub const CONTINENTS: [Continent; 5] = [
     Continent { name: "Oceania", regions: &["Sydney"] },
 ];
 
-/// Regions of the speakers, the host first, and of the candidates. The cutting off of any continent leaves a majority of the
-/// stage together.
+/// Regions of the speakers, the host first, and of the candidates. The cutting off of any continent leaves a majority
+/// of the stage together.
 const SPEAKERS: [&str; 4] = ["Frankfurt", "Virginia", "Dublin", "Tokyo"];
 const CANDIDATES: [&str; 6] = ["Virginia", "Frankfurt", "California", "Dublin", "Singapore", "São Paulo"];
 /// Period within which the audience arrives, and its beginning: the stage comes first.
 const ARRIVES_FROM_US: u64 = 500 * MS;
 const ARRIVES_WITHIN_US: u64 = 6 * SECOND;
-/// Bitrate of the program: one packet for nearly each picture. A browser simulates 200 bodies in real time so, packet by packet,
-/// and at 1.5 Mbit/s it would need most of a core.
+/// Bitrate of the program: one packet for nearly each picture. A browser simulates 200 bodies in real time so, packet
+/// by packet, and at 1.5 Mbit/s it would need most of a core.
 const PROGRAM_BPS: u32 = 250_000;
 /// Independent loss on each path, per million packets.
 const LOSS_PPM: u32 = 2_000;

@@ -1,8 +1,8 @@
 //! A room for visitors of a page: a world with an audience on five continents, acts by which a visitor disturbs it, and
 //! figures of how it recovers. `crates/sim/wasm` runs it in a browser, and `examples/exhibit.rs` natively.
 //!
-//! Acts happen at the world's present time, and all that is measured here only reads the world. Equal seeds and acts at equal
-//! times therefore give equal traces, in a browser and natively.
+//! Acts happen at the world's present time, and all that is measured here only reads the world. Equal seeds and acts at
+//! equal times therefore give equal traces, in a browser and natively.
 
 mod cast;
 mod recovery;
@@ -29,8 +29,8 @@ const PEERS_EVER_MAX: usize = 3_000;
 pub const STEP_US: u64 = 20 * MS;
 /// Longest time to run in one call.
 pub const RUN_US_MAX: u64 = 60 * SECOND;
-/// Longest time since the last picture at which a viewer sees the program. Pictures are 33 ms apart; a failover, which takes
-/// 300 to 500 ms, has to show.
+/// Longest time since the last picture at which a viewer sees the program. Pictures are 33 ms apart; a failover, which
+/// takes 300 to 500 ms, has to show.
 const SEES_US: u64 = 250 * MS;
 /// Share of the audience that [`Act::KillMany`] kills.
 const MANY_PERCENT: u64 = 30;

@@ -1,14 +1,14 @@
-//! The state of an exhibit as bytes, little endian: [`HEADER_WORDS`] words of four bytes, then [`PEER_BYTES`] for each peer of
-//! the plan.
+//! The state of an exhibit as bytes, little endian: [`HEADER_WORDS`] words of four bytes, then [`PEER_BYTES`] for each
+//! peer of the plan.
 //!
-//! Words: version of this layout; time in ms; number of peers; living viewers; viewers that see the program; term; failovers
-//! so far; whether the rendezvous is up; continent that is cut off, or 0xffff_ffff; the latest act, or 0xffff_ffff; viewers that
-//! lost the program by it; those that see it again; time until half of these did, ms; until the last did, ms; whether that
-//! observation is over.
+//! Words: version of this layout; time in ms; number of peers; living viewers; viewers that see the program; term;
+//! failovers so far; whether the rendezvous is up; continent that is cut off, or 0xffff_ffff; the latest act, or
+//! 0xffff_ffff; viewers that lost the program by it; those that see it again; time until half of these did, ms; until
+//! the last did, ms; whether that observation is over.
 //!
-//! Bytes of a peer: index in the plan of the peer that feeds it, at a speaker of the mixer that it sends to, or 0xffff (two
-//! bytes); continent; role (0 viewer, 1 speaker, 2 candidate, 3 standby, 4 mixer); state (0 not there yet, 1 there, 2 dead, 3
-//! left); flags (1 sees the program, 2 wants it, 4 host, 8 cut off).
+//! Bytes of a peer: index in the plan of the peer that feeds it, at a speaker of the mixer that it sends to, or 0xffff
+//! (two bytes); continent; role (0 viewer, 1 speaker, 2 candidate, 3 standby, 4 mixer); state (0 not there yet, 1
+//! there, 2 dead, 3 left); flags (1 sees the program, 2 wants it, 4 host, 8 cut off).
 
 use std::collections::BTreeSet;
 

@@ -181,7 +181,7 @@ mod tests {
     use crate::plan::{MediaModel, NetPlan, PeerPlan, RoomPlan};
 
     #[test]
-    fn a_frame_takes_the_ways_and_the_uplinks_of_those_above_and_more_in_bad_weather() {
+    fn a_frame_takes_the_ways_and_uplinks_above_it_and_more_in_bad_weather() {
         let mean_us = |loss_ppm| {
             let net = NetPlan::drawn(30 * MS, 30 * MS, loss_ppm);
             let peers = PeerPlan::cast(1, 1, 3);

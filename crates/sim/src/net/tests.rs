@@ -113,7 +113,7 @@ fn packets_and_messages_keep_their_order() {
 }
 
 #[test]
-fn a_message_outlives_a_blackout_that_ends_and_fails_with_its_channel_in_one_that_does_not() {
+fn a_message_outlives_a_blackout_that_ends() {
     let mut network = wires(NetPlan::drawn(10 * MS, 10 * MS, 0), 2);
     network.plan_loss_ppm(Time(SECOND), 1_000_000);
     network.plan_loss_ppm(Time(2 * SECOND), 0);

@@ -54,8 +54,8 @@ struct Home {
 /// performance" (March 2023: 18.4 Mbit/s up, 69.4 down). 9 % are ADSL and 55 % fibre to the cabinet (of 28
 /// million lines, 2 to 3 and 15.6:
 /// <https://www.ispreview.co.uk/index.php/2023/09/ofcom-2023-study-finds-average-uk-broadband-isp-speeds-hit-69-4mbps.html>),
-/// the latter split evenly between their two products by guess; the rest is cable and fibre, split likewise.
-/// Rates other than the median are those of the providers' products; last-mile delays are a guess.
+/// the latter split evenly between their two products by guess; the rest is cable and fibre, split likewise. Rates
+/// other than the median are those of the providers' products; last-mile delays are a guess.
 const HOMES: [Home; 5] = [
     Home { per_mille: 90, up_bps: 900_000, down_bps: 10_000_000, last_mile_us: 12 * MS },
     Home { per_mille: 275, up_bps: 9_000_000, down_bps: 36_000_000, last_mile_us: 6 * MS },
@@ -115,13 +115,13 @@ impl Devices {
     }
 }
 
-/// Percentages of browsers by which people open a page: Chromium and what is made of it, Firefox; the rest is Safari. Guesses,
-/// near what counters of web traffic report of desktop computers.
+/// Percentages of browsers by which people open a page: Chromium and what is made of it, Firefox; the rest is Safari.
+/// Guesses, near what counters of web traffic report of desktop computers.
 const CHROMIUM_PERCENT: u64 = 82;
 const FIREFOX_PERCENT: u64 = 8;
 
-/// Makes a peer a page. A device that is not willing to relay runs on battery, or on a metered line where that is a mobile
-/// network's.
+/// Makes a peer a page. A device that is not willing to relay runs on battery, or on a metered line where that is a
+/// mobile network's.
 pub(super) fn browse(peer: &mut PeerPlan, dice: &mut SmallDice) {
     let draw = dice.between(0, 99);
     let browser = match draw {

@@ -13,12 +13,13 @@ use plenary_proto::packet::{Contributors, MediaPacket};
 const HOLE_US_MAX: u64 = 1_000_000;
 /// Maximum number of packets held behind a missing one, as in libwebrtc's packet buffer.
 const HELD_MAX: usize = 2_048;
-/// Time by which Chromium shows a picture later than the fastest pictures come: its jitter buffer. Measured with 1 % loss at
-/// 60 ms: 57 ms; without loss 13 ms (two processes on one machine, emulated line).
+/// Time by which Chromium shows a picture later than the fastest pictures come: its jitter buffer. Measured with 1 %
+/// loss at 60 ms: 57 ms; without loss 13 ms (two processes on one machine, emulated line).
 const JITTER_US: u64 = 57_000;
 /// Time to decode and show a picture: a guess.
 const SHOW_US: u64 = 10_000;
-/// By how much the fastest picture's latency counts as longer with each picture, so that a longer way shows: 1 ms a second.
+/// By how much the fastest picture's latency counts as longer with each picture, so that a longer way shows: 1 ms a
+/// second.
 const LEAK_US: u64 = 33;
 
 /// What a page knows of its tab and its pictures.
@@ -36,8 +37,8 @@ pub(crate) struct PageState {
 }
 
 impl PageState {
-    /// Returns when the browser shows a picture that comes now. `None` if it is known, as a new parent's first pictures are, or
-    /// if a later one is decoded already.
+    /// Returns when the browser shows a picture that comes now. `None` if it is known, as a new parent's first pictures
+    /// are, or if a later one is decoded already.
     pub(crate) fn shown_at(&mut self, now: Time, captured: Time) -> Option<Time> {
         while let Some(first) = self.waiting.first_entry().filter(|first| *first.get() <= now + SHOW_US) {
             self.newest = self.newest.max(*first.key());
@@ -55,8 +56,8 @@ impl PageState {
     }
 }
 
-/// Pictures before a keyframe that was whole sooner: libwebrtc's packet buffer still completes them until the keyframe is
-/// decoded.
+/// Pictures before a keyframe that was whole sooner: libwebrtc's packet buffer still completes them until the keyframe
+/// is decoded.
 #[derive(Debug)]
 struct Overtaken {
     held: BTreeMap<u64, MediaPacket>,
@@ -68,8 +69,8 @@ struct Overtaken {
     until_us: u64,
 }
 
-/// Receiver of one slot of a link in a browser. Sound is handed on as it comes. A picture is handed on when all packets before
-/// it have come; a keyframe waits for none.
+/// Receiver of one slot of a link in a browser. Sound is handed on as it comes. A picture is handed on when all packets
+/// before it have come; a keyframe waits for none.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     kind: MediaKind,
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_a_keyframe_has_overtaken_are_handed_on_until_it_is_decoded() {
+    fn pictures_overtaken_by_a_keyframe_are_handed_on_until_it_is_decoded() {
         for (late_us, late) in [(JITTER_US - 1, vec![29, 30]), (JITTER_US, vec![])] {
             let leg = leg();
             assert!(leg[30][0].1.key_start && leg.iter().all(|packets| packets.len() > 1));

@@ -286,8 +286,8 @@ impl World {
 }
 
 /// Estimated length of a message on the wire, in bytes. Encoding each message only for its length would dominate the
-/// simulation's cost. Messages with statements count as long as a roster of ten peers, envelopes as long as they are and
-/// at least that long, others as long as a path.
+/// simulation's cost. Messages with statements count as long as a roster of ten peers, envelopes as long as they are
+/// and at least that long, others as long as a path.
 pub(super) fn size_of_message(message: &Message) -> usize {
     match message {
         Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,

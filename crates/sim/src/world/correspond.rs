@@ -1,7 +1,7 @@
 //! Simulated peers as shells: what comes on links and by the rendezvous passes the correspondence of the real one.
 //!
-//! Envelopes are neither encrypted nor signed, and all peers share one memory of verified signatures. The proofs of identity
-//! on a new link come with it, and take no time of their own.
+//! Envelopes are neither encrypted nor signed, and all peers share one memory of verified signatures. The proofs of
+//! identity on a new link come with it, and take no time of their own.
 
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell as _, Told};
 use plenary_proto::link_layout::Channel;

@@ -1,5 +1,5 @@
-//! An exhibit as exported functions, for the page in `web/kill`. The module imports nothing: bytes are read in linear memory,
-//! by address and length. Times are microseconds, as `f64`, which holds them exactly.
+//! An exhibit as exported functions, for the page in `web/kill`. The module imports nothing: bytes are read in linear
+//! memory, by address and length. Times are microseconds, as `f64`, which holds them exactly.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -37,8 +37,8 @@ pub extern "C" fn exhibit_run(us: f64) -> f64 {
     })
 }
 
-/// Carries out the act with this number now. Returns the number of peers that it kills, cuts off or adds, or -1 if there is no
-/// such act.
+/// Carries out the act with this number now. Returns the number of peers that it kills, cuts off or adds, or -1 if
+/// there is no such act.
 #[unsafe(no_mangle)]
 pub extern "C" fn exhibit_act(number: u32, which: u32) -> i32 {
     let Some(act) = Act::numbered(number, which) else { return -1 };

@@ -109,7 +109,7 @@ fn is_refused(page: &mut Page, within_us: u64) -> bool {
 }
 
 #[test]
-fn a_page_gives_up_when_nobody_answers_and_says_whether_it_was_the_rendezvous_or_the_host() {
+fn a_page_gives_up_when_nobody_answers_and_says_who_did_not() {
     assert!(!is_refused_by(&mut dialling(), PATIENCE_US / 2, Reason::Unreachable));
     assert!(is_refused_by(&mut dialling(), PATIENCE_US, Reason::Unreachable));
     assert!(is_refused_by(&mut page(), ANSWER_BY_US, Reason::NoAnswer));
@@ -183,7 +183,7 @@ fn kept(asks: &[Ask]) -> (Vec<u8>, Invite) {
 }
 
 #[test]
-fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invite() {
+fn a_page_goes_on_with_its_room_by_its_keys_and_the_newest_invite() {
     let (mut page, asks) = hosting(Vec::new());
     let (first, invite) = kept(&asks);
     assert!(asks.contains(&Ask::Dial("wss://example.org/signal".to_owned())), "{asks:?}");
@@ -218,7 +218,7 @@ fn a_page_that_opens_a_room_goes_on_with_it_by_its_keys_and_with_the_newest_invi
 }
 
 #[test]
-fn a_link_to_a_page_elsewhere_is_joined_at_the_rendezvous_that_its_hint_names() {
+fn a_link_to_a_page_elsewhere_is_joined_at_its_hint_s_rendezvous() {
     let dial = Ask::Dial("wss://example.org/signal".to_owned());
     let (_, asks) = hosting_for(Some("https://static.example/room/"), Vec::new());
     let (_, invite) = kept(&asks);
@@ -231,7 +231,7 @@ fn a_link_to_a_page_elsewhere_is_joined_at_the_rendezvous_that_its_hint_names() 
 }
 
 #[test]
-fn a_notice_of_another_version_refuses_a_page_only_once_the_host_has_answered_nothing() {
+fn a_notice_of_another_version_refuses_a_page_if_the_host_is_silent() {
     let mut silent = page();
     notice(&mut silent, NOW_US);
     assert!(!is_refused(&mut silent, ANSWER_BY_US - 1));

@@ -18,7 +18,7 @@ const HZ: u32 = 440;
 const AMPLITUDE: u32 = 100;
 
 #[test]
-fn a_tone_by_a_drifting_clock_is_played_without_a_gap_a_click_or_growing_delay() {
+fn a_tone_by_a_drifting_clock_is_played_without_gaps_or_a_growing_delay() {
     for (ppm, measured) in [(200, true), (-200, true), (200, false), (-200, false)] {
         let mut heard = Heard::default();
         let mut far = Far::new(ppm, measured);
@@ -103,7 +103,7 @@ fn long_silences_that_are_left_out_do_not_upset_the_clock() {
 }
 
 #[test]
-fn a_small_jump_of_the_clock_is_made_good_unheard_and_then_nothing_is_touched() {
+fn a_small_jump_of_the_clock_is_made_good_unheard() {
     for jump_us in [17_000, -17_000] {
         let (mut far, mut heard) = (Far::new(0, true), Heard::default());
         for step in 1..=10 * MINUTE_STEPS {

@@ -78,7 +78,7 @@ fn the_muted_are_not_decoded_and_are_heard_when_they_are_no_more() {
 }
 
 #[test]
-fn the_loss_is_told_to_the_programs_encoder_and_to_those_of_whoever_is_heard_once() {
+fn each_encoder_in_use_is_told_the_loss_once() {
     let mut hall = Hall::new();
     hall.run(1..100, |id| if id < 2 { LOUD } else { NOISE });
     let told = |hall: &Hall| hall.codecs.0.losses_told.swap(0, Ordering::Relaxed);
@@ -95,7 +95,7 @@ fn the_loss_is_told_to_the_programs_encoder_and_to_those_of_whoever_is_heard_onc
 /// paused, pooled over 30 places.
 #[cfg(feature = "files")]
 #[test]
-fn a_decoder_that_caught_up_is_hardly_to_be_told_from_one_that_never_paused() {
+fn a_decoder_that_caught_up_hardly_differs_from_one_that_never_paused() {
     const STEPS: u32 = 330;
     let codecs: Arc<dyn Codecs> = Arc::new(crate::BuiltinCodecs::default());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/speech-2.wav");
