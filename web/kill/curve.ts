@@ -66,7 +66,9 @@ export class Curve {
     }
     pen.setLineDash([]);
     pen.beginPath();
-    this.#points.forEach(({ atMs, share }, nth) => (nth === 0 ? pen.moveTo(x(atMs), y(share)) : pen.lineTo(x(atMs), y(share))));
+    this.#points.forEach(({ atMs, share }, nth) =>
+      nth === 0 ? pen.moveTo(x(atMs), y(share)) : pen.lineTo(x(atMs), y(share)),
+    );
     pen.strokeStyle = "#5ff0c0";
     pen.lineWidth = 2;
     pen.lineJoin = "round";

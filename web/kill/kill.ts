@@ -126,7 +126,9 @@ function show(now: View, load: number): void {
 const carryOut = (number: number, which = 0) => tell({ what: "act", number, which });
 button("#mixer").addEventListener("click", () => carryOut(act.killMixer));
 button("#host").addEventListener("click", () => carryOut(act.killHost));
-button("#rendezvous").addEventListener("click", () => carryOut(view?.rendezvousUp === false ? act.reviveRendezvous : act.killRendezvous));
+button("#rendezvous").addEventListener("click", () =>
+  carryOut(view?.rendezvousUp === false ? act.reviveRendezvous : act.killRendezvous),
+);
 button("#many").addEventListener("click", () => carryOut(act.killMany));
 button("#newcomers").addEventListener("click", () => carryOut(act.newcomers));
 button("#heal").addEventListener("click", () => carryOut(act.heal));
@@ -191,7 +193,11 @@ button("#link").addEventListener("click", () => {
 function describe(at: number | null, of: (role: string, continent: string, feeds: number) => string): string {
   const peer = at === null ? undefined : view?.peers[at];
   if (!peer || !view || at === null) return "";
-  return of(`${roles[peer.role]}${peer.isHost ? ", the host," : ""}`, continents[peer.continent] ?? "", feeds(view, at));
+  return of(
+    `${roles[peer.role]}${peer.isHost ? ", the host," : ""}`,
+    continents[peer.continent] ?? "",
+    feeds(view, at),
+  );
 }
 const pointed = ({ offsetX: x, offsetY: y }: MouseEvent) =>
   view && scene.layout ? peerAt(scene.layout, view, { x, y }, Math.max(12, scene.layout.spacing)) : null;

@@ -1,6 +1,6 @@
 // Where each peer stands: a disc for each continent, the peers on it in a spiral, the stage in the middle.
 
-import { role, type Peer, type View } from "./view.js";
+import { type Peer, role, type View } from "./view.js";
 
 export interface Point {
   readonly x: number;
@@ -42,7 +42,10 @@ const margin = 10;
 const spacingMax = 26;
 
 export function layOut(peers: readonly Peer[], width: number, height: number): Layout {
-  const middles = (width > 1.15 * height ? wide : narrow).map(({ x, y }) => ({ x: x * width, y: y * height + labelHeight / 2 }));
+  const middles = (width > 1.15 * height ? wide : narrow).map(({ x, y }) => ({
+    x: x * width,
+    y: y * height + labelHeight / 2,
+  }));
   const counts = middles.map((_, continent) => peers.filter((peer) => peer.continent === continent).length);
   // in units of the spacing
   const radii = counts.map((count) => 0.62 * Math.sqrt(count + 1) + 0.6);
@@ -51,7 +54,11 @@ export function layOut(peers: readonly Peer[], width: number, height: number): L
   middles.forEach((middle, one) => {
     const radius = radii[one] ?? 1;
     fit(Math.min(middle.x, width - middle.x, height - middle.y, middle.y - labelHeight) - margin, radius);
-    middles.slice(0, one).forEach((other, at) => fit(Math.hypot(middle.x - other.x, middle.y - other.y) - margin, radius + (radii[at] ?? 1)));
+    middles
+      .slice(0, one)
+      .forEach((other, at) =>
+        fit(Math.hypot(middle.x - other.x, middle.y - other.y) - margin, radius + (radii[at] ?? 1)),
+      );
   });
   const discs = middles.map((middle, at) => ({ ...middle, radius: (radii[at] ?? 1) * spacing }));
   const placed = discs.map(() => 0);

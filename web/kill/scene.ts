@@ -1,8 +1,8 @@
 // The picture of the room: peers on a map of continents, and an edge from each peer to the peers that it feeds.
 
-import { layOut, type Layout, type Point } from "./map.js";
+import { type Layout, layOut, type Point } from "./map.js";
 import { continents } from "./texts.js";
-import { role, state, type Peer, type View } from "./view.js";
+import { type Peer, role, state, type View } from "./view.js";
 
 export const colours = {
   viewer: "#3fbf97",
@@ -67,7 +67,8 @@ export class Scene {
       const edge = this.#edges.get(at);
       const above = peer.state === state.there ? peer.above : -1;
       if (edge && edge.from !== above) {
-        if (view.peers[edge.from]?.state !== state.there || peer.state !== state.there) this.#broken.push({ ...edge, since: now });
+        if (view.peers[edge.from]?.state !== state.there || peer.state !== state.there)
+          this.#broken.push({ ...edge, since: now });
         this.#edges.delete(at);
       }
       if (above >= 0 && !this.#edges.has(at)) this.#edges.set(at, { from: above, to: at, since: now });
@@ -148,7 +149,9 @@ export class Scene {
     });
   }
 
-  /** Control point of an edge: edges bend a little, always to the same side, so that both directions can be told apart. */
+  /**
+   * Control point of an edge: edges bend a little, always to the same side, so that both directions can be told apart.
+   */
   #bend(from: Point, to: Point): Point {
     const bent = 0.12;
     return { x: (from.x + to.x) / 2 - bent * (to.y - from.y), y: (from.y + to.y) / 2 + bent * (to.x - from.x) };
@@ -222,7 +225,8 @@ export class Scene {
     }
     const relays = (this.#children[at] ?? 0) > 0;
     const isLost = peer.watches && !peer.sees;
-    const radius = peer.role === role.mixer ? 2 * unit : peer.role === role.viewer ? (relays ? 1.15 : 0.8) * unit : 1.3 * unit;
+    const radius =
+      peer.role === role.mixer ? 2 * unit : peer.role === role.viewer ? (relays ? 1.15 : 0.8) * unit : 1.3 * unit;
     if (peer.role === role.mixer) {
       const glow = pen.createRadialGradient(place.x, place.y, 0, place.x, place.y, 5 * radius);
       glow.addColorStop(0, "rgba(255, 163, 26, 0.55)");
@@ -235,7 +239,13 @@ export class Scene {
     pen.beginPath();
     if (peer.role === role.speaker) pen.rect(place.x - radius, place.y - radius, 2 * radius, 2 * radius);
     else pen.arc(place.x, place.y, radius, 0, 2 * Math.PI);
-    const named = [relays ? colours.relay : colours.viewer, colours.speaker, colours.candidate, colours.standby, colours.mixer];
+    const named = [
+      relays ? colours.relay : colours.viewer,
+      colours.speaker,
+      colours.candidate,
+      colours.standby,
+      colours.mixer,
+    ];
     const colour = isLost ? colours.lost : (named[peer.role] ?? colours.viewer);
     // viewers without the program and peers on stage that do nothing yet are hollow
     const hollow = isLost || peer.role === role.candidate || peer.role === role.standby;

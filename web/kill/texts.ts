@@ -34,13 +34,17 @@ export function happened(number: number, which: number, done: number, role: stri
     case act.killMixer:
       return done > 0 ? "The mixer died." : "Nobody mixes at the moment: the next mixer is being elected.";
     case act.killHost:
-      return done > 0 ? "The host died. After ten seconds its heir governs." : "There is no host at the moment: its heir takes over soon.";
+      return done > 0
+        ? "The host died. After ten seconds its heir governs."
+        : "There is no host at the moment: its heir takes over soon.";
     case act.killRendezvous:
       return "The rendezvous died. It carries no media: the room goes on, but newcomers wait.";
     case act.reviveRendezvous:
       return "The rendezvous is back.";
     case act.cutOff:
-      return done > 0 ? `${continents[which]} is cut off: ${done} peers reach the others no more.` : "Only one continent can be cut off at a time.";
+      return done > 0
+        ? `${continents[which]} is cut off: ${done} peers reach the others no more.`
+        : "Only one continent can be cut off at a time.";
     case act.heal:
       return "The continent is back.";
     case act.killMany:
@@ -70,7 +74,8 @@ export function fared(view: View): string {
   const isMore = number === act.newcomers ? "" : " again";
   const sees = (count: number) => `${count} viewer${count === 1 ? " sees" : "s see"} the program${isMore}`;
   if (again === lost) {
-    const took = again === 1 ? `after ${after(lastMs)}` : `half of them after ${after(halfMs)}, the last after ${after(lastMs)}`;
+    const took =
+      again === 1 ? `after ${after(lastMs)}` : `half of them after ${after(halfMs)}, the last after ${after(lastMs)}`;
     return `${sees(again)}: ${took}.`;
   }
   return `${again} of ${lost} viewers see the program${isMore}.`;

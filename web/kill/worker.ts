@@ -8,7 +8,13 @@ export interface Acted {
 }
 
 export type ToWorker =
-  | { readonly what: "start"; readonly seed: bigint; readonly peers: number; readonly acts: readonly Acted[]; readonly speed: number }
+  | {
+      readonly what: "start";
+      readonly seed: bigint;
+      readonly peers: number;
+      readonly acts: readonly Acted[];
+      readonly speed: number;
+    }
   | { readonly what: "act"; readonly number: number; readonly which: number }
   | { readonly what: "speed"; readonly speed: number };
 
@@ -116,6 +122,7 @@ function fail(error: unknown): void {
   const of = room;
   room = undefined;
   const length = of?.exhibit_panic_len() ?? 0;
-  const panic = of && length > 0 ? new TextDecoder().decode(new Uint8Array(of.memory.buffer, of.exhibit_panic(), length)) : "";
+  const panic =
+    of && length > 0 ? new TextDecoder().decode(new Uint8Array(of.memory.buffer, of.exhibit_panic(), length)) : "";
   send({ what: "failed", why: panic || String(error) });
 }

@@ -1,6 +1,9 @@
 // The peer's clock: microseconds since 1970 that never go back.
 
-/** Lag behind the wall clock, in milliseconds, from which the machine has slept: smaller ones are corrections of the wall clock. */
+/**
+ * Lag behind the wall clock, in milliseconds, from which the machine has slept: smaller ones are corrections of the
+ * wall clock.
+ */
 const SLEPT_MS_MIN = 1000;
 
 export class Clock {
@@ -13,8 +16,9 @@ export class Clock {
   ) {}
 
   /**
-   * Microseconds since 1970. The clock runs evenly, and jumps ahead after the machine has slept: `performance.now()` stands still
-   * meanwhile in browsers on Linux and macOS, and other peers refuse what a clock five minutes late has sealed.
+   * Microseconds since 1970. The clock runs evenly, and jumps ahead after the machine has slept: `performance.now()`
+   * stands still meanwhile in browsers on Linux and macOS, and other peers refuse what a clock five minutes late has
+   * sealed.
    */
   nowUs(): number {
     const awakeMs = this.steadyMs() + this.#sleptMs;

@@ -9,8 +9,8 @@ export const SLOTS = 6;
 export const kindOf = (slot: number): Kind => (slot % 2 === 0 ? "video" : "audio");
 
 /**
- * The formats to offer for a slot: its codec, and for pictures retransmissions in a stream of their own (RFC 4588), of which a
- * link with another browser makes use. None for pictures in a browser without H.264.
+ * The formats to offer for a slot: its codec, and for pictures retransmissions in a stream of their own (RFC 4588), of
+ * which a link with another browser makes use. None for pictures in a browser without H.264.
  */
 export function formatsOf(kind: Kind): RTCRtpCodec[] {
   const codecs = codecsOf(RTCRtpReceiver, kind);
@@ -18,7 +18,10 @@ export function formatsOf(kind: Kind): RTCRtpCodec[] {
   return codecs.length > 0 ? [...codecs, ...all.filter(({ mimeType }) => mimeType.toLowerCase() === "video/rtx")] : [];
 }
 
-/** The codecs that a room uses, of those that this browser sends or receives: none for pictures in a browser without H.264. */
+/**
+ * The codecs that a room uses, of those that this browser sends or receives: none for pictures in a browser without
+ * H.264.
+ */
 export function codecsOf(end: typeof RTCRtpSender | typeof RTCRtpReceiver, kind: Kind): RTCRtpCodec[] {
   return end.getCapabilities(kind)?.codecs.filter(isUsed) ?? [];
 }

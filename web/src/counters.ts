@@ -33,7 +33,16 @@ interface Sums {
   encodedBytes: number;
 }
 
-const NONE: Sums = { atMs: 0, received: 0, sent: 0, waitSeconds: 0, packets: 0, pictures: 0, encodeSeconds: 0, encodedBytes: 0 };
+const NONE: Sums = {
+  atMs: 0,
+  received: 0,
+  sent: 0,
+  waitSeconds: 0,
+  packets: 0,
+  pictures: 0,
+  encodeSeconds: 0,
+  encodedBytes: 0,
+};
 
 export class Counters {
   #sums = NONE;
@@ -44,7 +53,14 @@ export class Counters {
   /** Counts what a connection reports; `ownSection` is the id of the section (mid) that carries its own pictures. */
   count(report: RTCStatsReport, ownSection: string | null, nowMs: number): Counts {
     const counts: Counts = {
-      bytesSent: 0, bytesReceived: 0, packetsSent: 0, repairsSent: 0, packetsReceived: 0, rttUs: null, queueUs: 0, isRelayed: false,
+      bytesSent: 0,
+      bytesReceived: 0,
+      packetsSent: 0,
+      repairsSent: 0,
+      packetsReceived: 0,
+      rttUs: null,
+      queueUs: 0,
+      isRelayed: false,
     };
     const sums: Sums = { ...NONE, atMs: nowMs };
     let limit: Limit | null = null;
@@ -84,15 +100,19 @@ export class Counters {
     const before = this.#sums;
     this.#sums = sums;
     const packets = sums.packets - before.packets;
-    if (packets > 0) counts.queueUs = Math.max(0, Math.round((1e6 * (sums.waitSeconds - before.waitSeconds)) / packets));
+    if (packets > 0)
+      counts.queueUs = Math.max(0, Math.round((1e6 * (sums.waitSeconds - before.waitSeconds)) / packets));
     const bps = (bytes: number) => Math.max(0, Math.round((8000 * bytes) / Math.max(1, sums.atMs - before.atMs)));
     this.rates = { received_bps: bps(sums.received - before.received), sent_bps: bps(sums.sent - before.sent) };
     const pictures = sums.pictures - before.pictures;
-    this.encoder = pictures <= 0 ? null : {
-      limit,
-      encode_ms: (1000 * (sums.encodeSeconds - before.encodeSeconds)) / pictures,
-      bitrate_bps: bps(sums.encodedBytes - before.encodedBytes),
-    };
+    this.encoder =
+      pictures <= 0
+        ? null
+        : {
+            limit,
+            encode_ms: (1000 * (sums.encodeSeconds - before.encodeSeconds)) / pictures,
+            bitrate_bps: bps(sums.encodedBytes - before.encodedBytes),
+          };
     return counts;
   }
 }

@@ -64,8 +64,8 @@ const soundOf = ({ microphone, echo, noise, gain }: Wanted): MediaTrackConstrain
 });
 
 /**
- * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. What it has opened
- * is closed when `life` is aborted, and what the browser gives only after that is closed at once.
+ * Opens camera and microphone, or as much of them as there is. To be called at a click: browsers ask the user. What it
+ * has opened is closed when `life` is aborted, and what the browser gives only after that is closed at once.
  *
  * @throws {Refused} if there is neither.
  */
@@ -86,7 +86,8 @@ export async function openDevices(wanted: Wanted, needs: Needs, life: AbortSigna
     if (isDenied(error)) return openAllowed(audio, video, error, life);
   }
   const [sound, picture] = await Promise.allSettled([open({ audio }, life), open({ video }, life)]);
-  if (sound.status === "fulfilled") return tracks(sound.value, picture.status === "rejected" ? refusalFor(picture.reason, "camera") : null);
+  if (sound.status === "fulfilled")
+    return tracks(sound.value, picture.status === "rejected" ? refusalFor(picture.reason, "camera") : null);
   if (picture.status === "fulfilled") return tracks(picture.value, refusalFor(sound.reason, "microphone"));
   throw refusalFor(isBusy(picture.reason) ? picture.reason : sound.reason, "both");
 }
@@ -108,8 +109,8 @@ const isDenied = (error: unknown) => isOf(error, "NotAllowedError", "SecurityErr
 const isBusy = (error: unknown) => isOf(error, "NotReadableError", "AbortError");
 
 /**
- * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer isn't asked
- * again.
+ * Opens the one device of two that the browser allows. A user who has closed the browser's question without an answer
+ * isn't asked again.
  */
 async function openAllowed(
   audio: MediaTrackConstraints,
@@ -130,7 +131,10 @@ async function openAllowed(
 
 /** What the browser has noted of the user's answer. Browsers that tell nothing ask a second time. */
 async function permissionOf(name: "camera" | "microphone"): Promise<PermissionState> {
-  return navigator.permissions.query({ name: name as PermissionName }).then(({ state }) => state, () => "granted");
+  return navigator.permissions.query({ name: name as PermissionName }).then(
+    ({ state }) => state,
+    () => "granted",
+  );
 }
 
 /** Opens a screen or window, with its sound if the browser has it; null if the user chose none. */
@@ -139,7 +143,10 @@ export async function openScreen(): Promise<Share | null> {
   if (!navigator.mediaDevices.getDisplayMedia) throw new Refused("no-screens");
   if (!encodesPictures()) throw new Refused("no-encoder");
   try {
-    return shareOf("screen", await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }));
+    return shareOf(
+      "screen",
+      await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: FRAME_RATE }, audio: true }),
+    );
   } catch (error) {
     if (isDenied(error)) return null;
     throw new Refused("no-screen");
@@ -172,7 +179,11 @@ export async function openFilm(file: File): Promise<Share> {
     if (!share) throw new Refused("bad-film");
     const { stop } = share;
     film.onended = () => share.picture.dispatchEvent(new Event("ended"));
-    return { ...share, stop: () => (stop(), end()) };
+    const stopped = () => {
+      stop();
+      end();
+    };
+    return { ...share, stop: stopped };
   } catch {
     end();
     throw new Refused("bad-film");

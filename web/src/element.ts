@@ -59,7 +59,8 @@ export class PlenaryRoom extends LitElement {
       if (!this.#session.isUnderWay) hidden.delete(this);
       this.requestUpdate();
     },
-    heard: (event) => this.dispatchEvent(new CustomEvent<RoomEvent>("plenary", { detail: event, bubbles: true, composed: true })),
+    heard: (event) =>
+      this.dispatchEvent(new CustomEvent<RoomEvent>("plenary", { detail: event, bubbles: true, composed: true })),
   };
   #session = new Session(this.#view);
   readonly #keys = new Keys(() => this.#session, this);
@@ -137,7 +138,10 @@ export class PlenaryRoom extends LitElement {
     else this.#session.withdraw();
   }
 
-  /** Goes on with the room of an element with the same link that has left the document, unless this one has a room itself. */
+  /**
+   * Goes on with the room of an element with the same link that has left the document, unless this one has a room
+   * itself.
+   */
   #takeOver(): boolean {
     const { at, given } = this.#session;
     const isFree = (at === "entrance" || at === "open") && !this.#session.isUnderWay;
@@ -250,7 +254,8 @@ export class PlenaryRoom extends LitElement {
     } else if (before && before.panel !== panel) {
       const focused = this.shadowRoot?.activeElement;
       // a button that was clicked doesn't count: the space bar talks after it
-      if (!before.panel) this.#panelOpener = focused instanceof HTMLElement && focused.matches(":focus-visible") ? focused : null;
+      if (!before.panel)
+        this.#panelOpener = focused instanceof HTMLElement && focused.matches(":focus-visible") ? focused : null;
       if (panel === "chat") focus('[data-field="message"]');
       else if (panel) focus("[data-panel-focus]");
       else if (this.#panelOpener?.isConnected) this.#panelOpener.focus();

@@ -49,8 +49,8 @@ async function lockKey(secret: Uint8Array<ArrayBuffer>): Promise<(() => void) | 
 }
 
 /**
- * Takes a lock, and returns what releases it; null if another tab has it, or another room of this page. The browser releases it
- * with the page. Pages without https have no locks, and get what they ask for.
+ * Takes a lock, and returns what releases it; null if another tab has it, or another room of this page. The browser
+ * releases it with the page. Pages without https have no locks, and get what they ask for.
  */
 export async function lock(name: string): Promise<(() => void) | null> {
   for (let at = 0; at < TRIES; at++) {

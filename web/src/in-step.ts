@@ -6,11 +6,16 @@
 const COMPARED_MS = 1000;
 /** Difference that is left alone, in milliseconds: half a picture at 60 a second. A guess. */
 const APART_MS_MIN = 8;
-/** Least delay of both on a line with losses, in milliseconds: what is lost comes after 1.5 round trips and more. Sound by itself is
- * held 50 ms, so that at 60 ms of round trip each lost packet was concealed. */
+/**
+ * Least delay of both on a line with losses, in milliseconds: what is lost comes after 1.5 round trips and more. Sound
+ * by itself is held 50 ms, so that at 60 ms of round trip each lost packet was concealed.
+ */
 const LOSSY_MS = 250;
-/** Number of comparisons that a line is judged by. With losses at half of them it is a lossy one, and without any it is so no more: at
- * a change of the delay the picture follows before the sound. Guesses: at 1 % loss nearly all of them have some. */
+/**
+ * Number of comparisons that a line is judged by. With losses at half of them it is a lossy one, and without any it is
+ * so no more: at a change of the delay the picture follows before the sound. Guesses: at 1 % loss nearly all of them
+ * have some.
+ */
 const JUDGED = 10;
 const LOSSY_MIN = 5;
 /** Largest delay of a buffer, in milliseconds: past it nobody can converse. A guess. */
@@ -28,7 +33,10 @@ export interface Delays {
   sound: number;
 }
 
-/** What a jitter buffer counts: time that all it gave out was held, in seconds, its number, and requests for lost packets. */
+/**
+ * What a jitter buffer counts: time that all it gave out was held, in seconds, its number, and requests for lost
+ * packets.
+ */
 interface Counted {
   seconds: number;
   emitted: number;
@@ -73,21 +81,24 @@ export class InStep {
 
   #compare(): void {
     for (const { picture, sound } of this.#playing) {
-      Promise.all([this.#count(picture), this.#count(sound)]).then(([ofPicture, ofSound]) => {
-        if (!ofPicture || !ofSound) return;
-        const tile = this.#tiles.get(picture) ?? new Tile();
-        this.#tiles.set(picture, tile);
-        tile.delays = nextDelays(tile.delays, ofSound.heldMs - ofPicture.heldMs);
-        const leastMs = tile.leastMs(ofPicture.isLost || ofSound.isLost);
-        picture.jitterBufferTarget = leastMs + tile.delays.picture;
-        sound.jitterBufferTarget = leastMs + tile.delays.sound;
-      }, () => {});
+      Promise.all([this.#count(picture), this.#count(sound)]).then(
+        ([ofPicture, ofSound]) => {
+          if (!ofPicture || !ofSound) return;
+          const tile = this.#tiles.get(picture) ?? new Tile();
+          this.#tiles.set(picture, tile);
+          tile.delays = nextDelays(tile.delays, ofSound.heldMs - ofPicture.heldMs);
+          const leastMs = tile.leastMs(ofPicture.isLost || ofSound.isLost);
+          picture.jitterBufferTarget = leastMs + tile.delays.picture;
+          sound.jitterBufferTarget = leastMs + tile.delays.sound;
+        },
+        () => {},
+      );
     }
   }
 
   /**
-   * How long the jitter buffer has held what it gave out since the last call, in milliseconds, and whether packets were lost; null
-   * without anything.
+   * How long the jitter buffer has held what it gave out since the last call, in milliseconds, and whether packets were
+   * lost; null without anything.
    */
   async #count(receiver: RTCRtpReceiver): Promise<{ heldMs: number; isLost: boolean } | null> {
     const report: RTCStatsReport = await receiver.getStats();

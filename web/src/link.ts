@@ -14,7 +14,10 @@ declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
 // the second argument is not in TypeScript's library
 interface OptionsSender {
   getParameters(): RTCRtpSendParameters;
-  setParameters(parameters: RTCRtpSendParameters, options: { encodingOptions: { keyFrame?: boolean }[] }): Promise<void>;
+  setParameters(
+    parameters: RTCRtpSendParameters,
+    options: { encodingOptions: { keyFrame?: boolean }[] },
+  ): Promise<void>;
 }
 
 /** Slots of a peer's own stream: pictures, sound. */
@@ -27,8 +30,10 @@ export const isOwn = (slot: number) => OWN_SLOTS.some((own) => own === slot);
 const SENDS: readonly Leg["side"][] = ["relay", "relay", "own", "own"];
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
 const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetransmits: 0 }, {}];
-/** Time that gathering may take, in milliseconds: a description names all candidates. Without an answer of the rendezvous'
- * STUN it ends this long after the last candidate. Guesses. */
+/**
+ * Time that gathering may take, in milliseconds: a description names all candidates. Without an answer of the
+ * rendezvous' STUN it ends this long after the last candidate. Guesses.
+ */
 const GATHERING_MS_MAX = 3000;
 const GATHERING_REST_MS = 300;
 
@@ -143,7 +148,10 @@ export class Link {
     this.#setOwn(() => {}, { keyFrame: true });
   }
 
-  /** Changes the encoder of this peer's own pictures: one change after the other, since parameters are read and then set. */
+  /**
+   * Changes the encoder of this peer's own pictures: one change after the other, since parameters are read and then
+   * set.
+   */
   #setOwn(change: (encoding: RTCRtpEncodingParameters) => void, options: { keyFrame?: boolean } = {}): void {
     const set = async () => {
       const sender = this.#connection.getTransceivers()[OWN_SLOTS[0]]?.sender as OptionsSender | undefined;
@@ -175,7 +183,8 @@ export class Link {
     // nothing
     transceiver.direction = formats.length > 0 ? "sendrecv" : "inactive";
     if (formats.length > 0) transceiver.setCodecPreferences(formats);
-    const transform = (side: Leg["side"]) => new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);
+    const transform = (side: Leg["side"]) =>
+      new RTCRtpScriptTransform(this.worker, { link: this.id, slot, side } satisfies Leg);
     transceiver.receiver.transform = transform("receive");
     // Chromium sends past a transform that a sender gets only with its first track
     const side = SENDS[slot];

@@ -1,7 +1,14 @@
 // Messages between the window, which owns the connections, and the worker, which owns the peer.
 
 import type {
-  Aside, Event as PeerEvent, Listed, Member, Named, Newcomer, PageSnapshot, Snapshot as RoomSnapshot,
+  Aside,
+  Listed,
+  Member,
+  Named,
+  Newcomer,
+  PageSnapshot,
+  Event as PeerEvent,
+  Snapshot as RoomSnapshot,
 } from "./app.js";
 import type { Encoder, Rates } from "./counters.js";
 import type { Reason } from "./refused.js";
@@ -52,10 +59,14 @@ export interface Leg {
 export type Labelled<T> = T & { label: string };
 
 /**
- * Events of a room. Beside an event stand the names of its peers as they are shown, and how many others it stands for. A `reason`
- * is a code, and `why` an English sentence for logs.
+ * Events of a room. Beside an event stand the names of its peers as they are shown, and how many others it stands for.
+ * A `reason` is a code, and `why` an English sentence for logs.
  */
-export type RoomEvent = (Exclude<PeerEvent, { what: "refused" | "trouble" }> | { what: "refused" | "trouble"; reason: Reason; why: string }) & Aside;
+export type RoomEvent = (
+  | Exclude<PeerEvent, { what: "refused" | "trouble" }>
+  | { what: "refused" | "trouble"; reason: Reason; why: string }
+) &
+  Aside;
 
 /** Name of a layout. */
 export type LayoutName = Snapshot["layout"];
@@ -82,7 +93,17 @@ export interface Snapshot extends PeerSnapshot, Rates {
 
 /** The snapshot of the peer, each of its peers with its label. */
 export function labelled({ labels, ...seen }: Both): PeerSnapshot {
-  const label = <T extends { peer: string; name: string }>(one: T): Labelled<T> => ({ ...one, label: labels[one.peer] ?? one.name });
+  const label = <T extends { peer: string; name: string }>(one: T): Labelled<T> => ({
+    ...one,
+    label: labels[one.peer] ?? one.name,
+  });
   const { stage, waiting, wanting, directory } = seen;
-  return { ...seen, peer: seen.peer ?? "", stage: stage.map(label), waiting: waiting.map(label), wanting: wanting.map(label), directory: directory.map(label) };
+  return {
+    ...seen,
+    peer: seen.peer ?? "",
+    stage: stage.map(label),
+    waiting: waiting.map(label),
+    wanting: wanting.map(label),
+    directory: directory.map(label),
+  };
 }

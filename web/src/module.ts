@@ -1,7 +1,7 @@
 // The WebAssembly module of crates/web: one peer of a room. It imports nothing; bytes go over its memory.
 
-import { Refused } from "./refused.js";
 import { Clock } from "./clock.js";
+import { Refused } from "./refused.js";
 import { type Ask, type Call, decode, encode } from "./wire.js";
 
 interface Exports {

@@ -2,7 +2,10 @@
 // picture or sound is encoded for each, and its encoded bytes are replaced. The browser packetizes, encrypts and
 // repairs.
 
-/** Frames that wait for their dummies, at most; past it all are dropped up to the next keyframe. A guess: 3 s of pictures. */
+/**
+ * Frames that wait for their dummies, at most; past it all are dropped up to the next keyframe. A guess: 3 s of
+ * pictures.
+ */
 const WAITING_MAX = 90;
 /** Time after which a dummy counts as lost, in milliseconds: encoders drop pictures when they are busy. A guess. */
 const DUMMY_MS = 25;
@@ -81,7 +84,10 @@ export class Outlet {
       },
     });
     const frames = transformer.readable as ReadableStream<EncodedFrame>;
-    frames.pipeThrough(replace).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
+    frames
+      .pipeThrough(replace)
+      .pipeTo(transformer.writable as WritableStream<EncodedFrame>)
+      .catch(() => {});
   }
 
   /** Makes a dummy, and another one where it is lost. */

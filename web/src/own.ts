@@ -12,8 +12,10 @@ const HZ = { video: 90_000, audio: 48_000 };
 const KEY_MS = 500;
 /** Rate at which a device's clock may run faster than the machine's: 200 ppm. */
 const DRIFT = 200e-6;
-/** Lag behind its RTP time from which a frame begins the clock anew, in microseconds: the timestamps of sound stand still while
- * there is no track, or the machine sleeps. A guess: longer than any encoder takes. */
+/**
+ * Lag behind its RTP time from which a frame begins the clock anew, in microseconds: the timestamps of sound stand
+ * still while there is no track, or the machine sleeps. A guess: longer than any encoder takes.
+ */
 const LAG_US_MAX = 1_000_000;
 
 // not in TypeScript's library: Firefox's and Safari's alone
@@ -50,7 +52,10 @@ export class OwnSender {
       },
     });
     const frames = transformer.readable as ReadableStream<EncodedFrame>;
-    frames.pipeThrough(mark).pipeTo(transformer.writable as WritableStream<EncodedFrame>).catch(() => {});
+    frames
+      .pipeThrough(mark)
+      .pipeTo(transformer.writable as WritableStream<EncodedFrame>)
+      .catch(() => {});
   }
 
   /** Asks the encoder for a keyframe, unless it has just been asked. */

@@ -4,7 +4,9 @@ import { decodesPictures } from "./devices.js";
 
 /** Peers that a page feeds at most. Each takes 5 to 9 % of a core, and the whole program on the line up. */
 const CHILDREN_MAX = 3;
-/** Time for which a hidden tab still feeds its children, in milliseconds: a glance at another tab moves nobody. A guess. */
+/**
+ * Time for which a hidden tab still feeds its children, in milliseconds: a glance at another tab moves nobody. A guess.
+ */
 const HIDDEN_MS = 10_000;
 
 /** What browsers say of a line, as far as they do. */
@@ -24,8 +26,8 @@ interface Browser {
 }
 
 /**
- * Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, on a metered line, or on
- * battery.
+ * Number of peers that this page feeds at most: none where the browser can't relay, in a hidden tab, on a metered line,
+ * or on battery.
  */
 export class RelayLimit {
   /** The present number. */

@@ -7,13 +7,24 @@ import { Identity } from "./identity.js";
 import { InStep } from "./in-step.js";
 import { isOwn, Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import { type Reason, Refused } from "./refused.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
-import { type Reason, Refused } from "./refused.js";
 import type { Entered, PictureFormat, Place, Shown } from "./wire.js";
 
-export type { Command, Layout, MixPolicy } from "./app.js";
-export type { ConnectionState, End, Event, Listed, Member, Mode, Named, Newcomer } from "./app.js";
+export type {
+  Command,
+  ConnectionState,
+  End,
+  Event,
+  Layout,
+  Listed,
+  Member,
+  MixPolicy,
+  Mode,
+  Named,
+  Newcomer,
+} from "./app.js";
 export type { Labelled, RoomEvent, Snapshot } from "./messages.js";
 export { type Reason, Refused } from "./refused.js";
 
@@ -58,7 +69,10 @@ export interface HostOptions extends PeerOptions {
   lobby?: boolean;
   /** Whether every peer that asks may speak, as by default. */
   stageOpen?: boolean;
-  /** Which of the peers that consent may mix; by default anyone on an open stage, and on a closed one those that the host names. */
+  /**
+   * Which of the peers that consent may mix; by default anyone on an open stage, and on a closed one those that the
+   * host names.
+   */
   mixing?: MixPolicy;
   /** {@link Room.keys} of a room that was opened before, to go on with it. */
   keys?: Uint8Array;
@@ -79,12 +93,23 @@ export function join(options: JoinOptions): Promise<Room> {
  * @throws {Refused} whose `reason` says why not.
  */
 export function host(options: HostOptions = {}): Promise<Room> {
-  const { rendezvous = location.origin, page = null, title = "", lobby = false, stageOpen = true, mixing, keys = new Uint8Array() } = options;
+  const {
+    rendezvous = location.origin,
+    page = null,
+    title = "",
+    lobby = false,
+    stageOpen = true,
+    mixing,
+    keys = new Uint8Array(),
+  } = options;
   const mixByNamed = mixing ? mixing === "named" : null;
   return enter(options, { hosting: { rendezvous, page, title, lobby, stageOpen, mixByNamed, keys } });
 }
 
-/** Starts a worker. Browsers refuse one whose script is of another origin than the page: there the page's own script imports it. */
+/**
+ * Starts a worker. Browsers refuse one whose script is of another origin than the page: there the page's own script
+ * imports it.
+ */
 function startWorker(script: URL): Worker {
   if (script.origin === location.origin) return new Worker(script, { type: "module" });
   const own = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
@@ -94,7 +119,10 @@ function startWorker(script: URL): Worker {
 }
 
 async function enter(options: PeerOptions, entered: Entered): Promise<Room> {
-  const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" } as EcKeyGenParams);
+  const certificate = await RTCPeerConnection.generateCertificate({
+    name: "ECDSA",
+    namedCurve: "P-256",
+  } as EcKeyGenParams);
   const assets = new URL(options.assets ?? ".", options.assets ? location.href : import.meta.url);
   const room = new Room(certificate, startWorker(new URL("worker.js", assets)));
   const { onEvent } = options;
@@ -168,8 +196,10 @@ export class Room extends EventTarget {
     addEventListener("pagehide", this.#hidden);
   }
 
-  /** A page that is closed says so: its children find another parent at once, and a host's heir takes over. The worker may
-   * not be heard any more, so each link is told here first. */
+  /**
+   * A page that is closed says so: its children find another parent at once, and a host's heir takes over. The worker
+   * may not be heard any more, so each link is told here first.
+   */
   readonly #hidden = () => {
     if (this.#farewell) for (const link of this.#links.values()) link.tell(this.#farewell);
     this.leave();
@@ -187,7 +217,15 @@ export class Room extends EventTarget {
     const entropy = crypto.getRandomValues(new Uint8Array(32));
     // equal words are equal bytes, however a keyboard composes its letters (RFC 8265)
     const composed = { name: name.normalize("NFC"), password: password?.normalize("NFC") ?? null };
-    const opening = { room, ...composed, speaks, views: true, childrenMax: this.#limit.children, identity: this.#identity.secret, entropy };
+    const opening = {
+      room,
+      ...composed,
+      speaks,
+      views: true,
+      childrenMax: this.#limit.children,
+      identity: this.#identity.secret,
+      entropy,
+    };
     this.#tell({ to: "join", module: module.href, opening });
     this.#judges = setInterval(() => this.#judge(), JUDGED_MS);
     return opened;
@@ -203,12 +241,17 @@ export class Room extends EventTarget {
     return this.#screen.unmute();
   }
 
-  /** Plays the program on another loudspeaker: its id, "" for the system's default. Without effect where browsers lack that. */
+  /**
+   * Plays the program on another loudspeaker: its id, "" for the system's default. Without effect where browsers lack
+   * that.
+   */
   setLoudspeaker(id: string): void {
     this.#screen.setLoudspeaker(id);
   }
 
-  /** The link to this room: the one by which this peer has come, or at the page that has opened the room, the newest. */
+  /**
+   * The link to this room: the one by which this peer has come, or at the page that has opened the room, the newest.
+   */
   get invite(): string | null {
     return this.#invite;
   }
@@ -227,8 +270,8 @@ export class Room extends EventTarget {
   }
 
   /**
-   * Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. A browser
-   * that can't encode H.264 sends no picture.
+   * Sends a picture, a sound or both to the others, in place of what was sent before. The tracks stay the caller's. A
+   * browser that can't encode H.264 sends no picture.
    */
   async publish({ picture: given, sound, shares = false }: Publication): Promise<void> {
     const picture = encodesPictures() ? given : undefined;
@@ -267,8 +310,8 @@ export class Room extends EventTarget {
   }
 
   /**
-   * Asks for the bit rates of the peers on the program's way to this one. The answer is in the snapshot (`rates_above`) for ten
-   * seconds: the first names the peer above, and each further one a peer more, up to the mixer.
+   * Asks for the bit rates of the peers on the program's way to this one. The answer is in the snapshot (`rates_above`)
+   * for ten seconds: the first names the peer above, and each further one a peer more, up to the mixer.
    */
   askRates(): void {
     this.command("ask-rates");
@@ -307,7 +350,10 @@ export class Room extends EventTarget {
     this.command({ "open-stage": on });
   }
 
-  /** Sets which of the peers that consent may mix. The host names peers by letting them speak, or letting in one that offers to mix. */
+  /**
+   * Sets which of the peers that consent may mix. The host names peers by letting them speak, or letting in one that
+   * offers to mix.
+   */
   setMixing(policy: MixPolicy): void {
     this.command({ "set-mixing": policy });
   }
@@ -419,7 +465,11 @@ export class Room extends EventTarget {
       case "show": {
         const receiver = ({ link, slot }: Place) => this.#links.get(link)?.receiver(slot) ?? null;
         const track = (place: Place) => receiver(place)?.track ?? null;
-        const tile = ({ speaker, picture, sound }: Shown) => ({ speaker, picture: track(picture), sound: track(sound) });
+        const tile = ({ speaker, picture, sound }: Shown) => ({
+          speaker,
+          picture: track(picture),
+          sound: track(sound),
+        });
         // while there is no parent, or its link has just ended, the last picture stays
         const isLinked = ({ picture, sound }: Shown) => this.#links.has(picture.link) || this.#links.has(sound.link);
         const linked = message.shown.filter(isLinked);
@@ -427,10 +477,12 @@ export class Room extends EventTarget {
           this.#screen.show(linked.map(tile));
           this.#showsSpeakers = linked.some(({ speaker }) => speaker !== null);
         }
-        this.#inStep.follow(linked.flatMap((one) => {
-          const [picture, sound] = [receiver(one.picture), receiver(one.sound)];
-          return picture && sound && !isOwn(one.picture.slot) ? { picture, sound } : [];
-        }));
+        this.#inStep.follow(
+          linked.flatMap((one) => {
+            const [picture, sound] = [receiver(one.picture), receiver(one.sound)];
+            return picture && sound && !isOwn(one.picture.slot) ? { picture, sound } : [];
+          }),
+        );
         if (this.#showsSpeakers) void this.#nameTiles();
         break;
       }
@@ -540,7 +592,8 @@ export class Room extends EventTarget {
 
   #judge(): void {
     const limit = this.#limits.observe(this.#encoder()?.limit ?? null);
-    if (limit) this.#event({ what: "trouble", reason: `limited-${limit}`, why: `the encoder is limited by ${limit}`, ...ALONE });
+    if (limit)
+      this.#event({ what: "trouble", reason: `limited-${limit}`, why: `the encoder is limited by ${limit}`, ...ALONE });
   }
 
   async #nameTiles(): Promise<void> {

@@ -250,8 +250,8 @@ function atFirstPicture(video: HTMLVideoElement, then: (picture?: VideoFrameCall
 }
 
 /**
- * Calls back at the first picture behind the burst with which another parent begins. The burst repeats the pictures since
- * the last keyframe; it was seen in 2 of 19 hand-overs, for one look of 50 ms.
+ * Calls back at the first picture behind the burst with which another parent begins. The burst repeats the pictures
+ * since the last keyframe; it was seen in 2 of 19 hand-overs, for one look of 50 ms.
  */
 function behindBurst(video: HTMLVideoElement, then: () => void): void {
   const follow = (last: number) =>

@@ -111,8 +111,8 @@ class Websocket implements Socket {
 }
 
 /**
- * Asks a rendezvous why its websocket has not opened, which browsers don't tell. It answers a page that it doesn't let in
- * with the refusal, as a frame; null for anything else.
+ * Asks a rendezvous why its websocket has not opened, which browsers don't tell. It answers a page that it doesn't let
+ * in with the refusal, as a frame; null for anything else.
  */
 async function reasonOf(url: string): Promise<Uint8Array<ArrayBuffer> | null> {
   try {

@@ -7,7 +7,8 @@ import type { Texts } from "./texts.js";
 const noLink = "Das ist kein Link zu einem Raum. Der Gastgeber hat den ganzen Link, mit allem hinter dem #.";
 const otherVersion = "Seite und Raum haben verschiedene Versionen. Meistens hilft es, die Seite neu zu laden.";
 const notOpen = "Der Raum ist nicht offen: Der Gastgeber hat ihn noch nicht eröffnet oder schon beendet.";
-const unreachable = "Der Server, der neue Gäste vermittelt, ist nicht erreichbar. Bitte die Verbindung prüfen und es noch einmal versuchen.";
+const unreachable =
+  "Der Server, der neue Gäste vermittelt, ist nicht erreichbar. Bitte die Verbindung prüfen und es noch einmal versuchen.";
 const garbled = "Server und Seite verstehen einander nicht. Meistens hilft es, die Seite neu zu laden.";
 
 /** Number with a comma, as German writes it. */
@@ -114,8 +115,10 @@ export const de: Texts = {
   noMixer: "Im Augenblick mischt hier niemand. Das Bild kommt, sobald jemand „plenary mixer“ mit dem Link startet.",
   noRendezvous: "Der Server, der neue Gäste vermittelt, ist fort. Der Raum geht weiter.",
   rejected: {
-    "other-version": "Diese Seite ist älter als der Server des Raums. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
-    "bad-proof": "Der Server, der neue Gäste vermittelt, kennt diese Seite nicht mehr. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
+    "other-version":
+      "Diese Seite ist älter als der Server des Raums. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
+    "bad-proof":
+      "Der Server, der neue Gäste vermittelt, kennt diese Seite nicht mehr. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
   },
   waitingFloor: "Du hast dich gemeldet. Der Gastgeber kann dir das Wort geben.",
   floorOffered: "Der Gastgeber bittet dich auf die Bühne.",
@@ -194,11 +197,19 @@ export const de: Texts = {
   stageOpen: "Offene Bühne",
   stageHint: "Alle dürfen sprechen, ohne zu fragen",
   mixByNamed: "Nur Benannte mischen",
-  mixByNamedHint: "Wer mischt, sieht und hört alle Sprecher: du, und wem du das Wort gegeben oder den du dafür eingelassen hast",
+  mixByNamedHint:
+    "Wer mischt, sieht und hört alle Sprecher: du, und wem du das Wort gegeben oder den du dafür eingelassen hast",
   removeUnnamed: "Alle Gäste entfernen, die nur mischen",
-  removeUnnamedSure: "Alle entfernen, die nur zum Mischen auf der Bühne sind und die du nicht benannt hast? Ersetze auch den Link, wenn sie nicht wiederkommen sollen.",
+  removeUnnamedSure:
+    "Alle entfernen, die nur zum Mischen auf der Bühne sind und die du nicht benannt hast? Ersetze auch den Link, wenn sie nicht wiederkommen sollen.",
   layout: "Aufteilung",
-  layouts: { grid: "Alle gleich groß", active: "Sprecher groß", share: "Geteilter Bildschirm groß", "side-by-side": "Nebeneinander", custom: "Eigene Aufteilung" },
+  layouts: {
+    grid: "Alle gleich groß",
+    active: "Sprecher groß",
+    share: "Geteilter Bildschirm groß",
+    "side-by-side": "Nebeneinander",
+    custom: "Eigene Aufteilung",
+  },
   mixers: "Mixer",
   mixersAuto: "So viele wie nötig",
   takeBack: "Wieder Gastgeber werden",
@@ -248,7 +259,8 @@ export const de: Texts = {
   gap: "Längste Pause",
   uplink: "Leitung hinauf",
   ratesAbove: "Kommt zu dir über",
-  ratesAboveOf: (receivedBps, sentBps, children) => `${rate(receivedBps)} herein, ${rate(sentBps)} hinaus, beliefert ${children}`,
+  ratesAboveOf: (receivedBps, sentBps, children) =>
+    `${rate(receivedBps)} herein, ${rate(sentBps)} hinaus, beliefert ${children}`,
   rates: "Herab, hinauf",
   ratesOf: (receivedBps, sentBps) => `${rate(receivedBps)}, ${rate(sentBps)}`,
   encoder: "Dein Bild",
@@ -290,7 +302,8 @@ export const de: Texts = {
   chooseDevice: "Anderes wählen",
   showPeople: "Personen zeigen",
   dismiss: "Gut",
-  noPlace: "Dieser Raum ist im Augenblick voller Zuschauer. Das Bild kommt, sobald jemand geht oder mit einem starken Rechner hilft, auf dem plenary läuft.",
+  noPlace:
+    "Dieser Raum ist im Augenblick voller Zuschauer. Das Bild kommt, sobald jemand geht oder mit einem starken Rechner hilft, auf dem plenary läuft.",
 
   // why something doesn't work
   reasons: {
@@ -304,7 +317,8 @@ export const de: Texts = {
     "wrong-password": "Das war nicht das Passwort. Versuch es noch einmal.",
     "not-a-page": "Die Adresse einer Seite sieht so aus: https://example.org/room/.",
     "long-rendezvous": "Die Adresse des Servers ist zu lang für einen Link zu dieser Seite.",
-    "no-rendezvous": "Der Link nennt keinen Server, bei dem ein Browser den Raum findet. Bitte den Gastgeber um einen anderen.",
+    "no-rendezvous":
+      "Der Link nennt keinen Server, bei dem ein Browser den Raum findet. Bitte den Gastgeber um einen anderen.",
     // the host's answer
     "stage-full": "Die Bühne ist voll. Du kannst zuschauen und das Wort nehmen, wenn jemand sie verlassen hat.",
     "stage-closed": "Der Gastgeber lässt Sprecher einzeln ein.",
@@ -319,8 +333,10 @@ export const de: Texts = {
     "not-yet": notOpen,
     "room-full": "Der Raum ist voll. Versuch es wieder, wenn jemand gegangen ist.",
     "too-many-rooms": "Dieser Server hat im Augenblick keinen Platz für noch einen Raum. Versuch es später.",
-    "other-origin": "Der Server des Raums lässt niemanden von dieser Website ein. Öffne einen Link zur eigenen Seite des Servers, oder bitte seinen Betreiber, diese Website zu erlauben.",
-    "host-present": "Dieser Raum ist anderswo mit denselben Schlüsseln offen und hat dort seinen Gastgeber. Mach dort weiter, oder nimm hier als Gast teil.",
+    "other-origin":
+      "Der Server des Raums lässt niemanden von dieser Website ein. Öffne einen Link zur eigenen Seite des Servers, oder bitte seinen Betreiber, diese Website zu erlauben.",
+    "host-present":
+      "Dieser Raum ist anderswo mit denselben Schlüsseln offen und hat dort seinen Gastgeber. Mach dort weiter, oder nimm hier als Gast teil.",
     late: unreachable,
     slow: unreachable,
     unreachable,
@@ -333,11 +349,13 @@ export const de: Texts = {
     unknown: "Der Server, der neue Gäste vermittelt, lässt diese Seite nicht ein.",
     // the clock
     "wrong-clock": "Die Uhr dieses Geräts geht falsch. Der Raum richtet sich nach der seines Servers.",
-    "other-clock": "Bei jemandem geht die Uhr um mehr als fünf Minuten falsch, und dieses Gerät kommt nicht in den Raum.",
+    "other-clock":
+      "Bei jemandem geht die Uhr um mehr als fünf Minuten falsch, und dieses Gerät kommt nicht in den Raum.",
     // ends
     removed: "Der Gastgeber hat dich aus dem Raum entfernt.",
     ended: "Der Gastgeber hat den Raum beendet.",
-    replaced: "Dieser Raum ist in einem anderen Tab mit derselben Identität offen. Mach dort weiter, oder komm hier wieder herein.",
+    replaced:
+      "Dieser Raum ist in einem anderen Tab mit derselben Identität offen. Mach dort weiter, oder komm hier wieder herein.",
     left: "Du hast den Raum verlassen.",
     lost: "Der Raum ist auf diesem Gerät stehen geblieben.",
     // the host's powers
@@ -365,32 +383,44 @@ export const de: Texts = {
     "not-named": "Die Bühne ist geschlossen: Nur Sprecher können schreiben.",
     "too-fast": "Das war zu viel auf einmal. Warte einen Augenblick.",
     // the browser and the page
-    "no-browser": "Dieser Browser kann nicht teilnehmen: Er braucht WebRTC mit „encoded transforms“ (Chrome 141, Firefox 128, Safari 17 oder neuer). Öffne den Link in einem davon.",
+    "no-browser":
+      "Dieser Browser kann nicht teilnehmen: Er braucht WebRTC mit „encoded transforms“ (Chrome 141, Firefox 128, Safari 17 oder neuer). Öffne den Link in einem davon.",
     "not-loaded": otherVersion,
-    blocked: "Diese Seite kam über https, und der Browser sperrt die einfache http-Adresse des Raums. Öffne den eigenen Link des Raums.",
-    "open-elsewhere": "Dieser Raum ist in einem anderen Tab offen, der sein Gastgeber ist. Mach dort weiter, oder nimm hier als Gast teil.",
+    blocked:
+      "Diese Seite kam über https, und der Browser sperrt die einfache http-Adresse des Raums. Öffne den eigenen Link des Raums.",
+    "open-elsewhere":
+      "Dieser Raum ist in einem anderen Tab offen, der sein Gastgeber ist. Mach dort weiter, oder nimm hier als Gast teil.",
     "no-auto": "Diese Seite öffnet eine Kamera erst nach einem Klick.",
     "copy-failed": "Der Browser lässt die Seite nicht kopieren. Markiere den Link und kopiere ihn selbst.",
     // camera and microphone
     insecure: "Kamera und Mikrofon gibt ein Browser nur Seiten mit https. Hier kannst du nur zuschauen.",
-    denied: "Der Browser durfte Kamera und Mikrofon nicht benutzen. Erlaube es in seiner Adresszeile und versuch es noch einmal, oder schau nur zu.",
-    "denied-camera": "Der Browser durfte die Kamera nicht benutzen: Die anderen hören dich und sehen kein Bild von dir.",
+    denied:
+      "Der Browser durfte Kamera und Mikrofon nicht benutzen. Erlaube es in seiner Adresszeile und versuch es noch einmal, oder schau nur zu.",
+    "denied-camera":
+      "Der Browser durfte die Kamera nicht benutzen: Die anderen hören dich und sehen kein Bild von dir.",
     "denied-microphone": "Der Browser durfte das Mikrofon nicht benutzen: Die anderen hören dich nicht.",
-    "no-devices": "Keine Kamera und kein Mikrofon gefunden. Schließ etwas an und versuch es noch einmal, oder schau nur zu.",
+    "no-devices":
+      "Keine Kamera und kein Mikrofon gefunden. Schließ etwas an und versuch es noch einmal, oder schau nur zu.",
     "no-camera": "Keine Kamera gefunden: Die anderen hören dich und sehen kein Bild von dir.",
     "no-microphone": "Kein Mikrofon gefunden: Die anderen hören dich nicht.",
     busy: "Ein anderes Programm benutzt Kamera oder Mikrofon. Schließ es dort und versuch es noch einmal, oder schau nur zu.",
-    "busy-camera": "Ein anderes Programm benutzt die Kamera: Die anderen hören dich und sehen kein Bild von dir. Schließ sie dort und schalte sie hier ein.",
-    "busy-microphone": "Ein anderes Programm benutzt das Mikrofon: Die anderen hören dich nicht. Schließ es dort und schalte hier den Ton an.",
+    "busy-camera":
+      "Ein anderes Programm benutzt die Kamera: Die anderen hören dich und sehen kein Bild von dir. Schließ sie dort und schalte sie hier ein.",
+    "busy-microphone":
+      "Ein anderes Programm benutzt das Mikrofon: Die anderen hören dich nicht. Schließ es dort und schalte hier den Ton an.",
     // pictures
     "no-encoder": "Dieser Browser kann kein H.264 senden: Die anderen hören dich und sehen kein Bild von dir.",
-    "no-pictures": "Dieser Browser hat kein H.264: Du hörst die anderen und sie dich, ohne Bilder. Ein anderer Browser hat sie.",
+    "no-pictures":
+      "Dieser Browser hat kein H.264: Du hörst die anderen und sie dich, ohne Bilder. Ein anderer Browser hat sie.",
     "no-screens": "Dieser Browser kann keinen Bildschirm teilen.",
-    "no-screen": "Der Browser kommt an diesen Bildschirm oder dieses Fenster nicht heran. Versuch es noch einmal, oder wähle etwas anderes.",
+    "no-screen":
+      "Der Browser kommt an diesen Bildschirm oder dieses Fenster nicht heran. Versuch es noch einmal, oder wähle etwas anderes.",
     "no-films": "Dieser Browser kann keine Videodatei senden. Teile ein Fenster, in dem sie läuft.",
     "bad-film": "Der Browser kann diese Datei nicht abspielen. Er nimmt mp4 und webm.",
-    "limited-cpu": "Dieses Gerät ist zu langsam für das Bild, um das der Raum bittet. Die anderen sehen deins kleiner oder weniger flüssig.",
-    "limited-bandwidth": "Deine Leitung trägt weniger, als der Raum erbittet. Die anderen sehen dein Bild kleiner oder weniger flüssig.",
+    "limited-cpu":
+      "Dieses Gerät ist zu langsam für das Bild, um das der Raum bittet. Die anderen sehen deins kleiner oder weniger flüssig.",
+    "limited-bandwidth":
+      "Deine Leitung trägt weniger, als der Raum erbittet. Die anderen sehen dein Bild kleiner oder weniger flüssig.",
   },
 
   // devices in the room

@@ -1,9 +1,9 @@
 // All texts of the page in English.
 
-import type { EmptyStage } from "./ui/empty-stage.js";
 import type { Mode } from "./app.js";
-import type { Reason } from "./refused.js";
 import { megabits } from "./megabits.js";
+import type { Reason } from "./refused.js";
+import type { EmptyStage } from "./ui/empty-stage.js";
 
 // said for several reasons
 const noLink = "This is no link to a room. Ask the host for the whole link, with everything behind the #.";
@@ -114,8 +114,10 @@ export const en = {
   noRendezvous: "The server that introduces newcomers is away. The room goes on.",
   /** Why the server that introduces newcomers takes no further attempt of this page, which is in its room. */
   rejected: {
-    "other-version": "This page is older than the room's server. Load it anew: after a lost connection it could not come back.",
-    "bad-proof": "The server that introduces newcomers doesn't know this page any more. Load it anew: after a lost connection it could not come back.",
+    "other-version":
+      "This page is older than the room's server. Load it anew: after a lost connection it could not come back.",
+    "bad-proof":
+      "The server that introduces newcomers doesn't know this page any more. Load it anew: after a lost connection it could not come back.",
   } as Partial<Record<Reason, string>>,
   waitingFloor: "Your hand is up. The host can give you the floor.",
   floorOffered: "The host invites you on stage.",
@@ -196,9 +198,16 @@ export const en = {
   mixByNamed: "Only named people mix",
   mixByNamedHint: "Whoever mixes sees and hears all speakers: you, and those you have given the floor or let in for it",
   removeUnnamed: "Remove all guests that only mix",
-  removeUnnamedSure: "Remove everybody who is on stage only to mix, and whom you have not named? Replace the link as well if they must not come back.",
+  removeUnnamedSure:
+    "Remove everybody who is on stage only to mix, and whom you have not named? Replace the link as well if they must not come back.",
   layout: "Layout",
-  layouts: { grid: "All the same size", active: "Speaker large", share: "Shared screen large", "side-by-side": "Side by side", custom: "Own layout" },
+  layouts: {
+    grid: "All the same size",
+    active: "Speaker large",
+    share: "Shared screen large",
+    "side-by-side": "Side by side",
+    custom: "Own layout",
+  },
   mixers: "Mixers",
   mixersAuto: "As many as needed",
   takeBack: "Become host again",
@@ -293,7 +302,8 @@ export const en = {
   chooseDevice: "Choose another",
   showPeople: "Show people",
   dismiss: "All right",
-  noPlace: "This room is full of viewers at the moment. You get the picture once somebody leaves, or helps with a strong machine that runs plenary.",
+  noPlace:
+    "This room is full of viewers at the moment. You get the picture once somebody leaves, or helps with a strong machine that runs plenary.",
 
   // why something doesn't work
   reasons: {
@@ -322,8 +332,10 @@ export const en = {
     "not-yet": notOpen,
     "room-full": "The room is full. Try again when somebody has left.",
     "too-many-rooms": "This server has no place for another room at the moment. Try again later.",
-    "other-origin": "The room's server lets nobody in from this website. Open a link to the server's own page, or ask its operator to allow this website.",
-    "host-present": "This room is open elsewhere with the same keys, and has its host there. Go on there, or join here as a guest.",
+    "other-origin":
+      "The room's server lets nobody in from this website. Open a link to the server's own page, or ask its operator to allow this website.",
+    "host-present":
+      "This room is open elsewhere with the same keys, and has its host there. Go on there, or join here as a guest.",
     late: unreachable,
     slow: unreachable,
     unreachable,
@@ -368,32 +380,40 @@ export const en = {
     "not-named": "The stage is closed: only speakers can write.",
     "too-fast": "That was too much at once. Wait a moment.",
     // the browser and the page
-    "no-browser": "This browser can't join: it needs WebRTC with encoded transforms (Chrome 141, Firefox 128, Safari 17 or later). Open the link in one of them.",
+    "no-browser":
+      "This browser can't join: it needs WebRTC with encoded transforms (Chrome 141, Firefox 128, Safari 17 or later). Open the link in one of them.",
     "not-loaded": otherVersion,
-    blocked: "This page came by https, and the browser blocks the room's plain http address. Open the room's own link instead.",
+    blocked:
+      "This page came by https, and the browser blocks the room's plain http address. Open the room's own link instead.",
     "open-elsewhere": "This room is open in another tab, which is its host. Go on there, or join here as a guest.",
     "no-auto": "This page opens a camera only after a click.",
     "copy-failed": "The browser doesn't let the page copy. Select the link and copy it yourself.",
     // camera and microphone
     insecure: "A browser gives camera and microphone only to pages with https. Here you can just watch.",
-    denied: "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",
+    denied:
+      "The browser was not allowed to use camera and microphone. Allow them in its address bar and try again, or just watch.",
     "denied-camera": "The browser was not allowed to use the camera: the others hear you, and see no picture of you.",
     "denied-microphone": "The browser was not allowed to use the microphone: the others don't hear you.",
     "no-devices": "No camera and no microphone was found. Plug one in and try again, or just watch.",
     "no-camera": "No camera was found: the others hear you, and see no picture of you.",
     "no-microphone": "No microphone was found: the others don't hear you.",
     busy: "Another program uses the camera or the microphone. Close it there and try again, or just watch.",
-    "busy-camera": "Another program uses the camera: the others hear you, and see no picture of you. Close it there, and turn the camera on here.",
-    "busy-microphone": "Another program uses the microphone: the others don't hear you. Close it there, and unmute yourself here.",
+    "busy-camera":
+      "Another program uses the camera: the others hear you, and see no picture of you. Close it there, and turn the camera on here.",
+    "busy-microphone":
+      "Another program uses the microphone: the others don't hear you. Close it there, and unmute yourself here.",
     // pictures
     "no-encoder": "This browser can't send H.264: the others hear you, and see no picture of you.",
-    "no-pictures": "This browser has no H.264: you hear the others and they hear you, without pictures. Another browser has them.",
+    "no-pictures":
+      "This browser has no H.264: you hear the others and they hear you, without pictures. Another browser has them.",
     "no-screens": "This browser can't share a screen.",
     "no-screen": "The browser can't get at this screen or window. Try again, or choose another one.",
     "no-films": "This browser can't send a video file. Share a window that plays it.",
     "bad-film": "The browser can't play this file. It takes mp4 and webm.",
-    "limited-cpu": "This device is too slow for the picture that the room asks for. The others see yours smaller, or less smooth.",
-    "limited-bandwidth": "Your line carries less than the room asks for. The others see your picture smaller, or less smooth.",
+    "limited-cpu":
+      "This device is too slow for the picture that the room asks for. The others see yours smaller, or less smooth.",
+    "limited-bandwidth":
+      "Your line carries less than the room asks for. The others see your picture smaller, or less smooth.",
   } satisfies Record<Reason, string> as Record<Reason, string>,
 
   // devices in the room

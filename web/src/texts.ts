@@ -5,7 +5,10 @@ import { en } from "./texts-en.js";
 /** All texts of the page in one language. */
 export type Texts = typeof en;
 
-/** Languages beside English, by the first part of their code (BCP 47). Each is a file of its own, loaded when it is wanted. */
+/**
+ * Languages beside English, by the first part of their code (BCP 47). Each is a file of its own, loaded when it is
+ * wanted.
+ */
 const OTHERS: Record<string, () => Promise<Texts>> = {
   de: async () => (await import("./texts-de.js")).de,
 };
@@ -15,7 +18,9 @@ export let texts: Texts = en;
 
 /** Returns the first of these languages in which the page speaks: "en" if there is none. */
 export function languageOf(codes: readonly string[]): string {
-  const known = codes.map((code) => code.toLowerCase().split("-")[0] ?? "").find((code) => code === "en" || Object.hasOwn(OTHERS, code));
+  const known = codes
+    .map((code) => code.toLowerCase().split("-")[0] ?? "")
+    .find((code) => code === "en" || Object.hasOwn(OTHERS, code));
   return known ?? "en";
 }
 

@@ -17,7 +17,9 @@ export interface Hosting {
   lobby: boolean;
   /** Whether every peer that asks may speak. */
   stageOpen: boolean;
-  /** Whether only the host and peers that it named may mix, or any that consents; null: the former on a closed stage. */
+  /**
+   * Whether only the host and peers that it named may mix, or any that consents; null: the former on a closed stage.
+   */
   mixByNamed: boolean | null;
 }
 
@@ -117,9 +119,23 @@ export type Ask =
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
-  "open", "tick", "socket-opened", "socket-frame", "socket-closed", "described", "link-up", "link-down", "received",
-  "frame", "command", "snapshot", "keyframe-wanted", "stats",
-  "own-frame", "sources", "line",
+  "open",
+  "tick",
+  "socket-opened",
+  "socket-frame",
+  "socket-closed",
+  "described",
+  "link-up",
+  "link-down",
+  "received",
+  "frame",
+  "command",
+  "snapshot",
+  "keyframe-wanted",
+  "stats",
+  "own-frame",
+  "sources",
+  "line",
 ];
 class Writer {
   #bytes = new Uint8Array(256);
@@ -190,10 +206,19 @@ export function encode(call: Call): Uint8Array {
         to.varint(0).text(room.invite);
       } else {
         const { rendezvous, page, keys, title, lobby, stageOpen, mixByNamed } = room.hosting;
-        to.varint(1).text(rendezvous).option(page, (page) => to.text(page)).bytes(keys).text(title).bool(lobby).bool(stageOpen);
+        to.varint(1)
+          .text(rendezvous)
+          .option(page, (page) => to.text(page))
+          .bytes(keys)
+          .text(title)
+          .bool(lobby)
+          .bool(stageOpen);
         to.option(mixByNamed, (byNamed) => to.bool(byNamed));
       }
-      to.option(password, (text) => to.text(text)).text(name).bool(speaks).bool(views);
+      to.option(password, (text) => to.text(text))
+        .text(name)
+        .bool(speaks)
+        .bool(views);
       to.u8(childrenMax).fixed(identity).fixed(entropy);
       break;
     }
@@ -211,7 +236,10 @@ export function encode(call: Call): Uint8Array {
       to.varint(call.link).u8(call.channel).bytes(call.bytes);
       break;
     case "frame":
-      to.varint(call.link).u8(call.slot).option(call.level, (level) => to.u8(level)).varint(call.csrcs.length);
+      to.varint(call.link)
+        .u8(call.slot)
+        .option(call.level, (level) => to.u8(level))
+        .varint(call.csrcs.length);
       for (const csrc of call.csrcs) to.varint(csrc);
       to.bytes(call.data);
       break;
@@ -219,9 +247,13 @@ export function encode(call: Call): Uint8Array {
       to.varint(call.link).u8(call.slot);
       break;
     case "stats": {
-      const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs, isRelayed } = call.counts;
+      const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs, isRelayed } =
+        call.counts;
       to.varint(call.link).varint(bytesSent).varint(bytesReceived).varint(packetsSent).varint(repairsSent);
-      to.varint(packetsReceived).option(rttUs, (rttUs) => to.varint(rttUs)).varint(queueUs).bool(isRelayed);
+      to.varint(packetsReceived)
+        .option(rttUs, (rttUs) => to.varint(rttUs))
+        .varint(queueUs)
+        .bool(isRelayed);
       break;
     }
     case "command":

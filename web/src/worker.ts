@@ -1,12 +1,12 @@
 // The worker: peer, websocket and encoded frames. The window keeps the connections, which workers can't have.
 
 import { SLOTS } from "./codecs.js";
-import { labelled, type Leg, type ToWindow, type ToWorker } from "./messages.js";
+import { type Leg, labelled, type ToWindow, type ToWorker } from "./messages.js";
 import { Module, nowUs } from "./module.js";
 import { Outlet } from "./outlet.js";
 import { OwnSender, toDbov } from "./own.js";
-import { Dialler, type Socket } from "./socket.js";
 import { Refused } from "./refused.js";
+import { Dialler, type Socket } from "./socket.js";
 import type { Ask, Call } from "./wire.js";
 
 /** The peer's own interval, in milliseconds: it counts lateness by it. */
@@ -92,7 +92,10 @@ function carryOut(ask: Ask): void {
       outletOf(ask.link, ask.slot).push(ask.data, ask.atUs);
       break;
     case "keyframe-wanted":
-      receivers.get(`${ask.link}/${ask.slot}`)?.sendKeyFrameRequest().catch(() => {});
+      receivers
+        .get(`${ask.link}/${ask.slot}`)
+        ?.sendKeyFrameRequest()
+        .catch(() => {});
       break;
     case "show":
       window({ to: "show", shown: ask.shown });
@@ -172,7 +175,7 @@ function hangUp(): void {
   gone?.close();
 }
 
-onmessage = async ({ data }: MessageEvent<ToWorker>) => {
+self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   switch (data.to) {
     case "join":
       try {

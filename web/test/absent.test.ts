@@ -15,17 +15,24 @@ import { shownSince, sleep, smoothness, watchFor } from "./shown.js";
 import { noSoundServer, SoundServer } from "./sound-server.js";
 
 const FPS = 15;
-/** Pitch of Ada's tone, and of the browser's false voice, in hertz, far enough from each other; level that is heard, in decibels. */
+/**
+ * Pitch of Ada's tone, and of the browser's false voice, in hertz, far enough from each other; level that is heard, in
+ * decibels.
+ */
 const [ADA_HZ, VOICE_HZ, HEARD_DB] = [300, 700, -55];
 /** Time for which a tab is hidden, and a machine sleeps, in milliseconds. */
 const [HIDDEN_MS, SLEEP_MS] = [20_000, 40_000];
 /** Time after which a hidden tab stops relaying, and in which its children have gone, in milliseconds. */
 const [RELAYS_MS, SHED_MS_MAX] = [10_000, 12_000];
-/** Time until the first picture of a tab that is in front again, and until all is well after a sleep, in milliseconds. */
+/**
+ * Time until the first picture of a tab that is in front again, and until all is well after a sleep, in milliseconds.
+ */
 const [FRONT_MS_MAX, AWAKE_MS_MAX] = [1000, 15_000];
 const GAP_MS_MAX = 1200;
-/** Time until the page tells that a microphone is gone, and until another one is heard, in milliseconds: the page lists devices
- * every three seconds, and listening to two of them takes four. */
+/**
+ * Time until the page tells that a microphone is gone, and until another one is heard, in milliseconds: the page lists
+ * devices every three seconds, and listening to two of them takes four.
+ */
 const [TOLD_MS_MAX, HEARD_MS_MAX] = [6000, 6000];
 
 let room: Room;
@@ -92,7 +99,9 @@ async function untilSteady(page: Page, fromMs: number, withinMs: number): Promis
   return Math.round((steadyMs ?? Infinity) - fromMs);
 }
 
-test("a hidden tab goes on hearing and shows pictures soon after it returns", { timeout: 120_000 }, async (t) => {
+test("a hidden tab goes on hearing and shows pictures soon after it returns", {
+  timeout: 120_000,
+}, async (t) => {
   const page = await watcher(room, "Web", { slowsHidden: true });
   await page.evaluate(() => window.room.unmute());
   await sleep(10_000);
@@ -120,7 +129,9 @@ Ada at ${Math.round(others)} dB, ${got} of ${expected} pictures received, ${show
   await room.closePages();
 });
 
-test("a tab that relays sheds its children only when it stays hidden", { timeout: 180_000 }, async (t) => {
+test("a tab that relays sheds its children only when it stays hidden", {
+  timeout: 180_000,
+}, async (t) => {
   const pages: Page[] = [];
   for (let at = 1; at <= 3; at++) pages.push(await watcher(room, `Web ${at}`, { slowsHidden: true }));
   const feeding = async () => {
@@ -157,7 +168,9 @@ test("a tab that relays sheds its children only when it stays hidden", { timeout
   await room.closePages();
 });
 
-test("tabs of a machine that slept come back by themselves", { timeout: 240_000 }, async (t) => {
+test("tabs of a machine that slept come back by themselves", {
+  timeout: 240_000,
+}, async (t) => {
   const awake = await watcher(room, "Awake");
   const asleep = { watching: await watcher(room, "Dora"), speaking: await speaker(room, "Eve", { hz: VOICE_HZ }) };
   const both = [asleep.watching, asleep.speaking];
@@ -167,38 +180,59 @@ test("tabs of a machine that slept come back by themselves", { timeout: 240_000 
   await until("the speaker is heard", 30_000, () => hears(awake, VOICE_HZ));
   await sleep(10_000);
   const loudness = await level(awake, VOICE_HZ);
-  const before = await Promise.all(both.map(async (page) => ({ origin: await originOf(page), peer: (await snapshot(page)).peer })));
+  const before = await Promise.all(
+    both.map(async (page) => ({ origin: await originOf(page), peer: (await snapshot(page)).peer })),
+  );
   const connections = () => Promise.all(both.map((page) => page.evaluate(() => window.connections.length)));
   const linked = await connections();
-  const slept = sleepAll(both.map((page) => page.browser()), SLEEP_MS);
+  const slept = sleepAll(
+    both.map((page) => page.browser()),
+    SLEEP_MS,
+  );
   await sleep(SLEEP_MS / 2);
   const [during, silence] = [await eve(), await level(awake, VOICE_HZ)];
   await slept;
-  assert.ok(silence < HEARD_DB && (!during || during.away), `while it sleeps the speaker is away: ${JSON.stringify(during)}, ${silence} dB after ${loudness} dB`);
+  assert.ok(
+    silence < HEARD_DB && (!during || during.away),
+    `while it sleeps the speaker is away: ${JSON.stringify(during)}, ${silence} dB after ${loudness} dB`,
+  );
 
   const fromMs = Date.now();
   const voice = until("the speaker is heard again", AWAKE_MS_MAX, () => hears(awake, VOICE_HZ));
   const steadyMs = await Promise.all(both.map((page) => untilSteady(page, fromMs, AWAKE_MS_MAX + 2000)));
-  const adaMs = await until("Ada is heard again", AWAKE_MS_MAX, () => hears(asleep.watching, ADA_HZ)).then(() => Date.now() - fromMs);
+  const adaMs = await until("Ada is heard again", AWAKE_MS_MAX, () => hears(asleep.watching, ADA_HZ)).then(
+    () => Date.now() - fromMs,
+  );
   const anew = (await connections()).map((now, at) => now - (linked[at] ?? 0));
   const figures = `the speaker at ${Math.round(loudness)} dB, asleep at ${Math.round(silence)} dB; after ${SLEEP_MS} ms of sleep pictures came steadily ${steadyMs} ms later at the tab that watches and that speaks; \
 the others heard the speaker after ${await voice} ms at most, the tab that watches heard Ada after ${adaMs} ms at most; new connections ${anew}`;
   t.diagnostic(figures);
-  assert.ok(steadyMs.every((ms) => ms <= AWAKE_MS_MAX), figures);
+  assert.ok(
+    steadyMs.every((ms) => ms <= AWAKE_MS_MAX),
+    figures,
+  );
   await until("the speaker is on stage", AWAKE_MS_MAX, async () => (await eve())?.away === false);
   for (const [at, page] of both.entries()) {
     const { connection, peer } = await snapshot(page);
-    assert.deepEqual({ connection, peer, origin: await originOf(page) }, { connection: "connected", ...before[at] }, "the same peer, and no reload");
+    assert.deepEqual(
+      { connection, peer, origin: await originOf(page) },
+      { connection: "connected", ...before[at] },
+      "the same peer, and no reload",
+    );
   }
   await sleep(10_000);
   // what came back stays
   const seen = await Promise.all(both.map((page) => watchFor(page, 5000)));
-  for (const { pictures, longestMs } of seen) assert.ok(pictures >= 0.9 * FPS * 5 && longestMs <= GAP_MS_MAX, JSON.stringify(seen));
+  for (const { pictures, longestMs } of seen)
+    assert.ok(pictures >= 0.9 * FPS * 5 && longestMs <= GAP_MS_MAX, JSON.stringify(seen));
   assert.ok(await hears(awake, VOICE_HZ), "the speaker is still heard");
   await room.closePages();
 });
 
-test("a microphone that is unplugged is told with a way to another one", { skip: noSoundServer ?? false, timeout: 180_000 }, async (t) => {
+test("a microphone that is unplugged is told with a way to another one", {
+  skip: noSoundServer ?? false,
+  timeout: 180_000,
+}, async (t) => {
   const [firstHz, secondHz] = [440, 660];
   const server = await SoundServer.up();
   try {
@@ -207,7 +241,9 @@ test("a microphone that is unplugged is told with a way to another one", { skip:
     const others = await watcher(room, "Web");
     const page = await room.screen({ query: "?name=Eve", soundServer: server.address });
     // a hum is what the cleaning of the sound removes
-    await page.evaluate(() => localStorage.setItem("plenary-choices", JSON.stringify({ echo: false, noise: false, gain: false })));
+    await page.evaluate(() =>
+      localStorage.setItem("plenary-choices", JSON.stringify({ echo: false, noise: false, gain: false })),
+    );
     await page.reload();
     await act(page, "join");
     await there(page, ".preview");
@@ -249,14 +285,18 @@ test("a microphone that is unplugged is told with a way to another one", { skip:
 async function choose(page: Page, hz: number): Promise<void> {
   const found = () =>
     page.evaluate((hz) => {
-      const options = document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll<HTMLOptionElement>('[data-field="microphone"] option');
+      const options = document
+        .querySelector("plenary-room")
+        ?.shadowRoot?.querySelectorAll<HTMLOptionElement>('[data-field="microphone"] option');
       return [...(options ?? [])].find(({ text }) => text.includes(`${hz} Hz`))?.value ?? "";
     }, hz);
   await until(`a microphone that hums at ${hz} Hz`, 10_000, async () => (await found()) !== "");
   await fill(page, "microphone", await found());
 }
 
-test("a tab that opened a room of pages and slept takes it back", { timeout: 180_000 }, async (t) => {
+test("a tab that opened a room of pages and slept takes it back", {
+  timeout: 180_000,
+}, async (t) => {
   const pages = await Room.ofPages();
   try {
     const [host, ...others] = await Promise.all([pages.page(), pages.page(), pages.page()]);
@@ -268,8 +308,15 @@ test("a tab that opened a room of pages and slept takes it back", { timeout: 180
     /** Whether all have this one as host, nobody as away, and pictures of each other. */
     const isWhole = async () => {
       const all = await Promise.all([host, ...others].map(snapshot));
-      const shown = await Promise.all([host, ...others].map((page) => page.evaluate(() => window.room.picture.querySelectorAll("[data-speaker] video").length)));
-      return all.every((now) => now.host === opener && now.stage.length === 3 && now.stage.every(({ away }) => !away)) && shown.every((count) => count === 2);
+      const shown = await Promise.all(
+        [host, ...others].map((page) =>
+          page.evaluate(() => window.room.picture.querySelectorAll("[data-speaker] video").length),
+        ),
+      );
+      return (
+        all.every((now) => now.host === opener && now.stage.length === 3 && now.stage.every(({ away }) => !away)) &&
+        shown.every((count) => count === 2)
+      );
     };
     await until("the room is whole", 20_000, isWhole);
     const asleep = sleepAll([host.browser()], SLEEP_MS);

@@ -70,7 +70,17 @@ interface Received {
 /** What a page's receivers count: sums over all connections. */
 const received = (page: Page): Promise<Received> =>
   page.evaluate(async () => {
-    const sum = { frames: 0, lost: 0, nacks: 0, keyRequests: 0, bytes: 0, holdMs: 0, soundNacks: 0, soundSamples: 0, soundConcealed: 0 };
+    const sum = {
+      frames: 0,
+      lost: 0,
+      nacks: 0,
+      keyRequests: 0,
+      bytes: 0,
+      holdMs: 0,
+      soundNacks: 0,
+      soundSamples: 0,
+      soundConcealed: 0,
+    };
     for (const connection of window.connections) {
       if (connection.connectionState !== "connected") continue;
       (await connection.getStats()).forEach((stats) => {
@@ -137,14 +147,20 @@ function assertNeverNone({ longestMs, pictures }: Smoothness, said: string): voi
 }
 
 for (const rate of ["2mbit", "1300kbit"]) {
-  test(`a page on a line of ${rate} is never without pictures for long`, { skip, timeout: 120_000 }, async (t) => {
+  test(`a page on a line of ${rate} is never without pictures for long`, {
+    skip,
+    timeout: 120_000,
+  }, async (t) => {
     const { seen, said } = await onLine("above", `delay=30ms down=${rate} up=${rate}`, page, 5000);
     t.diagnostic(said);
     assertNeverNone(seen, said);
   });
 }
 
-test("a page below a page on a bad line is never without pictures for long", { skip, timeout: 240_000 }, async (t) => {
+test("a page below a page on a bad line is never without pictures for long", {
+  skip,
+  timeout: 240_000,
+}, async (t) => {
   await room.close();
   room = await open(1);
   const pages = { above: await watch("above"), below: await watch("below") };

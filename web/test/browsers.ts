@@ -23,7 +23,11 @@ const FIREFOX_PREFERENCES = {
 const HUM_HZ = 180;
 
 /** What puppeteer tells Chromium by default, so that hidden tabs are as quick as others. */
-const NEVER_SLOW = ["--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"];
+const NEVER_SLOW = [
+  "--disable-background-timer-throttling",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+];
 
 /** A name that leads to this machine, without being known as local. */
 export const INSECURE = "insecure.test";
@@ -64,7 +68,10 @@ export function launch(browsing: Browsing, place: Place): Promise<Browser> {
 
 function chromium(browsing: Browsing, { folder, lab, origin, trustsAll }: Place): Promise<Browser> {
   const { devices = "there", hz = HUM_HZ, at = "", slowsHidden = false, soundServer } = browsing;
-  const fake = ["--use-fake-device-for-media-stream=device-count=2", `--use-file-for-fake-audio-capture=${voice(folder, hz)}`];
+  const fake = [
+    "--use-fake-device-for-media-stream=device-count=2",
+    `--use-file-for-fake-audio-capture=${voice(folder, hz)}`,
+  ];
   return puppeteer.launch({
     executablePath: lab ? chromiumAt(lab, at, folder) : CHROMIUM,
     // a browser in a namespace can't be reached by a port
@@ -77,7 +84,9 @@ function chromium(browsing: Browsing, { folder, lab, origin, trustsAll }: Place)
       "--autoplay-policy=no-user-gesture-required",
       ...(lab ? [`--unsafely-treat-insecure-origin-as-secure=${origin}`] : []),
       ...(devices === "none" || soundServer ? [] : fake),
-      ...(devices === "denied" || devices === "no-camera" ? [] : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
+      ...(devices === "denied" || devices === "no-camera"
+        ? []
+        : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
       ...(trustsAll ? ["--ignore-certificate-errors"] : []),
     ],
   });

@@ -8,7 +8,13 @@ import { Clock } from "../src/clock.js";
 /** A machine whose clocks are set by a test, in milliseconds. */
 function machine() {
   const at = { steady: 1_000_000, wall: 1_000_000 };
-  return { at, clock: new Clock(() => at.steady, () => at.wall) };
+  return {
+    at,
+    clock: new Clock(
+      () => at.steady,
+      () => at.wall,
+    ),
+  };
 }
 
 test("a clock jumps ahead by the time for which the machine has slept", () => {

@@ -14,10 +14,22 @@ test("rates and the encoder's figures are those since the last count", () => {
       report(
         { type: "transport", bytesReceived: 50_000 * seconds, bytesSent: 250_000 * seconds },
         {
-          type: "outbound-rtp", mid: "2", packetsSent: 200 * seconds, framesEncoded: 30 * seconds, totalEncodeTime: 0.3 * seconds,
-          bytesSent: 125_000 * seconds, totalPacketSendDelay: 2 * seconds, qualityLimitationReason: reason,
+          type: "outbound-rtp",
+          mid: "2",
+          packetsSent: 200 * seconds,
+          framesEncoded: 30 * seconds,
+          totalEncodeTime: 0.3 * seconds,
+          bytesSent: 125_000 * seconds,
+          totalPacketSendDelay: 2 * seconds,
+          qualityLimitationReason: reason,
         },
-        { type: "outbound-rtp", mid: "0", packetsSent: 100, framesEncoded: 1_000 * seconds, qualityLimitationReason: "cpu" },
+        {
+          type: "outbound-rtp",
+          mid: "0",
+          packetsSent: 100,
+          framesEncoded: 1_000 * seconds,
+          qualityLimitationReason: "cpu",
+        },
       ),
       "2",
       5000 + 1000 * seconds,
@@ -36,7 +48,9 @@ test("rates and the encoder's figures are those since the last count", () => {
 test("a limit that has lasted is told, and again only after a time without", () => {
   const watch = new LimitWatch();
   const told = (...spans: [Limit | null, number][]) =>
-    spans.flatMap(([limit, looks]) => Array.from({ length: looks }, () => watch.observe(limit))).filter((limit) => limit !== null);
+    spans
+      .flatMap(([limit, looks]) => Array.from({ length: looks }, () => watch.observe(limit)))
+      .filter((limit) => limit !== null);
   assert.deepEqual(told(["bandwidth", 5], [null, 5], ["bandwidth", 9]), [], "it ends in time");
   assert.deepEqual(told(["bandwidth", 1], ["bandwidth", 60], [null, 3], ["bandwidth", 60]), ["bandwidth"]);
   assert.deepEqual(told(["cpu", 1]), ["cpu"], "another reason");

@@ -20,15 +20,17 @@ const FPS = 15;
 const K1 = 3;
 const MEASURE_MS = 20_000;
 /**
- * Least share of the pictures: an aim for a quiet machine in the nightly part, else a sign of life. A page on a busy machine
- * relays each second picture for some seconds at a time, so half of them is what those below it are sure of, and on such a
- * machine pages that were below the mixer move below others. Skews count in the nightly part alone.
+ * Least share of the pictures: an aim for a quiet machine in the nightly part, else a sign of life. A page on a busy
+ * machine relays each second picture for some seconds at a time, so half of them is what those below it are sure of,
+ * and on such a machine pages that were below the mixer move below others. Skews count in the nightly part alone.
  */
 const IS_NIGHTLY = env["NIGHTLY"] !== undefined;
 const SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
 /** Of the room's rate: a mixer that is short of processor time makes fewer pictures. */
 const RATE_SHARE_MIN = IS_NIGHTLY ? 0.99 : 0.45;
-/** A mixer that is short of processor time encodes cells that can't be read, and a page shows late what is on its way. */
+/**
+ * A mixer that is short of processor time encodes cells that can't be read, and a page shows late what is on its way.
+ */
 const CODES_SHARE_MIN = IS_NIGHTLY ? 0.9 : 0.75;
 /** The aim of 80 is missed by five of fourteen values on two cores, see docs/measurements/pages.md. */
 const SKEW_MS_MAX = IS_NIGHTLY ? 150 : Infinity;
@@ -36,17 +38,33 @@ const SKEW_MS_MAX = IS_NIGHTLY ? 150 : Infinity;
 let room: Room;
 
 before(async () => {
-  room = await Room.open("--program", `320x180@${FPS}`, "--bitrate", "600kbit", "--k1", `${K1}`, "--k", "3", "--mix", "never");
+  room = await Room.open(
+    "--program",
+    `320x180@${FPS}`,
+    "--bitrate",
+    "600kbit",
+    "--k1",
+    `${K1}`,
+    "--k",
+    "3",
+    "--mix",
+    "never",
+  );
 });
 
 after(() => room.close());
 
-test("natives and pages in one room get all pictures and voices in step", { timeout: 300_000 }, async (t) => {
+test("natives and pages in one room get all pictures and voices in step", {
+  timeout: 300_000,
+}, async (t) => {
   const ada = ["--mix", "never", "--name", "Ada", "--speak", "--speaker-size", `320x180@${FPS}`];
   const mixed = room.file("mixed.mp4");
   room.start("mixer", room.invite, "--record", mixed);
   room.start("join", room.invite, ...ada);
-  const speakers = [await speaker(room, "Eve", { hz: VOICES_HZ[0] ?? 0 }), await speaker(room, "Max", { hz: VOICES_HZ[1] ?? 0 })];
+  const speakers = [
+    await speaker(room, "Eve", { hz: VOICES_HZ[0] ?? 0 }),
+    await speaker(room, "Max", { hz: VOICES_HZ[1] ?? 0 }),
+  ];
   const pages: Page[] = [];
   // without leave for a camera a browser names its addresses by mDNS
   for (let at = 1; at <= 4; at++) pages.push(await watcher(room, `Web ${at}`, { devices: "denied" }));
@@ -92,12 +110,16 @@ test("natives and pages in one room get all pictures and voices in step", { time
     // below a page timestamps are the browser's, and say no capture time: see lips.test.ts
     if (begin[at]?.depth !== 1 || end[at]?.depth !== 1) continue;
     const skews = signed.map(Math.abs);
-    t.diagnostic(`skew at page ${at + 1}: p50 ${quantile(signed, 0.5)}, p95 ${quantile(skews, 0.95)} ms of ${skews.length}`);
+    t.diagnostic(
+      `skew at page ${at + 1}: p50 ${quantile(signed, 0.5)}, p95 ${quantile(skews, 0.95)} ms of ${skews.length}`,
+    );
     assert.ok(skews.length > 20 && quantile(skews, 0.95) <= SKEW_MS_MAX, `${skews}`);
   }
 
   // Ada's tile is one of four: its counter runs with time
-  const codes = [0, 1, 2, 3].map((tile) => cells.flatMap((one) => one[tile] ?? []).filter(({ speaker }) => speaker === 0));
+  const codes = [0, 1, 2, 3].map((tile) =>
+    cells.flatMap((one) => one[tile] ?? []).filter(({ speaker }) => speaker === 0),
+  );
   const read = codes.sort((one, other) => other.length - one.length)[0] ?? [];
   const [first, last] = [read[0], read.at(-1)];
   const pace = first && last ? (1000 * (last.frame - first.frame)) / (last.atMs - first.atMs) : 0;
@@ -117,10 +139,14 @@ test("natives and pages in one room get all pictures and voices in step", { time
     const isRight = (level: number, index: number) => (index === own ? level < Math.max(...levels) - 15 : level > -65);
     assert.ok(levels.every(isRight), `page ${at + 1}: ${levels} dB`);
   }
-  const hosts = await deepest.evaluate(() => window.connections.flatMap(({ localDescription }) => localDescription?.sdp.match(/\S+ \d+ typ host/g) ?? []));
+  const hosts = await deepest.evaluate(() =>
+    window.connections.flatMap(({ localDescription }) => localDescription?.sdp.match(/\S+ \d+ typ host/g) ?? []),
+  );
   assert.ok(hosts.length > 0 && hosts.every((host) => /\.local \d+/.test(host)), `${hosts}`);
 
-  const { depth, frames_received, frames_expected, frames_left_out, reparented, longest_video_gap_ms } = JSON.parse(await report);
+  const { depth, frames_received, frames_expected, frames_left_out, reparented, longest_video_gap_ms } = JSON.parse(
+    await report,
+  );
   const said = `longest wait ${longest_video_gap_ms} ms, ${frames_left_out} left out, ${reparented} changes of parent`;
   t.diagnostic(`native: depth ${depth}, ${frames_received} of ${frames_expected} pictures, ${said}`);
   // in the first seconds a browser's estimate of the new line is low, and the page leaves some pictures out

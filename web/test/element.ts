@@ -28,14 +28,16 @@ export async function fill(page: Page, field: string, text: string): Promise<voi
   await page.locator(`>>> ${selector}`).fill(text);
 }
 
-export const text = (page: Page) => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
+export const text = (page: Page) =>
+  page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.textContent);
 
 /** Whether the page's text contains this. */
 export const reads = async (page: Page, is: string) => (await text(page))?.includes(is) ?? false;
 
 /** Waits until the page's text contains this. */
 export async function says(page: Page, is: string): Promise<void> {
-  const contains = (is: string) => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
+  const contains = (is: string) =>
+    document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes(is) ?? false;
   const waiting = page.waitForFunction(contains, { timeout: WAIT_MS, polling: 50 }, is);
   await waiting.catch(async () => assert.fail(`${is}: ${await text(page)}`));
 }
@@ -46,12 +48,16 @@ export async function alerted(page: Page, is: string): Promise<void> {
     [...(document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll('[role="alert"]') ?? [])].some((one) =>
       one.textContent?.includes(is),
     );
-  await page.waitForFunction(says, { timeout: WAIT_MS }, is).catch(async () => assert.fail(`${is}: ${await text(page)}`));
+  await page
+    .waitForFunction(says, { timeout: WAIT_MS }, is)
+    .catch(async () => assert.fail(`${is}: ${await text(page)}`));
 }
 
 /** Waits until the page is in the room. */
 export const live = (page: Page) =>
-  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.connection === "connected"), { timeout: WAIT_MS });
+  page.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.connection === "connected"), {
+    timeout: WAIT_MS,
+  });
 
 export const snapshot = (page: Page) => page.evaluate(() => window.plenary.snapshot());
 
@@ -70,7 +76,9 @@ export async function duplicate(page: Page): Promise<Page> {
 /** Closes the dialog, and waits until it is gone: until then the room hears no keys. */
 export async function closeDialog(page: Page): Promise<void> {
   await page.keyboard.press("Escape");
-  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"), { timeout: WAIT_MS });
+  await page.waitForFunction(() => !document.querySelector("plenary-room")?.shadowRoot?.querySelector("dialog"), {
+    timeout: WAIT_MS,
+  });
 }
 
 /** What has the focus: its hook, or its text. */

@@ -15,7 +15,10 @@ before(async () => {
 
 after(() => room.close());
 
-/** The strictest content security policy under which a page can use the script of another origin; as web/README.md has it. */
+/**
+ * The strictest content security policy under which a page can use the script of another origin; as web/README.md has
+ * it.
+ */
 const policyFor = (origin: string) =>
   `default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' ${origin}; worker-src blob: ${origin}; ` +
   `connect-src ${origin} ${origin.replace("http", "ws")}`;
@@ -26,7 +29,10 @@ for (const kind of ["chromium", "firefox"] as const) {
     const { origin } = new URL(room.invite);
     assert.notEqual(new URL(page.url()).origin, origin);
     await page.evaluate((policy) => {
-      const meta = Object.assign(document.createElement("meta"), { httpEquiv: "content-security-policy", content: policy });
+      const meta = Object.assign(document.createElement("meta"), {
+        httpEquiv: "content-security-policy",
+        content: policy,
+      });
       document.head.append(meta);
     }, policyFor(origin));
     await page.addScriptTag({
@@ -59,7 +65,9 @@ test("a host that lists no page elsewhere says so to one and serves its own", { 
   await own.waitForFunction(isIn, { timeout: 20_000 });
 });
 
-test("a link to a page on a static host leads into the room", { timeout: 90_000 }, async () => {
+test("a link to a page on a static host leads into the room", {
+  timeout: 90_000,
+}, async () => {
   const page = await room.screen({ invite: "" });
   const address = page.url();
   const host = await Room.withAda("--page-at", address);
@@ -78,7 +86,9 @@ test("a link to a page on a static host leads into the room", { timeout: 90_000 
     await act(page, "more");
     await act(page, "invite");
     await there(page, '[data-field="invite"]');
-    const shown = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')?.value;
+    const shown = () =>
+      document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLInputElement>('[data-field="invite"]')
+        ?.value;
     assert.equal(await page.evaluate(shown), host.invite);
   } finally {
     await host.close();

@@ -18,8 +18,8 @@ export interface TimeCode {
 }
 
 /**
- * Reads the row of cells in each tile of a grid of so many columns and rows, out of the picture that a page shows; null where a
- * tile shows no row, or one whose parity is wrong.
+ * Reads the row of cells in each tile of a grid of so many columns and rows, out of the picture that a page shows; null
+ * where a tile shows no row, or one whose parity is wrong.
  */
 export async function timeCodes(page: Page, columns: number, rows: number): Promise<(TimeCode | null)[]> {
   const tiles = await page.evaluate(
@@ -87,7 +87,10 @@ export async function record(page: Page, ms: number, path: string): Promise<void
   const recorded = await page.evaluate(async (ms) => {
     const stream = window.shown()?.srcObject;
     if (!(stream instanceof MediaStream)) throw new Error("nothing is shown");
-    const recorder = new MediaRecorder(stream, { mimeType: "video/webm;codecs=vp8,opus", videoBitsPerSecond: 4_000_000 });
+    const recorder = new MediaRecorder(stream, {
+      mimeType: "video/webm;codecs=vp8,opus",
+      videoBitsPerSecond: 4_000_000,
+    });
     const whole = new Promise<Blob>((resolve) => (recorder.ondataavailable = ({ data }) => resolve(data)));
     recorder.start();
     await new Promise((resolve) => setTimeout(resolve, ms));
@@ -109,14 +112,40 @@ export function skewRange(recording: string, speakers: number): [number, number]
 
 /** Hashes of the pictures in a recording, as they were encoded, in order. */
 export function hashes(recording: string): string[] {
-  const args = ["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=data_hash", "-show_data_hash", "md5", "-of", "csv=p=0", recording];
-  return execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 }).trim().split("\n");
+  const args = [
+    "-v",
+    "error",
+    "-select_streams",
+    "v:0",
+    "-show_entries",
+    "packet=data_hash",
+    "-show_data_hash",
+    "md5",
+    "-of",
+    "csv=p=0",
+    recording,
+  ];
+  return execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 })
+    .trim()
+    .split("\n");
 }
 
 /** When the pictures in a recording are due, from the first one on, in milliseconds. */
 export function picturesAtMs(recording: string): number[] {
-  const args = ["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0", recording];
-  const times = execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 }).trim().split("\n");
+  const args = [
+    "-v",
+    "error",
+    "-select_streams",
+    "v:0",
+    "-show_entries",
+    "packet=pts_time",
+    "-of",
+    "csv=p=0",
+    recording,
+  ];
+  const times = execFileSync("ffprobe", args, { encoding: "utf8", maxBuffer: 1 << 26 })
+    .trim()
+    .split("\n");
   const atMs = times.map((seconds) => 1000 * Number.parseFloat(seconds)).sort((one, other) => one - other);
   return atMs.map((at) => at - (atMs[0] ?? at));
 }

@@ -5,10 +5,9 @@ import { env } from "node:process";
 import { after, before, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
-
+import { texts } from "../src/texts.js";
 import { act, reads, snapshot, there } from "./element.js";
 import { heard, joinWith, Room, within } from "./room.js";
-import { texts } from "../src/texts.js";
 
 let room: Room;
 /** Firefox without H.264. */
@@ -67,7 +66,10 @@ test("without H.264 a page speaks: it is heard, and shown by its name", { timeou
 
 const noPlugin = env["MOZ_GMP_PATH"] ? false : "MOZ_GMP_PATH names no plugin OpenH264";
 
-test("with H.264 a page shows all pictures and the others see its camera", { timeout: 90_000, skip: noPlugin }, async () => {
+test("with H.264 a page shows all pictures and the others see its camera", {
+  timeout: 90_000,
+  skip: noPlugin,
+}, async () => {
   const watcher = await room.page();
   await joinWith(watcher, { invite: room.invite, name: "Yan" });
   const page = await room.visit("?auto=watch&name=Wim", { kind: "firefox-openh264" });

@@ -32,7 +32,18 @@ async function readCodes(page: Page, untilMs: number): Promise<(TimeCode | null)
 
 for (const kind of ["another", "old", "half", "larger", "foreign sound"]) {
   test(`pages below a forger show nothing forged and leave it: ${kind}`, { timeout: 180_000 }, async (t) => {
-    const room = await Room.open("--program", `320x180@${FPS}`, "--bitrate", "600kbit", "--k1", "2", "--k", "4", "--mix", "never");
+    const room = await Room.open(
+      "--program",
+      `320x180@${FPS}`,
+      "--bitrate",
+      "600kbit",
+      "--k1",
+      "2",
+      "--k",
+      "4",
+      "--mix",
+      "never",
+    );
     let forger: ChildProcess | null = null;
     try {
       room.start("mixer", room.invite);
@@ -57,12 +68,22 @@ for (const kind of ["another", "old", "half", "larger", "foreign sound"]) {
       const leftMs = Date.now() - fromMs;
       for (const [at, codes] of (await Promise.all(reading)).entries()) {
         const read = codes.flatMap((code) => code ?? []);
-        const { longestMs, pictures } = smoothness(await shownSince(deceived[at] as Page, fromMs), fromMs, fromMs + WATCHED_MS);
-        t.diagnostic(`left after ${leftMs} ms; ${read.length} of ${codes.length} codes read, longest wait ${longestMs} ms, ${pictures} pictures`);
+        const { longestMs, pictures } = smoothness(
+          await shownSince(deceived[at] as Page, fromMs),
+          fromMs,
+          fromMs + WATCHED_MS,
+        );
+        t.diagnostic(
+          `left after ${leftMs} ms; ${read.length} of ${codes.length} codes read, longest wait ${longestMs} ms, ${pictures} pictures`,
+        );
         assert.ok(read.length > 0.9 * codes.length, `${read.length} of ${codes.length} time codes`);
         const before = (index: number) => read[index - 1]?.frame ?? 0;
         const steps = read.map(({ frame, atMs }, index) => ({ frame, before: before(index), afterMs: atMs - fromMs }));
-        assert.deepEqual(steps.filter(({ frame, before }) => frame < before), [], "pictures come in order");
+        assert.deepEqual(
+          steps.filter(({ frame, before }) => frame < before),
+          [],
+          "pictures come in order",
+        );
         assert.ok(longestMs <= GAP_MS_MAX, `${longestMs} ms without a picture`);
       }
     } finally {

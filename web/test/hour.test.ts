@@ -22,8 +22,9 @@ const FPS = 15;
 const [LOST_MAX, GAP_MS_MAX] = [0.01, 1200];
 const SKEW_MS_MAX = 80;
 /**
- * Growth that is allowed from the first tenth of the samples to the last, in bytes. An hour has 54,000 pictures and 180,000 packets
- * of sound: 10 bytes kept of each would be 2.3 MB. Renderers also hold pools of pictures and sound, which grow and shrink.
+ * Growth that is allowed from the first tenth of the samples to the last, in bytes. An hour has 54,000 pictures and
+ * 180,000 packets of sound: 10 bytes kept of each would be 2.3 MB. Renderers also hold pools of pictures and sound,
+ * which grow and shrink.
  */
 const GROWTH_MAX: Memory = { scripts: 1 << 20, wasm: 1 << 18, renderers: 24 << 20 };
 
@@ -40,9 +41,14 @@ interface Sample extends Memory {
 
 /** What the page has shown since the last time, which it forgets: its notes would count as its memory. */
 const taken = (page: Page) =>
-  page.evaluate(() => ({ shownMs: window.shownMs.splice(0), skews: window.skews.splice(0).map(({ skewMs }) => skewMs) }));
+  page.evaluate(() => ({
+    shownMs: window.shownMs.splice(0),
+    skews: window.skews.splice(0).map(({ skewMs }) => skewMs),
+  }));
 
-test("a tab that watches for an hour stays in step and uses steady memory", { timeout: (MINUTES + 5) * MINUTE_MS }, async (t) => {
+test("a tab that watches for an hour stays in step and uses steady memory", {
+  timeout: (MINUTES + 5) * MINUTE_MS,
+}, async (t) => {
   const room = await Room.withAda();
   try {
     const page = await watcher(room, "Web");
@@ -59,7 +65,14 @@ test("a tab that watches for an hour stays in step and uses steady memory", { ti
       const [toMs, now] = [Date.now(), await snapshot(page)];
       const seen = smoothness(shownMs, fromMs, toMs);
       const lost = now.frames_expected - before.frames_expected - (now.frames_received - before.frames_received);
-      samples.push({ atMs: toMs - beganMs, shown: seen.pictures, longestMs: seen.longestMs, lost, skews, ...(await meter.measure()) });
+      samples.push({
+        atMs: toMs - beganMs,
+        shown: seen.pictures,
+        longestMs: seen.longestMs,
+        lost,
+        skews,
+        ...(await meter.measure()),
+      });
       const late = now.connection !== "connected" || seen.pictures < 0.9 * FPS * ((toMs - fromMs) / 1000);
       if (late || samples.length % 20 === 0) t.diagnostic(line(samples.slice(-20), `${now.connection} at `));
       [fromMs, before] = [toMs, now];
@@ -71,7 +84,10 @@ test("a tab that watches for an hour stays in step and uses steady memory", { ti
     const shown = samples.reduce((sum, one) => sum + one.shown, 0);
     const lost = samples.reduce((sum, one) => sum + one.lost, 0);
     const due = (FPS * (samples.at(-1)?.atMs ?? 0)) / 1000;
-    assert.ok(shown >= (1 - LOST_MAX) * due && lost <= LOST_MAX * due, `${shown} of ${due} pictures shown, ${lost} lost`);
+    assert.ok(
+      shown >= (1 - LOST_MAX) * due && lost <= LOST_MAX * due,
+      `${shown} of ${due} pictures shown, ${lost} lost`,
+    );
     const longestMs = Math.max(...samples.map((one) => one.longestMs));
     assert.ok(longestMs <= GAP_MS_MAX, `no picture for ${longestMs} ms`);
 
@@ -87,7 +103,11 @@ test("a tab that watches for an hour stays in step and uses steady memory", { ti
     const settled = samples.filter(({ atMs }) => atMs > SETTLE_MINUTES * MINUTE_MS);
     const few = Math.max(3, Math.floor(settled.length / 10));
     const grown = kinds.map((kind) => {
-      const median = (some: Sample[]) => quantile(some.map((one) => one[kind]), 0.5);
+      const median = (some: Sample[]) =>
+        quantile(
+          some.map((one) => one[kind]),
+          0.5,
+        );
       const [first, last] = [median(settled.slice(0, few)), median(settled.slice(-few))];
       t.diagnostic(
         `${kind}: ${(first / MIB).toFixed(2)} MiB in the first ${few} samples after ${SETTLE_MINUTES} minutes, ${(last / MIB).toFixed(2)} in the last; \

@@ -5,7 +5,9 @@ import { test } from "node:test";
 
 import { type Delays, nextDelays, Tile } from "../src/in-step.js";
 
-/** Compares for some seconds what buffers hold, each at least so long as it would by itself; returns all differences. */
+/**
+ * Compares for some seconds what buffers hold, each at least so long as it would by itself; returns all differences.
+ */
 function differences(alone: (second: number) => Delays, seconds: number): number[] {
   let delays: Delays = { picture: 0, sound: 0 };
   return Array.from({ length: seconds }, (_, second) => {
@@ -17,9 +19,17 @@ function differences(alone: (second: number) => Delays, seconds: number): number
 }
 
 test("picture and sound come in step within seconds, whichever is later", () => {
-  for (const [picture, sound] of [[11, 60], [11, 250], [90, 40], [300, 60]] as const) {
+  for (const [picture, sound] of [
+    [11, 60],
+    [11, 250],
+    [90, 40],
+    [300, 60],
+  ] as const) {
     const apart = differences(() => ({ picture, sound }), 20);
-    assert.ok(apart.slice(10).every((ms) => ms < 10), `${picture} and ${sound}: ${apart.map(Math.round)}`);
+    assert.ok(
+      apart.slice(10).every((ms) => ms < 10),
+      `${picture} and ${sound}: ${apart.map(Math.round)}`,
+    );
   }
 });
 

@@ -20,7 +20,9 @@ async function press(page: Page, name: string, key: KeyInput = "Enter"): Promise
 }
 
 const becomes = (page: Page, is: (snapshot: Snapshot) => boolean) =>
-  page.waitForFunction(`window.plenary.snapshot().then((snapshot) => snapshot && (${is})(snapshot))`, { timeout: 20_000 });
+  page.waitForFunction(`window.plenary.snapshot().then((snapshot) => snapshot && (${is})(snapshot))`, {
+    timeout: 20_000,
+  });
 
 test("a host goes all the way by keyboard", { timeout: 90_000 }, async () => {
   room = await Room.ofPages();
@@ -56,7 +58,10 @@ test("a host goes all the way by keyboard", { timeout: 90_000 }, async () => {
   assert.equal(await focused(host), "People");
   await press(host, "admit");
   await there(guest, ".room");
-  await becomes(host, ({ waiting, directory }) => waiting.length === 0 && directory.some(({ name }) => name === "Hedy"));
+  await becomes(
+    host,
+    ({ waiting, directory }) => waiting.length === 0 && directory.some(({ name }) => name === "Hedy"),
+  );
   assert.equal(await focused(host), "People", "what had the focus is gone");
   await act(guest, "hand");
   await there(host, ".wanted [data-act=promote]");

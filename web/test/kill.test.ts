@@ -20,7 +20,12 @@ declare global {
 }
 
 const DIST = fileURLToPath(new URL("../../kill/dist/", import.meta.url));
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
+const TYPES: Record<string, string> = {
+  html: "text/html",
+  js: "text/javascript",
+  css: "text/css",
+  wasm: "application/wasm",
+};
 /** Longest recovery after the mixer's death, in ms of the room's time. */
 const RECOVERED_MS_MAX = 5000;
 
@@ -71,12 +76,16 @@ const said = (page: Page) => page.$eval("#said", (line) => line.textContent ?? "
 test("a visitor kills the mixer, and the viewers see the program again", { timeout: 300_000 }, async (t) => {
   const errors: string[] = [];
   const page = await open("seed=7&peers=50", errors);
-  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The room is up"), { timeout: 120_000 });
+  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The room is up"), {
+    timeout: 120_000,
+  });
   const upMs = await page.evaluate(() => window.samples.at(-1)?.[0] ?? 0);
   t.diagnostic(`up after ${upMs} ms of the room's time`);
 
   await page.click("#mixer");
-  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The mixer died."), { timeout: 30_000 });
+  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The mixer died."), {
+    timeout: 30_000,
+  });
   const told = await page.waitForFunction(
     () => {
       const text = document.querySelector("#said")?.textContent ?? "";
@@ -121,17 +130,22 @@ test("the page works by keyboard, has names for everything, and fits a phone", {
   assert.ok(wide <= 390, `${wide} px wide`);
   const nameless = await page.evaluate(() => {
     const controls = [...document.querySelectorAll<HTMLElement>("button, canvas, input, select")];
-    const named = (one: HTMLElement) => one.ariaLabel || one.closest("label") || (one instanceof HTMLButtonElement && one.innerText);
+    const named = (one: HTMLElement) =>
+      one.ariaLabel || one.closest("label") || (one instanceof HTMLButtonElement && one.innerText);
     return controls.filter((one) => !one.hidden && !named(one)).map((one) => one.id);
   });
   assert.deepEqual(nameless, []);
   await page.waitForFunction(() => Number(document.body.dataset["viewers"]) > 5, { timeout: 60_000 });
   await page.keyboard.press("r");
-  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The rendezvous died."), { timeout: 30_000 });
+  await page.waitForFunction(() => document.querySelector("#said")?.textContent?.startsWith("The rendezvous died."), {
+    timeout: 30_000,
+  });
   await page.focus("#world");
   await page.keyboard.press("ArrowRight");
   assert.match(await said(page), /Enter kills it\.$/);
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => /^[A-Z].* killed\./.test(document.querySelector("#said")?.textContent ?? ""), { timeout: 30_000 });
+  await page.waitForFunction(() => /^[A-Z].* killed\./.test(document.querySelector("#said")?.textContent ?? ""), {
+    timeout: 30_000,
+  });
   assert.deepEqual(errors, []);
 });

@@ -3,8 +3,8 @@
 
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { test } from "node:test";
 import { env } from "node:process";
+import { test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
@@ -17,21 +17,21 @@ const KILLS = Number(env["KILLS"] ?? 20);
 const LOOK_MS = 5000;
 /** Time before the next kill, in milliseconds: replacements find their place. */
 const REST_MS = 5000;
-/** The same after that of a mixer: a dead voter counts in a majority for 60 s (PROTOCOL 5.2, 8.2), and six within that time leave
- * the five that live none. */
+/**
+ * The same after that of a mixer: a dead voter counts in a majority for 60 s (PROTOCOL 5.2, 8.2), and six within that
+ * time leave the five that live none.
+ */
 const MIXER_REST_MS = 20_000;
 /** Time in which a room takes its shape, in milliseconds. */
 const SETTLE_MS = 25_000;
 
 /** Longest waits for a picture around a kill, of each page, in milliseconds. */
-async function freezes(pages: readonly Page[], kill: () => Promise<unknown> | void): Promise<number[]> {
+async function freezes(pages: readonly Page[], kill: () => unknown): Promise<number[]> {
   const fromMs = Date.now() - 500;
   await kill();
   await sleep(LOOK_MS);
   const toMs = Date.now();
-  return Promise.all(
-    pages.map(async (page) => smoothness(await shownSince(page, fromMs), fromMs, toMs).longestMs),
-  );
+  return Promise.all(pages.map(async (page) => smoothness(await shownSince(page, fromMs), fromMs, toMs).longestMs));
 }
 
 const said = (ms: readonly number[]) =>
@@ -88,11 +88,15 @@ test("a killed mixer freezes pages for less than a second or so", { timeout: 1_8
       const frozenMs = await freezes(pages, () => room.kill(mixer));
       const apart = await Promise.all(pages.map((page) => skewsSince(page, killedMs + 1000)));
       skews.push(...apart.flat().map(Math.abs));
-      t.diagnostic(`${name} killed: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
+      t.diagnostic(
+        `${name} killed: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`,
+      );
       all.push(...frozenMs);
       const next = `mixer-${kill + 2}`;
       mixers.set(next, room.start("mixer", room.invite, "--name", next));
-      await until("the replacement is on stage", async () => (await snapshot(first)).stage.some((one) => one.name === next));
+      await until("the replacement is on stage", async () =>
+        (await snapshot(first)).stage.some((one) => one.name === next),
+      );
       await sleep(MIXER_REST_MS);
     }
     const figures = `${said(all)}; skew in the seconds after p50 ${quantile(skews, 0.5)}, p95 ${quantile(skews, 0.95)} ms`;
@@ -130,7 +134,9 @@ test("a killed page freezes the pages below it for less than a second", { timeou
       const apart = await Promise.all(belowNatives.map((page) => skewsSince(page, killedMs + 1000)));
       skews.push(...apart.flat().map(Math.abs));
       all.push(...frozenMs);
-      t.diagnostic(`${below.length} below: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`);
+      t.diagnostic(
+        `${below.length} below: ${frozenMs} ms; skews ${apart.map((one) => one.filter((_, at) => at % 10 === 0).join(" ")).join(" | ")}`,
+      );
       pages = pages.filter((page) => page !== parent.page);
       pages.push(await watcher(room, `Web ${kills + 4}`));
       await sleep(REST_MS / 2);

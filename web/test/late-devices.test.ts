@@ -33,7 +33,9 @@ async function makeItAsk(page: Page): Promise<void> {
     window.given = [];
     const { mediaDevices } = navigator;
     for (const name of ["getUserMedia", "getDisplayMedia"] as const) {
-      const open = mediaDevices[name].bind(mediaDevices) as (constraints?: MediaStreamConstraints) => Promise<MediaStream>;
+      const open = mediaDevices[name].bind(mediaDevices) as (
+        constraints?: MediaStreamConstraints,
+      ) => Promise<MediaStream>;
       mediaDevices[name] = async (constraints?: MediaStreamConstraints) => {
         window.isAsking = true;
         await new Promise<void>((resolve) => (window.allow = resolve));
@@ -52,12 +54,16 @@ const asks = (page: Page) => within("the browser asks", () => page.evaluate(() =
 async function allowInVain(page: Page): Promise<void> {
   await page.evaluate(() => window.allow());
   await within("the browser gives devices", () => page.evaluate(() => window.given.length > 0));
-  await within("they are closed", () => page.evaluate(() => window.given.every(({ readyState }) => readyState === "ended")));
+  await within("they are closed", () =>
+    page.evaluate(() => window.given.every(({ readyState }) => readyState === "ended")),
+  );
   assert.equal(await page.$(">>> dialog"), null);
   assert.equal(await page.$(">>> video.self"), null);
 }
 
-test("a camera that is allowed after the end of the room is closed at once", { timeout: 60_000 }, async () => {
+test("a camera that is allowed after the end of the room is closed at once", {
+  timeout: 60_000,
+}, async () => {
   const small = await Room.open();
   try {
     const page = await small.screen({ query: "?auto=watch&name=Kim" });
@@ -74,7 +80,9 @@ test("a camera that is allowed after the end of the room is closed at once", { t
   }
 });
 
-test("a camera that comes after its speaker has left is closed at once", { timeout: 60_000 }, async () => {
+test("a camera that comes after its speaker has left is closed at once", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?auto=speak&name=Kim", head: AUTO_SPEAK });
   await live(page);
   await there(page, '.bar [data-act="camera"]:not(.off)');
@@ -106,11 +114,15 @@ test("a screen chosen after its speaker was removed is shown to nobody", { timeo
   await allowInVain(page);
 });
 
-test("a viewer that closes the settings before the answer opens no camera", { timeout: 60_000 }, async () => {
+test("a viewer that closes the settings before the answer opens no camera", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Mia" });
   await live(page);
   // browsers tell the names of devices once the user has given one
-  await page.evaluate(async () => (await navigator.mediaDevices.getUserMedia({ video: true })).getTracks().forEach((track) => track.stop()));
+  await page.evaluate(async () =>
+    (await navigator.mediaDevices.getUserMedia({ video: true })).getTracks().forEach((track) => track.stop()),
+  );
   await makeItAsk(page);
   await act(page, "more");
   await act(page, "settings");

@@ -26,16 +26,30 @@ const calm = {
 } as unknown as Snapshot;
 
 test("the connection is judged by what came in the last seconds alone", () => {
-  const later = (received: number, expected: number) => [calm, { ...calm, frames_received: received, frames_expected: expected }];
+  const later = (received: number, expected: number) => [
+    calm,
+    { ...calm, frames_received: received, frames_expected: expected },
+  ];
   assert.equal(healthOf([]).is, "good");
   assert.equal(healthOf(later(1300, 1300)).is, "good");
   assert.deepEqual(healthOf(later(1270, 1300)), { is: "weak", why: texts.whyLoss(10) });
-  assert.equal(healthOf([{ ...calm, frames_received: 0 }, { ...calm, frames_received: 300, frames_expected: 1300 }]).is, "good");
+  assert.equal(
+    healthOf([
+      { ...calm, frames_received: 0 },
+      { ...calm, frames_received: 300, frames_expected: 1300 },
+    ]).is,
+    "good",
+  );
   assert.equal(healthOf([{ ...calm, parent: null }]).why, texts.whyParent);
   assert.equal(healthOf([{ ...calm, parent: null, mode: "pass-through" }]).is, "good");
   assert.equal(healthOf([{ ...calm, parent: null, stage: [{ peer: "me" }] } as unknown as Snapshot]).is, "good");
   assert.equal(healthOf([{ ...calm, mixers: [] }]).why, texts.whyMixer);
-  const dead = { ...calm, connection: "reconnecting", mode: "mesh", stage: [{ peer: "mixer", away: true }] } as unknown as Snapshot;
+  const dead = {
+    ...calm,
+    connection: "reconnecting",
+    mode: "mesh",
+    stage: [{ peer: "mixer", away: true }],
+  } as unknown as Snapshot;
   assert.deepEqual([healthOf([dead]).why, whyLost(dead)], [texts.whyMixer, texts.noMixer]);
   assert.equal(whyLost({ ...calm, connection: "reconnecting" }), texts.reconnecting);
   assert.equal(healthOf([{ ...calm, late_ms: 2500 }]).why, texts.whyLate(2500));
@@ -46,7 +60,11 @@ test("the connection is judged by what came in the last seconds alone", () => {
 test("an empty stage says why, unless a picture is to be expected", () => {
   const stands = (mode: string, stage: string, mixers: string[] = [], directory: unknown[] = []) => {
     // capitals speak, "h" is away
-    const members = [...stage].map((peer) => ({ peer: peer.toLowerCase(), speaks: peer !== peer.toLowerCase() || peer === "h", away: peer === "h" }));
+    const members = [...stage].map((peer) => ({
+      peer: peer.toLowerCase(),
+      speaks: peer !== peer.toLowerCase() || peer === "h",
+      away: peer === "h",
+    }));
     // "m" comes last
     const meshed = stage.length > 4 ? 0 : members.filter(({ speaks }) => speaks).length - 1;
     return emptyStage({ ...calm, peer: "m", mode, meshed, stage: members, mixers, directory } as unknown as Snapshot);
@@ -69,7 +87,14 @@ test("an empty stage says why, unless a picture is to be expected", () => {
 
 test("the tree shows viewers below their parents and leaves circles out", () => {
   const viewer = (peer: string, parent: string | null) => ({ peer, name: peer, label: peer, parent, depth: 0 });
-  const directory = [viewer("b", "a"), viewer("a", "mixer"), viewer("c", "a"), viewer("d", "gone"), viewer("x", "y"), viewer("y", "x")];
+  const directory = [
+    viewer("b", "a"),
+    viewer("a", "mixer"),
+    viewer("c", "a"),
+    viewer("d", "gone"),
+    viewer("x", "y"),
+    viewer("y", "x"),
+  ];
   assert.deepEqual(
     rowsOf({ mixers: ["mixer"], directory }).map(({ peer, depth }) => `${depth}${peer}`),
     ["0mixer", "1a", "2b", "2c", "0gone", "1d"],
@@ -80,7 +105,8 @@ test("the tree shows viewers below their parents and leaves circles out", () => 
 
 test("the chat keeps the newest 200 messages and counts unread ones", () => {
   const chat = new Chat();
-  for (let at = 0; at < 250; at++) chat.add({ peer: "a", label: "Ada", host: false, named: false, text: `${at}` }, false);
+  for (let at = 0; at < 250; at++)
+    chat.add({ peer: "a", label: "Ada", host: false, named: false, text: `${at}` }, false);
   assert.deepEqual([chat.messages.length, chat.messages[0]?.text, chat.unread], [200, "50", 200]);
   chat.read();
   chat.add({ peer: "a", label: "Ada", host: false, named: false, text: "x".repeat(9000) }, true);
@@ -88,12 +114,31 @@ test("the chat keeps the newest 200 messages and counts unread ones", () => {
 });
 
 /** A session in a room without a browser, whose snapshot is what a test sets. */
-async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now: Partial<Snapshot>) => Promise<void>) => Promise<void>) {
+async function inRoom(
+  now: Partial<Snapshot>,
+  use: (session: Session, see: (now: Partial<Snapshot>) => Promise<void>) => Promise<void>,
+) {
   const session = new Session({ changed() {}, heard() {} });
-  const base = { ...calm, stage_open: false, directory: [], waiting: [], wanting: [], children: [], host: "host", speaks: false };
+  const base = {
+    ...calm,
+    stage_open: false,
+    directory: [],
+    waiting: [],
+    wanting: [],
+    children: [],
+    host: "host",
+    speaks: false,
+  };
   let shown = { ...base, ...now } as Snapshot;
   const none = () => Promise.resolve();
-  const room = { snapshot: () => Promise.resolve(shown), speak() {}, mute() {}, pin() {}, publish: none, unpublish: none };
+  const room = {
+    snapshot: () => Promise.resolve(shown),
+    speak() {},
+    mute() {},
+    pin() {},
+    publish: none,
+    unpublish: none,
+  };
   session.room = { ...room, picture: { hasChildNodes: () => true } } as unknown as Room;
   session.at = "room";
   const see = (now: Partial<Snapshot>) => {
@@ -112,7 +157,16 @@ async function inRoom(now: Partial<Snapshot>, use: (session: Session, see: (now:
 /** Beside an event that names nobody. */
 const alone = { labels: {}, others: 0 };
 const settled = () => new Promise((resolve) => setTimeout(resolve));
-const speaker = (peer: string, name = peer) => ({ peer, name, label: name, speaks: true, away: false, muted: { picture: false, sound: false }, shares: false }) as Snapshot["stage"][number];
+const speaker = (peer: string, name = peer) =>
+  ({
+    peer,
+    name,
+    label: name,
+    speaks: true,
+    away: false,
+    muted: { picture: false, sound: false },
+    shares: false,
+  }) as Snapshot["stage"][number];
 
 test("a pinned speaker that is away stays pinned until it leaves the stage", async () => {
   await inRoom({ mode: "mesh", stage: [speaker("me"), speaker("a", "Ada")] }, async (session, see) => {
@@ -125,11 +179,14 @@ test("a pinned speaker that is away stays pinned until it leaves the stage", asy
 });
 
 test("a fifth speaker without a mixer is told so by its connection", async () => {
-  await inRoom({ mode: "mesh", meshed: 0, mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) }, async (session) => {
-    assert.equal(session.health.is, "good");
-    Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
-    assert.deepEqual(session.health, { is: "weak", why: texts.empty["mesh-full"] });
-  });
+  await inRoom(
+    { mode: "mesh", meshed: 0, mixers: [], stage: ["a", "b", "c", "d", "me"].map((peer) => speaker(peer)) },
+    async (session) => {
+      assert.equal(session.health.is, "good");
+      Object.assign(session.room?.picture ?? {}, { hasChildNodes: () => false });
+      assert.deepEqual(session.health, { is: "weak", why: texts.empty["mesh-full"] });
+    },
+  );
 });
 
 test("a notice ends with its reason", async () => {
@@ -158,7 +215,8 @@ test("a speaker hears that the host has taken the floor", async () => {
     await inRoom({ speaks: true }, async (session) => {
       const { room, capture } = session;
       if (room) await capture.publishTo(room);
-      for (const what of order) hear(session, what === "floor" ? { what, speaks: false, ...alone } : { what: "floor-denied", ...alone });
+      for (const what of order)
+        hear(session, what === "floor" ? { what, speaks: false, ...alone } : { what: "floor-denied", ...alone });
       assert.deepEqual([session.notice?.says, session.isOnStage], [texts.floorTaken, false], order.join());
     });
   }
@@ -194,7 +252,14 @@ test("a removal by another host stays listed until this one has judged it", asyn
   await inRoom({}, async (session, see) => {
     const removed: string[] = [];
     Object.assign(session.room ?? {}, { remove: (peer: string) => removed.push(peer) });
-    const removal = (peer: string) => ({ what: "removed-by-another" as const, peer, name: peer, by: "b", labels: { [peer]: peer, b: "Ben" }, others: 0 });
+    const removal = (peer: string) => ({
+      what: "removed-by-another" as const,
+      peer,
+      name: peer,
+      by: "b",
+      labels: { [peer]: peer, b: "Ben" },
+      others: 0,
+    });
     for (const peer of ["1", "2"]) hear(session, removal(peer));
     assert.equal(session.notice?.says, texts.removedByAnother("2", "Ben"));
     await see({});
@@ -216,7 +281,14 @@ test("a message keeps the mark that its sender had when it was sent", async () =
   await inRoom({ peer: "me", host: "2", stage }, async (session, see) => {
     const says = (from: string, text: string | number[]) => {
       const bytes = typeof text === "string" ? [...new TextEncoder().encode(text)] : text;
-      hear(session, { what: "data", from, delivery: "reliable", bytes, labels: { [from]: `Ada (${from.repeat(8)})` }, others: 0 });
+      hear(session, {
+        what: "data",
+        from,
+        delivery: "reliable",
+        bytes,
+        labels: { [from]: `Ada (${from.repeat(8)})` },
+        others: 0,
+      });
     };
     says("1", "trust me");
     says("2", "hello");
@@ -225,7 +297,10 @@ test("a message keeps the mark that its sender had when it was sent", async () =
     await see({ host: "1" });
     assert.deepEqual(
       session.chat.messages.map(({ label, host, named }) => [label, host, named]),
-      [["Ada (11111111)", false, false], ["Ada (22222222)", true, true]],
+      [
+        ["Ada (11111111)", false, false],
+        ["Ada (22222222)", true, true],
+      ],
     );
   });
 });

@@ -25,14 +25,17 @@ test("a page plays sound within 80 ms of the picture captured with it", { timeou
   }
 });
 
-test("flash and beep come within 80 ms of each other at a page and below it", { timeout: 120_000 }, async (t) => {
+test("flash and beep come within 80 ms of each other at a page and below it", {
+  timeout: 120_000,
+}, async (t) => {
   const room = await Room.open("--program", "640x360@30", "--k1", "1", "--mix", "never");
   try {
     room.start("mixer", room.invite);
     const speaker = ["--mix", "never", "--speak", "--speaker-size", "320x180@30"];
     for (const name of ["Ada", "Ben"]) room.start("join", room.invite, ...speaker, "--name", name);
     const pages = [await watcher(room, "one"), await watcher(room, "other")];
-    const depths = () => Promise.all(pages.map((page) => page.evaluate(() => window.room.snapshot().then(({ depth }) => depth))));
+    const depths = () =>
+      Promise.all(pages.map((page) => page.evaluate(() => window.room.snapshot().then(({ depth }) => depth))));
     await within("one page is below the other", async () => `${(await depths()).sort()}` === "1,2");
     await sleep(SETTLE_MS);
     for (const [at, page] of pages.entries()) {

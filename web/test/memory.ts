@@ -14,7 +14,9 @@ export interface Memory {
   renderers: number;
 }
 
-/** Number of measurements for each one of WebAssembly, by a walk over the whole heap: a renderer crashed in one of 170. */
+/**
+ * Number of measurements for each one of WebAssembly, by a walk over the whole heap: a renderer crashed in one of 170.
+ */
 const PER_WALK = 20;
 
 /** Measures the memory of a page that is its browser's only one. */
@@ -50,8 +52,14 @@ async function heapOf(session: CDPSession): Promise<number> {
 
 async function wasmOf(session: CDPSession): Promise<number> {
   const objectGroup = "memories";
-  const { result } = await session.send("Runtime.evaluate", { expression: "WebAssembly.Memory.prototype", objectGroup });
-  const { objects } = await session.send("Runtime.queryObjects", { prototypeObjectId: result.objectId ?? "", objectGroup });
+  const { result } = await session.send("Runtime.evaluate", {
+    expression: "WebAssembly.Memory.prototype",
+    objectGroup,
+  });
+  const { objects } = await session.send("Runtime.queryObjects", {
+    prototypeObjectId: result.objectId ?? "",
+    objectGroup,
+  });
   const sum = await session.send("Runtime.callFunctionOn", {
     objectId: objects.objectId ?? "",
     functionDeclaration: "function () { return this.reduce((sum, { buffer }) => sum + buffer.byteLength, 0); }",
@@ -68,7 +76,11 @@ function renderersOf(page: Page): number {
     if (!/^\d+$/.test(name)) continue;
     try {
       const [, , processGroup] = readFileSync(`/proc/${name}/stat`, "latin1").replace(/.*\) /, "").split(" ");
-      if (Number(processGroup) !== group || !readFileSync(`/proc/${name}/cmdline`, "latin1").includes("--type=renderer")) continue;
+      if (
+        Number(processGroup) !== group ||
+        !readFileSync(`/proc/${name}/cmdline`, "latin1").includes("--type=renderer")
+      )
+        continue;
       kib += Number(/^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${name}/status`, "latin1"))?.[1] ?? 0);
     } catch {
       // it ended meanwhile

@@ -24,7 +24,8 @@ test("a fifth speaker is told that it waits for a mixer until one comes", { time
     room.start("join", room.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
   }
   const fourth = await speaker("Dan");
-  const seesThree = () => window.parts().filter(({ videoWidth, dataset }) => videoWidth > 0 && dataset["part"] === "speaker").length === 3;
+  const seesThree = () =>
+    window.parts().filter(({ videoWidth, dataset }) => videoWidth > 0 && dataset["part"] === "speaker").length === 3;
   await fourth.waitForFunction(seesThree, { timeout: WAIT_MS });
 
   const fifth = await speaker("Eve");

@@ -32,7 +32,9 @@ const textsOf = (page: Page, selector: string) =>
 /** What stands at the picture's edge: its text, whether it is seen whole, and the number of elements in it. */
 const edge = (page: Page) =>
   page.evaluate(() => {
-    const line = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLElement>('[data-part="mixed-by"]');
+    const line = document
+      .querySelector("plenary-room")
+      ?.shadowRoot?.querySelector<HTMLElement>('[data-part="mixed-by"]');
     if (!line) return null;
     const box = line.getBoundingClientRect();
     const isSeen = line.checkVisibility() && box.width > 0 && box.bottom <= innerHeight && box.right <= innerWidth;
@@ -44,7 +46,9 @@ const draw = async (page: Page, name: string) => {
   if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
 };
 
-test("a guest with the host's name is told apart wherever it is named", { timeout: 150_000 }, async () => {
+test("a guest with the host's name is told apart wherever it is named", {
+  timeout: 150_000,
+}, async () => {
   const host = await room.screen({ rendezvous: room.rendezvous });
   await fill(host, "name", NAME);
   await act(host, "open");
@@ -77,7 +81,10 @@ test("a guest with the host's name is told apart wherever it is named", { timeou
   const stage = () => textsOf(host, ".people .who");
   await within("three have one name", async () => (await stage()).filter((who) => /^grace/i.test(who)).length === 3);
   const alike = (await stage()).filter((who) => /^grace/i.test(who));
-  assert.ok(alike.every((who) => DIGITS.test(who)), alike.join());
+  assert.ok(
+    alike.every((who) => DIGITS.test(who)),
+    alike.join(),
+  );
   assert.equal(new Set(alike.map((who) => DIGITS.exec(who)?.[0])).size, 3, alike.join());
   const marked = await textsOf(host, ".people li:has(.rank) .who");
   assert.equal(marked.length, 1, marked.join());
@@ -92,7 +99,10 @@ test("a guest with the host's name is told apart wherever it is named", { timeou
   await fill(host, "message", "So am I");
   await host.keyboard.press("Enter");
   await there(guest, ".message:not(.mine)");
-  const [[theirs], [mine]] = await Promise.all([textsOf(host, ".message:not(.mine) .by"), textsOf(guest, ".message:not(.mine) .by")]);
+  const [[theirs], [mine]] = await Promise.all([
+    textsOf(host, ".message:not(.mine) .by"),
+    textsOf(guest, ".message:not(.mine) .by"),
+  ]);
   assert.match(theirs ?? "", new RegExp(`^grace <b>h</b>${DIGITS.source} [0-9]`), "no mark");
   assert.match(mine ?? "", new RegExp(`^Grace <b>H</b>${DIGITS.source} host `));
   await draw(host, "chat");

@@ -1,7 +1,6 @@
 // What a room lacks for a while, met in a browser: its server, a place, a mixer. Each is a line, which ends with its
 // reason.
 
-import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Page } from "puppeteer-core";
@@ -9,7 +8,9 @@ import type { Page } from "puppeteer-core";
 import { act, alerted, click, duplicate, live, says, text, there } from "./element.js";
 import { Room, within } from "./room.js";
 
-test("a room that is over or has no server is tried again by a button", { timeout: 90_000 }, async () => {
+test("a room that is over or has no server is tried again by a button", {
+  timeout: 90_000,
+}, async () => {
   const apart = await Room.apart();
   try {
     await apart.killHost();
@@ -20,7 +21,8 @@ test("a room that is over or has no server is tried again by a button", { timeou
     await says(over, "can't be reached. Trying again");
     await act(over, "cancel");
     await act(over, "watch");
-    const gaveUp = () => document.querySelector("plenary-room")?.shadowRoot?.querySelector('[data-way="again"]') != null;
+    const gaveUp = () =>
+      document.querySelector("plenary-room")?.shadowRoot?.querySelector('[data-way="again"]') != null;
     await over.waitForFunction(gaveUp, { timeout: 40_000, polling: 100 });
     await alerted(over, "The server that introduces newcomers can't be reached. Check your connection");
     await apart.serve(new URL(apart.rendezvous).host);
@@ -46,7 +48,8 @@ test("a viewer without a place is told so until there is one", { timeout: 120_00
       return page;
     };
     const first = await watching();
-    const shows = (page: Page) => page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 30_000 });
+    const shows = (page: Page) =>
+      page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 30_000 });
     await shows(first);
     const second = await watching();
     await says(second, "This room is full of viewers at the moment.");
@@ -58,11 +61,23 @@ test("a viewer without a place is told so until there is one", { timeout: 120_00
   }
 });
 
-test("viewers of a room without a mixer are told so until one comes", { timeout: 150_000 }, async () => {
+test("viewers of a room without a mixer are told so until one comes", {
+  timeout: 150_000,
+}, async () => {
   const unmixed = await Room.open("--program", "320x180@15", "--mix", "never");
   try {
     const speaker = (name: string) =>
-      unmixed.start("join", unmixed.invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
+      unmixed.start(
+        "join",
+        unmixed.invite,
+        "--speak",
+        "--mix",
+        "never",
+        "--name",
+        name,
+        "--speaker-size",
+        "320x180@15",
+      );
     speaker("Ada");
     const page = await unmixed.screen({ query: "?auto=watch&name=Kim" });
     const shows = () => page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 30_000 });
@@ -71,18 +86,26 @@ test("viewers of a room without a mixer are told so until one comes", { timeout:
     await shows();
     await within("the line ends", async () => !(await text(page))?.includes("plenary mixer"));
     await unmixed.kill(mixer);
-    const isTold = () => document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("Nobody here mixes at the moment") ?? false;
+    const isTold = () =>
+      document.querySelector("plenary-room")?.shadowRoot?.textContent?.includes("Nobody here mixes at the moment") ??
+      false;
     await page.waitForFunction(isTold, { timeout: 40_000, polling: 100 });
     const at = await page.evaluate(() => window.shown()?.currentTime ?? 0);
     unmixed.start("mixer", unmixed.invite);
-    await page.waitForFunction((at) => (window.shown()?.currentTime ?? 0) > at + 1, { timeout: 40_000, polling: 100 }, at);
+    await page.waitForFunction(
+      (at) => (window.shown()?.currentTime ?? 0) > at + 1,
+      { timeout: 40_000, polling: 100 },
+      at,
+    );
     await within("the line ends", async () => !(await text(page))?.includes("Nobody here mixes"));
   } finally {
     await unmixed.close();
   }
 });
 
-test("without https a tab that loses its place to another one says so", { timeout: 90_000 }, async () => {
+test("without https a tab that loses its place to another one says so", {
+  timeout: 90_000,
+}, async () => {
   const mixed = await Room.open("--program", "320x180@15");
   try {
     mixed.addAda();

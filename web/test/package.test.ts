@@ -53,9 +53,16 @@ before(() => {
   const said = execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: WEB, encoding: "utf8" });
   const modules = join(folder, "node_modules");
   mkdirSync(join(modules, "plenary"), { recursive: true });
-  execFileSync("tar", ["-xzf", join(folder, said.trim().split("\n").pop() ?? ""), "-C", join(modules, "plenary"), "--strip-components=1"]);
+  execFileSync("tar", [
+    "-xzf",
+    join(folder, said.trim().split("\n").pop() ?? ""),
+    "-C",
+    join(modules, "plenary"),
+    "--strip-components=1",
+  ]);
   // what npm would install beside it
-  for (const name of Object.keys(manifest().dependencies)) symlinkSync(join(WEB, "node_modules", name), join(modules, name));
+  for (const name of Object.keys(manifest().dependencies))
+    symlinkSync(join(WEB, "node_modules", name), join(modules, name));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
 });
 
@@ -75,7 +82,16 @@ function manifest(): Manifest {
 function compile(resolution: "bundler" | "nodenext"): string {
   const module = resolution === "bundler" ? "esnext" : "nodenext";
   const strict = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--verbatimModuleSyntax"];
-  const flags = ["--noEmit", "--target", "es2022", "--lib", "es2023,dom,dom.iterable", "--skipDefaultLibCheck", "--pretty", "false"];
+  const flags = [
+    "--noEmit",
+    "--target",
+    "es2022",
+    "--lib",
+    "es2023,dom,dom.iterable",
+    "--skipDefaultLibCheck",
+    "--pretty",
+    "false",
+  ];
   const files = readdirSync(folder).filter((name) => name.endsWith(".ts"));
   const args = [...strict, ...flags, "--module", module, "--moduleResolution", resolution, ...files];
   return spawnSync(TSC, args, { cwd: folder, encoding: "utf8" }).stdout;
@@ -87,13 +103,19 @@ test("a strict program compiles against the package, and wrong ones don't", { ti
   for (const resolution of ["bundler", "nodenext"] as const) {
     const said = compile(resolution);
     const places = [...said.matchAll(/^(\S+)\(\d+,\d+\): error/gm)].map(([, file]) => file);
-    assert.deepEqual(places, WRONG.map((_, at) => `wrong-${at}.ts`), `${resolution}: ${said}`);
+    assert.deepEqual(
+      places,
+      WRONG.map((_, at) => `wrong-${at}.ts`),
+      `${resolution}: ${said}`,
+    );
   }
 });
 
 test("the package has each file that it names, and those that they load", () => {
   const files = readdirSync(join(folder, "node_modules/plenary"), { recursive: true }).map(String);
-  const named = Object.values(manifest().exports).flatMap((paths) => (typeof paths === "string" ? [] : Object.values(paths)));
+  const named = Object.values(manifest().exports).flatMap((paths) =>
+    typeof paths === "string" ? [] : Object.values(paths),
+  );
   for (const path of [...named, "./dist/worker.js", "./dist/plenary.wasm", "./dist/index.html", "./README.md"]) {
     assert.ok(files.includes(path.replace("./", "")), path);
   }

@@ -9,8 +9,10 @@ import type { Page } from "puppeteer-core";
 import { speakBy } from "./peers.js";
 import { type Entry, enterWith, Room } from "./room.js";
 
-/** Longest time until all see each other, and longest wait for a picture while a mixer takes over, in milliseconds: in the nightly
- * part the aims for a quiet machine, else signs of life. */
+/**
+ * Longest time until all see each other, and longest wait for a picture while a mixer takes over, in milliseconds: in
+ * the nightly part the aims for a quiet machine, else signs of life.
+ */
 const [MEETING_MS_MAX, WAIT_MS_MAX] = env["NIGHTLY"] === undefined ? [30_000, 5000] : [2000, 700];
 
 let room: Room;
@@ -81,7 +83,9 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<number
   }
 }
 
-test("a room of pages goes on when the page that opened it is closed", { timeout: 180_000 }, async (t) => {
+test("a room of pages goes on when the page that opened it is closed", {
+  timeout: 180_000,
+}, async (t) => {
   const ada = await speaker({ rendezvous: room.rendezvous, name: "Ada", title: "Talk" });
   const invite = await ada.evaluate(() => window.room.invite ?? "");
   assert.ok(invite.startsWith(room.rendezvous), invite);
@@ -105,7 +109,14 @@ test("a room of pages goes on when the page that opened it is closed", { timeout
   await zoe.evaluate(() => window.room.leave());
 
   const told = (page: Page, text: string) =>
-    page.waitForFunction((text) => window.events.some((event) => event.what === "data" && new TextDecoder().decode(new Uint8Array(event.bytes)) === text), { timeout: 5000 }, text);
+    page.waitForFunction(
+      (text) =>
+        window.events.some(
+          (event) => event.what === "data" && new TextDecoder().decode(new Uint8Array(event.bytes)) === text,
+        ),
+      { timeout: 5000 },
+      text,
+    );
   await ben.evaluate(() => window.room.tell("Hello from Ben"));
   await Promise.all([told(ada, "Hello from Ben"), told(cay, "Hello from Ben")]);
 

@@ -6,13 +6,13 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import type { Reason as Told } from "../src/app.js";
-import type { Snapshot } from "../src/room.js";
 import { type Reason, Refused } from "../src/refused.js";
+import type { Snapshot } from "../src/room.js";
 import { languageOf, speakLanguage, type Texts, texts } from "../src/texts.js";
 import { de } from "../src/texts-de.js";
 import { en } from "../src/texts-en.js";
-import { asksPassword, refusalFor, refusalOf, type Way } from "../src/ui/refusals.js";
 import { hear } from "../src/ui/hear.js";
+import { asksPassword, refusalFor, refusalOf, type Way } from "../src/ui/refusals.js";
 import { Session } from "../src/ui/session.js";
 
 const SOURCES = fileURLToPath(new URL("../../src/", import.meta.url));
@@ -35,7 +35,10 @@ test("no text is compared in code", () => {
       .forEach((line, at) => assert.ok(!COMPARED.some((pattern) => pattern.test(line)), `${file}:${at + 1}: ${line}`));
   }
   for (const line of ["if (notice?.says === texts.noPlace)", "/full/.test(message)", 'why.startsWith("the room")']) {
-    assert.ok(COMPARED.some((pattern) => pattern.test(line)), line);
+    assert.ok(
+      COMPARED.some((pattern) => pattern.test(line)),
+      line,
+    );
   }
 });
 
@@ -103,7 +106,8 @@ test("an outage that no further attempt ends is told as such", () => {
     return session.rejected;
   };
   for (const reason of ["other-version", "bad-proof"] as const) assert.equal(told(reason), en.rejected[reason]);
-  for (const reason of ["unreachable", "silent", "slept", "closing", "not-open"] as const) assert.equal(told(reason), null, reason);
+  for (const reason of ["unreachable", "silent", "slept", "closing", "not-open"] as const)
+    assert.equal(told(reason), null, reason);
   assert.equal(told(null), null);
 });
 
@@ -132,8 +136,13 @@ function* leaves(of: object, path: string[] = []): Generator<[string, unknown]> 
 
 test("each text is translated, but for names", () => {
   const english = new Map(leaves(en));
-  const same = [...leaves(de satisfies Texts)].filter(([path, text]) => typeof text === "string" && english.get(path) === text);
+  const same = [...leaves(de satisfies Texts)].filter(
+    ([path, text]) => typeof text === "string" && english.get(path) === text,
+  );
   const names = ["title", "linkHint", "chat", "keys.0.0", "keys.1.0", "keys.2.0", "keys.3.0", "keys.4.0", "keys.4.1"];
   const more = ["keys.5.0", "keys.6.0", "keys.7.0", "keys.9.0", "keys.10.0"];
-  assert.deepEqual(same.map(([path]) => path), [...names, ...more]);
+  assert.deepEqual(
+    same.map(([path]) => path),
+    [...names, ...more],
+  );
 });

@@ -32,13 +32,16 @@ async function makeBusy(page: Page, busy: Window["busy"]): Promise<void> {
     window.busy = busy;
     const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
     navigator.mediaDevices.getUserMedia = async (constraints = {}) => {
-      if (window.busy.some((kind) => constraints[kind])) throw new DOMException("Could not start source", "NotReadableError");
+      if (window.busy.some((kind) => constraints[kind]))
+        throw new DOMException("Could not start source", "NotReadableError");
       return open(constraints);
     };
   }, busy);
 }
 
-test("a busy camera or microphone is called busy, and the other one works", { timeout: 60_000 }, async () => {
+test("a busy camera or microphone is called busy, and the other one works", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?name=Kim" });
   await there(page, '[data-act="join"]');
   await makeBusy(page, ["video"]);
@@ -61,7 +64,9 @@ test("a busy camera or microphone is called busy, and the other one works", { ti
   assert.doesNotMatch((await text(page)) ?? "", /Another program/);
 });
 
-test("busy devices keep a user from speaking until they are free", { timeout: 60_000 }, async () => {
+test("busy devices keep a user from speaking until they are free", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?name=Kim" });
   await there(page, '[data-act="join"]');
   await makeBusy(page, ["audio", "video"]);
@@ -84,7 +89,9 @@ test("busy devices keep a user from speaking until they are free", { timeout: 60
   await there(page, '.bar [data-act="camera"]:not(.off)');
 });
 
-test("a page older than the server says so and is loaded anew by a button", { timeout: 60_000 }, async () => {
+test("a page older than the server says so and is loaded anew by a button", {
+  timeout: 60_000,
+}, async () => {
   const apart = await Room.apart();
   const page = await apart.screen({ query: "?name=Kim&auto=speak", head: AUTO_SPEAK });
   await live(page);
@@ -113,7 +120,7 @@ test("a browser that can't join gets the link for another one", { timeout: 60_00
   await there(page, '[data-act="watch"]');
   await page.evaluate(() => {
     Reflect.deleteProperty(window, "RTCRtpScriptTransform");
-    navigator.clipboard.writeText = (text) => (window.copied = text, Promise.resolve());
+    navigator.clipboard.writeText = (text) => ((window.copied = text), Promise.resolve());
   });
   for (const way of ["watch", "join"]) {
     await act(page, way);

@@ -16,7 +16,17 @@ const [FULL_FPS, SPELL_MS] = [30, 20_000];
 
 test("a page that relays uses less than half the processor time of encoding", { timeout: 240_000 }, async (t) => {
   const program = `1280x720@${FULL_FPS}`;
-  const alone = await Room.open("--program", program, "--k1", "1", "--speak", "--speaker-size", program, "--mix", "always");
+  const alone = await Room.open(
+    "--program",
+    program,
+    "--k1",
+    "1",
+    "--speak",
+    "--speaker-size",
+    program,
+    "--mix",
+    "always",
+  );
   try {
     const page = await watcher(alone, "Web");
     await sleep(10_000);
@@ -27,7 +37,9 @@ test("a page that relays uses less than half the processor time of encoding", { 
     };
     const without = await spend();
     const child = alone.start("join", alone.invite, "--view", "--relay", "never");
-    await page.waitForFunction(() => window.room.snapshot().then(({ children }) => children.length === 1), { timeout: 60_000 });
+    await page.waitForFunction(() => window.room.snapshot().then(({ children }) => children.length === 1), {
+      timeout: 60_000,
+    });
     await sleep(3000);
     const above = await spend();
     await alone.kill(child);
@@ -66,26 +78,38 @@ async function encodeTo(page: Page, other: Page): Promise<void> {
       transceiver.setCodecPreferences(capabilities.filter(({ mimeType }) => mimeType === "video/H264"));
     }
     await connection.setLocalDescription();
-    await new Promise<void>((resolve) => (connection.onicegatheringstatechange = () => connection.iceGatheringState === "complete" && resolve()));
+    await new Promise<void>(
+      (resolve) =>
+        (connection.onicegatheringstatechange = () => connection.iceGatheringState === "complete" && resolve()),
+    );
     return connection.localDescription?.sdp ?? "";
   });
   const answer = await other.evaluate(async (sdp) => {
     const connection = new RTCPeerConnection();
     await connection.setRemoteDescription({ type: "offer", sdp });
     await connection.setLocalDescription();
-    await new Promise<void>((resolve) => (connection.onicegatheringstatechange = () => connection.iceGatheringState === "complete" && resolve()));
+    await new Promise<void>(
+      (resolve) =>
+        (connection.onicegatheringstatechange = () => connection.iceGatheringState === "complete" && resolve()),
+    );
     return connection.localDescription?.sdp ?? "";
   }, offer);
   await page.evaluate(async (sdp) => {
     const connection = window.connections.at(-1);
     if (!connection) throw new Error("no connection");
-    const start = sdp.replace(/^a=fmtp:(\d+) (.*profile-level-id=[^;\r\n]*)/gim, "a=fmtp:$1 $2;x-google-start-bitrate=1500");
+    const start = sdp.replace(
+      /^a=fmtp:(\d+) (.*profile-level-id=[^;\r\n]*)/gim,
+      "a=fmtp:$1 $2;x-google-start-bitrate=1500",
+    );
     await connection.setRemoteDescription({ type: "answer", sdp: start });
     for (const sender of connection.getSenders()) {
       if (sender.track?.kind !== "video") continue;
       const parameters = sender.getParameters();
       for (const encoding of parameters.encodings) encoding.maxBitrate = 1_500_000;
-      await sender.setParameters({ ...parameters, degradationPreference: "maintain-resolution" } as RTCRtpSendParameters);
+      await sender.setParameters({
+        ...parameters,
+        degradationPreference: "maintain-resolution",
+      } as RTCRtpSendParameters);
     }
   }, answer);
 }

@@ -64,7 +64,10 @@ test("the panel of a page below a page shows what both peers above it send", { t
   await lower.waitForFunction(() => window.plenary.snapshot().then((taken) => taken?.rates_above.length === 2));
   const { path, rates_above: rates } = await snapshot(lower);
   t.diagnostic(JSON.stringify(rates));
-  assert.deepEqual(rates.map(({ peer }) => peer), path.slice(0, 2));
+  assert.deepEqual(
+    rates.map(({ peer }) => peer),
+    path.slice(0, 2),
+  );
   // a program of 300 kbit/s and its sound
   assert.ok(rates.every(({ sent_bps, children }) => sent_bps > 100_000 && children >= 1));
   await says(lower, "Sent to you by way of");

@@ -8,8 +8,10 @@ import type { Page } from "puppeteer-core";
 import { act, closeDialog, fill, inviteOf, live, snapshot } from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
-/** Longest time until a speaker that left for another page is off the host's list, in milliseconds; without a good-bye that
- * others can read it was listed for 7 s and more, with it for 5–147 ms. */
+/**
+ * Longest time until a speaker that left for another page is off the host's list, in milliseconds; without a good-bye
+ * that others can read it was listed for 7 s and more, with it for 5–147 ms.
+ */
 const PARTED_MS_MAX = 3000;
 
 let room: Room;
@@ -70,7 +72,10 @@ test("a host that reloads its tab takes nobody's camera, place or mixer", { time
   await within("the host reigns again, and the page knows it", async () => (await snapshot(guest))?.host === peer);
   await new Promise((resolve) => setTimeout(resolve, 5000));
   assert.deepEqual(await guest.evaluate(() => [...new Set(window.lost)]), []);
-  assert.deepEqual((await speaking(host)).filter((name) => name !== "Grace"), ["Gil", "Gus"]);
+  assert.deepEqual(
+    (await speaking(host)).filter((name) => name !== "Grace"),
+    ["Gil", "Gus"],
+  );
 });
 
 test("a speaker that leaves for another page is off the list at once", { timeout: 90_000 }, async (t) => {

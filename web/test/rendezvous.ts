@@ -17,7 +17,9 @@ export async function newerRendezvous(port: number): Promise<() => void> {
     sockets.add(socket);
     socket.on("error", () => {});
     const accepted = createHash("sha1").update(`${headers["sec-websocket-key"]}${MAGIC}`).digest("base64");
-    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accepted}\r\n\r\n`);
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accepted}\r\n\r\n`,
+    );
     socket.write(FRAME);
   });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));

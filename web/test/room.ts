@@ -3,13 +3,13 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { env } from "node:process";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
 import type { Browser, Page } from "puppeteer-core";
@@ -43,13 +43,17 @@ declare global {
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const PLENARY = env["PLENARY"] ?? "plenary";
 /** What hosts allow their page. */
-const POLICY = (/POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? "").replace(
-  /\\\n\s*/g,
-  "",
-);
+const POLICY = (
+  /POLICY: &str = "([^"]*)"/.exec(readFileSync(`${DIST}../../crates/page/src/lib.rs`, "utf8"))?.[1] ?? ""
+).replace(/\\\n\s*/g, "");
 /** Time for a process to end politely, in milliseconds. */
 const PARTING_MS = 3000;
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm" };
+const TYPES: Record<string, string> = {
+  html: "text/html",
+  js: "text/javascript",
+  css: "text/css",
+  wasm: "application/wasm",
+};
 
 /** Markup by which a host allows pages to open the camera by themselves. */
 export const AUTO_SPEAK = '<meta name="plenary-auto-speak" content="yes">';
@@ -79,7 +83,9 @@ export async function enterWith(page: Page, options: Entry): Promise<void> {
     const loaded = (await import(url)) as typeof library;
     window.events = [];
     const onEvent = (event: library.RoomEvent) => window.events.push(event);
-    window.room = await ("invite" in options ? loaded.join({ ...options, onEvent }) : loaded.host({ ...options, onEvent }));
+    window.room = await ("invite" in options
+      ? loaded.join({ ...options, onEvent })
+      : loaded.host({ ...options, onEvent }));
     document.body.append(window.room.picture);
   }, options);
 }
@@ -87,8 +93,8 @@ export async function enterWith(page: Page, options: Entry): Promise<void> {
 export const joinWith: (page: Page, options: library.JoinOptions) => Promise<void> = enterWith;
 
 /**
- * Loudest levels within two seconds of what is heard, in decibels: of the browsers' false voice, a tone of 180 Hz, and of
- * anything else. Recorded, since Firefox runs no AudioContext on a machine without a sound card.
+ * Loudest levels within two seconds of what is heard, in decibels: of the browsers' false voice, a tone of 180 Hz, and
+ * of anything else. Recorded, since Firefox runs no AudioContext on a machine without a sound card.
  */
 export async function heard(page: Page): Promise<{ voice: number; others: number }> {
   return page.evaluate(async () => {

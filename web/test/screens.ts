@@ -28,7 +28,11 @@ async function draw(page: Page, name: string): Promise<void> {
   for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewport(viewport);
     await settled();
-    await page.screenshot({ path: `${folder}/${name}-${size}.webp` as `${string}.webp`, type: "webp", quality: QUALITY });
+    await page.screenshot({
+      path: `${folder}/${name}-${size}.webp` as `${string}.webp`,
+      type: "webp",
+      quality: QUALITY,
+    });
   }
   await page.setViewport(SIZES.wide);
 }
@@ -52,7 +56,8 @@ try {
   for (const name of ["Ada", "Emmy"]) {
     room.start("join", invite, "--speak", "--mix", "never", "--name", name, "--speaker-size", "320x180@15");
   }
-  const onStage = () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.filter(({ speaks }) => speaks).length === 3);
+  const onStage = () =>
+    window.plenary.snapshot().then((snapshot) => snapshot?.stage.filter(({ speaks }) => speaks).length === 3);
   await host.waitForFunction(onStage, { timeout: 30_000 });
   // from now on speakers ask for the floor
   await act(host, "host");
@@ -108,7 +113,9 @@ try {
   await act(host, "host");
   // the hand is down again, and the stage open
   await act(guest, "hand");
-  await within("the stage is open", () => guest.evaluate(() => window.plenary.snapshot().then((now) => now?.stage_open ?? false)));
+  await within("the stage is open", () =>
+    guest.evaluate(() => window.plenary.snapshot().then((now) => now?.stage_open ?? false)),
+  );
   await act(guest, "hand");
   await there(guest, "dialog.stage[open] .preview video");
   await draw(guest, "14-stage");

@@ -50,7 +50,10 @@ export async function watchFor(page: Page, ms: number): Promise<Smoothness> {
   return smoothness(await shownSince(page, fromMs), fromMs, fromMs + ms);
 }
 
-/** How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, in that time from now. */
+/**
+ * How much later a page shows pictures than it plays sound of the same capture time, in milliseconds, in that time from
+ * now.
+ */
 export async function skewsMs(page: Page, ms = 3000): Promise<number[]> {
   const fromMs = Date.now();
   await sleep(ms);
@@ -58,7 +61,10 @@ export async function skewsMs(page: Page, ms = 3000): Promise<number[]> {
 }
 
 export function skewsSince(page: Page, fromMs: number): Promise<number[]> {
-  return page.evaluate((fromMs) => window.skews.filter(({ atMs }) => atMs >= fromMs).map(({ skewMs }) => skewMs), fromMs);
+  return page.evaluate(
+    (fromMs) => window.skews.filter(({ atMs }) => atMs >= fromMs).map(({ skewMs }) => skewMs),
+    fromMs,
+  );
 }
 
 /** The value below which a share of all values lies. */

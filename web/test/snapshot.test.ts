@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { joinWith, Room } from "./room.js";
 
 /** What a value is, as far as JSON tells: the names of an object's fields, too. */
-const kindOf = (value: unknown) => (value && typeof value === "object" ? Object.keys(value).sort().join() : typeof value);
+const kindOf = (value: unknown) =>
+  value && typeof value === "object" ? Object.keys(value).sort().join() : typeof value;
 
 test("a page's snapshot has each field of a native report, of the same kind", { timeout: 60_000 }, async () => {
   const room = await Room.withAda();
@@ -24,7 +25,8 @@ test("a page's snapshot has each field of a native report, of the same kind", { 
     assert.ok(fed.length >= 13, `the native peer had a program: ${JSON.stringify(report)}`);
     for (const name of Object.keys(report)) assert.ok(own.has(name), `${name} is missing`);
     // a backup comes and goes
-    for (const [name, value] of fed.filter(([name]) => name !== "backup")) assert.equal(kindOf(own.get(name)), kindOf(value), name);
+    for (const [name, value] of fed.filter(([name]) => name !== "backup"))
+      assert.equal(kindOf(own.get(name)), kindOf(value), name);
     const ways = new Map(snapshot.links.map(({ peer, way }) => [peer, way]));
     assert.ok(snapshot.parent !== null && ways.get(snapshot.parent) === "direct", JSON.stringify(snapshot));
     const { first_frame_ms, frames_late, frames_received, sound_latency_ms } = snapshot;

@@ -126,7 +126,10 @@ test("a websocket that opens carries frames, and later failures are outages", as
 });
 
 test("a rendezvous elsewhere says why it refuses a websocket to the page", async () => {
-  for (const [isRefused, expected] of [[true, ["frame no", "closed"]], [false, ["closed"]]] as const) {
+  for (const [isRefused, expected] of [
+    [true, ["frame no", "closed"]],
+    [false, ["closed"]],
+  ] as const) {
     server.refusal = isRefused ? "no" : null;
     const heard = new Heard();
     new Dialler("https://app.example").dial(url(), heard);
@@ -150,7 +153,9 @@ test("a rendezvous elsewhere says why it refuses a websocket to the page", async
   assert.deepEqual([opened.events, server.asked.length], [["opened", "closed"], 1]);
 });
 
-test("after two failed websockets, requests carry the frames in order", { timeout: 30_000 }, async () => {
+test("after two failed websockets, requests carry the frames in order", {
+  timeout: 30_000,
+}, async () => {
   server.frames = [prefixed("a", "b"), prefixed("c")];
   const dialler = new Dialler(origin);
   failing(dialler, 1);
@@ -199,7 +204,9 @@ test("when requests fail too, a websocket is tried by turns", { timeout: 30_000 
   assert.deepEqual(heard.events, ["opened", "closed"]);
 });
 
-test("torn answers and endless frames that nobody takes end a connection", { timeout: 30_000 }, async () => {
+test("torn answers and endless frames that nobody takes end a connection", {
+  timeout: 30_000,
+}, async () => {
   for (const spoil of ["answer", "queue"]) {
     server.frames = spoil === "answer" ? [Buffer.from([0, 0, 0, 9, 1])] : [];
     const dialler = new Dialler(origin);

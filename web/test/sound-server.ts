@@ -12,7 +12,9 @@ import { sleep } from "./shown.js";
 const UP_MS_MAX = 10_000;
 
 /** Why no sound server can be had here; null where one can. */
-export const noSoundServer: string | null = ["pulseaudio", "pactl"].every(isInstalled) ? null : "needs pulseaudio and pactl";
+export const noSoundServer: string | null = ["pulseaudio", "pactl"].every(isInstalled)
+  ? null
+  : "needs pulseaudio and pactl";
 
 export class SoundServer {
   private constructor(
@@ -23,8 +25,18 @@ export class SoundServer {
   /** Starts a server with a loudspeaker that nobody hears, and no microphone. */
   static async up(): Promise<SoundServer> {
     const folder = mkdtempSync(join(tmpdir(), "plenary-sound-"));
-    const modules = [`module-native-protocol-unix socket=${join(folder, "native")} auth-anonymous=1`, "module-null-sink rate=48000"];
-    const options = ["--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes", "--realtime=no", "-n"];
+    const modules = [
+      `module-native-protocol-unix socket=${join(folder, "native")} auth-anonymous=1`,
+      "module-null-sink rate=48000",
+    ];
+    const options = [
+      "--daemonize=no",
+      "--exit-idle-time=-1",
+      "--use-pid-file=no",
+      "--disable-shm=yes",
+      "--realtime=no",
+      "-n",
+    ];
     const process = spawn("pulseaudio", [...options, ...modules.flatMap((module) => ["-L", module])], {
       // nothing of the user's own server
       env: { ...env, HOME: folder, XDG_RUNTIME_DIR: folder, PULSE_RUNTIME_PATH: folder, PULSE_STATE_PATH: folder },
@@ -51,7 +63,13 @@ export class SoundServer {
     this.#order("load-module", "module-null-sink", `sink_name=${name}`, "rate=48000");
     this.#order("load-module", "module-sine", `sink=${name}`, `frequency=${hz}`);
     const properties = `source_properties=device.description="${hz}\\ Hz"`;
-    const module = this.#order("load-module", "module-remap-source", `master=${name}.monitor`, `source_name=${name}-in`, properties);
+    const module = this.#order(
+      "load-module",
+      "module-remap-source",
+      `master=${name}.monitor`,
+      `source_name=${name}-in`,
+      properties,
+    );
     return () => this.#order("unload-module", module);
   }
 
@@ -73,7 +91,11 @@ export class SoundServer {
   }
 
   #order(...args: string[]): string {
-    return execFileSync("pactl", args, { env: { ...env, PULSE_SERVER: this.address }, encoding: "utf8", stdio: "pipe" }).trim();
+    return execFileSync("pactl", args, {
+      env: { ...env, PULSE_SERVER: this.address },
+      encoding: "utf8",
+      stdio: "pipe",
+    }).trim();
   }
 }
 

@@ -41,7 +41,9 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   // the devices are asked for, and shown; then the page joins
   for (const step of ["form:not(.wide)", "form.wide"]) await click(page, `${step} [data-act="join"]`);
   const isOnStage = () =>
-    window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted.picture));
+    window.plenary
+      .snapshot()
+      .then((snapshot) => snapshot?.stage.some((one) => one.name === "Eve" && !one.muted.picture));
   await page.waitForFunction(isOnStage, { timeout: 20_000 });
   await within("the watcher sees the camera", async () => (await green(watcher)) > 0.15);
   await within("the speaker sees itself in the program", async () => (await green(page)) > 0.15);
@@ -49,7 +51,10 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
   const speaks = (eve: string) =>
     window.events.some((event) => event.what === "speaking" && event.speaking.includes(eve));
   await watcher.waitForFunction(speaks, { timeout: 20_000 }, eve);
-  const [own, watching] = await Promise.all([page.evaluate(() => window.plenary.snapshot()), watcher.evaluate(() => window.room.snapshot())]);
+  const [own, watching] = await Promise.all([
+    page.evaluate(() => window.plenary.snapshot()),
+    watcher.evaluate(() => window.room.snapshot()),
+  ]);
   assert.deepEqual(own?.sends, { picture: true, sound: true });
   assert.deepEqual([watching.sends, watching.way], [{ picture: false, sound: false }, "direct"]);
   await act(page, "people");
@@ -58,10 +63,16 @@ test("a page's camera and microphone come to the others, and theirs to it", { ti
       one.textContent?.replace(/\s+/g, " ").trim(),
     );
   const people = await page.evaluate(listed);
-  assert.ok(people.some((one) => one?.startsWith("Eve you")) && people.some((one) => one?.startsWith("Ada")), `${people}`);
+  assert.ok(
+    people.some((one) => one?.startsWith("Eve you")) && people.some((one) => one?.startsWith("Ada")),
+    `${people}`,
+  );
   const [out, back] = [await heard(watcher), await heard(page)];
   assert.ok(out.voice > -60, `the watcher hears the voice: ${out.voice} dB`);
-  assert.ok(back.others > -60 && back.voice < out.voice - 20, `the speaker hears Ada, not itself: ${JSON.stringify(back)}`);
+  assert.ok(
+    back.others > -60 && back.voice < out.voice - 20,
+    `the speaker hears Ada, not itself: ${JSON.stringify(back)}`,
+  );
   // one speaker alone in place of the program
   const pinned = await watcher.evaluate(async (eve) => {
     window.room.pin(eve);

@@ -16,7 +16,9 @@ before(async () => {
 afterEach(() => room.closePages());
 after(() => room.close());
 
-test("a duplicated tab of a host is told of the other and joins as a guest", { timeout: 90_000 }, async () => {
+test("a duplicated tab of a host is told of the other and joins as a guest", {
+  timeout: 90_000,
+}, async () => {
   const host = await room.screen({ invite: "", rendezvous: room.rendezvous });
   await fill(host, "name", "Grace");
   await act(host, "open");
@@ -77,7 +79,9 @@ const route = (page: Page, order: "remove-add" | "add-remove", invite?: string) 
     invite,
   );
 
-test("a new element goes on with the room of one that left the page", { timeout: 90_000 }, async () => {
+test("a new element goes on with the room of one that left the page", {
+  timeout: 90_000,
+}, async () => {
   const small = await Room.open();
   try {
     const page = await small.screen({ query: "?name=Uma&auto=speak", head: AUTO_SPEAK });
@@ -124,7 +128,7 @@ test("a new element goes on with the room of one that left the page", { timeout:
     // an application ends a room whose element is out of the document
     const camera = await page.evaluateHandle(() => {
       const self = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>("video.self");
-      return (self?.srcObject as MediaStream).getVideoTracks()[0];
+      return (self?.srcObject as MediaStream | undefined)?.getVideoTracks()[0];
     });
     await page.evaluate(() => {
       const first = document.querySelector("plenary-room");
@@ -145,8 +149,10 @@ test("a preview whose element has left the page is closed", { timeout: 60_000 },
     await act(page, "join");
     await there(page, ".preview video");
     const camera = await page.evaluateHandle(() => {
-      const preview = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
-      return (preview?.srcObject as MediaStream).getVideoTracks()[0];
+      const preview = document
+        .querySelector("plenary-room")
+        ?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
+      return (preview?.srcObject as MediaStream | undefined)?.getVideoTracks()[0];
     });
     const state = () => page.evaluate((camera) => camera?.readyState, camera);
     // moved within the page it stays

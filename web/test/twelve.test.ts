@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { env } from "node:process";
-import { test, type TestContext } from "node:test";
+import { type TestContext, test } from "node:test";
 
 import type { Page } from "puppeteer-core";
 
@@ -24,7 +24,10 @@ const [FPS, SIZE] = [15, { width: 320, height: 180 }];
 const SETTLE_MS = 20_000;
 /** Interval at which peers leave within a minute, in milliseconds. */
 const LEAVE_MS = 9000;
-/** Smallest share of the pictures that have numbers, and of those that the room's rate makes: a mixer that leaves may owe some. */
+/**
+ * Smallest share of the pictures that have numbers, and of those that the room's rate makes: a mixer that leaves may
+ * owe some.
+ */
 const [SHARE_MIN, RATE_MIN] = [0.98, 0.95];
 /** Longest wait between two pictures that a tab shows, in milliseconds. */
 const GAP_MS_MAX = 1200;
@@ -55,7 +58,9 @@ class Crowd {
   readonly watchers: Tab[] = [];
   readonly failures: string[] = [];
   #count = 0;
-  /** Empty tabs for peers that come later: the start of a browser would take the time of this machine from the others. */
+  /**
+   * Empty tabs for peers that come later: the start of a browser would take the time of this machine from the others.
+   */
   readonly #empty: Page[] = [];
 
   constructor(
@@ -77,7 +82,16 @@ class Crowd {
   }
 
   addNativeSpeaker(): void {
-    this.addNative(this.nativeSpeakers, "join", "--speak", "--view", "--mix", "never", "--speaker-size", `${SIZE.width}x${SIZE.height}@${FPS}`);
+    this.addNative(
+      this.nativeSpeakers,
+      "join",
+      "--speak",
+      "--view",
+      "--mix",
+      "never",
+      "--speaker-size",
+      `${SIZE.width}x${SIZE.height}@${FPS}`,
+    );
   }
 
   /** Opens so many empty tabs. */
@@ -113,13 +127,21 @@ class Crowd {
     this.judge(native.name, JSON.parse(await native.report), native.recording);
   }
 
-  /** Judges what a native received that stayed for a minute: by its report in all its time, by its recording in each whole minute. */
-  judge(name: string, report: { frames_received: number; frames_expected: number; longest_video_gap_ms: number }, recording: string | null): void {
+  /**
+   * Judges what a native received that stayed for a minute: by its report in all its time, by its recording in each
+   * whole minute.
+   */
+  judge(
+    name: string,
+    report: { frames_received: number; frames_expected: number; longest_video_gap_ms: number },
+    recording: string | null,
+  ): void {
     if (!recording) return;
     const { frames_received, frames_expected, longest_video_gap_ms } = report;
     const atMs = picturesAtMs(recording);
-    const minutes = Array.from({ length: Math.floor((atMs.at(-1) ?? 0) / MINUTE_MS) }, (_, minute) =>
-      atMs.filter((at) => Math.floor(at / MINUTE_MS) === minute).length,
+    const minutes = Array.from(
+      { length: Math.floor((atMs.at(-1) ?? 0) / MINUTE_MS) },
+      (_, minute) => atMs.filter((at) => Math.floor(at / MINUTE_MS) === minute).length,
     );
     const said = `${name}: ${frames_received} of ${frames_expected} pictures, by minutes ${minutes}, longest gap ${Math.round(longest_video_gap_ms)} ms`;
     this.t.diagnostic(said);
@@ -134,7 +156,10 @@ class Crowd {
     assert.ok(tab);
     const { mixers, stage } = await snapshot(tab.page);
     const elected = stage.find(({ peer }) => peer === mixers[0])?.name;
-    await this.stop(this.mixers, this.mixers.find(({ name }) => name === elected));
+    await this.stop(
+      this.mixers,
+      this.mixers.find(({ name }) => name === elected),
+    );
   }
 
   /** Judges what the tabs received that were there at the begin, in the span of a minute. */
@@ -154,7 +179,8 @@ class Crowd {
 longest wait ${seen.longestMs} ms, frozen ${seen.frozenMs} ms, ${end.reparented - begin.reparented} changes of the parent`;
       this.t.diagnostic(said);
       const isEnough = got >= SHARE_MIN * expected && got >= (RATE_MIN * FPS * (toMs - fromMs)) / 1000;
-      if (!isEnough || seen.longestMs > GAP_MS_MAX || !isSame || end.connection !== "connected") this.failures.push(said);
+      if (!isEnough || seen.longestMs > GAP_MS_MAX || !isSame || end.connection !== "connected")
+        this.failures.push(said);
     }
   }
 
@@ -173,7 +199,9 @@ longest wait ${seen.longestMs} ms, frozen ${seen.frozenMs} ms, ${end.reparented 
   }
 }
 
-test("twelve peers, six in tabs, get all pictures while others come and go", { timeout: (MINUTES + 5) * MINUTE_MS }, async (t) => {
+test("twelve peers, six in tabs, get all pictures while others come and go", {
+  timeout: (MINUTES + 5) * MINUTE_MS,
+}, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "plenary-twelve-"));
   const [recording, report] = [join(folder, "host.mp4"), join(folder, "host.json")];
   const program = ["--program", `${SIZE.width}x${SIZE.height}@${FPS}`, "--mix", "never", "--k1", "3", "--k", "3"];
@@ -207,7 +235,8 @@ test("twelve peers, six in tabs, get all pictures while others come and go", { t
       });
       await crowd.checkStage();
     }
-    for (const natives of [crowd.nativeSpeakers, crowd.nativeViewers]) while (natives.length > 0) await crowd.stop(natives);
+    for (const natives of [crowd.nativeSpeakers, crowd.nativeViewers])
+      while (natives.length > 0) await crowd.stop(natives);
     await room.close();
     crowd.judge("host", JSON.parse(readFileSync(report, "utf8")), recording);
     assert.deepEqual(crowd.failures, []);

@@ -8,7 +8,21 @@ import { after, afterEach, before, test } from "node:test";
 import type axe from "axe-core";
 import type { ElementHandle, KeyInput, Page } from "puppeteer-core";
 
-import { act, alerted, click, closeDialog, duplicate, fill, focused, inviteOf, live, reads, tabTo, text, there } from "./element.js";
+import {
+  act,
+  alerted,
+  click,
+  closeDialog,
+  duplicate,
+  fill,
+  focused,
+  inviteOf,
+  live,
+  reads,
+  tabTo,
+  text,
+  there,
+} from "./element.js";
 import { AUTO_SPEAK, Room, within } from "./room.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -37,7 +51,9 @@ async function clean(page: Page, name: string): Promise<void> {
   assert.deepEqual(found, [], name);
   const small = await page.evaluate(() => {
     const root = document.querySelector("plenary-room")?.shadowRoot;
-    const all = [...(root?.querySelectorAll<HTMLElement>("button, select, input:not(.unseen), summary, label.item") ?? [])];
+    const all = [
+      ...(root?.querySelectorAll<HTMLElement>("button, select, input:not(.unseen), summary, label.item") ?? []),
+    ];
     return all
       .filter((one) => one.checkVisibility() && !one.closest("label.switch"))
       .map((one) => ({ is: one.dataset["act"] ?? one.textContent, box: one.getBoundingClientRect() }))
@@ -146,7 +162,10 @@ test("devices are changed, unplugged and shared in the room", { timeout: 90_000 
     );
   const shares = (is: boolean) =>
     page.waitForFunction(
-      (is) => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Ida" && one.shares === is)),
+      (is) =>
+        window.plenary
+          .snapshot()
+          .then((snapshot) => snapshot?.stage.some((one) => one.name === "Ida" && one.shares === is)),
       { timeout: 20_000 },
       is,
     );
@@ -265,7 +284,9 @@ test("without https a page offers to watch, and says why not more", { timeout: 6
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
 });
 
-test("the room outlives the element's place in the document", { timeout: 60_000 }, async () => {
+test("the room outlives the element's place in the document", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?name=Uma" });
   await page.evaluate(() => {
     window.events = [];
@@ -274,7 +295,11 @@ test("the room outlives the element's place in the document", { timeout: 60_000 
   await act(page, "watch");
   await live(page);
   await page.waitForFunction(() => (window.shown()?.videoWidth ?? 0) > 0, { timeout: 20_000 });
-  assert.ok(await page.evaluate(() => window.events.some((event) => event.what === "connection" && event.state === "connected")));
+  assert.ok(
+    await page.evaluate(() =>
+      window.events.some((event) => event.what === "connection" && event.state === "connected"),
+    ),
+  );
   await page.evaluate(async () => {
     const element = document.querySelector("plenary-room");
     element?.remove();
@@ -295,13 +320,17 @@ test("the room outlives the element's place in the document", { timeout: 60_000 
   await alerted(page, "You have left the room.");
 });
 
-test("a viewer that closes the dialog of the stage stays off stage", { timeout: 60_000 }, async () => {
+test("a viewer that closes the dialog of the stage stays off stage", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ query: "?auto=watch&name=Kim" });
   await live(page);
   await act(page, "hand");
   await there(page, "dialog.stage[open] .preview video");
   const track = await page.evaluateHandle(() => {
-    const preview = document.querySelector("plenary-room")?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
+    const preview = document
+      .querySelector("plenary-room")
+      ?.shadowRoot?.querySelector<HTMLVideoElement>(".preview video");
     return preview?.srcObject instanceof MediaStream ? preview.srcObject.getVideoTracks()[0] : undefined;
   });
   assert.equal(await page.evaluate((track) => track?.readyState, track), "live");
@@ -349,7 +378,9 @@ test("another link in the address counts, in a room only after a question", { ti
   assert.ok((await kept())?.endsWith(second));
 });
 
-test("the application's own fragment and the state of its history stay", { timeout: 60_000 }, async () => {
+test("the application's own fragment and the state of its history stay", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.screen({ invite: "" });
   await there(page, '[data-act="to-link"]');
   const at = () => page.evaluate(() => [location.hash, JSON.stringify(history.state)]);
@@ -383,7 +414,10 @@ test("a message leaves a reader of older ones where it is", { timeout: 60_000 },
     await from.keyboard.press("Enter");
   };
   for (let at = 0; at < 12; at++) await say(page, `line ${at}`);
-  const top = () => page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTop ?? -1);
+  const top = () =>
+    page.evaluate(
+      () => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTop ?? -1,
+    );
   const count = (count: number) =>
     page.waitForFunction(
       (count) => document.querySelector("plenary-room")?.shadowRoot?.querySelectorAll(".message").length === count,
@@ -391,7 +425,9 @@ test("a message leaves a reader of older ones where it is", { timeout: 60_000 },
       count,
     );
   assert.ok((await top()) > 0, "the own messages scroll");
-  await page.evaluate(() => document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTo({ top: 0 }));
+  await page.evaluate(() =>
+    document.querySelector("plenary-room")?.shadowRoot?.querySelector(".messages")?.scrollTo({ top: 0 }),
+  );
   await say(other, "hello");
   await count(13);
   assert.equal(await top(), 0);
@@ -410,7 +446,9 @@ test("a viewer sees one speaker alone, and the whole room again", { timeout: 60_
   await act(page, "people");
   await act(page, "pin");
   await there(page, '[data-act="unpin"]');
-  await page.waitForFunction(() => window.events.some((event) => event.what === "solo" && event.comes), { timeout: 20_000 });
+  await page.waitForFunction(() => window.events.some((event) => event.what === "solo" && event.comes), {
+    timeout: 20_000,
+  });
   await there(page, "video[data-part=speaker], [data-speaker] video");
   await act(page, "unpin");
   await there(page, 'video[data-part="program"]');
@@ -507,7 +545,9 @@ test("a speaker whose host has died is told so, not to wait for another way", { 
   }
 });
 
-test("a page opens a room, admits, promotes and removes people, and ends it", { timeout: 120_000 }, async () => {
+test("a page opens a room, admits, promotes and removes people, and ends it", {
+  timeout: 120_000,
+}, async () => {
   const process = room.start("rendezvous", "--listen", "127.0.0.1:0", ...(await room.embeds()));
   const rendezvous = (await room.line(process, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
   const host = await room.screen({ invite: "", rendezvous });
@@ -552,7 +592,10 @@ test("a page opens a room, admits, promotes and removes people, and ends it", { 
   await click(guest, '[data-way="stage"]');
   await act(guest, "go-on-stage");
   await host.waitForFunction(
-    () => window.plenary.snapshot().then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted.picture)),
+    () =>
+      window.plenary
+        .snapshot()
+        .then((snapshot) => snapshot?.stage.some((one) => one.name === "Hedy" && one.speaks && !one.muted.picture)),
     { timeout: 20_000 },
   );
   // short texts, both ways
@@ -571,10 +614,9 @@ test("a page opens a room, admits, promotes and removes people, and ends it", { 
   await act(host, "host");
   await act(host, "lock");
   await act(host, "lobby");
-  await host.waitForFunction(
-    () => window.plenary.snapshot().then((snapshot) => snapshot?.locked && !snapshot.lobby),
-    { timeout: 10_000 },
-  );
+  await host.waitForFunction(() => window.plenary.snapshot().then((snapshot) => snapshot?.locked && !snapshot.lobby), {
+    timeout: 10_000,
+  });
   await clean(host, "tools of a host");
   const late = await room.screen({ invite });
   await act(late, "watch");
@@ -589,7 +631,14 @@ test("a page opens a room, admits, promotes and removes people, and ends it", { 
     () =>
       window.plenary
         .snapshot()
-        .then((now) => now?.host === now?.peer && now?.locked && !now.lobby && !now.stage_open && [...(now?.stage ?? []), ...(now?.directory ?? [])].some(({ name }) => name === "Hedy")),
+        .then(
+          (now) =>
+            now?.host === now?.peer &&
+            now?.locked &&
+            !now.lobby &&
+            !now.stage_open &&
+            [...(now?.stage ?? []), ...(now?.directory ?? [])].some(({ name }) => name === "Hedy"),
+        ),
     { timeout: 20_000 },
   );
   await act(host, "people");

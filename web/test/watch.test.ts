@@ -3,12 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import type { Page } from "puppeteer-core";
-
 import { act, fill, there } from "./element.js";
 import { joinWith, Room } from "./room.js";
 import { quantile } from "./shown.js";
-import type * as library from "../src/room.js";
 
 let room: Room;
 
@@ -53,11 +50,16 @@ test("a page joins by the link, is fed, and shows all pictures", { timeout: 60_0
   const first = await cells();
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const second = await cells();
-  assert.ok(first.every((value) => value < 70 || value > 180), `${first}`);
+  assert.ok(
+    first.every((value) => value < 70 || value > 180),
+    `${first}`,
+  );
   assert.notDeepEqual(first, second);
 });
 
-test("the link opens the host's page, whose element watches and leaves", { timeout: 60_000 }, async () => {
+test("the link opens the host's page, whose element watches and leaves", {
+  timeout: 60_000,
+}, async () => {
   const page = await room.visit();
   assert.equal(new URL(page.url()).hash, "", "the secret has left the address");
   await fill(page, "name", "Zoë");
@@ -78,8 +80,12 @@ test("the page is ready within a second and shows the program within another", {
   for (let at = 0; at < 5; at++) {
     const page = await room.visit();
     await there(page, '[data-act="watch"]');
-    await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0, { polling: 50 });
-    readyMs.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity));
+    await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0, {
+      polling: 50,
+    });
+    readyMs.push(
+      await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity),
+    );
     const clickedMs = await page.evaluate(() => Date.now());
     await act(page, "watch");
     await page.waitForFunction(() => window.shownMs.length > 0, { timeout: 20_000, polling: 50 });

@@ -1,8 +1,8 @@
 // The user's own devices: opened before the room, changed and published in it.
 
 import { type Devices, Mixed, type Needs, openDevices, openFilm, openScreen, type Share } from "../devices.js";
-import type { Room } from "../room.js";
 import type { Refused } from "../refused.js";
+import type { Room } from "../room.js";
 import { texts } from "../texts.js";
 import { type Choices, loadChoices, saveChoices } from "./choices.js";
 
@@ -15,8 +15,10 @@ export interface Lists {
 
 export type Picked = keyof Lists;
 
-/** Interval at which the devices are listed while any is open, in milliseconds. Browsers tell of a microphone that a sound server
- * lets go, as with Bluetooth, only when they are asked for the list. A guess. */
+/**
+ * Interval at which the devices are listed while any is open, in milliseconds. Browsers tell of a microphone that a
+ * sound server lets go, as with Bluetooth, only when they are asked for the list. A guess.
+ */
 const LIST_MS = 3000;
 
 export class Capture {
@@ -174,7 +176,10 @@ export class Capture {
     const failed = (error: unknown) => {
       if (!signal.aborted) throw error;
     };
-    const done = this.#turn.then(() => (signal.aborted ? undefined : act(signal))).catch(failed).finally(this.onChange);
+    const done = this.#turn
+      .then(() => (signal.aborted ? undefined : act(signal)))
+      .catch(failed)
+      .finally(this.onChange);
     this.#turn = done.catch(() => {});
     return done;
   }
@@ -263,7 +268,11 @@ export class Capture {
 
 /** What tells lists apart. */
 function namesOf(lists: Lists): string {
-  return JSON.stringify(Object.values(lists).flat().map(({ kind, deviceId, label }) => [kind, deviceId, label]));
+  return JSON.stringify(
+    Object.values(lists)
+      .flat()
+      .map(({ kind, deviceId, label }) => [kind, deviceId, label]),
+  );
 }
 
 function release(track: MediaStreamTrack | null): void {

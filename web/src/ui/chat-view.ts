@@ -19,7 +19,11 @@ export function chatPanel(session: Session): Part {
   return html`
     <div class="scroll messages" tabindex="0" role="log" aria-label=${texts.chat} aria-live="off">
       ${chat.messages.length === 0 ? html`<p class="dim">${texts.chatEmpty}</p>` : ""}
-      ${repeat(chat.messages, ({ id }) => id, (message) => messageView(message, message.peer === snapshot?.peer))}
+      ${repeat(
+        chat.messages,
+        ({ id }) => id,
+        (message) => messageView(message, message.peer === snapshot?.peer),
+      )}
     </div>
     ${isOnStage ? form(session) : html`<p class="hint">${texts.chatStage}</p>`}
   `;
@@ -40,7 +44,9 @@ function linked(text: string): Part[] {
   const parts: Part[] = [];
   let end = 0;
   for (const { 0: address, index } of text.matchAll(ADDRESS)) {
-    parts.push(html`${text.slice(end, index)}<a href=${address} target="_blank" rel="noopener noreferrer">${address}</a>`);
+    parts.push(
+      html`${text.slice(end, index)}<a href=${address} target="_blank" rel="noopener noreferrer">${address}</a>`,
+    );
     end = index + address.length;
   }
   return [...parts, html`${text.slice(end)}`];

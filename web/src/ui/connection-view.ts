@@ -1,9 +1,8 @@
 // How this page is connected: its way to the program, what arrives, and at the host the tree of all viewers.
 
 import { html, nothing } from "lit";
-
-import type { Snapshot } from "../room.js";
 import { megabits } from "../megabits.js";
+import type { Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import type { Part } from "./parts.js";
 import type { Session } from "./session.js";
@@ -15,7 +14,8 @@ export function connectionPanel(session: Session): Part {
   const { snapshot, health } = session;
   if (!snapshot) return nothing;
   const name = (peer: string | null) => (peer ? session.nameOf(peer) : texts.none);
-  const ms = (value: number | null | undefined) => (value === null || value === undefined ? texts.unknown : `${Math.round(value)} ms`);
+  const ms = (value: number | null | undefined) =>
+    value === null || value === undefined ? texts.unknown : `${Math.round(value)} ms`;
   const { latency_ms, uplink_bps, mode, stage, peer } = snapshot;
   const mixers = snapshot.mixers.map(name).join(", ");
   // mixers send to the stage themselves
@@ -44,22 +44,28 @@ export function connectionPanel(session: Session): Part {
         [texts.gap, ms(snapshot.longest_video_gap_ms)],
         [texts.uplink, uplink_bps === null ? texts.unknown : megabits(uplink_bps)],
         [texts.rates, texts.ratesOf(snapshot.received_bps, snapshot.sent_bps)],
-        ...(snapshot.encoder ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const] : []),
+        ...(snapshot.encoder
+          ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const]
+          : []),
         [texts.links, snapshot.links.length],
       ])}
     </section>
-    ${snapshot.rates_above.length > 0
-      ? html`<section>
+    ${
+      snapshot.rates_above.length > 0
+        ? html`<section>
           <h3>${texts.ratesAbove}</h3>
           ${list(snapshot.rates_above.map((of) => [name(of.peer), texts.ratesAboveOf(of.received_bps, of.sent_bps, of.children)]))}
         </section>`
-      : nothing}
-    ${session.isHost && snapshot.directory.length > 0
-      ? html`<section>
+        : nothing
+    }
+    ${
+      session.isHost && snapshot.directory.length > 0
+        ? html`<section>
           <h3>${texts.tree}</h3>
           ${tree(session, snapshot)}
         </section>`
-      : nothing}
+        : nothing
+    }
   </div>`;
 }
 

@@ -55,8 +55,9 @@ export function preview(session: Session): Part {
   const togglePicture = () => void session.setPicture(!(choices.isCameraOn && picture));
   const isPictureOn = picture !== null && choices.isCameraOn;
   return html`<div class="preview">
-    ${isPictureOn
-      ? html`<video
+    ${
+      isPictureOn
+        ? html`<video
           class="mirrored"
           aria-label=${texts.ownPicture}
           .srcObject=${guard([picture], () => streamOf(picture))}
@@ -64,7 +65,8 @@ export function preview(session: Session): Part {
           autoplay
           playsinline
         ></video>`
-      : html`<p>${texts.cameraIsOff}</p>`}
+        : html`<p>${texts.cameraIsOff}</p>`
+    }
     <div class="on-picture">
       <button
         type="button"
@@ -101,9 +103,13 @@ export function pickers(session: Session): Part {
     ${picker("microphone", texts.microphone, lists, choices.microphone, (microphone) => change({ microphone }))}
     <plenary-level .track=${capture.isSoundOn ? capture.sound : null}></plenary-level>
     <div class="beside">
-      ${canChooseLoudspeaker
-        ? picker("loudspeaker", texts.loudspeaker, lists, choices.loudspeaker, (loudspeaker) => change({ loudspeaker }))
-        : html`<p class="field"><span>${texts.loudspeaker}</span>${texts.ownDefault}</p>`}
+      ${
+        canChooseLoudspeaker
+          ? picker("loudspeaker", texts.loudspeaker, lists, choices.loudspeaker, (loudspeaker) =>
+              change({ loudspeaker }),
+            )
+          : html`<p class="field"><span>${texts.loudspeaker}</span>${texts.ownDefault}</p>`
+      }
       <button type="button" class="plain square tip" data-act="tone" aria-label=${texts.testTone} data-tip=${texts.testTone}
         @click=${() => void playTone(choices.loudspeaker).catch(() => {})}>
         ${icon("sound")}
@@ -127,10 +133,12 @@ function picker(kind: Picked, label: string, lists: Lists, chosen: string, set: 
   return html`<label class="field">
     <span>${label}</span>
     <select data-field=${kind} ?disabled=${list.length === 0} @change=${change}>
-      ${list.length === 0
-        ? html`<option>${texts.noneFound}</option>`
-        : html`<option value="" .selected=${!isThere}>${texts.ownDefault}</option>
-            ${list.filter(({ deviceId }) => deviceId !== "default").map(option)}`}
+      ${
+        list.length === 0
+          ? html`<option>${texts.noneFound}</option>`
+          : html`<option value="" .selected=${!isThere}>${texts.ownDefault}</option>
+            ${list.filter(({ deviceId }) => deviceId !== "default").map(option)}`
+      }
     </select>
   </label>`;
 }
@@ -138,8 +146,8 @@ function picker(kind: Picked, label: string, lists: Lists, chosen: string, set: 
 const streams = new WeakMap<MediaStreamTrack, MediaStream>();
 
 /**
- * One stream per track: another one would make the picture begin anew at each change of the page, and so would the same one, which
- * Lit sets again unless it is guarded.
+ * One stream per track: another one would make the picture begin anew at each change of the page, and so would the same
+ * one, which Lit sets again unless it is guarded.
  */
 export function streamOf(track: MediaStreamTrack): MediaStream {
   const known = streams.get(track) ?? new MediaStream([track]);

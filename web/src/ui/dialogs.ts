@@ -89,7 +89,8 @@ function invite(session: Session): Part {
     button.closest("dialog")?.querySelector("input")?.select();
     session.tell({ says: texts.reasons["copy-failed"], ways: ["dismiss"], isAlert: true });
   };
-  const share = () => void navigator.share({ url: link, title: session.snapshot?.title || texts.title }).catch(() => {});
+  const share = () =>
+    void navigator.share({ url: link, title: session.snapshot?.title || texts.title }).catch(() => {});
   const renew = () => {
     session.room?.renewInvite();
     void session.renew();
@@ -102,15 +103,19 @@ function invite(session: Session): Part {
     </label>
     <div class="pair">
       <button type="button" data-act="copy" @click=${(event: Event) => void copy(event)}>${icon("copy")}${texts.copy}</button>
-      ${"share" in navigator
-        ? html`<button type="button" class="plain" data-act="send-link" @click=${share}>${icon("send")}${texts.send}</button>`
-        : nothing}
+      ${
+        "share" in navigator
+          ? html`<button type="button" class="plain" data-act="send-link" @click=${share}>${icon("send")}${texts.send}</button>`
+          : nothing
+      }
     </div>
     <div class="qr" role="img" aria-label=${texts.qr}>${link ? unsafeSVG(qrOf(link)) : nothing}</div>
-    ${session.isHost && session.room?.keys
-      ? html`<button type="button" class="plain" data-act="renew-invite" @click=${renew}>${texts.renew}</button>
+    ${
+      session.isHost && session.room?.keys
+        ? html`<button type="button" class="plain" data-act="renew-invite" @click=${renew}>${texts.renew}</button>
           <p class="hint">${texts.renewHint}</p>`
-      : nothing}`;
+        : nothing
+    }`;
 }
 
 let drawn: { link: string; svg: string } | null = null;
@@ -127,7 +132,10 @@ function more(session: Session, root: HTMLElement): Part {
     type="button"
     class="item"
     data-act=${act}
-    @click=${() => (session.setDialog(null), click())}
+    @click=${() => {
+      session.setDialog(null);
+      click();
+    }}
   >
     ${icon(name)}${label}
   </button>`;
@@ -139,12 +147,14 @@ function more(session: Session, root: HTMLElement): Part {
   return html`${head(session, texts.more)}
     <div class="items">
       ${item("settings", texts.settings, "settings", () => void openSettings(session))}
-      ${session.isOnStage && !capture.share
-        ? html`<label class="item">
+      ${
+        session.isOnStage && !capture.share
+          ? html`<label class="item">
             ${icon("film")}${texts.film}
             <input class="unseen" type="file" accept="video/mp4,video/webm" data-field="film" @change=${choose} />
           </label>`
-        : nothing}
+          : nothing
+      }
       ${isHost ? nothing : item("invite", texts.invite, "invite", () => session.setDialog({ is: "invite" }))}
       ${!isHost && ownRoom && room ? item("host", texts.takeBack, "take-back", () => room.takeBack()) : nothing}
       ${canBeSmall() && room ? item("smallWindow", texts.smallWindow, "small-window", () => void smallWindow(room)) : nothing}

@@ -30,9 +30,10 @@ export function entrance(session: Session): Part {
         ${hasLink ? nothing : html`<p class="dim">${texts.tagline}</p>`}
       </header>
       ${refusalPart(session, session.refusal, ["start", "watch", "rejoin"])}
-      ${hasLink
-        ? nothing
-        : html`<label class="field">
+      ${
+        hasLink
+          ? nothing
+          : html`<label class="field">
             <span>${texts.link}</span>
             <input
               data-field="link"
@@ -43,20 +44,25 @@ export function entrance(session: Session): Part {
               .value=${session.invite}
               @input=${setLink}
             />
-          </label>`}
+          </label>`
+      }
       ${nameField(session)} ${wantsPassword ? passwordField(session, texts.password) : nothing}
       ${isInsecure() ? html`<p class="hint">${texts.reasons.insecure}</p>` : nothing}
       <div class="stack">
         ${isInsecure() ? nothing : html`<button data-act="join">${icon("camera")}${texts.join}</button>`}
-        ${session.speaksOnly && !isInsecure()
-          ? nothing
-          : html`<button data-act="watch" class=${isInsecure() ? "" : "plain"}>${icon("eye")}${texts.watch}</button>`}
+        ${
+          session.speaksOnly && !isInsecure()
+            ? nothing
+            : html`<button data-act="watch" class=${isInsecure() ? "" : "plain"}>${icon("eye")}${texts.watch}</button>`
+        }
       </div>
-      ${hasLink
-        ? nothing
-        : html`<button type="button" class="link" data-act="to-open" @click=${() => session.go("open")}>
+      ${
+        hasLink
+          ? nothing
+          : html`<button type="button" class="link" data-act="to-open" @click=${() => session.go("open")}>
             ${texts.openInstead}
-          </button>`}
+          </button>`
+      }
     </form>
   </main>`;
 }

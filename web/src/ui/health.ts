@@ -16,8 +16,8 @@ const LOSS_MAX = 0.02;
 const LATE_MS_MAX = 1000;
 
 /**
- * Whether this peer needs a mixer for a picture, and there is none, or one that is away: mixers send to the stage themselves, and
- * feed viewers.
+ * Whether this peer needs a mixer for a picture, and there is none, or one that is away: mixers send to the stage
+ * themselves, and feed viewers.
  */
 export function lacksMixer(now: Snapshot): boolean {
   const isOnStage = now.stage.some(({ peer }) => peer === now.peer);
@@ -26,8 +26,8 @@ export function lacksMixer(now: Snapshot): boolean {
 }
 
 /**
- * Why contact with the room was lost. A viewer whose mixer has died waits for another one. Where nobody but the host is on stage
- * beside this page, nobody can take the host's place: two of two would have to agree.
+ * Why contact with the room was lost. A viewer whose mixer has died waits for another one. Where nobody but the host is
+ * on stage beside this page, nobody can take the host's place: two of two would have to agree.
  */
 export function whyLost(now: Snapshot): string {
   if (lacksMixer(now)) return texts.noMixer;
@@ -47,7 +47,8 @@ export function healthOf(history: readonly Snapshot[]): Health {
   const expected = now.frames_expected - first.frames_expected;
   const received = now.frames_received - first.frames_received;
   const loss = expected > 0 ? 1 - received / expected : 0;
-  if (expected >= 30 && loss > LOSS_MAX) return { is: "weak", why: texts.whyLoss(Math.min(100, Math.round(100 * loss))) };
+  if (expected >= 30 && loss > LOSS_MAX)
+    return { is: "weak", why: texts.whyLoss(Math.min(100, Math.round(100 * loss))) };
   const lateMs = Math.max(now.late_ms, now.latency_ms?.p50 ?? 0);
   if (lateMs > LATE_MS_MAX) return { is: "weak", why: texts.whyLate(lateMs) };
   return { is: "good", why: texts.whyGood };

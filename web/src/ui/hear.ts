@@ -45,7 +45,6 @@ export function hear(session: Session, event: RoomEvent): void {
 }
 
 function inRoom(session: Session, event: RoomEvent): void {
-  const { chat } = session;
   switch (event.what) {
     case "connection":
       if (event.state !== "closed") void session.renew();
@@ -72,7 +71,12 @@ function inRoom(session: Session, event: RoomEvent): void {
       floor(session, event.speaks);
       break;
     case "floor-offered":
-      session.tell({ says: texts.floorOffered, ways: ["stage", "dismiss"], isAlert: true, whileTrue: () => !session.isOnStage });
+      session.tell({
+        says: texts.floorOffered,
+        ways: ["stage", "dismiss"],
+        isAlert: true,
+        whileTrue: () => !session.isOnStage,
+      });
       break;
     case "floor-denied":
       denied(session);
@@ -169,7 +173,9 @@ async function noMixer(session: Session): Promise<void> {
   await session.renew();
   const whileTrue = () => {
     const { snapshot, room } = session;
-    return snapshot === null || (lacksMixer(snapshot) && (room?.picture.hasChildNodes() || emptyStage(snapshot) === null));
+    return (
+      snapshot === null || (lacksMixer(snapshot) && (room?.picture.hasChildNodes() || emptyStage(snapshot) === null))
+    );
   };
   if (whileTrue()) session.tell({ says: texts.noMixer, ways: ["dismiss"], isAlert: false, whileTrue });
 }
@@ -190,7 +196,10 @@ async function muted(session: Session, { picture, sound }: { picture: boolean; s
   }
 }
 
-/** The host has not given the floor, or has taken it from a speaker that had asked for it once: before or after the loss. */
+/**
+ * The host has not given the floor, or has taken it from a speaker that had asked for it once: before or after the
+ * loss.
+ */
 function denied(session: Session): void {
   const isTaken = session.isOnStage ? !session.waitsForFloor : session.notice?.about === "floor-taken";
   session.isHandUp = false;
@@ -202,7 +211,9 @@ function denied(session: Session): void {
 function tellFloor(session: Session, isTaken: boolean): void {
   const whileTrue = () => !session.isHandUp && !session.isOnStage;
   const notice = { ways: ["dismiss"], isAlert: true, whileTrue } as const;
-  session.tell(isTaken ? { ...notice, says: texts.floorTaken, about: "floor-taken" } : { ...notice, says: texts.floorDenied });
+  session.tell(
+    isTaken ? { ...notice, says: texts.floorTaken, about: "floor-taken" } : { ...notice, says: texts.floorDenied },
+  );
 }
 
 /** The host has given the floor, or has taken it. */
@@ -211,7 +222,13 @@ function floor(session: Session, speaks: boolean): void {
   if (speaks && session.isHandUp) {
     session.isHandUp = false;
     const whileTrue = () => !session.isOnStage;
-    session.tell({ says: texts.floorGiven, ways: ["stage", "dismiss"], isAlert: true, about: "floor-given", whileTrue });
+    session.tell({
+      says: texts.floorGiven,
+      ways: ["stage", "dismiss"],
+      isAlert: true,
+      about: "floor-given",
+      whileTrue,
+    });
   } else if (speaks && session.isOnStage) {
     session.announce(texts.floorGiven);
   } else if (!speaks && (session.isOnStage || session.notice?.about === "floor-given")) {

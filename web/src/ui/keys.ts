@@ -7,7 +7,8 @@ import { fullScreen } from "./windows.js";
 const isField = (target: EventTarget | undefined) =>
   target instanceof HTMLElement && (target.isContentEditable || target.matches("input, textarea, select"));
 /** Whether the space bar does something there. */
-const isPressable = (target: EventTarget | undefined) => target instanceof HTMLElement && target.matches("button, summary, a");
+const isPressable = (target: EventTarget | undefined) =>
+  target instanceof HTMLElement && target.matches("button, summary, a");
 
 export class Keys {
   /** Whether the space bar is held to talk. */
@@ -26,7 +27,8 @@ export class Keys {
     const { session } = this;
     const target = event.composedPath()[0];
     const isHere = document.activeElement === document.body || event.composedPath().includes(this.root);
-    if (session.at !== "room" || !isHere || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (session.at !== "room" || !isHere || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented)
+      return;
     if (session.dialog) return;
     if (event.key === "Escape" && session.panel) return session.togglePanel(session.panel);
     if (isField(target)) return;

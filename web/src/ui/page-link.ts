@@ -5,7 +5,10 @@ import type { Opening } from "./state.js";
 
 const LINK_KEY = "plenary-invite";
 const ROOM_KEY = "plenary-room";
-/** A fragment that is an invite: base64url. The shortest invite has 202 characters; one that was cut is to be called damaged. */
+/**
+ * A fragment that is an invite: base64url. The shortest invite has 202 characters; one that was cut is to be called
+ * damaged.
+ */
 const INVITE = /^#[\w-]{100,}$/;
 
 /** A room that this tab has opened. */
@@ -26,8 +29,8 @@ export function linkOfPage(): string {
 }
 
 /**
- * The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. Other fragments
- * are the application's own.
+ * The link in the page's address, if any. It leaves the address at once, so that nobody reads it off a screen. Other
+ * fragments are the application's own.
  */
 export function takeLink(): string | null {
   const { origin, pathname, hash, search } = location;

@@ -18,7 +18,13 @@ export function switchPart(label: string, isOn: boolean, set: (isOn: boolean) =>
 }
 
 /** A button with an icon alone. */
-export function iconButton(name: Icon, label: string, act: string, click: () => void, more: { pressed?: boolean } = {}): Part {
+export function iconButton(
+  name: Icon,
+  label: string,
+  act: string,
+  click: () => void,
+  more: { pressed?: boolean } = {},
+): Part {
   return html`<button
     type="button"
     class="bare tip"

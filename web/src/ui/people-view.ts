@@ -26,17 +26,27 @@ export function peoplePanel(session: Session): Part {
     <section>
       <h3>${texts.onStage}</h3>
       <ul class="people">
-        ${repeat(stage, ({ peer }) => peer, (member) => memberRow(session, member))}
+        ${repeat(
+          stage,
+          ({ peer }) => peer,
+          (member) => memberRow(session, member),
+        )}
       </ul>
     </section>
-    ${audience.length > 0
-      ? html`<section>
+    ${
+      audience.length > 0
+        ? html`<section>
           <h3>${texts.watchers(Math.max(viewers ?? 0, audience.length))}</h3>
           <ul class="people">
-            ${repeat(audience.slice(0, LISTED_MAX), ({ peer }) => peer, (person) => viewerRow(session, person))}
+            ${repeat(
+              audience.slice(0, LISTED_MAX),
+              ({ peer }) => peer,
+              (person) => viewerRow(session, person),
+            )}
           </ul>
         </section>`
-      : nothing}
+        : nothing
+    }
   </div>`;
 }
 
@@ -47,20 +57,26 @@ function waiting({ snapshot, room }: Session): Part {
   return html`<section class="wanted">
     <h3>${texts.waiting}</h3>
     <ul class="people">
-      ${repeat(list, ({ peer }) => peer, (person) => {
-        const { peer, mixes } = person;
-        return html`<li>
+      ${repeat(
+        list,
+        ({ peer }) => peer,
+        (person) => {
+          const { peer, mixes } = person;
+          return html`<li>
           <span class="who">${nameOf(person)} ${mixes ? html`<small>${texts.offersToMix}</small>` : nothing}</span>
           ${iconButton("check", texts.admit(nameOf(person)), "admit", () => room.admit(peer))}
           ${iconButton("close", texts.deny(nameOf(person)), "deny", () => room.deny(peer))}
         </li>`;
-      })}
+        },
+      )}
     </ul>
-    ${list.length > 1
-      ? html`<button type="button" class="small" data-act="admit-all" @click=${() => list.forEach(({ peer }) => room.admit(peer))}>
+    ${
+      list.length > 1
+        ? html`<button type="button" class="small" data-act="admit-all" @click=${() => list.forEach(({ peer }) => room.admit(peer))}>
           ${texts.admitAll}
         </button>`
-      : nothing}
+        : nothing
+    }
   </section>`;
 }
 
@@ -71,14 +87,18 @@ function hands({ snapshot, room }: Session): Part {
   return html`<section class="wanted">
     <h3>${texts.hands}</h3>
     <ul class="people">
-      ${repeat(list, ({ peer }) => peer, (person) => {
-        const { peer } = person;
-        return html`<li>
+      ${repeat(
+        list,
+        ({ peer }) => peer,
+        (person) => {
+          const { peer } = person;
+          return html`<li>
           <span class="who">${nameOf(person)}</span>
           ${iconButton("check", texts.promote(nameOf(person)), "promote", () => room.promote(peer))}
           ${iconButton("close", texts.denyFloor(nameOf(person)), "deny-floor", () => room.demote(peer))}
         </li>`;
-      })}
+        },
+      )}
     </ul>
   </section>`;
 }
@@ -90,22 +110,32 @@ function removals(session: Session): Part {
   return html`<section class="wanted">
     <h3>${texts.removedTitle}</h3>
     <ul class="people">
-      ${repeat(list, ({ peer }) => peer, (removed) => {
-        const { peer, by, labels } = removed;
-        const label = labels[peer] ?? "";
-        return html`<li>
+      ${repeat(
+        list,
+        ({ peer }) => peer,
+        (removed) => {
+          const { peer, by, labels } = removed;
+          const label = labels[peer] ?? "";
+          return html`<li>
           <span class="who">${label} <small>${texts.removedBy(labels[by] ?? "")}</small></span>
           ${iconButton("remove", texts.keepOut(label), "keep-out", () => session.judge(removed, true))}
           ${iconButton("check", texts.letBack(label), "let-back", () => session.judge(removed, false))}
         </li>`;
-      })}
+        },
+      )}
     </ul>
   </section>`;
 }
 
 function memberRow(session: Session, member: Labelled<Member>): Part {
   const { snapshot, speaking, pinned, isHost, room } = session;
-  const { peer, speaks, away, shares, muted: { picture, sound } } = member;
+  const {
+    peer,
+    speaks,
+    away,
+    shares,
+    muted: { picture, sound },
+  } = member;
   const name = nameOf(member);
   const isMe = peer === snapshot?.peer;
   const says = [
@@ -121,15 +151,13 @@ function memberRow(session: Session, member: Labelled<Member>): Part {
   return html`<li class=${speaking.includes(peer) ? "speaking" : ""}>
     ${speaks ? icon(sound ? "microphoneOff" : "microphone") : icon("connection")}
     <span class="who">${name} ${rank(peer === snapshot?.host, member.named)} <small>${says.filter((one) => one).join(", ")}</small></span>
-    ${speaks && !isMe
-      ? iconButton(
-          isPinned ? "unpin" : "pin",
-          texts.pin(name),
-          "pin",
-          () => pin(session, isPinned ? null : peer),
-          { pressed: isPinned },
-        )
-      : nothing}
+    ${
+      speaks && !isMe
+        ? iconButton(isPinned ? "unpin" : "pin", texts.pin(name), "pin", () => pin(session, isPinned ? null : peer), {
+            pressed: isPinned,
+          })
+        : nothing
+    }
     ${isHost && !isMe && room ? hostActions(session, member) : nothing}
   </li>`;
 }
@@ -144,18 +172,22 @@ function hostActions(session: Session, { peer, speaks, muted, ...member }: Label
   const { room } = session;
   const { label: name } = member;
   if (!room) return nothing;
-  return html`${speaks && !muted.sound
-    ? iconButton("microphoneOff", texts.askToMute(name), "ask-mute", () => room.askToMute(peer, { sound: true }))
-    : nothing}
+  return html`${
+    speaks && !muted.sound
+      ? iconButton("microphoneOff", texts.askToMute(name), "ask-mute", () => room.askToMute(peer, { sound: true }))
+      : nothing
+  }
   ${removeButton(session, { peer, label: name })}
   <details class="row-more">
     <summary class="bare" aria-label=${texts.moreAbout(name)}>${icon("more")}</summary>
     <div class="ways">
-      ${speaks
-        ? html`<button type="button" class="small plain" data-act="demote" @click=${() => room.demote(peer)}>
+      ${
+        speaks
+          ? html`<button type="button" class="small plain" data-act="demote" @click=${() => room.demote(peer)}>
             ${texts.demote}
           </button>`
-        : nothing}
+          : nothing
+      }
       <button type="button" class="small plain" data-act="hand-over" @click=${() => handOver(session, { peer, label: name })}>
         ${texts.handOver}
       </button>
@@ -169,10 +201,12 @@ function viewerRow(session: Session, person: Person): Part {
   return html`<li>
     ${icon("eye")}
     <span class="who">${nameOf(person)} ${isMe ? html`<small>${texts.you}</small>` : nothing}</span>
-    ${isHost && !isMe && room
-      ? html`${iconButton("microphone", texts.promote(nameOf(person)), "promote", () => room.promote(person.peer))}
+    ${
+      isHost && !isMe && room
+        ? html`${iconButton("microphone", texts.promote(nameOf(person)), "promote", () => room.promote(person.peer))}
         ${removeButton(session, person)}`
-      : nothing}
+        : nothing
+    }
   </li>`;
 }
 

@@ -84,7 +84,12 @@ export function refusalOf(why: unknown): Refusal {
   if (why instanceof Refused) {
     return { says: lineFor(why), ways: WAYS[why.reason] ?? ["again", "start"], isAlert: true, reason: why.reason };
   }
-  return { says: why instanceof Error ? why.message : String(why), ways: ["again", "start"], isAlert: true, reason: null };
+  return {
+    says: why instanceof Error ? why.message : String(why),
+    ways: ["again", "start"],
+    isAlert: true,
+    reason: null,
+  };
 }
 
 export const refusalFor = (reason: Reason): Refusal => refusalOf(new Refused(reason));

@@ -11,7 +11,7 @@ import { emptyStage } from "./empty-stage.js";
 import { lacksMixer, whyLost } from "./health.js";
 import { hostPanel } from "./host-view.js";
 import { type Icon, icon } from "./icons.js";
-import { type Part } from "./parts.js";
+import type { Part } from "./parts.js";
 import { peoplePanel } from "./people-view.js";
 import type { Session } from "./session.js";
 import type { Panel } from "./state.js";
@@ -50,12 +50,14 @@ export function roomView(session: Session): Part {
           ${isReconnecting && !session.rejected ? nothing : outage(session)}
           ${session.isSoundOn ? nothing : soundBar(session)}
           ${session.pinned ? pinned(session, session.pinned) : nothing}
-          ${notice
-            ? html`<div class="notice">
+          ${
+            notice
+              ? html`<div class="notice">
                 <p role=${notice.isAlert ? "alert" : "status"}>${notice.says}</p>
                 ${waysOf(session, notice.ways)}
               </div>`
-            : nothing}
+              : nothing
+          }
           ${session.isHandUp || session.waitsForFloor ? html`<p class="notice" role="status">${texts.waitingFloor}</p>` : nothing}
         </div>
       </div>
@@ -158,8 +160,7 @@ function bar(session: Session): Part {
   const isWanted = (snapshot?.waiting.length ?? 0) + (snapshot?.wanting.length ?? 0) + session.removedByAnother.length;
   const toggle = (of: Panel) => ({ click: () => session.togglePanel(of), expanded: panel === of });
   // the space bar talks again after a click
-  const release = (event: MouseEvent) =>
-    event.detail > 0 && (event.target as Element).closest("button")?.blur();
+  const release = (event: MouseEvent) => event.detail > 0 && (event.target as Element).closest("button")?.blur();
   return html`<nav class="bar" aria-label=${texts.controls} @click=${release}>
     <div class="group">
       ${session.isOnStage ? ownControls(session) : watchersControls(session)}
@@ -169,15 +170,17 @@ function bar(session: Session): Part {
       ${control({ act: "people", name: "people", label: texts.people, key: "L", count: isWanted, ...toggle("people") })}
       ${control({ act: "chat", name: "chat", label: texts.chat, key: "C", count: chat.unread, ...toggle("chat") })}
       ${control({ act: "panel", name: "connection", label: texts.connection, key: "P", ...toggle("connection") })}
-      ${isHost
-        ? html`${control({
-            act: "invite",
-            name: "invite",
-            label: texts.invite,
-            click: () => session.setDialog({ is: "invite" }),
-          })}
+      ${
+        isHost
+          ? html`${control({
+              act: "invite",
+              name: "invite",
+              label: texts.invite,
+              click: () => session.setDialog({ is: "invite" }),
+            })}
           ${control({ act: "host", name: "host", label: texts.host, ...toggle("host") })}`
-        : nothing}
+          : nothing
+      }
       ${control({ act: "more", name: "more", label: texts.more, click: () => session.setDialog({ is: "more" }) })}
     </div>
   </nav>`;

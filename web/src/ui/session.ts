@@ -3,8 +3,8 @@
 
 import { decodesPictures, joinsRooms } from "../devices.js";
 import { lock } from "../identity.js";
-import { host, type HostOptions, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
 import { Refused } from "../refused.js";
+import { type HostOptions, host, join, type Room, type RoomEvent, type Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { HISTORY_LEN_MAX } from "./health.js";
 import { hear } from "./hear.js";
@@ -17,7 +17,10 @@ import { closeSmallWindow } from "./windows.js";
 const SNAPSHOT_MS = { open: 1000, closed: 2000 };
 /** Time that the last messages need, in milliseconds. */
 const PARTING_MS = 200;
-/** Time within which another host may turn out to have taken over while this page was loaded anew, in milliseconds. A guess. */
+/**
+ * Time within which another host may turn out to have taken over while this page was loaded anew, in milliseconds. A
+ * guess.
+ */
 const REIGN_MS = 30_000;
 
 export class Session extends State {
@@ -149,7 +152,10 @@ export class Session extends State {
   follow(link: string): void {
     if (this.room && link === this.invite) return;
     if (this.room) {
-      const act = () => (this.leave(), this.follow(link));
+      const act = () => {
+        this.leave();
+        this.follow(link);
+      };
       return this.setDialog({ is: "confirm", says: texts.followSure, label: texts.followNow, act });
     }
     this.#attempt?.abort();
@@ -190,7 +196,10 @@ export class Session extends State {
     return why !== null;
   }
 
-  async #enter(back: At, open: (onEvent: (event: RoomEvent) => void, signal: AbortSignal) => Promise<Room>): Promise<void> {
+  async #enter(
+    back: At,
+    open: (onEvent: (event: RoomEvent) => void, signal: AbortSignal) => Promise<Room>,
+  ): Promise<void> {
     this.#attempt?.abort();
     const attempt = new AbortController();
     this.#attempt = attempt;
@@ -268,8 +277,8 @@ export class Session extends State {
   }
 
   /**
-   * Changes the dialog. Devices that it has opened, or asked for, for a user who stays off stage are closed with it, and a floor
-   * that the host has given goes back.
+   * Changes the dialog. Devices that it has opened, or asked for, for a user who stays off stage are closed with it,
+   * and a floor that the host has given goes back.
    */
   override setDialog(dialog: Dialog | null): void {
     const hasDevices = this.dialog?.is === "stage" || this.dialog?.is === "settings";
@@ -373,7 +382,8 @@ export class Session extends State {
     // after a reload the room's door is as it was
     const { lobby, stage_open: stageOpen, mix_policy: mixing } = snapshot;
     const { ownRoom } = this;
-    const isChanged = ownRoom && (ownRoom.lobby !== lobby || ownRoom.stageOpen !== stageOpen || ownRoom.mixing !== mixing);
+    const isChanged =
+      ownRoom && (ownRoom.lobby !== lobby || ownRoom.stageOpen !== stageOpen || ownRoom.mixing !== mixing);
     if (this.isHost && ownRoom && isChanged) this.#keepOwn({ ...ownRoom, lobby, stageOpen, mixing });
     this.#poll();
     this.changed();
@@ -407,7 +417,10 @@ export class Session extends State {
   #poll(): void {
     clearTimeout(this.#timer);
     if (!this.room) return;
-    this.#timer = setTimeout(() => void this.renew(), this.panel === "connection" ? SNAPSHOT_MS.open : SNAPSHOT_MS.closed);
+    this.#timer = setTimeout(
+      () => void this.renew(),
+      this.panel === "connection" ? SNAPSHOT_MS.open : SNAPSHOT_MS.closed,
+    );
   }
 
   #hear(event: RoomEvent): void {

@@ -69,7 +69,9 @@ export class State {
   rejected: string | null = null;
   /** Whether the application wants speakers alone: watching is not offered. */
   speaksOnly = false;
-  /** At a host that takes its room back: those that another one had removed meanwhile, until this one has judged each. */
+  /**
+   * At a host that takes its room back: those that another one had removed meanwhile, until this one has judged each.
+   */
   removedByAnother: readonly RemovedByAnother[] = [];
   /** What screen readers are told. */
   announced = "";
@@ -131,7 +133,9 @@ export class State {
     this.changed();
   }
 
-  /** The name of a peer as it is shown, by its id or the first digits of it; of an unknown peer the first eight digits. */
+  /**
+   * The name of a peer as it is shown, by its id or the first digits of it; of an unknown peer the first eight digits.
+   */
   nameOf(peer: string): string {
     const { stage = [], directory = [], waiting = [], wanting = [] } = this.snapshot ?? {};
     const known = [...stage, ...directory, ...waiting, ...wanting].find((one) => one.peer.startsWith(peer));

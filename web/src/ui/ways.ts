@@ -53,7 +53,10 @@ export function noticePart(session: Session): Part {
   if (!notice) return nothing;
   return html`<div class="refusal">
     <p role=${notice.isAlert ? "alert" : "status"}>${notice.says}</p>
-    ${waysOf(session, notice.ways.filter((way) => way !== "settings"))}
+    ${waysOf(
+      session,
+      notice.ways.filter((way) => way !== "settings"),
+    )}
   </div>`;
 }
 
@@ -62,7 +65,10 @@ export function refusalPart(session: Session, refusal: Refusal | null, without: 
   if (!refusal) return nothing;
   return html`<div class="refusal">
     <p role="alert">${refusal.says}</p>
-    ${waysOf(session, refusal.ways.filter((way) => !without.includes(way)))}
+    ${waysOf(
+      session,
+      refusal.ways.filter((way) => !without.includes(way)),
+    )}
   </div>`;
 }
 
@@ -103,7 +109,8 @@ function take(session: Session, way: Way, button: HTMLElement): void {
       return session.go("entrance");
     case "copy":
       return void copyLink(session, session.invite, button).then((isCopied) => {
-        if (!isCopied) session.go(session.at, { ...refusalFor("copy-failed"), says: texts.copyYourself(session.invite) });
+        if (!isCopied)
+          session.go(session.at, { ...refusalFor("copy-failed"), says: texts.copyYourself(session.invite) });
       });
     case "reload":
       return location.reload();
