@@ -10,7 +10,9 @@ use crate::running::{Running, last_picture_s, picture_times_s, wait_until};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Heartbeat, MESSAGE_LEN_MAX, Message as Control, PIECE_LEN_MAX};
+use plenary_proto::message::{
+    ElectionMessage, Heartbeat, MESSAGE_LEN_MAX, Message as Control, PIECE_LEN_MAX, TreeMessage,
+};
 use plenary_proto::seal::Invite;
 use plenary_proto::{PeerId, ShortId};
 use plenary_signal::SIGNAL_PATH;
@@ -148,8 +150,13 @@ fn guests_that_flood_for_ten_seconds_are_dropped_in_two_and_delay_nobody() {
     const FPS: f64 = 15.0;
     let room = Room::open();
     let invite: Invite = room.invite.parse().unwrap();
-    let full = Control::Lacking { term: 1, reports: List::default(), claims: List::default() }.to_bytes();
-    let long = Control::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();
+    let full = Control::Election(ElectionMessage::Lacking {
+        term: 1,
+        reports: List::default(),
+        claims: List::default(),
+    })
+    .to_bytes();
+    let long = Control::Tree(TreeMessage::PathIs(List::truncated([ShortId([7; 8]); 16]))).to_bytes();
     let unknown = [&full[..1], &[99, 0], &[7; 90_000]].concat();
     let ping = Flood::Heartbeats(Heartbeat::Ping { sent_us: 1 }.to_bytes());
     let floods = [ping, Flood::Control(full), Flood::Control(long), Flood::Control(unknown)];

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Consent, Fingerprints, Heartbeat, LinkKind, Message, Pieces, Reassembly};
+use plenary_proto::message::{
+    Consent, Fingerprints, Heartbeat, LinkKind, LinkMessage, Message, Pieces, Reassembly,
+};
 use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified, counter_at};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
@@ -428,7 +430,8 @@ impl HostilePeer {
             {
                 let (peer, kind, _) = self.of[&link];
                 let (fingerprints, firsts) = self.unproven.remove(&link).unwrap();
-                let Ok(Message::LinkProof(proof)) = Message::from_bytes(&bytes[1..]) else {
+                let Ok(Message::Link(LinkMessage::LinkProof(proof))) = Message::from_bytes(&bytes[1..])
+                else {
                     panic!("another message came before the proof");
                 };
                 proof.verify(&self.me, &self.room, &peer, &fingerprints).expect("a proof holds");

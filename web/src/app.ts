@@ -109,8 +109,8 @@ export type Command = "leave"
 /**
  * State of a peer's connection with its room.
  *
- * A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected while it hears
- * another peer that is present on stage, or is alone there; a host also only once its rendezvous was reached.
+ * A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected while it
+ * hears another peer that is present on stage, or is alone there; a host also only once its rendezvous was reached.
  */
 export type ConnectionState = "joining"
   | "connected"

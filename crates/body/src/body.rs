@@ -12,8 +12,8 @@ use plenary_proto::app::{ConnectionState, Shedding, Solo};
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    Description, Entry, GenerationKey, Head, LinkKind, Message, Muted, Resume, Roster, Sharing, VideoRequest,
-    path_hash,
+    Description, Entry, GenerationKey, Head, LinkKind, MediaMessage, Message, Muted, ProbeMessage, Resume,
+    Roster, Sharing, VideoRequest, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -333,14 +333,14 @@ impl Body {
             In::CannotMix => self.input(now_us, Input::CannotMix, outs),
             In::TrainRefused { link, train } => {
                 if let Some((_, LinkKind::Peer)) = self.media.links.of(link) {
-                    outs.control(link, Message::ProbeBusy { train });
+                    outs.control(link, Message::Probe(ProbeMessage::ProbeBusy { train }));
                 }
             }
             In::Message { from, via, message } => {
-                if let Message::Recalled(stream) = *message {
+                if let Message::Media(MediaMessage::Recalled(stream)) = *message {
                     self.media.recalled(from, stream, now_us, outs);
                 }
-                if let Message::VoiceClocks(clocks) = &*message {
+                if let Message::Media(MediaMessage::VoiceClocks(clocks)) = &*message {
                     self.media.inflow.apart.clocks_told(from, clocks);
                 }
                 self.input(now_us, Input::Message { from, via, message }, outs);

@@ -3,7 +3,8 @@
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    Heartbeat, LinkKind, Message, PATH_LEN_MAX, PeerRates, PictureWanted, Sharing, VideoRequest,
+    FailoverMessage, Heartbeat, LinkKind, MediaMessage, Message, PATH_LEN_MAX, PeerRates, PictureWanted,
+    ProbeMessage, Sharing, VideoRequest,
 };
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
@@ -115,7 +116,7 @@ impl Body {
             Output::TellRoundTrips => {} // answered once all outputs are carried out
             Output::AnswerHeard { to, mixer } => {
                 let silent_us = self.silent_us(&mixer, now_us);
-                self.control(&to, Message::Heard { mixer, silent_us }, outs);
+                self.control(&to, Message::Failover(FailoverMessage::Heard { mixer, silent_us }), outs);
             }
             Output::AnswerRates { to, above, children } => {
                 let Throughput { received_bps, sent_bps, .. } = self.throughput;
@@ -123,7 +124,7 @@ impl Body {
                 // those next to this peer, if all can't be named
                 let skipped = (above.len() + 1).saturating_sub(PATH_LEN_MAX);
                 let rates = above.iter().copied().skip(skipped).chain([own]);
-                self.control(&to, Message::Rates(List::truncated(rates)), outs);
+                self.control(&to, Message::Probe(ProbeMessage::Rates(List::truncated(rates))), outs);
             }
             Output::RequestFeed(peer) => self.media.request_feed(peer, now_us, outs),
             Output::Role(role) => {
@@ -193,7 +194,7 @@ impl Body {
         let inflow = &self.media.inflow;
         let resume = inflow.have(&speaker);
         let beside = beside.map(|video| PictureWanted { video, resume: inflow.have(Seat::beside(&speaker)) });
-        self.control(&speaker, Message::Home { rank, video, resume, beside }, outs);
+        self.control(&speaker, Message::Media(MediaMessage::Home { rank, video, resume, beside }), outs);
     }
 
     /// Requests the stream of each speaker with a tile of another size than requested before, or not requested yet.

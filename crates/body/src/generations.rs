@@ -8,7 +8,7 @@
 use plenary_proto::ordered::OrderedMap;
 
 use plenary_proto::PeerId;
-use plenary_proto::message::Message;
+use plenary_proto::message::{MemberMessage, Message};
 
 /// Time for which all envelopes under a replaced key count. A guess: the new key has passed all links by then.
 const OLD_KEY_US: u64 = 10_000_000;
@@ -69,7 +69,7 @@ impl Generations {
         let fresh = self.renewed_us.is_some_and(|at| now_us.saturating_sub(at) < OLD_KEY_US);
         match message {
             _ if generation == self.newest => Counts::Yes,
-            Message::Join(_) => Counts::OldInvite,
+            Message::Member(MemberMessage::Join(_)) => Counts::OldInvite,
             _ if fresh => Counts::Yes,
             _ => Counts::No,
         }

@@ -9,7 +9,7 @@ use plenary_proto::ordered::OrderedMap;
 
 use plenary_media::Frame;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{LinkKind, Message, ROSTER_MAX, Resume, StreamUse};
+use plenary_proto::message::{LinkKind, MediaMessage, Message, ROSTER_MAX, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{PeerId, RoomId, StreamId, StreamKind, StreamSpec};
 
@@ -393,7 +393,10 @@ fn send_on(kind: MediaKind, packet: &MediaPacket, to: &Onward, outs: &mut Outs) 
 
 /// Announces a stream in its slot.
 fn announce(stream: &Stream, to: &Onward, outs: &mut Outs) {
-    outs.control(to.control, Message::Stream(StreamUse { slot: to.code, spec: stream.spec }));
+    outs.control(
+        to.control,
+        Message::Media(MediaMessage::Stream(StreamUse { slot: to.code, spec: stream.spec })),
+    );
 }
 
 /// Sends the cached GOP up to the newest packet, with the sound since its keyframe; without a keyframe the cached

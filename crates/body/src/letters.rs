@@ -7,7 +7,8 @@
 
 use plenary_proto::bucket::{Bucket, Buckets, Rate};
 use plenary_proto::message::{
-    Fingerprints, GenerationKey, LinkProof, MESSAGE_VERSION, Message, MessageError, Relay,
+    Fingerprints, GenerationKey, LinkMessage, LinkProof, MESSAGE_VERSION, Message, MessageError, Relay,
+    RouteMessage,
 };
 use plenary_proto::seal::{
     Keypair, NONCE_LEN, Opened, Opener, RoomKey, SealError, Sealer, Verified, Verifier, counter_at,
@@ -249,7 +250,7 @@ impl Letters {
                 let judged = |message| self.generations.judge(opened.generation, message, now_us);
                 let counts = message.as_ref().map_or(Counts::Yes, judged);
                 match (message, counts) {
-                    (Ok(Message::Relay(_)), _) => Letter::Bad(from), // an envelope in an envelope
+                    (Ok(Message::Route(RouteMessage::Relay(_))), _) => Letter::Bad(from), // an envelope in an envelope
                     (_, Counts::No) => Letter::Nothing,
                     (message, counts) => match self.check(from, via, message, now_us, may_say) {
                         Letter::Message { from, via, message } if counts == Counts::OldInvite => {
@@ -278,7 +279,7 @@ impl Letters {
         may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
     ) -> Letter {
         let letter = match Message::from_bytes(bytes) {
-            Ok(Message::Relay(relay)) if relay.to == self.me => {
+            Ok(Message::Route(RouteMessage::Relay(relay))) if relay.to == self.me => {
                 if !relay.may_come_from(&from) {
                     return Letter::Nothing;
                 }
@@ -313,7 +314,7 @@ impl Letters {
                     }
                 }
             }
-            Err(MessageError::Unknown(_)) => Letter::Nothing,
+            Err(MessageError::Unknown(..)) => Letter::Nothing,
             // the ends of a link speak one version, or there would be none
             Err(MessageError::Version(version)) if via != Via::Link => {
                 Letter::OtherVersion { from, version, is_notice: false }
@@ -327,13 +328,20 @@ impl Letters {
 
     /// Returns the first message on a link with `other`, which proves that this peer is at its end.
     pub fn prove_link(&self, other: &PeerId, fingerprints: &Fingerprints) -> Message {
-        Message::LinkProof(LinkProof::sign(self.sealer.keys(), &self.room, other, fingerprints))
+        Message::Link(LinkMessage::LinkProof(LinkProof::sign(
+            self.sealer.keys(),
+            &self.room,
+            other,
+            fingerprints,
+        )))
     }
 
     /// Returns whether these bytes, the first message on a link, prove that `other` is at its other end.
     pub fn is_link_proven(&self, other: &PeerId, fingerprints: &Fingerprints, bytes: &[u8]) -> bool {
         match Message::from_bytes(bytes) {
-            Ok(Message::LinkProof(proof)) => proof.verify(&self.me, &self.room, other, fingerprints).is_ok(),
+            Ok(Message::Link(LinkMessage::LinkProof(proof))) => {
+                proof.verify(&self.me, &self.room, other, fingerprints).is_ok()
+            }
             _ => false,
         }
     }

@@ -18,7 +18,9 @@ use plenary_proto::app::Solo;
 use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::is_video;
-use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, PEER_SLOTS, ROSTER_MAX, Resume, StreamUse};
+use plenary_proto::message::{
+    Head, LinkKind, MediaMessage, MediaSeen, Message, PEER_SLOTS, ROSTER_MAX, Resume, StreamUse, TreeMessage,
+};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId, Senders, StreamId, StreamKind, StreamSpec, Time};
@@ -445,7 +447,7 @@ impl Media {
     pub(crate) fn request_feed(&mut self, peer: PeerId, now_us: u64, outs: &mut Outs) {
         if let Some(link) = self.link(&peer) {
             self.asked = Some(peer);
-            outs.control(link, Message::Feed { from: self.program.have(now_us) });
+            outs.control(link, Message::Tree(TreeMessage::Feed { from: self.program.have(now_us) }));
         }
     }
 
@@ -551,7 +553,7 @@ impl Media {
     fn send_recalls(&mut self, outs: &mut Outs) {
         for (peer, stream) in self.inflow.take_recalls() {
             if let Some(link) = self.link(&peer) {
-                outs.control(link, Message::Recalled(stream));
+                outs.control(link, Message::Media(MediaMessage::Recalled(stream)));
             }
         }
     }

@@ -8,7 +8,8 @@ use plenary_media::{CodecRemedy, Frame};
 use plenary_proto::app::{CodecOutcome, CodecUse};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
+    Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, RouteMessage,
+    VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
@@ -166,7 +167,8 @@ impl Route {
     pub fn carry(self, sealed: Vec<u8>) -> Option<Out> {
         let Route { to, from, link, peers: route } = self;
         let sealed = List::try_from(sealed).ok()?;
-        let message = Box::new(Message::Relay(Relay { from, to, route, passed: 0, sealed }));
+        let message =
+            Box::new(Message::Route(RouteMessage::Relay(Relay { from, to, route, passed: 0, sealed })));
         Some(Out::Control { link, message })
     }
 }

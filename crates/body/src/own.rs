@@ -10,7 +10,7 @@ use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
 pub(crate) use plenary_proto::link_layout::OWN_SLOTS;
-use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::message::{LinkKind, MediaMessage, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributors, Destinations, LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId, StreamKind, StreamSpec};
@@ -230,7 +230,7 @@ impl Own {
     fn tell(&mut self, peer: PeerId, link: LinkId, outs: &mut Outs) {
         self.targets.insert(peer, true);
         let spec = self.each.as_mut().map_or(self.maker.spec, |each| each.spec(&self.maker, peer));
-        outs.control(link, Message::Stream(StreamUse { slot: self.slots[0], spec }));
+        outs.control(link, Message::Media(MediaMessage::Stream(StreamUse { slot: self.slots[0], spec })));
     }
 
     /// Records that a link to a peer is up or gone. Returns true if the peer is a target that now needs a

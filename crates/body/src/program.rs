@@ -12,7 +12,7 @@ use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::payload::{LEFT_OUT, is_spare, timestamp};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Head, Message, Resume, StreamUse};
+use plenary_proto::message::{Head, MediaMessage, Message, Resume, StreamUse};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::suffering::Suffering;
 use plenary_proto::{InForce, PeerId, RoomId, StreamId, StreamSpec, Time};
@@ -291,7 +291,7 @@ impl Program {
     /// Recalls what was forwarded of a stream since its last proven frame.
     fn recall(&self, id: StreamId, outs: &mut Outs) {
         for child in self.children.values().filter(|child| child.told == Some(id)) {
-            outs.control(child.link, Message::Recalled(id));
+            outs.control(child.link, Message::Media(MediaMessage::Recalled(id)));
         }
     }
 
@@ -332,7 +332,7 @@ impl Program {
         for child in self.children.values().filter(|child| child.told == Some(id)) {
             outs.control(
                 child.link,
-                Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }),
+                Message::Media(MediaMessage::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec })),
             );
         }
     }
@@ -539,7 +539,10 @@ impl Program {
         let Some(child) = self.children.get_mut(&peer) else { return };
         let sound = child.sound;
         child.told = Some(id);
-        outs.control(child.link, Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
+        outs.control(
+            child.link,
+            Message::Media(MediaMessage::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec })),
+        );
         if let Some(frames) = &mut child.frames {
             *frames = FramesSent::default();
             let past = if matches!(begin, Begin::Now) { Vec::new() } else { stream.group(now_us) };

@@ -4,7 +4,7 @@ use plenary_media::mixer::EffortChange;
 use plenary_proto::app::{Event, Shedding};
 use plenary_proto::ordered::OrderedMap;
 
-use plenary_proto::message::{LinkKind, Message};
+use plenary_proto::message::{LinkKind, MediaMessage, Message};
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{Input, Mode, PeerId};
 
@@ -44,7 +44,9 @@ impl Body {
         self.heartbeats.on_time(media, &head, &is_on_stage, now_us, outs);
         if let Some((agents, clocks)) = self.media.inflow.apart.take_clocks(self.me, now_us) {
             let links = agents.iter().filter_map(|agent| self.media.link(agent));
-            links.for_each(|link| outs.control(link, Message::VoiceClocks(clocks.clone())));
+            links.for_each(|link| {
+                outs.control(link, Message::Media(MediaMessage::VoiceClocks(clocks.clone())))
+            });
         }
         for picture in self.media.take_own_keys_wanted() {
             self.capture(CaptureCommand::Key(picture), outs);

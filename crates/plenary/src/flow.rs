@@ -13,7 +13,7 @@ use plenary_body::{Body, BodyConfig, Out, Outs, Picture, ReceivedFrame};
 use plenary_media::codec::Codecs;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Clock, CodecFailure, CodecPart, Encoded};
-use plenary_proto::message::{Message, Pieces, loose_to_bytes};
+use plenary_proto::message::{Message, Pieces, RouteMessage, loose_to_bytes};
 use plenary_proto::packet::Destinations;
 use plenary_proto::{PeerId, RoomState, Via};
 use plenary_rtc::{
@@ -166,7 +166,7 @@ impl Flow {
             Out::Frame { .. } => {} // of pages alone
             Out::KeyframeWanted { link, slot } => self.submit(Command::KeyframeWanted { link, slot }),
             // what others sent over this peer must not get in the way of what it says itself
-            Out::Control { link, message } if matches!(*message, Message::Relay(_)) => {
+            Out::Control { link, message } if matches!(*message, Message::Route(RouteMessage::Relay(_))) => {
                 let pieces = Pieces::of(&message.to_bytes()).map(Bytes::from).collect();
                 self.submit(Command::Carry { link, pieces });
             }

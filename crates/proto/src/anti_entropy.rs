@@ -12,7 +12,7 @@ use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{Digest, Message, ROSTER_MAX};
+use crate::message::{Digest, MemberMessage, ROSTER_MAX};
 use crate::time::{SECOND, Time};
 use crate::view::View;
 
@@ -59,7 +59,7 @@ impl AntiEntropy {
         let is_on_stage = view.stage.contains(&from);
         if !is_on_stage && theirs.asks && theirs.epoch > mine.epoch {
             // the sender may be on that newer roster; a digest is short and reveals nothing
-            view.out.send(from, Message::Digest(mine));
+            view.out.send(from, MemberMessage::Digest(mine));
         }
         if !(is_kin || is_on_stage) || !(they_lack || we_lack || differ) {
             return false;
@@ -72,7 +72,7 @@ impl AntiEntropy {
         }
         self.answered.insert(from, view.now);
         if (we_lack || differ) && theirs.asks {
-            view.out.send(from, Message::Digest(mine));
+            view.out.send(from, MemberMessage::Digest(mine));
         }
         they_lack || differ
     }
@@ -86,11 +86,11 @@ impl AntiEntropy {
             view.stage.present().map(|entry| entry.peer).filter(|peer| *peer != view.me).collect();
         if let Some(peer) = others.get(view.rng.below(others.len() as u64) as usize) {
             let digest = digest(view, true);
-            view.out.send(*peer, Message::Digest(digest));
+            view.out.send(*peer, MemberMessage::Digest(digest));
         }
         for host in view.stage.replaced_hosts(&view.me) {
             let digest = digest(view, true);
-            view.out.send(host, Message::Digest(digest));
+            view.out.send(host, MemberMessage::Digest(digest));
         }
     }
 

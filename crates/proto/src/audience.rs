@@ -16,7 +16,7 @@ use crate::ordered::OrderedMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{ElectionReason, MIXERS_MAX, Message, Sufferers};
+use crate::message::{ElectionMessage, ElectionReason, MIXERS_MAX, Message, Sufferers};
 use crate::time::{SECOND, Time};
 use crate::tree::CHILDREN_AND_PROMISES_MAX;
 use crate::trouble::{TELL_US, TENURE_US, WINDOW_US};
@@ -73,7 +73,7 @@ impl Audience {
         let (_, below) = self.suffering(view.now, place);
         let sufferers =
             Sufferers { suffering: below.saturating_add(1), viewers: place.viewers_below.saturating_add(1) };
-        view.out.send(parent, Message::Suffering(sufferers));
+        view.out.send(parent, ElectionMessage::Suffering(sufferers));
     }
 
     /// Handles a degradation report: from a child, or at a peer on stage from a mixer.
@@ -105,7 +105,7 @@ impl Audience {
         if branches >= BRANCHES_MIN && is_much(sufferers) && self.may_tell(view.now) {
             self.told_at = Some(view.now);
             self.says(view, view.me);
-            view.send_stage(&Message::Suffering(sufferers));
+            view.send_stage(&Message::Election(ElectionMessage::Suffering(sufferers)));
         }
     }
 

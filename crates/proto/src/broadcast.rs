@@ -26,7 +26,8 @@ use crate::bucket::{Bucket, Buckets, Rate};
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{
-    DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX, Vote,
+    DATA_LEN_MAX, Data, DataHeld, DataHeldAll, DataMessage, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX,
+    Vote,
 };
 use crate::seal::Signed;
 use crate::shares::{Limits, Shares};
@@ -389,7 +390,8 @@ impl Broadcast {
         if let Some(run) = self.run {
             stands.push(DataHeld { source: view.me, run, next: self.numbers.0 + 1 });
         }
-        (self.stood || view.on_stage()).then(|| Message::DataStands(List::truncated(stands)))
+        (self.stood || view.on_stage())
+            .then(|| Message::Data(DataMessage::DataStands(List::truncated(stands))))
     }
 
     /// Takes the state of the sources from a newly linked peer; as a newcomer, this peer begins there, except
@@ -417,7 +419,7 @@ impl Broadcast {
     pub(crate) fn parent_changed(&mut self, view: &mut View<'_>, parent: PeerId) {
         if self.since.is_some() || self.stood {
             // even without a known source: a new source may have started while this peer had no parent
-            view.out.send(parent, Message::DataHeld(self.held()));
+            view.out.send(parent, DataMessage::DataHeld(self.held()));
         }
         self.begin(view.now);
     }
@@ -473,7 +475,7 @@ impl Broadcast {
             if lacks && data.sender != from && (is_own || !answered.sent.contains_key(place)) {
                 answered.sent.insert(*place, now);
                 answered.allowance.owe(now, cost(data.body.bytes.len()));
-                view.out.send(from, Message::Data(data.clone()));
+                view.out.send(from, DataMessage::Data(data.clone()));
             }
         }
     }
@@ -501,7 +503,7 @@ impl Broadcast {
             }
         }
         for (whom, held) in lacking {
-            view.out.send(whom, Message::DataHeld(List::truncated(held)));
+            view.out.send(whom, DataMessage::DataHeld(List::truncated(held)));
         }
     }
 
@@ -564,7 +566,7 @@ fn tell(view: &mut View<'_>, data: Signed<Data>) {
 /// Sends a piece by its delivery: loose as a datagram, if linked; else as a control message.
 fn send(view: &mut View<'_>, to: PeerId, data: Signed<Data>) {
     let loose = data.body.delivery == Delivery::Loose;
-    let message = Message::Data(data);
+    let message = Message::Data(DataMessage::Data(data));
     if loose && view.links.is_up(&to) {
         view.out.act(Output::Loose(to, message));
     } else {

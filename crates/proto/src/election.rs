@@ -24,8 +24,8 @@ use crate::hysteresis::{Seats, seats};
 use crate::id::PeerId;
 use crate::mandate::Mandate;
 use crate::message::{
-    BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,
-    Report, Roster, Sufferers,
+    BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionMessage, ElectionReason, Message, Need, Opening,
+    Outcome, ROSTER_MAX, Report, Roster, Sufferers,
 };
 use crate::outbox::Note;
 use crate::prevote::PreVotes;
@@ -175,7 +175,7 @@ impl Election {
         };
         if let Some(opening) = self.pre_votes.update(view, self.open.is_none(), suffers) {
             if opening.body.opener == view.me {
-                view.send_stage(&Message::Opening(Box::new(opening.clone())));
+                view.send_stage(&Message::Election(ElectionMessage::Opening(Box::new(opening.clone()))));
             }
             self.enter(view, opening.body);
         }
@@ -358,7 +358,7 @@ impl Election {
             lacking: OrderedSet::new(),
         });
         let signed = view.sign(ballot);
-        view.send_stage(&Message::Ballot(Box::new(signed)));
+        view.send_stage(&Message::Election(ElectionMessage::Ballot(Box::new(signed))));
         self.count(view, false);
     }
 
@@ -378,7 +378,7 @@ impl Election {
         let (missing, unclaimed) = self.missing_in(view, roster, term, &ballot.body);
         if !missing.is_empty() || !unclaimed.is_empty() {
             let (reports, claims) = (List::truncated(missing), List::truncated(unclaimed));
-            view.out.send(ballot.sender, Message::Lacking { term, reports, claims });
+            view.out.send(ballot.sender, ElectionMessage::Lacking { term, reports, claims });
             return;
         }
         let Some(open) = &mut self.open else { return };
@@ -396,7 +396,10 @@ impl Election {
         open.shown = shown;
         self.pledged = Some((term, open.opener));
         self.tallies = tallies;
-        view.out.send(ballot.sender, Message::Vote { term, ballot: ballot_hash(&ballot.body), signature });
+        view.out.send(
+            ballot.sender,
+            ElectionMessage::Vote { term, ballot: ballot_hash(&ballot.body), signature },
+        );
     }
 
     /// Returns the reports and claims that this peer has held for [`INSIST_US`] and that the ballot lacks. If
@@ -491,7 +494,7 @@ impl Election {
         };
         self.tallies = issued.tallies.clone();
         self.open = None;
-        view.send_stage(&Message::Decided(Box::new(decided.clone())));
+        view.send_stage(&Message::Election(ElectionMessage::Decided(Box::new(decided.clone()))));
         let absent = view.stage.misses_host(view.now, view.me);
         view.out.note(Note::Decided(Box::new(decided), absent));
         true

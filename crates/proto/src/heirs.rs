@@ -11,7 +11,8 @@ use crate::ordered::OrderedMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::message::{
-    Heir, Message, REIGN_NUMBER_MAX, REIGNS_AHEAD_MAX, REIGNS_MAX, ROSTER_MAX, Reign, SignedRoster, reign_of,
+    Heir, HostMessage, MemberMessage, REIGN_NUMBER_MAX, REIGNS_AHEAD_MAX, REIGNS_MAX, ROSTER_MAX, Reign,
+    SignedRoster, reign_of,
 };
 use crate::outbox::Note;
 use crate::seal::{Countersigned, Signature};
@@ -130,8 +131,8 @@ impl Heirs {
         for entry in view.stage.present() {
             if !votes.contains_key(&entry.peer) {
                 // a peer with an older roster can't judge the request
-                view.out.send(entry.peer, Message::Roster(roster.clone()));
-                view.out.send(entry.peer, Message::ReignWanted { epoch, number });
+                view.out.send(entry.peer, MemberMessage::Roster(roster.clone()));
+                view.out.send(entry.peer, HostMessage::ReignWanted { epoch, number });
             }
         }
         self.claim = Some(Candidacy { epoch, heir, votes });
@@ -142,7 +143,7 @@ impl Heirs {
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, number: u32) {
         let Some(roster) = view.stage.signed().cloned() else { return };
         if roster.epoch > epoch {
-            view.out.send(from, Message::Roster(roster)); // the heir repeats its request
+            view.out.send(from, MemberMessage::Roster(roster)); // the heir repeats its request
             return;
         }
         let heir = Heir { number, host: from };
@@ -156,7 +157,7 @@ impl Heirs {
         if free {
             (self.number, self.pledged) = (self.number.max(number), Some(heir));
         }
-        view.out.send(from, Message::ReignVote { epoch, number, signature });
+        view.out.send(from, HostMessage::ReignVote { epoch, number, signature });
     }
 
     /// Handles a signature, or the notice that the peer has signed for another heir.
@@ -214,7 +215,7 @@ impl Heirs {
         let host = view.stage.host().filter(|host| *host != view.me && *host != rival.body.host);
         if let Some(host) = host.filter(|_| !soon) {
             self.reported_at = Some(view.now);
-            view.out.send(host, Message::Roster(rival.clone()));
+            view.out.send(host, MemberMessage::Roster(rival.clone()));
         }
     }
 
@@ -223,7 +224,7 @@ impl Heirs {
     pub(crate) fn ask_state(&mut self, view: &mut View<'_>, feeder: PeerId) {
         if self.refused && !view.on_stage() {
             let digest = crate::anti_entropy::digest(view, true);
-            view.out.send(feeder, Message::Digest(digest));
+            view.out.send(feeder, MemberMessage::Digest(digest));
         }
     }
 

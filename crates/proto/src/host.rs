@@ -14,6 +14,7 @@ use std::cmp::Reverse;
 
 use reopening::Reopener;
 pub use reopening::Reopening;
+use rivals::Reclaimed;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
@@ -27,9 +28,9 @@ use crate::floor::Floor;
 use crate::id::PeerId;
 use crate::lobby::{Lobby, Newcomer};
 use crate::message::{
-    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, MixPolicy, NAME_LEN_MAX, ProgramLayout,
-    ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign, Reigns, Roster, Rules, SignedRoster, Successor, Vote,
-    first_epoch, reign_of,
+    Access, Confirmed, ElectionMessage, Entry, HEIRS_MAX, HostMessage, Join, MIXERS_MAX, MemberMessage,
+    Message, MixPolicy, NAME_LEN_MAX, ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, ROSTER_MAX, Reign,
+    Reigns, Roster, Rules, SignedRoster, Successor, Vote, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -130,7 +131,7 @@ pub(crate) struct Host {
     since: OrderedMap<PeerId, Time>,
     /// Peers on stage that have restarted and haven't asked to join again yet.
     restarted: OrderedSet<PeerId>,
-    reclaimed_at: Option<Time>,
+    reclaimed: Option<Reclaimed>,
     reopening: Reopener,
     /// Newcomers that have asked while the room opens again.
     early_joins: OrderedMap<PeerId, Join>,
@@ -138,11 +139,6 @@ pub(crate) struct Host {
     cut_off_at: Option<Time>,
     /// Whether this host is alone on stage, since the others have been silent for too long.
     is_forsaken: bool,
-    /// The host from which this one took the room back, and the number of its reign, if the stage chose it while
-    /// this one was cut off: outcomes under that host's rosters may count.
-    rival: Option<(PeerId, u32)>,
-    /// The host from which this one took the room back last, and which may not know it yet.
-    deposed: Option<PeerId>,
     confirm_at: Option<Time>,
     /// Until when a host that the stage chose neither ends the room nor removes peers nor replaces the invite.
     bound_until: Option<Time>,
@@ -260,13 +256,11 @@ impl Host {
             named: OrderedSet::new(),
             since: OrderedMap::new(),
             restarted: OrderedSet::new(),
-            reclaimed_at: None,
+            reclaimed: None,
             reopening: Reopener::new(view.now, 0),
             early_joins: OrderedMap::new(),
             cut_off_at: None,
             is_forsaken: false,
-            rival: None,
-            deposed: None,
             confirm_at: None,
             bound_until: None,
             joins: Bucket::new(JOINS, view.now),
@@ -285,7 +279,7 @@ impl Host {
             // signed with the root key if possible: a root-signed reign isn't taken back
             let key = view.config.host.as_ref().map_or(&self.key, |config| &config.root).clone();
             let named = successor(view, &key, epoch, number, peer);
-            view.out.send(peer, Message::HandOver(named));
+            view.out.send(peer, HostMessage::HandOver(named));
         }
     }
 
@@ -319,7 +313,7 @@ impl Host {
         *view.counter += 1;
         let epoch = self.signed.as_ref().map_or(0, |signed| signed.epoch);
         let word = Signed::new(&self.key, &view.config.room, epoch, *view.counter, u64::MAX, word);
-        view.send_stage(&Message::Confirmed(word.clone()));
+        view.send_stage(&Message::Election(ElectionMessage::Confirmed(word.clone())));
         view.out.note(Note::Confirmed(word));
     }
 
@@ -432,7 +426,7 @@ impl Host {
         }
         self.unname(view.now, peer);
         self.floor.take(view.now, peer);
-        view.out.send(peer, Message::Floor(false));
+        view.out.send(peer, HostMessage::Floor(false));
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(entry) if entry.speaks && entry.mixes => {
                 entry.speaks = false;
@@ -677,7 +671,7 @@ impl Host {
         let signed = SignedRoster::new(ProvenRoster { signed, reigns: self.reigns.clone() });
         self.signed = Some(signed.clone());
         for peer in std::mem::take(&mut self.stepped_down) {
-            view.out.send(peer, Message::Roster(signed.clone()));
+            view.out.send(peer, MemberMessage::Roster(signed.clone()));
         }
         view.out.note(Note::Signed(signed));
     }
@@ -711,7 +705,7 @@ impl Host {
         }
         self.directory.on_time(view.now);
         for peer in self.floor.due(view.now) {
-            view.out.send(peer, Message::Floor(true));
+            view.out.send(peer, HostMessage::Floor(true));
         }
         if self.flush_at.is_some_and(|at| at <= view.now) {
             self.flush(view);

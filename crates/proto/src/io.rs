@@ -280,7 +280,7 @@ pub enum Output {
     Signal(Address, Message),
     /// Proves to the rendezvous that this peer is the host. One that opens its room again is a member there before.
     Claim,
-    /// Seals for `to`, and sends as [`Message::Relay`] on the link with `next`.
+    /// Seals for `to`, and sends as [`RouteMessage::Relay`] on the link with `next`.
     Relay {
         /// First peer of the route.
         next: PeerId,
@@ -363,7 +363,7 @@ pub enum Output {
     SendBeside(Option<(PeerId, Option<Resume>)>),
     /// Encodes the picture beside this peer's own in this format from now on.
     EncodeBesideAs(VideoRequest),
-    /// Calls a speaker home: sends it [`Message::Home`] with the size of its tile and the position in its
+    /// Calls a speaker home: sends it [`MediaMessage::Home`] with the size of its tile and the position in its
     /// stream.
     CallHome {
         /// The speaker.
@@ -374,14 +374,14 @@ pub enum Output {
     /// Requests the RTTs of all links. The body answers with [`Input::RoundTrips`] at once, even if none is
     /// known: the stage waits for the claim that contains them.
     TellRoundTrips,
-    /// Answers a peer for how long a mixer has been silent: [`Message::Heard`].
+    /// Answers a peer for how long a mixer has been silent: [`FailoverMessage::Heard`].
     AnswerHeard {
         /// The peer that asked.
         to: PeerId,
         /// The mixer it asked about.
         mixer: PeerId,
     },
-    /// Answers a peer with this peer's bit rates: [`Message::Rates`].
+    /// Answers a peer with this peer's bit rates: [`ProbeMessage::Rates`].
     AnswerRates {
         /// The peer that asked.
         to: PeerId,
@@ -390,7 +390,7 @@ pub enum Output {
         /// Number of viewers that this peer feeds.
         children: u8,
     },
-    /// Requests the program from a linked peer: [`Message::Feed`] with the position in the program.
+    /// Requests the program from a linked peer: [`TreeMessage::Feed`] with the position in the program.
     RequestFeed(PeerId),
     /// Sets this peer's role: mix, keep warm, or rest.
     Role(MixRole),

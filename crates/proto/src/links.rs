@@ -12,7 +12,7 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use crate::bounded::Bound;
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
-use crate::message::{Answer, Description, LinkKind, Message, Offer, ROSTER_MAX, Ticket};
+use crate::message::{Answer, Description, LinkKind, LinkMessage, Message, Offer, ROSTER_MAX, Ticket};
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
 use crate::seal::Signed;
@@ -305,7 +305,7 @@ impl LinkTable {
             });
         } else {
             link.state = State::Requested { since: now };
-            out.send(key.0, Message::LinkWanted { kind: key.1, ticket: self.ticket.clone() });
+            out.send(key.0, LinkMessage::LinkWanted { kind: key.1, ticket: self.ticket.clone() });
         }
     }
 
@@ -451,13 +451,15 @@ impl LinkTable {
         let State::Making { sent, .. } = &mut link.state else { return };
         *sent = Some((description.ufrag.to_string(), description.fingerprint));
         let message = match &link.taken {
-            None => Message::Offer(Offer { kind, description, ticket: self.ticket.clone() }),
-            Some((offered_ufrag, offered_fingerprint)) => Message::Answer(Answer {
+            None => {
+                Message::Link(LinkMessage::Offer(Offer { kind, description, ticket: self.ticket.clone() }))
+            }
+            Some((offered_ufrag, offered_fingerprint)) => Message::Link(LinkMessage::Answer(Answer {
                 kind,
                 offered_ufrag: crate::bounded::Text::truncated(offered_ufrag),
                 offered_fingerprint: *offered_fingerprint,
                 description,
-            }),
+            })),
         };
         out.send(peer, message);
     }
@@ -644,9 +646,9 @@ impl LinkTable {
 fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
     // On the link itself, as its last message.
     if kind == LinkKind::Peer {
-        out.act(Output::Control(peer, Message::Bye(kind)));
+        out.act(Output::Control(peer, Message::Link(LinkMessage::Bye(kind))));
     } else {
-        out.send(peer, Message::Bye(kind));
+        out.send(peer, LinkMessage::Bye(kind));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::bounded::Bound;
 use crate::host::{Host, Reopening};
 use crate::id::PeerId;
 use crate::io::{Address, Output};
-use crate::message::{Consent, Join, Message, Muted, Refusal, Reign, Sharing};
+use crate::message::{Consent, Join, MemberMessage, Message, Muted, Refusal, Reign, Sharing};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
@@ -144,7 +144,10 @@ impl Membership {
                 && let Some(roster) = view.stage.signed()
             {
                 // the holder of the root key may have restarted meanwhile
-                view.out.act(Output::Signal(Address::Host, Message::Roster(roster.clone())));
+                view.out.act(Output::Signal(
+                    Address::Host,
+                    Message::Member(MemberMessage::Roster(roster.clone())),
+                ));
             }
         } else if !self.admitted {
             self.join_at(view.now);
@@ -285,9 +288,9 @@ impl Membership {
         }
         self.let_in.insert(from, view.now);
         Some(if is_in {
-            Message::Admit(Box::new(view.admission(from, &roster, is_member)))
+            Message::Member(MemberMessage::Admit(Box::new(view.admission(from, &roster, is_member))))
         } else {
-            Message::Roster(roster)
+            Message::Member(MemberMessage::Roster(roster))
         })
     }
 
@@ -344,7 +347,7 @@ impl Membership {
         if self.host.is_some()
             && let Some(roster) = view.stage.signed()
         {
-            view.send_stage(&Message::Roster(roster.clone()));
+            view.send_stage(&Message::Member(MemberMessage::Roster(roster.clone())));
         }
         let is_removed = view.stage.has_removed(&view.me);
         if is_removed || view.stage.roster().is_some_and(|roster| roster.rules.access.ended) {
@@ -396,10 +399,10 @@ impl Membership {
             let (name, parent, fed_nothing) =
                 (view.config.name.clone(), tree.above().0, tree.fed_nothing_by(view.now));
             let ticket = view.ticket.cloned().map(Box::new);
-            view.out.send_host(Message::Position { name, parent, depth, fed_nothing, ticket });
+            view.out.send_host(MemberMessage::Position { name, parent, depth, fed_nothing, ticket });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {
-            let join = Message::Join(self.join_of(view));
+            let join = Message::Member(MemberMessage::Join(self.join_of(view)));
             match self.asks_in_its_stead(view) {
                 Some(member) => view.out.send(member, join),
                 None => view.out.send_host(join),

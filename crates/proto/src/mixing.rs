@@ -19,7 +19,7 @@ use crate::hashed_draw::drawn;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, MIXERS_MAX, Message, PictureWanted, ROSTER_MAX, Resume};
+use crate::message::{LinkKind, MIXERS_MAX, MediaMessage, Message, PictureWanted, ROSTER_MAX, Resume};
 use crate::outbox::Note;
 use crate::spread::Spread;
 use crate::stage::Mode;
@@ -250,7 +250,7 @@ impl Mixing {
         let mixed = self.is_mixing();
         self.phase = phase;
         if let Some(own) = self.own.filter(|_| mixed && matches!(phase, Phase::Mixing(_))) {
-            view.send_stage(&Message::Started(own)); // the interim mixers wait for this before they retire
+            view.send_stage(&Message::Media(MediaMessage::Started(own))); // the interim mixers wait for this before they retire
         }
         self.warm &= matches!(phase, Phase::Elected(_));
         self.set_role(view);
@@ -537,7 +537,7 @@ impl Mixing {
             }
             if spec.maker == view.me {
                 self.own = Some(*spec);
-                view.send_stage(&Message::Started(*spec));
+                view.send_stage(&Message::Media(MediaMessage::Started(*spec)));
             }
             self.update(view);
         }
@@ -551,7 +551,7 @@ impl Mixing {
             && self.is_mixing()
             && view.stage.contains(&peer)
         {
-            view.out.send(peer, Message::Started(own));
+            view.out.send(peer, MediaMessage::Started(own));
         }
         self.update(view);
     }

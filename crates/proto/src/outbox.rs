@@ -88,18 +88,18 @@ impl Outbox {
     }
 
     /// Queues a message to a peer; the router chooses link, relay or rendezvous when it is polled.
-    pub(crate) fn send(&mut self, to: PeerId, message: Message) {
-        self.items.push_back(Item::Send(to, message));
+    pub(crate) fn send(&mut self, to: PeerId, message: impl Into<Message>) {
+        self.items.push_back(Item::Send(to, message.into()));
     }
 
     /// Queues a message to a peer that doesn't answer on its link: rendezvous or relays come before the link.
-    pub(crate) fn send_beside(&mut self, to: PeerId, message: Message) {
-        self.items.push_back(Item::SendBeside(to, message));
+    pub(crate) fn send_beside(&mut self, to: PeerId, message: impl Into<Message>) {
+        self.items.push_back(Item::SendBeside(to, message.into()));
     }
 
     /// Queues a message to the host.
-    pub(crate) fn send_host(&mut self, message: Message) {
-        self.items.push_back(Item::SendHost(message));
+    pub(crate) fn send_host(&mut self, message: impl Into<Message>) {
+        self.items.push_back(Item::SendHost(message.into()));
     }
 
     /// Queues a notification to the application.

@@ -14,7 +14,7 @@ use crate::ordered::OrderedMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::mandate::{Mandate, TERMS_AHEAD_MAX};
-use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX, Roster};
+use crate::message::{ElectionMessage, ElectionReason, Need, Opening, ROSTER_MAX, Roster};
 use crate::score::Alone;
 use crate::seal::Signature;
 use crate::stage::{Mode, Stage};
@@ -325,7 +325,7 @@ impl PreVotes {
             .or_insert_with(|| Opening::countersign(view.keys, &view.config.room, epoch, &need));
         for entry in view.stage.present() {
             if !votes.contains_key(&entry.peer) {
-                view.out.send(entry.peer, Message::PreVoteWanted { epoch, need });
+                view.out.send(entry.peer, ElectionMessage::PreVoteWanted { epoch, need });
             }
         }
         self.given = Some((view.me, view.now));
@@ -341,12 +341,12 @@ impl PreVotes {
         }
         // send a lagging opener the opening or outcome that it missed; it then requests again by itself
         if let Some(opened) = self.opened.as_ref().filter(|opened| opened.body.term >= need.term) {
-            view.out.send(from, Message::Opening(opened.clone()));
+            view.out.send(from, ElectionMessage::Opening(opened.clone()));
         }
         if need.under.term < view.rank().term
             && let Some(decided) = &view.mandate.decided
         {
-            view.out.send(from, Message::Decided(Box::new(decided.clone())));
+            view.out.send(from, ElectionMessage::Decided(Box::new(decided.clone())));
         }
         self.asked.insert(from, PreVoteRequest { epoch, need, at: view.now });
         self.asked.retain(|peer, _| view.stage.contains(peer));
@@ -375,7 +375,7 @@ impl PreVotes {
         } else if let Some(PreVoteRequest { epoch, need, .. }) = self.asked.remove(&opener) {
             self.given = Some((opener, view.now));
             let signature = Opening::countersign(view.keys, &view.config.room, epoch, &need);
-            view.out.send(opener, Message::PreVote { epoch, term: need.term, signature });
+            view.out.send(opener, ElectionMessage::PreVote { epoch, term: need.term, signature });
         }
     }
 

@@ -27,8 +27,8 @@ use crate::id::PeerId;
 use crate::io::{CodecClaim, Output};
 use crate::links::Want;
 use crate::message::{
-    Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX,
-    ROUND_TRIPS_MAX, Report, Roster, RoundTrip,
+    Claim, CodecSource, Consent, ElectionMessage, LineId, MEASURERS_MAX, Measured, MediaSeen, Message,
+    ProbeMessage, ROSTER_MAX, ROUND_TRIPS_MAX, Report, Roster, RoundTrip,
 };
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -241,7 +241,7 @@ impl Probe {
         self.claimed_to.retain(|peer| view.stage.contains(peer));
         for entry in view.stage.entries() {
             if entry.peer != view.me && self.claimed_to.insert(entry.peer) {
-                view.out.send(entry.peer, Message::Claim(claim.clone()));
+                view.out.send(entry.peer, ElectionMessage::Claim(claim.clone()));
             }
         }
     }
@@ -352,11 +352,11 @@ impl Probe {
         if !asked && !view.stage.contains(&peer) && now >= self.claim_at {
             self.claim_at = now + STRANGER_US;
             if let Some(claim) = self.sign_claim(view) {
-                view.out.send(peer, Message::Claim(claim));
+                view.out.send(peer, ElectionMessage::Claim(claim));
             }
         }
         if now < self.busy_until || bytes > TRAIN_BYTES || !(asked || self.grants(view, peer)) {
-            view.out.send(peer, Message::ProbeBusy { train });
+            view.out.send(peer, ProbeMessage::ProbeBusy { train });
             return false;
         }
         let rate_bps = if asked { rate_bps } else { paced(view, rate_bps) };
@@ -462,7 +462,7 @@ impl Probe {
             media: front.media,
             line: front.line,
         });
-        view.send_stage(&Message::Report(report.clone()));
+        view.send_stage(&Message::Election(ElectionMessage::Report(report.clone())));
         Some(report)
     }
 
@@ -521,7 +521,7 @@ impl Probe {
         self.trains += 1;
         let (train, candidate) = (self.trains, front.candidate);
         self.awaited = Some(Awaited { train, candidate, give_up_at: view.now + ANSWER_US_MAX });
-        view.out.send(candidate, Message::ProbeWanted { train, bytes, rate_bps });
+        view.out.send(candidate, ProbeMessage::ProbeWanted { train, bytes, rate_bps });
         None
     }
 

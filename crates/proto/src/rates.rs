@@ -7,7 +7,7 @@
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Output;
-use crate::message::{Message, ROSTER_MAX, Rates};
+use crate::message::{ProbeMessage, ROSTER_MAX, Rates};
 use crate::time::{SECOND, Time};
 use crate::tree::CHILDREN_AND_PROMISES_MAX;
 use crate::view::View;
@@ -48,7 +48,7 @@ impl PathRates {
         let is_early = self.asked.is_some_and(|(asked, at)| asked == peer && view.now.since(at) < ASK_US);
         if !is_early {
             self.asked = Some((peer, view.now));
-            view.out.send(peer, Message::RatesWanted);
+            view.out.send(peer, ProbeMessage::RatesWanted);
         }
     }
 

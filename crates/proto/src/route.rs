@@ -14,7 +14,7 @@ use crate::bucket::{Buckets, Rate};
 use crate::id::{PeerId, ShortId};
 use crate::io::{Address, Output};
 use crate::links::{LINKS_MAX, LinkTable};
-use crate::message::{Message, Path, Place, RELAY_HOPS_MAX, Relay};
+use crate::message::{Message, Path, Place, RELAY_HOPS_MAX, Relay, RouteMessage};
 use crate::mutation::{Mutated, Mutation};
 use crate::stage::Stage;
 use crate::time::{SECOND, Time};
@@ -259,7 +259,7 @@ impl Router {
         }
         let (next, relay) = self.way_on(around, relay)?;
         (self.onward.take(now, next, cost(&relay)) || careless)
-            .then_some(Output::Control(next, Message::Relay(relay)))
+            .then_some(Output::Control(next, Message::Route(RouteMessage::Relay(relay))))
     }
 
     /// Returns the peer that an envelope goes to from here, and the envelope with its further route.
@@ -318,6 +318,7 @@ mod tests {
     use super::*;
     use crate::links::Want;
     use crate::message::LinkKind;
+    use crate::message::MemberMessage;
     use crate::outbox::Outbox;
 
     /// Returns the peer of the given number; its short id is that byte eight times.
@@ -346,7 +347,7 @@ mod tests {
         let mut router = Router::new(peer(2));
         let around = (&linked(2, with), &Stage::default(), &path(mine));
         match router.forward(Time(0), peer(1), around, relay)? {
-            Output::Control(next, Message::Relay(relay)) => {
+            Output::Control(next, Message::Route(RouteMessage::Relay(relay))) => {
                 assert_eq!(relay.passed, 1);
                 Some((next.0[0], relay.route.iter().map(|id| id.0[0]).collect()))
             }
@@ -359,7 +360,8 @@ mod tests {
         let (mut links, mut out) = (linked(2, &[9]), Outbox::default());
         let mut router = Router::new(peer(2));
         let way = |router: &Router, links: &LinkTable| {
-            let (stage, mine, message) = (Stage::default(), Path::default(), Message::Leave);
+            let (stage, mine, message) =
+                (Stage::default(), Path::default(), Message::Member(MemberMessage::Leave));
             router.resolve(Time(0), (links, &stage, &mine), peer(9), message).unwrap()
         };
         router.set_signal_up(true);
@@ -380,7 +382,12 @@ mod tests {
         router.set_signal_up(true);
         router.absent(Time(0), peer(9));
         let way = |router: &Router, links: &LinkTable, now: Time| {
-            router.resolve(now, (links, &Stage::default(), &Path::default()), peer(9), Message::Leave)
+            router.resolve(
+                now,
+                (links, &Stage::default(), &Path::default()),
+                peer(9),
+                Message::Member(MemberMessage::Leave),
+            )
         };
         assert!(
             matches!(way(&router, &linked, Time(0)), Some(Output::Relay { .. })),

@@ -19,7 +19,7 @@ use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::links::Want;
-use crate::message::{Message, Path};
+use crate::message::{MediaMessage, Message, Path};
 use crate::stage::Mode;
 use crate::time::{SECOND, Time};
 use crate::view::View;
@@ -55,7 +55,7 @@ pub(crate) struct Solo {
 }
 
 /// Ends a request.
-const NO_MORE: Message = Message::SoloWanted { speaker: None };
+const NO_MORE: Message = Message::Media(MediaMessage::SoloWanted { speaker: None });
 
 /// Returns whether this peer receives all speakers anyway: it mixes, stands by, or is in a mesh.
 pub(crate) fn has_all(view: &View<'_>) -> bool {
@@ -112,7 +112,8 @@ impl Solo {
         let wish = self.wish.filter(|speaker| is_shown(speaker) && *speaker != view.me);
         let comes_anyway = has_all(view);
         let message = wish.filter(|_| !comes_anyway);
-        let message = message.map(|speaker| Message::SoloWanted { speaker: Some(speaker) });
+        let message =
+            message.map(|speaker| Message::Media(MediaMessage::SoloWanted { speaker: Some(speaker) }));
         let has_mixer = self.asking.request(view, path, message, &NO_MORE, Want::Solo);
         if wish.is_some() && comes_anyway {
             self.tell(view, true);
@@ -183,9 +184,9 @@ impl Solo {
                 if let Some(peer) = displaced.filter(|_| comes)
                     && let Some((speaker, _)) = self.given.remove(&peer)
                 {
-                    view.out.send(peer, Message::Solo { speaker, comes: false });
+                    view.out.send(peer, MediaMessage::Solo { speaker, comes: false });
                 }
-                view.out.send(from, Message::Solo { speaker, comes });
+                view.out.send(from, MediaMessage::Solo { speaker, comes });
             }
         }
         self.keep_given(view, mixes);
@@ -216,7 +217,7 @@ impl Solo {
             let is_linked = view.links.is_up(peer);
             let goes_on = mixes && is_linked && is_given(view, speaker);
             if !goes_on && is_linked {
-                view.out.send(*peer, Message::Solo { speaker: *speaker, comes: false });
+                view.out.send(*peer, MediaMessage::Solo { speaker: *speaker, comes: false });
             }
             goes_on
         });

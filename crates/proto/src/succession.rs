@@ -17,7 +17,7 @@ use crate::ordered::OrderedMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
-use crate::message::{Alive, Failover, Message, Resignation, Vote};
+use crate::message::{Alive, Failover, FailoverMessage, Message, Resignation, Vote};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::{Signature, Signed};
@@ -168,7 +168,7 @@ impl Succession {
     fn declare(&mut self, view: &mut View<'_>, over: PeerId, wish: Option<Box<Signature>>) {
         let Some(rank) = view.mandate.next_failover(&view.me) else { return };
         let failover = view.sign_for_ever(Failover { rank, after: view.rank(), over, wish });
-        view.send_stage(&Message::Failover(failover.clone()));
+        view.send_stage(&Message::Failover(FailoverMessage::Failover(failover.clone())));
         view.out.note(Note::Failover(failover));
         self.watched.insert(over, Watched::default());
     }
@@ -210,7 +210,7 @@ impl Succession {
         if let Some(standby) = standby {
             let rank = view.rank();
             let wish = Resignation { rank, successor: standby }.sign(view.keys, &view.config.room);
-            view.out.send(standby, Message::FailoverWanted { rank, wish });
+            view.out.send(standby, FailoverMessage::FailoverWanted { rank, wish });
         }
         standby.is_some()
     }
@@ -236,7 +236,7 @@ impl Succession {
         }
         let rank = view.rank();
         let alive = view.sign_for_ever(Alive { rank, denied, successor });
-        view.send_stage(&Message::Alive(alive.clone()));
+        view.send_stage(&Message::Failover(FailoverMessage::Alive(alive.clone())));
         view.out.note(Note::Alive(alive));
         false
     }
@@ -263,7 +263,7 @@ impl Succession {
 fn ask_round(view: &mut View<'_>, mixer: PeerId) {
     for entry in view.stage.present() {
         if entry.peer != view.me && entry.peer != mixer && view.links.is_up(&entry.peer) {
-            view.out.send(entry.peer, Message::HearWanted { mixer });
+            view.out.send(entry.peer, FailoverMessage::HearWanted { mixer });
         }
     }
 }

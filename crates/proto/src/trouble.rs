@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, Rank};
-use crate::message::{ElectionReason, Message, ROSTER_MAX};
+use crate::message::{ElectionMessage, ElectionReason, Message, ROSTER_MAX};
 use crate::time::{SECOND, Time};
 use crate::view::View;
 
@@ -96,7 +96,7 @@ impl Trouble {
     fn tell(&mut self, view: &mut View<'_>, sum: u32) {
         self.told_at = Some(view.now);
         self.take(view, view.me, sum);
-        view.send_stage(&Message::Trouble { count: sum.min(PICTURELESS) as u8 });
+        view.send_stage(&Message::Election(ElectionMessage::Trouble { count: sum.min(PICTURELESS) as u8 }));
     }
 
     /// Adds faults that this peer's body has counted, and reports the sum to the stage when due.

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use crate::bounded::Bound;
 use crate::config::CHILDREN_MAX;
 use crate::id::PeerId;
-use crate::message::{Message, Roster};
+use crate::message::{ProbeMessage, Roster};
 use crate::probe::{BANDWIDTH_BPS_MAX, BUSY_RETRY_US, FIRST_TRAIN_BYTES, train_bytes};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
@@ -247,7 +247,7 @@ impl Uplink {
             untold: 0,
             until: view.now + TOLD_US_MAX,
         });
-        view.out.send(parent, Message::UplinkWanted);
+        view.out.send(parent, ProbeMessage::UplinkWanted);
     }
 
     /// Returns whether a train with that number belongs to an uplink measurement.
@@ -353,7 +353,7 @@ impl Uplink {
     fn tell(&mut self, view: &mut View<'_>, at: usize) {
         let Some(first) = self.queue.remove(at) else { return };
         if let Some(bps) = first.shown() {
-            view.out.send(first.child, Message::Uplink { bps });
+            view.out.send(first.child, ProbeMessage::Uplink { bps });
         }
         if first.samples.len() < TRAINS && first.broken() + first.missing < FAILURES_MAX {
             self.queue.push_back(first);
@@ -424,7 +424,7 @@ impl Uplink {
         self.trains = (self.trains + 1) % NUMBERS;
         let train = NUMBERS + self.trains;
         self.queue[at].awaited = Some(Awaited { train, rate_bps, until: now + TRAIN_US_MAX });
-        view.out.send(child, Message::ProbeWanted { train, bytes, rate_bps });
+        view.out.send(child, ProbeMessage::ProbeWanted { train, bytes, rate_bps });
         true
     }
 

@@ -12,7 +12,7 @@ use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::{Output, VoiceRoutes, VoicesState};
 use crate::links::Want;
-use crate::message::{AGENTS_MAX, Message, Path};
+use crate::message::{AGENTS_MAX, MediaMessage, Message, Path};
 use crate::ordered::OrderedSet;
 use crate::solo::{has_all, is_heard, is_withheld};
 use crate::time::Time;
@@ -62,8 +62,8 @@ impl Voices {
     fn request(&mut self, view: &mut View<'_>, path: &Path) {
         let may = self.is_for_me(view);
         let comes_anyway = may && has_all(view);
-        let message = (may && !comes_anyway).then_some(Message::VoicesWanted(true));
-        let ends = Message::VoicesWanted(false);
+        let message = (may && !comes_anyway).then_some(Message::Media(MediaMessage::VoicesWanted(true)));
+        let ends = Message::Media(MediaMessage::VoicesWanted(false));
         let has_mixer = self.asking.request(view, path, message, &ends, Want::Voices);
         if !may {
             self.tell(view, VoicesState::NotAgent);
@@ -87,7 +87,7 @@ impl Voices {
 
     /// Handles `Voices`: a mixer agrees, refuses, or ends the forwarding.
     pub(crate) fn answered(&mut self, view: &mut View<'_>, from: PeerId, comes: bool) {
-        match self.asking.answered(view, from, comes, &Message::VoicesWanted(false)) {
+        match self.asking.answered(view, from, comes, &Message::Media(MediaMessage::VoicesWanted(false))) {
             Answered::Comes => self.tell(view, VoicesState::Coming),
             Answered::Ends => self.tell(view, VoicesState::Unavailable),
             Answered::Nothing => {}
@@ -110,7 +110,7 @@ impl Voices {
             self.given.remove(&from);
         }
         if wanted {
-            view.out.send(from, Message::Voices(comes));
+            view.out.send(from, MediaMessage::Voices(comes));
         }
         self.route(view);
     }
@@ -121,7 +121,7 @@ impl Voices {
             let is_linked = view.links.is_up(peer);
             let goes_on = mixes && is_linked && view.stage.is_agent(peer);
             if !goes_on && is_linked {
-                view.out.send(*peer, Message::Voices(false));
+                view.out.send(*peer, MediaMessage::Voices(false));
             }
             goes_on
         });

@@ -23,7 +23,7 @@ fn host() -> Brain {
 }
 
 fn join(ticket: Option<Signed<Ticket>>) -> Message {
-    Message::Join(Join { name: Text::truncated("Zoë"), ticket, ..Join::viewer("x") })
+    Message::Member(MemberMessage::Join(Join { name: Text::truncated("Zoë"), ticket, ..Join::viewer("x") }))
 }
 
 /// The host's answer to a joiner.
@@ -37,9 +37,9 @@ enum Answer {
 
 fn answer(outputs: &[Output], to: u8) -> Answer {
     let answers = said(outputs, to).into_iter().find_map(|message| match message {
-        Message::Admit(_) => Some(Answer::Admitted),
-        Message::Refuse(refusal) => Some(Answer::Refused(refusal.signed.body)),
-        Message::InLobby => Some(Answer::Waits),
+        Message::Member(MemberMessage::Admit(_)) => Some(Answer::Admitted),
+        Message::Member(MemberMessage::Refuse(refusal)) => Some(Answer::Refused(refusal.signed.body)),
+        Message::Member(MemberMessage::InLobby) => Some(Answer::Waits),
         _ => None,
     });
     answers.unwrap_or(Answer::Nothing)
@@ -53,7 +53,7 @@ fn asks(host: &mut Brain, peer: u8) -> Answer {
 /// Returns the ticket in an admission.
 fn ticket_in(outputs: &[Output], to: u8) -> Signed<Ticket> {
     let tickets = said(outputs, to).into_iter().find_map(|message| match message {
-        Message::Admit(admit) => admit.ticket.clone(),
+        Message::Member(MemberMessage::Admit(admit)) => admit.ticket.clone(),
         _ => None,
     });
     tickets.expect("a ticket")
@@ -86,7 +86,9 @@ fn a_removed_peer_is_refused_for_good_whatever_it_shows() {
     let ticket = ticket_in(&host.hears(5, join(None)), 5);
     let outputs = host.give(Input::Command(Command::Remove(key(5).id())));
     let names_it = |message: &Message| match message {
-        Message::Roster(roster) => roster.body.rules.access.removed[..] == [key(5).id()],
+        Message::Member(MemberMessage::Roster(roster)) => {
+            roster.body.rules.access.removed[..] == [key(5).id()]
+        }
         _ => false,
     };
     assert!(says(&outputs, 5, names_it), "it is told at once: {outputs:?}");
@@ -152,8 +154,8 @@ fn the_lobby_holds_64_peers_and_forgets_those_that_ask_no_more() {
 fn a_peer_in_the_lobby_tells_its_application_once() {
     let mut viewer = Brain::new(5, viewing());
     let told = |outputs: &[Output]| events(outputs).contains(&&Event::InLobby);
-    assert!(told(&viewer.hears(2, Message::InLobby)));
-    assert!(!told(&viewer.hears(2, Message::InLobby)));
+    assert!(told(&viewer.hears(2, Message::Member(MemberMessage::InLobby))));
+    assert!(!told(&viewer.hears(2, Message::Member(MemberMessage::InLobby))));
 }
 
 #[test]
@@ -168,7 +170,10 @@ fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on() {
     relay.is_joined_by(20, Attach::newcomer());
     let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| roster.rules.access.ended = true);
     assert!(events(&outputs).contains(&&Event::Ended));
-    assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))), "{outputs:?}");
+    assert!(
+        says(&outputs, 20, |message| matches!(message, Message::Member(MemberMessage::Roster(_)))),
+        "{outputs:?}"
+    );
 }
 
 #[test]
@@ -178,14 +183,14 @@ fn the_end_is_told_to_the_lobby_and_to_viewers_without_a_parent() {
     assert_eq!(asks(&mut host, 6), Answer::Waits);
     let outputs = host.give(Input::Command(Command::End));
     assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Closed));
-    let ended = |message: &Message| matches!(message, Message::Roster(roster) if roster.signed.body.rules.access.ended);
+    let ended = |message: &Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.signed.body.rules.access.ended);
     assert!(says(&outputs, 5, ended), "{outputs:?}");
     assert_eq!(host.room.lobby().unwrap().count(), 0);
 }
 
 #[test]
 fn the_host_lists_raised_hands_until_it_decides_or_they_are_lowered() {
-    let raises = |speaks: bool| Message::Join(Join { speaks, ..Join::viewer("Zoë") });
+    let raises = |speaks: bool| Message::Member(MemberMessage::Join(Join { speaks, ..Join::viewer("Zoë") }));
     let mut host = host_with(|host| host.stage_open = false);
     let hands = |host: &Brain| -> Vec<String> {
         host.room.hands().into_iter().map(|(_, name)| name.to_owned()).collect()
@@ -201,7 +206,7 @@ fn the_host_lists_raised_hands_until_it_decides_or_they_are_lowered() {
         match peer {
             5 => _ = host.give(Input::Command(Command::Demote(key(peer).id()))),
             6 => _ = host.hears(peer, raises(false)),
-            _ => _ = host.hears(peer, Message::Leave),
+            _ => _ = host.hears(peer, Message::Member(MemberMessage::Leave)),
         }
     }
     assert_eq!(hands(&host), Vec::<String>::new());
@@ -211,7 +216,7 @@ fn the_host_lists_raised_hands_until_it_decides_or_they_are_lowered() {
 fn a_speaker_that_may_not_mix_is_told_that_the_stage_is_closed() {
     let mut host = host_with(|host| host.stage_open = false);
     let speaks = Join { speaks: true, mixes: true, views: false, ..Join::viewer("Zoë") };
-    let outputs = host.hears(5, Message::Join(speaks));
+    let outputs = host.hears(5, Message::Member(MemberMessage::Join(speaks)));
     assert_eq!(answer(&outputs, 5), Answer::Refused(Refusal::StageClosed));
     assert!(host.room.hands().is_empty() && !outputs.iter().any(|output| matches!(output, Output::Event(_))));
 }
@@ -233,9 +238,10 @@ fn links_as_stranger(relay: &mut Viewer, peer: u8) -> Vec<Output> {
     let expires = NOW + relay.now / SECOND + 1;
     let ends_soon = Signed::new(&key(2), &room(), 7, 15, expires, Ticket { peer: key(peer).id() });
     let ticket = Some(Box::new(ends_soon));
-    let mut asked = relay.hears(peer, Message::LinkWanted { kind, ticket: ticket.clone() });
+    let mut asked =
+        relay.hears(peer, Message::Link(LinkMessage::LinkWanted { kind, ticket: ticket.clone() }));
     let description = crate::samples::description();
-    asked.extend(relay.hears(peer, Message::Offer(Offer { kind, description, ticket })));
+    asked.extend(relay.hears(peer, Message::Link(LinkMessage::Offer(Offer { kind, description, ticket }))));
     let is_link = |output: &Output| matches!(output, Output::Offer { .. } | Output::Answer { .. });
     assert!(asked.iter().any(is_link), "{asked:?}");
     relay.rests_for(SECOND);
@@ -245,11 +251,11 @@ fn links_as_stranger(relay: &mut Viewer, peer: u8) -> Vec<Output> {
 fn is_state(message: &Message) -> bool {
     matches!(
         message,
-        Message::Roster(_)
-            | Message::Decided(_)
-            | Message::Failover(_)
-            | Message::DataStands(_)
-            | Message::Key(_)
+        Message::Member(MemberMessage::Roster(_))
+            | Message::Election(ElectionMessage::Decided(_))
+            | Message::Failover(FailoverMessage::Failover(_))
+            | Message::Data(DataMessage::DataStands(_))
+            | Message::Member(MemberMessage::Key(_))
     )
 }
 
@@ -271,7 +277,7 @@ fn a_linked_peer_whose_ticket_has_ended_is_parted_from_after_10_s() {
 fn a_linked_peer_is_told_the_state_of_the_room_once_it_shows_its_ticket() {
     let mut relay = Viewer::relay();
     links_as_stranger(&mut relay, 20);
-    let outputs = relay.hears(20, Message::Ticket(ticket(20, 2)));
+    let outputs = relay.hears(20, Message::Member(MemberMessage::Ticket(ticket(20, 2))));
     assert!(says(&outputs, 20, is_state), "{outputs:?}");
     assert!(!closes(&untimed(relay.runs_for(60 * SECOND)), 20));
 }
@@ -294,20 +300,21 @@ fn only_tickets_of_peers_on_stage_count_and_only_for_those_they_name() {
             shown.expires_unix_s,
             shown.body,
         );
-        let message = Message::Ticket(shown.clone()).verify(&room(), &key(1).id(), NOW);
+        let message =
+            Message::Member(MemberMessage::Ticket(shown.clone())).verify(&room(), &key(1).id(), NOW);
         let Ok(message) = message else { continue };
         let via = plenary_proto::Via::Link;
         let outputs = relay.give(Input::Message { from: key(20).id(), via, message });
         assert!(!says(&outputs, 20, is_state), "{why}");
-        let attach = Message::Attach(Attach { ticket: Some(shown), ..Attach::newcomer() });
+        let attach = Message::Tree(TreeMessage::Attach(Attach { ticket: Some(shown), ..Attach::newcomer() }));
         let outputs = relay.hears(20, attach);
         let reasons: Vec<_> = said(&outputs, 20);
         assert!(
-            matches!(reasons[..], [Message::Refused { reason: Refused::NoTicket, .. }]),
+            matches!(reasons[..], [Message::Tree(TreeMessage::Refused { reason: Refused::NoTicket, .. })]),
             "{why}: {reasons:?}"
         );
-        let outputs = relay.hears(20, Message::Feed { from: None });
-        assert!(says(&outputs, 20, |message| *message == Message::Dismiss), "{why}");
+        let outputs = relay.hears(20, Message::Tree(TreeMessage::Feed { from: None }));
+        assert!(says(&outputs, 20, |message| *message == Message::Tree(TreeMessage::Dismiss)), "{why}");
     }
 }
 
@@ -318,25 +325,32 @@ fn a_removed_child_gets_nothing_more_and_its_link_is_closed_once_it_knows() {
     let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(20).id()]);
     let outputs = relay.adopts(&[speaker(2), candidate(3)], remove);
     assert!(outputs.contains(&Output::Unserve(key(20).id())), "{outputs:?}");
-    assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))));
+    assert!(says(&outputs, 20, |message| matches!(message, Message::Member(MemberMessage::Roster(_)))));
     assert!(!closes(&outputs, 20));
     assert!(closes(&untimed(relay.runs_for(300 * MS)), 20));
     let (taken, _) = relay.is_joined_by(20, Attach::newcomer());
     let reasons = said(&taken, 20);
-    assert!(matches!(reasons[..], [Message::Refused { reason: Refused::NoTicket, .. }, ..]), "{reasons:?}");
+    assert!(
+        matches!(reasons[..], [Message::Tree(TreeMessage::Refused { reason: Refused::NoTicket, .. }), ..]),
+        "{reasons:?}"
+    );
 }
 
 #[test]
 fn members_drop_what_a_removed_peer_says_and_do_not_let_it_in() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
-    let said = [Message::Feed { from: None }, Message::UplinkWanted, Message::DataHeld(List::new())];
+    let said = [
+        Message::Tree(TreeMessage::Feed { from: None }),
+        Message::Probe(ProbeMessage::UplinkWanted),
+        Message::Data(DataMessage::DataHeld(List::new())),
+    ];
     let hears = |relay: &Viewer, message: &Message| relay.room.may_say(&key(20).id(), &Via::Link, message);
     assert!(said.iter().all(|message| hears(&relay, message)));
     let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(20).id()]);
     relay.adopts(&[speaker(2), candidate(3)], remove);
     assert!(!said.iter().any(|message| hears(&relay, message)));
-    assert!(hears(&relay, &Message::Detach), "it lets go");
+    assert!(hears(&relay, &Message::Tree(TreeMessage::Detach)), "it lets go");
     for shown in [None, Some(ticket(20, 2))] {
         assert_eq!(answer(&relay.hears(20, join(shown)), 20), Answer::Nothing);
     }
@@ -366,26 +380,30 @@ fn a_ticket_of_a_removed_peer_on_stage_admits_nobody() {
     let remove = |roster: &mut Roster| roster.rules.access.removed = List::truncated([key(3).id()]);
     relay.adopts(&[speaker(2), candidate(4)], remove);
     links_as_stranger(&mut relay, 20);
-    assert!(!says(&relay.hears(20, Message::Ticket(ticket(20, 3))), 20, is_state));
-    assert!(says(&relay.hears(20, Message::Ticket(ticket(20, 2))), 20, is_state));
+    assert!(!says(&relay.hears(20, Message::Member(MemberMessage::Ticket(ticket(20, 3)))), 20, is_state));
+    assert!(says(&relay.hears(20, Message::Member(MemberMessage::Ticket(ticket(20, 2)))), 20, is_state));
 }
 
 #[test]
 fn a_member_asks_for_a_new_ticket_within_five_minutes_and_shows_it() {
     let mut relay = Viewer::relay();
     let admit = |signed: Signed<Ticket>| {
-        let Message::Roster(roster) = roster_of(6, &[speaker(2), candidate(3)], |_| {}) else {
+        let Message::Member(MemberMessage::Roster(roster)) =
+            roster_of(6, &[speaker(2), candidate(3)], |_| {})
+        else {
             unreachable!()
         };
-        Message::Admit(Box::new(Admit { ticket: Some(signed), ..admitting(roster) }))
+        Message::Member(MemberMessage::Admit(Box::new(Admit { ticket: Some(signed), ..admitting(roster) })))
     };
     let outputs = relay.hears(2, admit(ticket(5, 2)));
-    assert!(says(&outputs, 3, |message| *message == Message::Ticket(ticket(5, 2))), "{outputs:?}");
+    assert!(
+        says(&outputs, 3, |message| *message == Message::Member(MemberMessage::Ticket(ticket(5, 2)))),
+        "{outputs:?}"
+    );
     let asks = |outputs: &[(u64, Output)]| {
         let join = |output: &Output| match output {
-            Output::Signal(_, Message::Join(join)) | Output::Control(_, Message::Join(join)) => {
-                Some(join.ticket.clone())
-            }
+            Output::Signal(_, Message::Member(MemberMessage::Join(join)))
+            | Output::Control(_, Message::Member(MemberMessage::Join(join))) => Some(join.ticket.clone()),
             _ => None,
         };
         outputs.iter().find_map(|(at, output)| Some((*at, join(output)?)))
@@ -408,16 +426,20 @@ fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
         (roster.rules.access.generation, roster.rules.access.key_hash) = (newer.generation(), newer.hash());
     });
     let forged = GenerationKey { key: [9; 32], ..told.clone() };
-    assert!(!relay.hears(3, Message::Key(forged.clone())).contains(&Output::Key(forged)));
+    assert!(
+        !relay.hears(3, Message::Member(MemberMessage::Key(forged.clone()))).contains(&Output::Key(forged))
+    );
     links_as_stranger(&mut relay, 21);
     assert!(
-        !relay.hears(21, Message::Key(told.clone())).contains(&Output::Key(told.clone())),
+        !relay
+            .hears(21, Message::Member(MemberMessage::Key(told.clone())))
+            .contains(&Output::Key(told.clone())),
         "from a stranger"
     );
-    let outputs = relay.hears(3, Message::Key(told.clone()));
+    let outputs = relay.hears(3, Message::Member(MemberMessage::Key(told.clone())));
     assert!(outputs.contains(&Output::Key(told.clone())));
-    assert!(says(&outputs, 20, |message| *message == Message::Key(told.clone())));
-    assert!(!says(&outputs, 21, |message| matches!(message, Message::Key(_))));
+    assert!(says(&outputs, 20, |message| *message == Message::Member(MemberMessage::Key(told.clone()))));
+    assert!(!says(&outputs, 21, |message| matches!(message, Message::Member(MemberMessage::Key(_)))));
     let (_, fed) = relay.is_joined_by(22, Attach::newcomer());
     assert!(!fed.is_empty());
 }
@@ -427,12 +449,12 @@ fn position(parent: Option<u8>, fed_nothing: Option<u8>) -> Message {
     let id = |peer: Option<u8>| peer.map(|peer| key(peer).id());
     let depth = if parent.is_some() { 2 } else { 0 };
     let (name, parent, fed_nothing) = (Text::truncated("Zoë"), id(parent), id(fed_nothing));
-    Message::Position { name, parent, depth, fed_nothing, ticket: None }
+    Message::Member(MemberMessage::Position { name, parent, depth, fed_nothing, ticket: None })
 }
 
 /// The same report with a ticket.
 fn shows(mut report: Message, own: &Signed<Ticket>) -> Message {
-    if let Message::Position { ticket, .. } = &mut report {
+    if let Message::Member(MemberMessage::Position { ticket, .. }) = &mut report {
         *ticket = Some(Box::new(own.clone()));
     }
     report
@@ -443,7 +465,7 @@ fn the_host_hears_of_a_viewer_that_forwards_nothing_from_two_members() {
     let mut host = host();
     for peer in 5..12 {
         let ticket = ticket_in(&host.hears(peer, join(None)), peer);
-        host.hears(peer, Message::Ticket(ticket));
+        host.hears(peer, Message::Member(MemberMessage::Ticket(ticket)));
     }
     let named = |outputs: &[Output]| -> Vec<_> {
         let named = |event: &&Event| match event {
@@ -471,21 +493,26 @@ fn the_host_hears_of_a_viewer_that_forwards_nothing_from_two_members() {
 fn a_viewer_reports_who_said_that_it_feeds_it_and_sent_nothing() {
     for (answers, told) in [(&[3, 10][..], Some(key(10).id())), (&[], None)] {
         let mut viewer = Viewer::new();
-        let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else {
+        let Message::Member(MemberMessage::Roster(roster)) =
+            roster_of(7, &[speaker(2), candidate(3)], |_| {})
+        else {
             unreachable!()
         };
         let admit = Admit { ticket: Some(ticket(5, 2)), ..admitting(roster) };
-        viewer.hears(2, Message::Admit(Box::new(admit)));
+        viewer.hears(2, Message::Member(MemberMessage::Admit(Box::new(admit))));
         let places = places_below(&[3], &[10]);
-        viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places });
+        viewer.hears(3, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
         viewer.is_taken_by(10, &[3, 10]);
-        viewer.hears(10, Message::Feeding { path: path(answers), whereabouts: Whereabouts::default() });
+        viewer.hears(
+            10,
+            Message::Tree(TreeMessage::Feeding { path: path(answers), whereabouts: Whereabouts::default() }),
+        );
         viewer.runs_for(2 * SECOND);
         viewer.is_fed_by(11, &[3, 11]);
         let outputs = untimed(viewer.runs_for(13 * SECOND));
         let mut reports = outputs.iter().filter_map(|output| match output {
-            Output::Signal(_, Message::Position { parent, fed_nothing, .. })
-            | Output::Control(_, Message::Position { parent, fed_nothing, .. }) => {
+            Output::Signal(_, Message::Member(MemberMessage::Position { parent, fed_nothing, .. }))
+            | Output::Control(_, Message::Member(MemberMessage::Position { parent, fed_nothing, .. })) => {
                 Some((*parent, *fed_nothing))
             }
             _ => None,
@@ -497,12 +524,15 @@ fn a_viewer_reports_who_said_that_it_feeds_it_and_sent_nothing() {
 #[test]
 fn a_host_that_stood_still_keeps_stage_and_audience() {
     let mut host = host();
-    host.hears(3, Message::Join(Join { views: false, mixes: true, ..Join::viewer("Mia") }));
+    host.hears(
+        3,
+        Message::Member(MemberMessage::Join(Join { views: false, mixes: true, ..Join::viewer("Mia") })),
+    );
     host.hears(5, join(None));
     host.runs_for(SECOND);
     for _ in 0..3 {
         host.give(Input::Heard(key(3).id()));
-        host.hears(3, Message::Audience { viewers: 1, recorders: 0 });
+        host.hears(3, Message::Host(HostMessage::Audience { viewers: 1, recorders: 0 }));
         host.runs_for(SECOND);
     }
     let shown = |host: &Brain| {
@@ -536,21 +566,26 @@ fn the_host_lists_its_audience_and_where_each_peer_is() {
     assert_eq!(place(&host).len(), 1, "a stranger's, with another's ticket");
     host.hears(5, shows(position(Some(3), None), &own));
     assert_eq!(place(&host), [(key(5).id(), Some(key(3).id()), 2)]);
-    host.hears(5, Message::Leave);
+    host.hears(5, Message::Member(MemberMessage::Leave));
     assert_eq!(place(&host), []);
 }
 
 #[test]
 fn a_viewer_reports_its_position_after_its_parent_changed() {
     let mut viewer = Viewer::new();
-    let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
+    let Message::Member(MemberMessage::Roster(roster)) = roster_of(7, &[speaker(2), candidate(3)], |_| {})
+    else {
+        unreachable!()
+    };
     let admit = Admit { ticket: Some(ticket(5, 2)), ..admitting(roster) };
-    viewer.hears(2, Message::Admit(Box::new(admit)));
+    viewer.hears(2, Message::Member(MemberMessage::Admit(Box::new(admit))));
     viewer.is_fed_by(10, &[3, 10]);
     let outputs = untimed(viewer.runs_for(13 * SECOND));
     let mut reports = outputs.iter().filter_map(|output| match output {
-        Output::Signal(_, Message::Position { parent, depth, .. })
-        | Output::Control(_, Message::Position { parent, depth, .. }) => Some((*parent, *depth)),
+        Output::Signal(_, Message::Member(MemberMessage::Position { parent, depth, .. }))
+        | Output::Control(_, Message::Member(MemberMessage::Position { parent, depth, .. })) => {
+            Some((*parent, *depth))
+        }
         _ => None,
     });
     assert!(reports.next_back() == Some((Some(key(10).id()), 2)), "{outputs:?}");
@@ -562,8 +597,8 @@ fn only_the_host_mutes_a_speaker() {
     let mut viewer = Viewer::relay();
     let muted = Muted { picture: false, sound: true };
     let mutes = |outputs: &[Output]| events(outputs).contains(&&Event::MutedByHost(muted));
-    assert!(!mutes(&viewer.hears(3, Message::MuteWanted(muted))));
-    assert!(mutes(&viewer.hears(2, Message::MuteWanted(muted))));
+    assert!(!mutes(&viewer.hears(3, Message::Host(HostMessage::MuteWanted(muted)))));
+    assert!(mutes(&viewer.hears(2, Message::Host(HostMessage::MuteWanted(muted)))));
 }
 
 #[test]
@@ -572,7 +607,7 @@ fn a_key_that_overtakes_its_roster_waits_for_it() {
     let newer = invite.renewed((1, RoomSecret([8; 16])), &invite.key(None).unwrap()).1;
     let told = newer.for_member();
     let mut relay = Viewer::relay();
-    let outputs = relay.hears(3, Message::Key(told.clone()));
+    let outputs = relay.hears(3, Message::Member(MemberMessage::Key(told.clone())));
     assert!(!outputs.contains(&Output::Key(told.clone())));
     let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| {
         (roster.rules.access.generation, roster.rules.access.key_hash) = (newer.generation(), newer.hash());

@@ -7,7 +7,7 @@ use crate::samples::brain::{
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Aggregate, Attach, Message, Move, Place, Purpose, Whereabouts};
+use plenary_proto::message::{Aggregate, Attach, Message, Move, Place, Purpose, TreeMessage, Whereabouts};
 use plenary_proto::{Command, Input, Output, RoomConfig, Verdict};
 
 fn child_of(room: u8) -> Attach {
@@ -20,7 +20,7 @@ fn levels(deepest: u8, viewers: u32) -> Aggregate {
 }
 
 fn is_move(message: &Message) -> bool {
-    matches!(message, Message::Move { .. })
+    matches!(message, Message::Tree(TreeMessage::Move { .. }))
 }
 
 fn place(peer: u8, at: &[u8]) -> Place {
@@ -28,7 +28,7 @@ fn place(peer: u8, at: &[u8]) -> Place {
 }
 
 fn moves(how: Move, places: &[Place]) -> Message {
-    Message::Move { how, places: List::truncated(places.iter().cloned()) }
+    Message::Tree(TreeMessage::Move { how, places: List::truncated(places.iter().cloned()) })
 }
 
 /// Returns a relay with two free slots, and a branch of three levels below key 10.
@@ -36,7 +36,7 @@ fn uneven() -> Viewer {
     let mut relay = Viewer::relay();
     relay.is_joined_by(10, child_of(4));
     relay.is_joined_by(11, child_of(4));
-    relay.hears(10, Message::Aggregate(levels(3, 3)));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(levels(3, 3))));
     relay
 }
 
@@ -58,14 +58,14 @@ fn a_relay_asks_the_deepest_branch_for_one_viewer_after_3_s() {
 #[test]
 fn a_relay_asks_for_the_next_move_when_the_effect_of_the_first_shows() {
     let mut relay = uneven();
-    relay.hears(10, Message::Aggregate(levels(4, 6)));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(levels(4, 6))));
     let mut asked = relay.now;
     while asked == relay.now {
         let timed = relay.runs_for(10 * MS);
         asked = times_said(&timed, 10, is_move).first().copied().unwrap_or(relay.now);
         assert!(asked < 60 * SECOND);
     }
-    relay.hears(10, Message::Aggregate(levels(3, 5)));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(levels(3, 5))));
     let start = relay.now;
     let timed = relay.runs_for(2 * SECOND);
     let [at] = times_said(&timed, 10, is_move)[..] else { panic!("{timed:?}") };
@@ -76,7 +76,7 @@ fn a_relay_asks_for_the_next_move_when_the_effect_of_the_first_shows() {
 fn a_relay_requests_no_move_where_the_tree_is_even_again_within_3_s() {
     let mut relay = uneven();
     relay.runs_for(2 * SECOND);
-    relay.hears(10, Message::Aggregate(levels(1, 1)));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(levels(1, 1))));
     let timed = untimed(relay.runs_for(60 * SECOND));
     assert!(receivers(&timed, is_move).is_empty(), "{timed:?}");
 }
@@ -103,18 +103,22 @@ fn a_relay_invites_a_strong_grandchild_and_reserves_a_slot_for_5_s() {
             relay.is_joined_by(peer, child_of(room));
         }
         let strong = Aggregate { strongest: Some((key(30).id(), 12)), ..levels(2, 2) };
-        relay.hears(10, Message::Aggregate(strong));
+        relay.hears(10, Message::Tree(TreeMessage::Aggregate(strong)));
         let mut invited = None;
         while invited.is_none() {
             invited = times_said(&relay.runs_for(10 * MS), 30, is_move).first().copied();
             assert!(relay.now < 60 * SECOND);
         }
-        let other = relay.hears(31, Message::Attach(child_of(4)));
-        assert!(!says(&other, 31, |message| matches!(message, Message::Accept { .. })), "{other:?}");
+        let other = relay.hears(31, Message::Tree(TreeMessage::Attach(child_of(4))));
+        assert!(
+            !says(&other, 31, |message| matches!(message, Message::Tree(TreeMessage::Accept { .. }))),
+            "{other:?}"
+        );
         relay.runs_until(invited.unwrap() + waits_ms * MS);
         let fed = Attach { fed: true, path: path(&[3, 5, 10, 30]), ..child_of(12) };
-        let outputs = relay.hears(30, Message::Attach(fed));
-        let accepted = says(&outputs, 30, |message| matches!(message, Message::Accept { .. }));
+        let outputs = relay.hears(30, Message::Tree(TreeMessage::Attach(fed)));
+        let accepted =
+            says(&outputs, 30, |message| matches!(message, Message::Tree(TreeMessage::Accept { .. })));
         assert_eq!(accepted, taken, "after {waits_ms} ms: {outputs:?}");
     }
 }
@@ -125,7 +129,7 @@ fn a_relay_invites_no_grandchild_hardly_stronger_than_its_weakest_child() {
         let mut relay = Viewer::relay();
         (10..14).for_each(|peer| _ = relay.is_joined_by(peer, child_of(4)));
         let strong = Aggregate { strongest: Some((key(30).id(), room)), ..levels(2, 2) };
-        relay.hears(10, Message::Aggregate(strong));
+        relay.hears(10, Message::Tree(TreeMessage::Aggregate(strong)));
         let timed = relay.runs_for(4 * SECOND);
         assert_eq!(!times_said(&timed, 30, is_move).is_empty(), invited, "room for {room}, and 4");
     }
@@ -142,7 +146,7 @@ fn a_relay_with_too_many_children_sends_only_the_weakest_one_down() {
     let timed = untimed(relay.runs_for(5 * SECOND));
     assert_eq!(receivers(&timed, is_move), [11]);
     let places = said(&timed, 11).into_iter().find_map(|message| match message {
-        Message::Move { how: Move::Down, places } => Some(places.clone()),
+        Message::Tree(TreeMessage::Move { how: Move::Down, places }) => Some(places.clone()),
         _ => None,
     });
     let places = places.unwrap();
@@ -219,7 +223,7 @@ fn a_viewer_moves_to_a_mixer_in_force_that_once_fed_it_nothing() {
         for (from, to, path) in [(3, failed, at), (failed, 3, &[3][..])] {
             viewer.give(Input::Command(Command::ReconnectUpstream));
             let places = List::truncated([place(to, path)]);
-            viewer.hears(from, Message::Redirect { purpose: Purpose::Parent, places });
+            viewer.hears(from, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
             viewer.is_fed_by(to, path);
             if to == failed {
                 viewer.give(Input::Verdict { peer: key(failed).id(), verdict: Verdict::Behind });
@@ -238,12 +242,16 @@ fn a_viewer_that_is_to_move_up_takes_no_place_as_deep_as_its_own() {
         let mut viewer = deep();
         viewer.hears(11, moves(Move::Deepest, &[place(30, &[3, 30])]));
         let (purpose, whereabouts) = (Purpose::Parent, Whereabouts::default());
-        let outputs = viewer.hears(30, Message::Accept { purpose, path: path(at), whereabouts });
+        let outputs =
+            viewer.hears(30, Message::Tree(TreeMessage::Accept { purpose, path: path(at), whereabouts }));
         assert_eq!(outputs.contains(&Output::RequestFeed(key(30).id())), taken, "{at:?}");
-        assert_eq!(says(&outputs, 30, |message| *message == Message::Detach), !taken, "{at:?}");
+        assert_eq!(
+            says(&outputs, 30, |message| *message == Message::Tree(TreeMessage::Detach)),
+            !taken,
+            "{at:?}"
+        );
         let later = untimed(viewer.runs_for(3 * SECOND));
-        let parent =
-            |message: &Message| matches!(message, Message::Attach(of) if of.purpose == Purpose::Parent);
+        let parent = |message: &Message| matches!(message, Message::Tree(TreeMessage::Attach(of)) if of.purpose == Purpose::Parent);
         assert!(receivers(&later, parent).is_empty(), "a fed viewer needs none: {later:?}");
         assert_eq!(viewer.room.snapshot().parent, Some(key(11).id()));
     }
@@ -295,8 +303,11 @@ fn tree(viewers: u32, free: u16) -> Aggregate {
 fn mixers_tell_each_other_of_their_trees_every_2_s() {
     let mut mixer = mixer();
     let timed = mixer.runs_for(10 * SECOND);
-    let times =
-        times_said(&timed, 4, |message| matches!(message, Message::Aggregate(sum) if sum.viewers == 10));
+    let times = times_said(
+        &timed,
+        4,
+        |message| matches!(message, Message::Tree(TreeMessage::Aggregate(sum)) if sum.viewers == 10),
+    );
     assert_eq!(times.len(), 5, "{timed:?}");
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 2 * SECOND), "{times:?}");
 }
@@ -304,7 +315,7 @@ fn mixers_tell_each_other_of_their_trees_every_2_s() {
 #[test]
 fn a_mixer_moves_viewers_one_by_one_to_a_smaller_tree() {
     let mut mixer = mixer();
-    mixer.hears(4, Message::Aggregate(tree(0, 9)));
+    mixer.hears(4, Message::Tree(TreeMessage::Aggregate(tree(0, 9))));
     let start = mixer.now;
     let timed = mixer.runs_for(7_500 * MS);
     let times: Vec<u64> = (10..20).flat_map(|peer| times_said(&timed, peer, is_move)).collect();
@@ -313,7 +324,9 @@ fn a_mixer_moves_viewers_one_by_one_to_a_smaller_tree() {
     assert!((2_250..=3_750).contains(&(first / MS)) && last - first <= 3 * 625 * MS, "{times:?}");
     let asked = untimed(timed);
     let across = |message: &Message| match message {
-        Message::Move { how: Move::Across { level: 0, .. }, places } => *places == places_below(&[], &[4]),
+        Message::Tree(TreeMessage::Move { how: Move::Across { level: 0, .. }, places }) => {
+            *places == places_below(&[], &[4])
+        }
         _ => false,
     };
     let mut movers = receivers(&asked, across);
@@ -334,7 +347,7 @@ fn a_mixer_moves_no_viewer_to_a_full_or_hardly_smaller_tree() {
         (4, Aggregate { free: [u16::MAX; 8], ..tree(u32::MAX, 1) }, false),
     ] {
         let mut mixer = mixer();
-        mixer.hears(from, Message::Aggregate(told));
+        mixer.hears(from, Message::Tree(TreeMessage::Aggregate(told)));
         let timed = untimed(mixer.runs_for(20 * SECOND));
         assert_eq!(!receivers(&timed, is_move).is_empty(), moves, "{from}, {told:?}: {timed:?}");
     }
@@ -344,13 +357,14 @@ fn a_mixer_moves_no_viewer_to_a_full_or_hardly_smaller_tree() {
 fn a_full_mixer_redirects_to_a_mixer_in_force_that_reported_room() {
     let mut mixer = mixer();
     let asks = |mixer: &mut Brain, peer| {
-        let outputs = mixer.hears(peer, Message::Attach(child_of(0)));
+        let outputs = mixer.hears(peer, Message::Tree(TreeMessage::Attach(child_of(0))));
         said(&outputs, peer).into_iter().cloned().next_back().unwrap()
     };
-    assert!(matches!(asks(&mut mixer, 30), Message::Refused { .. }));
-    mixer.hears(4, Message::Aggregate(tree(10, 3)));
-    let to_4 = Message::Redirect { purpose: Purpose::Parent, places: places_below(&[], &[4]) };
+    assert!(matches!(asks(&mut mixer, 30), Message::Tree(TreeMessage::Refused { .. })));
+    mixer.hears(4, Message::Tree(TreeMessage::Aggregate(tree(10, 3))));
+    let to_4 =
+        Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places: places_below(&[], &[4]) });
     assert_eq!(asks(&mut mixer, 30), to_4);
     mixer.elects(2, &[3], &[4]);
-    assert!(matches!(asks(&mut mixer, 30), Message::Refused { .. }));
+    assert!(matches!(asks(&mut mixer, 30), Message::Tree(TreeMessage::Refused { .. })));
 }

@@ -6,7 +6,9 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
-use plenary_proto::message::{Aggregate, Attach, Message, Purpose, Reach, Refused};
+use plenary_proto::message::{
+    Aggregate, Attach, MemberMessage, Message, ProbeMessage, Purpose, Reach, Refused, TreeMessage,
+};
 use plenary_proto::{Command, Event, Input, Output, RoomConfig, Verdict};
 
 fn backup(at: &[u8]) -> Attach {
@@ -21,27 +23,27 @@ pub(crate) fn relay_to_be() -> Attach {
 /// Returns the reason of a refusal; `None` after an acceptance.
 fn refusal(outputs: &[Output], to: u8) -> Option<Refused> {
     match said(outputs, to)[..] {
-        [Message::Refused { reason, .. }, ..] => Some(*reason),
-        [Message::Accept { .. }, ..] => None,
+        [Message::Tree(TreeMessage::Refused { reason, .. }), ..] => Some(*reason),
+        [Message::Tree(TreeMessage::Accept { .. }), ..] => None,
         ref other => panic!("{other:?}"),
     }
 }
 
 fn is_accept(message: &Message) -> bool {
-    matches!(message, Message::Accept { .. })
+    matches!(message, Message::Tree(TreeMessage::Accept { .. }))
 }
 
 fn is_dismiss(message: &Message) -> bool {
-    *message == Message::Dismiss
+    *message == Message::Tree(TreeMessage::Dismiss)
 }
 
 fn is_shed(message: &Message) -> bool {
-    matches!(message, Message::Shed { .. })
+    matches!(message, Message::Tree(TreeMessage::Shed { .. }))
 }
 
 fn aggregates(timed: &[(u64, Output)]) -> Vec<(u64, Aggregate)> {
     let of = |(at, output): &(u64, Output)| match said(std::slice::from_ref(output), 3)[..] {
-        [Message::Aggregate(sum)] => Some((*at, *sum)),
+        [Message::Tree(TreeMessage::Aggregate(sum))] => Some((*at, *sum)),
         _ => None,
     };
     timed.iter().filter_map(of).collect()
@@ -52,23 +54,23 @@ fn a_relay_refuses_a_child_that_is_above_it() {
     let mut relay = Viewer::new();
     relay.is_fed_by(10, &[3, 10]);
     for above in [3, 10] {
-        let outputs = relay.hears(above, Message::Attach(Attach::newcomer()));
+        let outputs = relay.hears(above, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
         assert_eq!(refusal(&outputs, above), Some(Refused::Cycle), "{above}");
     }
-    let outputs = relay.hears(20, Message::Attach(Attach::newcomer()));
+    let outputs = relay.hears(20, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     assert_eq!(refusal(&outputs, 20), None);
 }
 
 #[test]
 fn a_peer_takes_children_once_a_parent_has_accepted_it() {
     let mut viewer = Viewer::new();
-    let outputs = viewer.hears(20, Message::Attach(Attach::newcomer()));
+    let outputs = viewer.hears(20, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     assert_eq!(refusal(&outputs, 20), Some(Refused::NotFed));
     viewer.is_taken_by(3, &[3]);
-    let outputs = viewer.hears(20, Message::Attach(Attach::newcomer()));
+    let outputs = viewer.hears(20, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     let expected = path(&[3, 5, 20]);
     let accepted = |message: &Message| match message {
-        Message::Accept { path, .. } => path[..] == expected[..2],
+        Message::Tree(TreeMessage::Accept { path, .. }) => path[..] == expected[..2],
         _ => false,
     };
     assert!(says(&outputs, 20, accepted), "{outputs:?}");
@@ -82,15 +84,15 @@ fn a_relay_promises_no_place_to_a_backup_child_that_would_fail_with_it() {
         (20, &[3, 20], Refused::SameBranch), // fed by the relay's own parent
     ] {
         let mut relay = Viewer::relay();
-        let outputs = relay.hears(asker, Message::Attach(backup(at)));
+        let outputs = relay.hears(asker, Message::Tree(TreeMessage::Attach(backup(at))));
         assert_eq!(refusal(&outputs, asker), Some(reason), "{at:?}");
     }
     let mut relay = Viewer::relay();
-    let outputs = relay.hears(20, Message::Attach(backup(&[3, 6, 20])));
+    let outputs = relay.hears(20, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 20]))));
     assert_eq!(refusal(&outputs, 20), None, "another branch");
     let (outputs, _) = relay.is_joined_by(21, Attach::newcomer());
     assert_eq!(refusal(&outputs, 21), None);
-    let outputs = relay.hears(21, Message::Attach(backup(&[3, 6, 21])));
+    let outputs = relay.hears(21, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 21]))));
     assert_eq!(refusal(&outputs, 21), Some(Refused::SameBranch), "a child of the relay");
 }
 
@@ -99,7 +101,7 @@ fn a_peer_that_leaves_or_does_not_relay_takes_no_children() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
     relay.give(Input::Command(Command::Leave));
-    let outputs = relay.hears(21, Message::Attach(Attach::newcomer()));
+    let outputs = relay.hears(21, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     assert_eq!(refusal(&outputs, 21), Some(Refused::Closed));
     for config in [
         RoomConfig { relays: false, ..viewing() },
@@ -109,7 +111,7 @@ fn a_peer_that_leaves_or_does_not_relay_takes_no_children() {
         let mut viewer = Viewer::among(&[speaker(2), candidate(3)], &[3], &[], config);
         viewer.is_fed_by(3, &[3]);
         for attach in [Attach::newcomer(), backup(&[3, 6, 21])] {
-            let outputs = viewer.hears(21, Message::Attach(attach));
+            let outputs = viewer.hears(21, Message::Tree(TreeMessage::Attach(attach)));
             assert_eq!(refusal(&outputs, 21), Some(Refused::Full));
         }
     }
@@ -123,10 +125,10 @@ fn a_relay_promises_4_places_and_no_more_than_it_has_slots_left() {
             relay.is_joined_by(peer, relay_to_be());
         }
         for (count, peer) in (20..28).enumerate() {
-            let outputs = relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
+            let outputs = relay.hears(peer, Message::Tree(TreeMessage::Attach(backup(&[3, 6, peer]))));
             let taken = says(&outputs, peer, is_accept);
             assert_eq!(taken, count < promises, "{children} children, promise {count}");
-            let again = relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
+            let again = relay.hears(peer, Message::Tree(TreeMessage::Attach(backup(&[3, 6, peer]))));
             assert_eq!(says(&again, peer, is_accept), taken, "a promise is confirmed");
         }
         assert_eq!(relay.room.snapshot().promised.len(), promises);
@@ -137,16 +139,16 @@ fn a_relay_promises_4_places_and_no_more_than_it_has_slots_left() {
 fn a_relay_takes_back_promises_that_its_children_leave_no_slots_for() {
     let mut relay = Viewer::relay();
     for peer in 20..24 {
-        relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
+        relay.hears(peer, Message::Tree(TreeMessage::Attach(backup(&[3, 6, peer]))));
         relay.is_linked_by(peer);
     }
-    relay.hears(10, Message::Attach(relay_to_be()));
+    relay.hears(10, Message::Tree(TreeMessage::Attach(relay_to_be())));
     relay.is_linked_by(10);
-    relay.hears(11, Message::Attach(relay_to_be()));
+    relay.hears(11, Message::Tree(TreeMessage::Attach(relay_to_be())));
     relay.is_linked_by(11);
-    let first = relay.hears(10, Message::Feed { from: None });
+    let first = relay.hears(10, Message::Tree(TreeMessage::Feed { from: None }));
     assert!(receivers(&first, is_dismiss).is_empty(), "the other child may go elsewhere: {first:?}");
-    let second = relay.hears(11, Message::Feed { from: None });
+    let second = relay.hears(11, Message::Tree(TreeMessage::Feed { from: None }));
     let gone = receivers(&second, is_dismiss);
     let last = (20..24).max_by_key(|peer| key(*peer).id()).unwrap();
     assert_eq!(gone, [last], "of the promised the highest id");
@@ -157,7 +159,7 @@ fn a_relay_takes_back_promises_that_its_children_leave_no_slots_for() {
 fn a_relay_keeps_its_promises_while_its_own_parent_is_at_fault() {
     let mut relay = Viewer::relay();
     for peer in 20..24 {
-        relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
+        relay.hears(peer, Message::Tree(TreeMessage::Attach(backup(&[3, 6, peer]))));
     }
     relay.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Stalled });
     for peer in [10, 11] {
@@ -172,24 +174,24 @@ fn a_relay_keeps_its_promises_while_its_own_parent_is_at_fault() {
 fn a_relay_dismisses_strangers_and_promised_peers_without_a_slot() {
     let mut relay = Viewer::relay();
     relay.is_linked_by(30);
-    let outputs = relay.hears(30, Message::Feed { from: None });
-    assert_eq!(said(&outputs, 30), [&Message::Dismiss]);
+    let outputs = relay.hears(30, Message::Tree(TreeMessage::Feed { from: None }));
+    assert_eq!(said(&outputs, 30), [&Message::Tree(TreeMessage::Dismiss)]);
 
-    relay.hears(20, Message::Attach(backup(&[3, 6, 20])));
-    relay.hears(21, Message::Attach(backup(&[3, 6, 21])));
+    relay.hears(20, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 20]))));
+    relay.hears(21, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 21]))));
     (20..22).for_each(|peer| _ = relay.is_linked_by(peer));
     for peer in 10..13 {
         relay.is_joined_by(peer, relay_to_be());
     }
     for peer in [20, 21] {
-        let outputs = relay.hears(peer, Message::Feed { from: None });
+        let outputs = relay.hears(peer, Message::Tree(TreeMessage::Feed { from: None }));
         let served =
             |output: &Output| matches!(output, Output::Serve { peer: fed, .. } if *fed == key(peer).id());
         assert!(outputs.iter().any(served), "the slot in reserve is for promises: {outputs:?}");
     }
     assert_eq!(relay.room.snapshot().children.len(), 5);
-    relay.hears(22, Message::Attach(backup(&[3, 6, 22])));
-    let outputs = relay.hears(22, Message::Feed { from: None });
+    relay.hears(22, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 22]))));
+    let outputs = relay.hears(22, Message::Tree(TreeMessage::Feed { from: None }));
     assert!(says(&outputs, 22, is_dismiss), "all slots are taken: {outputs:?}");
     assert_eq!(relay.room.snapshot().children.len(), 5);
 }
@@ -197,7 +199,7 @@ fn a_relay_dismisses_strangers_and_promised_peers_without_a_slot() {
 #[test]
 fn a_relay_forgets_an_accepted_child_that_is_not_linked_within_10_s() {
     let mut relay = Viewer::relay();
-    relay.hears(20, Message::Attach(Attach::newcomer()));
+    relay.hears(20, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     relay.runs_for(9_990 * MS);
     assert_eq!(relay.room.snapshot().promised, [key(20).id()]);
     relay.runs_for(20 * MS);
@@ -207,15 +209,15 @@ fn a_relay_forgets_an_accepted_child_that_is_not_linked_within_10_s() {
 #[test]
 fn a_relay_drops_a_child_that_leaves_loses_its_link_or_falls_silent() {
     let ends: [fn(&mut Viewer) -> Vec<Output>; 4] = [
-        |relay| relay.hears(20, Message::Detach),
-        |relay| relay.hears(20, Message::Leave),
+        |relay| relay.hears(20, Message::Tree(TreeMessage::Detach)),
+        |relay| relay.hears(20, Message::Member(MemberMessage::Leave)),
         |relay| relay.loses_link(20),
         |relay| relay.give(Input::Verdict { peer: key(20).id(), verdict: Verdict::Silent }),
     ];
     for (number, end) in ends.into_iter().enumerate() {
         let mut relay = Viewer::relay();
         relay.is_joined_by(20, Attach::newcomer());
-        relay.hears(21, Message::Detach);
+        relay.hears(21, Message::Tree(TreeMessage::Detach));
         assert_eq!(relay.room.snapshot().children, [key(20).id()]);
         let outputs = end(&mut relay);
         assert!(outputs.contains(&Output::Unserve(key(20).id())), "end {number}: {outputs:?}");
@@ -228,11 +230,11 @@ fn a_relay_drops_a_child_that_leaves_loses_its_link_or_falls_silent() {
 fn a_child_that_stops_its_feed_keeps_a_promise() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
-    let outputs = relay.hears(20, Message::StopFeed);
+    let outputs = relay.hears(20, Message::Tree(TreeMessage::StopFeed));
     assert!(outputs.contains(&Output::ServeHeads(key(20).id())), "{outputs:?}");
     let snapshot = relay.room.snapshot();
     assert_eq!((snapshot.children.len(), snapshot.promised), (0, vec![key(20).id()]));
-    let outputs = relay.hears(21, Message::StopFeed);
+    let outputs = relay.hears(21, Message::Tree(TreeMessage::StopFeed));
     assert_eq!(outputs, [], "a stranger gets none");
 }
 
@@ -252,7 +254,12 @@ fn a_relay_reports_its_branch_when_it_changes_and_at_most_once_a_second() {
             ..Aggregate::default()
         };
         let now = relay.now;
-        timed.extend(relay.hears(10, Message::Aggregate(below)).into_iter().map(|output| (now, output)));
+        timed.extend(
+            relay
+                .hears(10, Message::Tree(TreeMessage::Aggregate(below)))
+                .into_iter()
+                .map(|output| (now, output)),
+        );
         timed.extend(relay.runs_for(400 * MS));
     }
     timed.extend(relay.runs_for(SECOND));
@@ -281,7 +288,8 @@ fn aggregates_with_absurd_figures_are_added_up_to_the_largest_number() {
     for peer in 10..13 {
         let attach = Attach { viewers_below: u32::MAX, room: u8::MAX, ..Attach::newcomer() };
         let (taken, served) = relay.is_joined_by(peer, attach);
-        let outputs = [taken, served, relay.hears(peer, Message::Aggregate(absurd))].concat();
+        let outputs =
+            [taken, served, relay.hears(peer, Message::Tree(TreeMessage::Aggregate(absurd)))].concat();
         timed.extend(outputs.into_iter().map(|output| (relay.now, output)));
         timed.extend(relay.runs_for(20 * SECOND));
     }
@@ -296,10 +304,10 @@ fn aggregates_with_absurd_figures_are_added_up_to_the_largest_number() {
 fn an_aggregate_by_a_peer_that_is_no_child_is_ignored() {
     let mut relay = Viewer::relay();
     relay.is_joined_by(10, relay_to_be());
-    relay.hears(20, Message::Attach(backup(&[3, 6, 20])));
+    relay.hears(20, Message::Tree(TreeMessage::Attach(backup(&[3, 6, 20]))));
     let many = Aggregate { viewers: 50, free: [9; 8], ..Aggregate::default() };
     for peer in [20, 30] {
-        relay.hears(peer, Message::Aggregate(many));
+        relay.hears(peer, Message::Tree(TreeMessage::Aggregate(many)));
     }
     assert_eq!(relay.room.snapshot().viewers_below, 1);
     let told = aggregates(&relay.runs_for(10 * SECOND));
@@ -314,10 +322,10 @@ fn a_relay_redirects_a_crowd_by_the_slots_that_are_left() {
     }
     let one =
         Aggregate { viewers: 1, free: [1, 0, 0, 0, 0, 0, 0, 0], room: 1, deepest: 1, ..Aggregate::default() };
-    relay.hears(10, Message::Aggregate(one));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(one)));
     let asks = |relay: &mut Viewer, peer| {
-        let outputs = relay.hears(peer, Message::Attach(Attach::newcomer()));
-        says(&outputs, peer, |message| matches!(message, Message::Redirect { .. }))
+        let outputs = relay.hears(peer, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
+        says(&outputs, peer, |message| matches!(message, Message::Tree(TreeMessage::Redirect { .. })))
     };
     assert!(asks(&mut relay, 20));
     assert!(!asks(&mut relay, 21), "the one slot is awaited for another");
@@ -325,7 +333,7 @@ fn a_relay_redirects_a_crowd_by_the_slots_that_are_left() {
     assert!(!asks(&mut relay, 22));
     relay.runs_for(200 * MS);
     assert!(asks(&mut relay, 23), "the other has not come");
-    relay.hears(10, Message::Aggregate(one));
+    relay.hears(10, Message::Tree(TreeMessage::Aggregate(one)));
     assert!(asks(&mut relay, 24), "a newer aggregate counts at once");
 }
 
@@ -335,7 +343,7 @@ fn a_relay_feeds_no_more_than_its_capacity_and_the_slot_in_reserve() {
     for peer in 10..250 {
         let orphan = Attach { path: path(&[3, 5, 10, peer]), reach: Reach::OnlyHere, ..Attach::newcomer() };
         relay.is_joined_by(peer, orphan);
-        relay.hears(peer, Message::Attach(backup(&[3, 6, peer])));
+        relay.hears(peer, Message::Tree(TreeMessage::Attach(backup(&[3, 6, peer]))));
         let snapshot = relay.room.snapshot();
         assert!(snapshot.children.len() <= 5 && snapshot.promised.len() <= 5, "{snapshot:?}");
     }
@@ -351,7 +359,7 @@ fn a_relay_asks_the_children_that_its_uplink_does_not_carry_to_leave() {
         relay.is_joined_by(peer, Attach { viewers_below, ..relay_to_be() });
     }
     // two programs beside the one in reserve: one child, and one in the slot in reserve
-    let outputs = relay.hears(3, Message::Uplink { bps: 3_000_000 });
+    let outputs = relay.hears(3, Message::Probe(ProbeMessage::Uplink { bps: 3_000_000 }));
     assert_eq!(receivers(&outputs, is_shed), [11], "the child with the fewest viewers: {outputs:?}");
     let timed = relay.runs_for(2_990 * MS);
     assert!(times_said(&timed, 11, is_dismiss).is_empty());
@@ -372,13 +380,13 @@ fn a_relay_that_no_longer_wants_to_feed_asks_its_children_to_leave() {
     asked.sort_unstable();
     assert_eq!(asked, [10, 11, 12]);
     // one of them finds another parent in time
-    relay.hears(11, Message::Detach);
+    relay.hears(11, Message::Tree(TreeMessage::Detach));
     let timed = relay.runs_for(2_990 * MS);
     assert!([10, 12].iter().all(|child| times_said(&timed, *child, is_dismiss).is_empty()), "{timed:?}");
     assert_eq!(relay.room.snapshot().children.len(), 2, "they are fed meanwhile");
     let timed = relay.runs_for(20 * MS);
     assert!([10, 12].iter().all(|child| times_said(&timed, *child, is_dismiss).len() == 1), "{timed:?}");
-    let outputs = relay.hears(14, Message::Attach(relay_to_be()));
+    let outputs = relay.hears(14, Message::Tree(TreeMessage::Attach(relay_to_be())));
     assert!(relay.room.snapshot().children.is_empty(), "{outputs:?}");
     // the user comes back
     relay.give(Input::Command(Command::SetChildrenMax(3)));
@@ -441,9 +449,9 @@ fn a_relay_keeps_a_child_that_its_uplink_carries_after_all() {
     assert!(relay.sends_trains(3, 26_400, 0).len() > 2);
     relay.is_told(3, 20_000_000);
     (10..13).for_each(|peer| _ = relay.is_joined_by(peer, relay_to_be()));
-    let outputs = relay.hears(3, Message::Uplink { bps: 3_000_000 });
+    let outputs = relay.hears(3, Message::Probe(ProbeMessage::Uplink { bps: 3_000_000 }));
     assert_eq!(receivers(&outputs, is_shed).len(), 1);
-    relay.hears(3, Message::Uplink { bps: 20_000_000 });
+    relay.hears(3, Message::Probe(ProbeMessage::Uplink { bps: 20_000_000 }));
     relay.runs_for(5 * SECOND);
     assert_eq!(relay.room.snapshot().children.len(), 3);
 }
@@ -455,18 +463,25 @@ fn a_leaving_relay_leaves_once_its_children_have_gone_or_after_1_s() {
         relay.is_joined_by(20, Attach::newcomer());
         let start = relay.now;
         let outputs = relay.give(Input::Command(Command::Leave));
-        assert!(says(&outputs, 20, is_shed) && !says(&outputs, 3, |message| *message == Message::Detach));
+        assert!(
+            says(&outputs, 20, is_shed)
+                && !says(&outputs, 3, |message| *message == Message::Tree(TreeMessage::Detach))
+        );
         let mut timed = relay.runs_for(250 * MS);
         if goes {
-            relay.hears(20, Message::Detach);
+            relay.hears(20, Message::Tree(TreeMessage::Detach));
         }
         timed.extend(relay.runs_for(2 * SECOND));
         let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
         let [at] = left[..] else { panic!("{timed:?}") };
         assert!((left_ms - 60..=left_ms + 60).contains(&((at - start) / MS)), "{}", at - start);
         assert_eq!(times_said(&timed, 20, is_dismiss).len(), usize::from(!goes));
-        assert_eq!(times_said(&timed, 3, |message| *message == Message::Detach).len(), 1);
-        assert_eq!(times_said(&timed, 2, |message| *message == Message::Leave).len(), 1, "the host is told");
+        assert_eq!(times_said(&timed, 3, |message| *message == Message::Tree(TreeMessage::Detach)).len(), 1);
+        assert_eq!(
+            times_said(&timed, 2, |message| *message == Message::Member(MemberMessage::Leave)).len(),
+            1,
+            "the host is told"
+        );
     }
 }
 
@@ -477,7 +492,7 @@ fn a_viewer_that_comes_on_stage_sends_its_children_away() {
     let entries = [speaker(2), candidate(3), speaker(5)];
     let outputs = relay.hears(2, roster_of(8, &entries, |_| ()));
     assert!(says(&outputs, 20, is_shed), "{outputs:?}");
-    let refused = relay.hears(21, Message::Attach(Attach::newcomer()));
+    let refused = relay.hears(21, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
     assert_eq!(refusal(&refused, 21), Some(Refused::Closed));
     relay.runs_for(1_990 * MS);
     assert_eq!(relay.room.snapshot().parent, Some(key(3).id()));

@@ -22,7 +22,7 @@ fn piece(brain: &Brain, source: u8, number: u64, len: usize) -> Message {
     let bytes = list(vec![source; len]);
     let data = Data { run: NOW, number, delivery: Delivery::Reliable, bytes };
     let expires = NOW + brain.now / SECOND + 500;
-    Message::Data(Signed::new(&key(source), &room(), brain.epoch(), number, expires, data))
+    Message::Data(DataMessage::Data(Signed::new(&key(source), &room(), brain.epoch(), number, expires, data)))
 }
 
 /// Lengths of the pieces among these outputs that were told to the application, by source.
@@ -35,7 +35,9 @@ fn told(outputs: &[Output], source: u8) -> Vec<usize> {
 }
 
 fn answer_len(outputs: &[Output], to: u8) -> usize {
-    let data = said(outputs, to).into_iter().filter(|message| matches!(message, Message::Data(_)));
+    let data = said(outputs, to)
+        .into_iter()
+        .filter(|message| matches!(message, Message::Data(DataMessage::Data(_))));
     data.map(|message| message.to_bytes().len()).sum()
 }
 
@@ -136,7 +138,8 @@ fn the_first_mixer_sends_a_full_stage_no_more_than_sixteen_times_the_rate() {
         for source in 100..162u8 {
             let said = piece(&mixer, source, next[usize::from(source)], 6_400);
             let outputs = mixer.hears(source, said);
-            let copies = receivers(&outputs, |message| matches!(message, Message::Data(_))).len();
+            let copies =
+                receivers(&outputs, |message| matches!(message, Message::Data(DataMessage::Data(_)))).len();
             sent += copies * 6_656;
             next[usize::from(source)] += u64::from(copies > 0);
         }
@@ -232,12 +235,12 @@ fn mixer_with_data(pieces: u64) -> Brain {
 }
 
 fn asks_from(next: u64) -> Message {
-    Message::DataHeld(list(vec![DataHeld { source: key(101).id(), run: NOW, next }]))
+    Message::Data(DataMessage::DataHeld(list(vec![DataHeld { source: key(101).id(), run: NOW, next }])))
 }
 
 #[test]
 fn a_peer_that_asks_20_times_a_second_is_sent_each_piece_once() {
-    for asks in [Message::DataHeld(list(vec![])), asks_from(0)] {
+    for asks in [Message::Data(DataMessage::DataHeld(list(vec![]))), asks_from(0)] {
         let mut mixer = mixer_with_data(40);
         let (mut asked, mut answered) = (0, 0);
         for _ in 0..20 {

@@ -7,8 +7,8 @@ use crate::samples::brain::{
 use crate::samples::{NEVER, NOW, key, list, room};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Ballot, Claim, CodecSource, Decided, ElectionReason, Entry, LineId, Measured, Message, Need, Opening,
-    Outcome, Report,
+    Ballot, Claim, CodecSource, Decided, ElectionMessage, ElectionReason, Entry, LineId, Measured, Message,
+    Need, Opening, Outcome, Report,
 };
 use plenary_proto::seal::Signed;
 use plenary_proto::{Event, Output, Rank, RoomConfig};
@@ -36,13 +36,21 @@ fn in_election(seed: u8, entries: &[Entry]) -> Brain {
         let voter = (3..60).find(|seed| key(*seed).id() == entry.peer);
         let Some(voter) = voter.filter(|_| seed == 2 && opened(&outputs).is_none()) else { continue };
         let signature = Opening::countersign(&key(voter), &room(), 7, &need);
-        outputs.extend(brain.hears(voter, Message::PreVote { epoch: 7, term: 1, signature }));
+        outputs.extend(
+            brain.hears(voter, Message::Election(ElectionMessage::PreVote { epoch: 7, term: 1, signature })),
+        );
     }
     if seed != 2 {
         let sign = |seed: u8| (key(seed).id(), Opening::countersign(&key(seed), &room(), 7, &need));
         let signatures = List::truncated([2, 3, 4, 6, 7].map(sign));
-        outputs
-            .extend(brain.hears(2, Message::Opening(Box::new(Opening { epoch: 7, body: need, signatures }))));
+        outputs.extend(brain.hears(
+            2,
+            Message::Election(ElectionMessage::Opening(Box::new(Opening {
+                epoch: 7,
+                body: need,
+                signatures,
+            }))),
+        ));
     }
     assert_eq!(opened(&outputs), Some(1));
     brain
@@ -56,12 +64,12 @@ fn opened(outputs: &[Output]) -> Option<u32> {
 }
 
 fn is_ballot(message: &Message) -> bool {
-    matches!(message, Message::Ballot(_))
+    matches!(message, Message::Election(ElectionMessage::Ballot(_)))
 }
 
 fn ballot_in(outputs: &[Output]) -> Option<Ballot> {
     said(outputs, 3).into_iter().find_map(|message| match message {
-        Message::Ballot(ballot) => Some(ballot.body.clone()),
+        Message::Election(ElectionMessage::Ballot(ballot)) => Some(ballot.body.clone()),
         _ => None,
     })
 }
@@ -115,9 +123,9 @@ fn hears_all(brain: &mut Brain, bps: u64) -> Vec<Output> {
     let mut outputs = Vec::new();
     for on in [3, 4, 6, 7] {
         for by in [2, 3, 4, 6, 7].into_iter().filter(|by| *by != on) {
-            outputs.extend(brain.hears(3, Message::Report(report(by, on, bps))));
+            outputs.extend(brain.hears(3, Message::Election(ElectionMessage::Report(report(by, on, bps)))));
         }
-        outputs.extend(brain.hears(on, Message::Claim(claim(on))));
+        outputs.extend(brain.hears(on, Message::Election(ElectionMessage::Claim(claim(on)))));
     }
     outputs
 }
@@ -128,15 +136,22 @@ fn hash(ballot: &Ballot) -> [u8; 32] {
 
 fn vote(by: u8, ballot: &Ballot) -> Message {
     let signature = Decided::countersign(&key(by), &room(), 7, &ballot.outcome);
-    Message::Vote { term: ballot.outcome.term, ballot: hash(ballot), signature }
+    Message::Election(ElectionMessage::Vote { term: ballot.outcome.term, ballot: hash(ballot), signature })
 }
 
 fn signed(by: u8, epoch: u32, ballot: Ballot) -> Message {
-    Message::Ballot(Box::new(Signed::new(&key(by), &room(), epoch, 99, NOW + 600, ballot)))
+    Message::Election(ElectionMessage::Ballot(Box::new(Signed::new(
+        &key(by),
+        &room(),
+        epoch,
+        99,
+        NOW + 600,
+        ballot,
+    ))))
 }
 
 fn votes(outputs: &[Output]) -> bool {
-    says(outputs, 2, |message| matches!(message, Message::Vote { .. }))
+    says(outputs, 2, |message| matches!(message, Message::Election(ElectionMessage::Vote { .. })))
 }
 
 fn rejects(outputs: &[Output]) -> bool {
@@ -175,7 +190,7 @@ fn the_opener_issues_3_times_and_then_the_need_leads_to_the_next_term() {
     let timed = opener.runs_for(12 * SECOND);
     let times: Vec<_> = times_said(&timed, 3, is_ballot).iter().map(|at| (at - start) / MS).collect();
     assert_eq!(times, [4_000, 6_000, 8_000]);
-    let next = |message: &Message| matches!(message, Message::PreVoteWanted { need, .. } if need.term == 2);
+    let next = |message: &Message| matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. }) if need.term == 2);
     let next = times_said(&timed, 3, next);
     assert!(next[0] >= start + 10 * SECOND && next[0] <= start + 11 * SECOND, "{next:?}");
 }
@@ -184,14 +199,22 @@ fn the_opener_issues_3_times_and_then_the_need_leads_to_the_next_term() {
 fn the_opener_issues_again_with_the_evidence_that_was_missing() {
     let lacking = || {
         let (reports, claims) = (List::new(), list(vec![claim(6)]));
-        Message::Lacking { term: 1, reports, claims }
+        Message::Election(ElectionMessage::Lacking { term: 1, reports, claims })
     };
     let mut opener = in_election(2, &stage());
     assert_eq!(issued(&mut opener).claims.len(), 0);
     let start = opener.now;
-    for (from, message) in
-        [(9, lacking()), (3, Message::Lacking { term: 2, reports: List::new(), claims: List::new() })]
-    {
+    for (from, message) in [
+        (9, lacking()),
+        (
+            3,
+            Message::Election(ElectionMessage::Lacking {
+                term: 2,
+                reports: List::new(),
+                claims: List::new(),
+            }),
+        ),
+    ] {
         opener.hears(from, message);
     }
     opener.hears(3, lacking());
@@ -214,14 +237,16 @@ fn the_votes_of_a_majority_for_the_ballot_issued_last_decide() {
     let mut opener = in_election(2, &stage());
     let ballot = ballot_in(&hears_all(&mut opener, 50_000_000)).unwrap();
     let other = Ballot { outcome: outcome_of(1, &[7], &[6]), ..ballot.clone() };
-    let Message::Vote { term, ballot: hash, signature } = vote(3, &ballot) else { unreachable!() };
+    let Message::Election(ElectionMessage::Vote { term, ballot: hash, signature }) = vote(3, &ballot) else {
+        unreachable!()
+    };
     for (from, message) in [
         (3, vote(3, &ballot)),
-        (3, vote(3, &ballot)),                                   // once more
-        (9, vote(9, &ballot)),                                   // a stranger
-        (4, vote(4, &other)),                                    // another ballot
-        (4, Message::Vote { term, ballot: hash, signature }),    // another signer
-        (4, Message::Vote { term: 2, ballot: hash, signature }), // another term
+        (3, vote(3, &ballot)), // once more
+        (9, vote(9, &ballot)), // a stranger
+        (4, vote(4, &other)),  // another ballot
+        (4, Message::Election(ElectionMessage::Vote { term, ballot: hash, signature })), // another signer
+        (4, Message::Election(ElectionMessage::Vote { term: 2, ballot: hash, signature })), // another term
     ] {
         opener.hears(from, message);
         assert_eq!(opener.term(), 0, "from {from}");
@@ -229,7 +254,8 @@ fn the_votes_of_a_majority_for_the_ballot_issued_last_decide() {
     let outputs = opener.hears(4, vote(4, &ballot));
     assert_eq!(opener.term(), 1);
     assert_eq!(opener.room.mixers(), &ballot.outcome.mixers[..]);
-    let mut told = receivers(&outputs, |message| matches!(message, Message::Decided(_)));
+    let mut told =
+        receivers(&outputs, |message| matches!(message, Message::Election(ElectionMessage::Decided(_))));
     told.sort_unstable();
     told.dedup();
     assert_eq!(told, [3, 4, 6, 7]);
@@ -241,7 +267,7 @@ fn the_votes_of_a_majority_for_the_ballot_issued_last_decide() {
 fn a_vote_for_an_earlier_ballot_does_not_count() {
     let mut opener = in_election(2, &stage());
     let first = issued(&mut opener);
-    opener.hears(6, Message::Claim(claim(6)));
+    opener.hears(6, Message::Election(ElectionMessage::Claim(claim(6))));
     let second = issued(&mut opener);
     assert_ne!(hash(&first), hash(&second));
     for voter in [3, 4, 6, 7] {
@@ -343,7 +369,9 @@ fn a_signer_sends_evidence_held_for_1_s_in_place_of_a_vote() {
         signer.runs_for(held_ms * MS);
         let outputs = signer.hears(2, signed(2, 7, empty()));
         let sent = said(&outputs, 2).into_iter().find_map(|message| match message {
-            Message::Lacking { term: 1, reports, claims } => Some((reports.len(), claims.len())),
+            Message::Election(ElectionMessage::Lacking { term: 1, reports, claims }) => {
+                Some((reports.len(), claims.len()))
+            }
             _ => None,
         });
         assert_eq!(sent, lacking.then_some((12, 4)), "{held_ms} ms: {outputs:?}");
@@ -365,15 +393,15 @@ fn evidence_of_strangers_and_of_other_terms_stays_out_of_the_ballot() {
     let mut opener = in_election(2, &stage());
     let old = Report { term: 0, ..report(3, 4, 1).body };
     for message in [
-        Message::Report(report(9, 3, 1)),
-        Message::Report(report(3, 9, 1)),
-        Message::Report(report(3, 3, 1)), // on itself
-        Message::Report(Signed::new(&key(3), &room(), 7, 20, NEVER, old)),
-        Message::Claim(claim(9)),
-        Message::Claim(claim_at(2, 1, 11, NOW + 600)), // no candidate
-        Message::Claim(claim_at(4, 1, 11, NOW + 3)),   // expires before the ballot
-        Message::Claim(claim_at(6, 1, 12, NOW + 600)),
-        Message::Claim(claim_at(6, 1, 11, NOW + 600)), // older than the one before
+        Message::Election(ElectionMessage::Report(report(9, 3, 1))),
+        Message::Election(ElectionMessage::Report(report(3, 9, 1))),
+        Message::Election(ElectionMessage::Report(report(3, 3, 1))), // on itself
+        Message::Election(ElectionMessage::Report(Signed::new(&key(3), &room(), 7, 20, NEVER, old))),
+        Message::Election(ElectionMessage::Claim(claim(9))),
+        Message::Election(ElectionMessage::Claim(claim_at(2, 1, 11, NOW + 600))), // no candidate
+        Message::Election(ElectionMessage::Claim(claim_at(4, 1, 11, NOW + 3))),   // expires before the ballot
+        Message::Election(ElectionMessage::Claim(claim_at(6, 1, 12, NOW + 600))),
+        Message::Election(ElectionMessage::Claim(claim_at(6, 1, 11, NOW + 600))), // older than the one before
     ] {
         opener.hears(3, message);
     }
@@ -381,8 +409,8 @@ fn evidence_of_strangers_and_of_other_terms_stays_out_of_the_ballot() {
     let first = report(2, 6, 40_000_000);
     let second = Report { bandwidth_bps: 90_000_000, line, ..first.body };
     let later = Signed::new(&key(2), &room(), 7, 90, NOW + 600, second);
-    opener.hears(3, Message::Report(first.clone()));
-    opener.hears(3, Message::Report(later));
+    opener.hears(3, Message::Election(ElectionMessage::Report(first.clone())));
+    opener.hears(3, Message::Election(ElectionMessage::Report(later)));
     let ballot = issued(&mut opener);
     let claims: Vec<_> = ballot.claims.iter().map(|claim| (claim.sender, claim.counter)).collect();
     assert_eq!(claims, [(key(6).id(), 12)]);
@@ -401,9 +429,14 @@ fn a_signer_signs_for_no_other_opener_in_the_same_term() {
     let need = Need { opener: key(second).id(), ..first_need() };
     let sign = |seed: u8| (key(seed).id(), Opening::countersign(&key(seed), &room(), 7, &need));
     let signatures = List::truncated([2, 3, 4].map(sign));
-    let outputs =
-        signer.hears(second, Message::Opening(Box::new(Opening { epoch: 7, body: need, signatures })));
+    let outputs = signer.hears(
+        second,
+        Message::Election(ElectionMessage::Opening(Box::new(Opening { epoch: 7, body: need, signatures }))),
+    );
     assert_eq!(opened(&outputs), Some(1));
     let outputs = signer.hears(second, signed(second, 7, ballot));
-    assert!(!says(&outputs, second, |message| matches!(message, Message::Vote { .. })), "{outputs:?}");
+    assert!(
+        !says(&outputs, second, |message| matches!(message, Message::Election(ElectionMessage::Vote { .. }))),
+        "{outputs:?}"
+    );
 }

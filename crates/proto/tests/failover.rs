@@ -6,7 +6,9 @@ use crate::samples::brain::{
 };
 use crate::samples::{NEVER, key, room, wish};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Alive, Attach, Entry, Failover, Message, Roster, Vote};
+use plenary_proto::message::{
+    Alive, Attach, Entry, Failover, FailoverMessage, MediaMessage, Message, Roster, TreeMessage, Vote,
+};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Command, Event, Input, MixRole, Output, Rank, RoomConfig, Verdict};
 
@@ -32,15 +34,15 @@ fn verdict(brain: &mut Brain, verdict: Verdict) -> Vec<Output> {
 }
 
 fn is_failover(message: &Message) -> bool {
-    matches!(message, Message::Failover(_))
+    matches!(message, Message::Failover(FailoverMessage::Failover(_)))
 }
 
 fn asks(message: &Message) -> bool {
-    *message == Message::HearWanted { mixer: key(3).id() }
+    *message == Message::Failover(FailoverMessage::HearWanted { mixer: key(3).id() })
 }
 
 fn heard(silent_us: Option<u32>) -> Message {
-    Message::Heard { mixer: key(3).id(), silent_us }
+    Message::Failover(FailoverMessage::Heard { mixer: key(3).id(), silent_us })
 }
 
 /// Returns when the brain declares a failover within a second, in milliseconds from now.
@@ -52,13 +54,13 @@ fn declares(brain: &mut Brain) -> Option<u64> {
 fn over_3(by: u8, failover_count: u16, polite: bool) -> Message {
     let wish = polite.then(|| wish(3, rank(0), by).into());
     let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), wish };
-    Message::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body))
+    Message::Failover(FailoverMessage::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body)))
 }
 
 /// The mixer's denial of a failover by the standby.
 fn denial() -> Message {
     let body = Alive { rank: rank(0), denied: rank(1), successor: key(4).id() };
-    Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, body))
+    Message::Failover(FailoverMessage::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, body)))
 }
 
 fn watched(outputs: &[Output]) -> Option<Vec<u8>> {
@@ -120,7 +122,7 @@ fn an_answer_that_the_mixer_was_heard_holds_the_failover_back() {
         (6, heard(Some(900_000)), 150),
         (6, heard(None), 150),
         (9, heard(Some(0)), 150),
-        (6, Message::Heard { mixer: key(6).id(), silent_us: Some(0) }, 150),
+        (6, Message::Failover(FailoverMessage::Heard { mixer: key(6).id(), silent_us: Some(0) }), 150),
         (6, heard(Some(u32::MAX)), 150),
     ] {
         let mut standby = standby();
@@ -220,43 +222,63 @@ fn the_standby_succeeds_a_mixer_that_leaves_under_the_rank_in_force() {
         if leaves {
             standby.give(Input::Command(Command::Leave));
         }
-        let outputs =
-            standby.hears(from, Message::FailoverWanted { rank: under, wish: wish(from, under, 4) });
-        let polite =
-            |message: &Message| matches!(message, Message::Failover(signed) if signed.body.is_polite());
+        let outputs = standby.hears(
+            from,
+            Message::Failover(FailoverMessage::FailoverWanted { rank: under, wish: wish(from, under, 4) }),
+        );
+        let polite = |message: &Message| matches!(message, Message::Failover(FailoverMessage::Failover(signed)) if signed.body.is_polite());
         assert_eq!(says(&outputs, 2, polite), taken, "{from} {under:?}");
         assert_eq!(standby.room.rank().failover_count, u16::from(taken));
     }
     // a false wish would make the standby declare what all others count as its violation
     let mut standby = standby();
-    let outputs = standby.hears(3, Message::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 4) });
+    let outputs = standby.hears(
+        3,
+        Message::Failover(FailoverMessage::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 4) }),
+    );
     assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
     // two mixers, each other's successor, leave at once
     let mut mixer = Brain::new(3, consenting());
     mixer.adopts(&[speaker(2), candidate(3), candidate(6), speaker(7)], |_| ());
     mixer.elects(3, &[3, 6], &[]);
     let outputs = mixer.give(Input::Command(Command::Leave));
-    assert_eq!(said(&outputs, 6), [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 6) }]);
-    let outputs = mixer.hears(6, Message::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 3) });
+    assert_eq!(
+        said(&outputs, 6),
+        [&Message::Failover(FailoverMessage::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 6) })]
+    );
+    let outputs = mixer.hears(
+        6,
+        Message::Failover(FailoverMessage::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 3) }),
+    );
     assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
 }
 
 #[test]
 fn a_mixer_that_cannot_mix_asks_its_standby_at_once_and_denies_nothing() {
-    let asks_for_it = |message: &Message| matches!(message, Message::FailoverWanted { .. });
+    let asks_for_it =
+        |message: &Message| matches!(message, Message::Failover(FailoverMessage::FailoverWanted { .. }));
     let mut mixer = on_stage(3, &[3]);
     let outputs = mixer.give(Input::CannotMix);
-    assert_eq!(said(&outputs, 4), [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }]);
+    assert_eq!(
+        said(&outputs, 4),
+        [&Message::Failover(FailoverMessage::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) })]
+    );
     // once, and it denies nothing any more
     assert!(receivers(&mixer.give(Input::CannotMix), asks_for_it).is_empty());
     let outputs = mixer.hears(4, over_3(4, 1, false));
-    assert!(!says(&outputs, 2, |message| matches!(message, Message::Alive(_))), "{outputs:?}");
+    assert!(
+        !says(&outputs, 2, |message| matches!(message, Message::Failover(FailoverMessage::Alive(_)))),
+        "{outputs:?}"
+    );
     assert_eq!(mixer.room.rank(), rank(1));
 
     // a standby that can't mix succeeds nobody, and one that is elected nevertheless asks its own standby
     let mut standby = standby();
     standby.give(Input::CannotMix);
-    let outputs = standby.hears(3, Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) });
+    let outputs = standby.hears(
+        3,
+        Message::Failover(FailoverMessage::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }),
+    );
     assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
     let mut elected = on_stage(6, &[3]);
     elected.give(Input::CannotMix);
@@ -278,7 +300,10 @@ fn a_mixer_that_has_restarted_is_succeeded_at_once() {
             mixer.give(Input::Started(program(3, 3, 0)));
         }
         let outputs = mixer.hears(4, over_3(4, 1, false));
-        assert_eq!(says(&outputs, 2, |message| matches!(message, Message::Alive(_))), has_begun);
+        assert_eq!(
+            says(&outputs, 2, |message| matches!(message, Message::Failover(FailoverMessage::Alive(_)))),
+            has_begun
+        );
     }
 }
 
@@ -298,7 +323,7 @@ fn a_living_mixer_denies_a_failover_that_it_did_not_wish() {
         }
         let outputs = mixer.hears(by, over_3(by, count, polite));
         let alive = |message: &Message| match message {
-            Message::Alive(alive) => {
+            Message::Failover(FailoverMessage::Alive(alive)) => {
                 alive.body == Alive { rank: rank(0), denied: rank(1), successor: key(4).id() }
             }
             _ => false,
@@ -308,7 +333,10 @@ fn a_living_mixer_denies_a_failover_that_it_did_not_wish() {
         assert_eq!(mixer.room.rank().failover_count, u16::from(followed), "by {by}, {count}");
         if denied {
             let again = mixer.hears(6, over_3(4, 3, false));
-            assert!(says(&again, 6, |message| matches!(message, Message::Alive(_))), "{again:?}");
+            assert!(
+                says(&again, 6, |message| matches!(message, Message::Failover(FailoverMessage::Alive(_)))),
+                "{again:?}"
+            );
         }
     }
 }
@@ -354,16 +382,19 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun() {
         let outputs = mixer.give(Input::Command(Command::Leave));
         assert_eq!(
             said(&outputs, 4),
-            [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }]
+            [&Message::Failover(FailoverMessage::FailoverWanted {
+                rank: rank(0),
+                wish: wish(3, rank(0), 4)
+            })]
         );
         assert!(mixer.room.snapshot().mixing);
         let mut timed = Vec::new();
         if begins {
             mixer.hears(4, over_3(4, 1, true));
-            mixer.hears(4, Message::Started(program(4, 3, 1)));
+            mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 3, 1))));
         }
         if goes {
-            mixer.hears(20, Message::Detach);
+            mixer.hears(20, Message::Tree(TreeMessage::Detach));
         }
         timed.extend(mixer.runs_for(4 * SECOND));
         let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
@@ -389,14 +420,26 @@ fn a_mixer_that_leaves_without_a_standby_waits_5_s_for_one() {
         assert!(mixer.room.snapshot().mixing, "{timed:?}");
         if elected {
             let outputs = mixer.elects(4, &[3], &[6]);
-            let asks_for_it = |message: &Message| matches!(message, Message::FailoverWanted { .. });
+            let asks_for_it = |message: &Message| {
+                matches!(message, Message::Failover(FailoverMessage::FailoverWanted { .. }))
+            };
             assert!(says(&outputs, 6, asks_for_it), "{outputs:?}");
             let follows = Rank { term: 4, failover_count: 0 };
             let (rank, wish) = (Rank { failover_count: 1, ..follows }, wish(3, follows, 6));
             let over = Failover { rank, after: follows, over: key(3).id(), wish: Some(Box::new(wish)) };
-            mixer.hears(6, Message::Failover(Signed::new(&key(6), &room(), 7, 9, NEVER, over)));
-            mixer.hears(6, Message::Started(program(6, 4, 1)));
-            mixer.hears(20, Message::Detach);
+            mixer.hears(
+                6,
+                Message::Failover(FailoverMessage::Failover(Signed::new(
+                    &key(6),
+                    &room(),
+                    7,
+                    9,
+                    NEVER,
+                    over,
+                ))),
+            );
+            mixer.hears(6, Message::Media(MediaMessage::Started(program(6, 4, 1))));
+            mixer.hears(20, Message::Tree(TreeMessage::Detach));
         }
         timed.extend(mixer.runs_for(8 * SECOND));
         let left = times_of(&timed, |output| *output == Output::Event(Event::HandedOver));
@@ -410,7 +453,7 @@ fn a_standby_is_not_polite_on_its_own_and_a_wish_brings_one_failover() {
     let polite = |count, wish| {
         let body =
             Failover { rank: rank(count), after: rank(0), over: key(3).id(), wish: Some(Box::new(wish)) };
-        Message::Failover(Signed::new(&key(4), &room(), 7, 9, NEVER, body))
+        Message::Failover(FailoverMessage::Failover(Signed::new(&key(4), &room(), 7, 9, NEVER, body)))
     };
     let holds = |message: Message| message.verify(&room(), &key(1).id(), crate::samples::NOW).is_ok();
     // by the standby itself, in favour of another, and for another rank

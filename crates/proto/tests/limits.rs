@@ -17,21 +17,32 @@ fn ballot(opener: u8) -> Message {
         sitting: list(vec![]),
         outcome: outcome(),
     };
-    Message::Ballot(Box::new(Signed::new(&key(opener), &room(), 7, 13, NEVER, ballot)))
+    Message::Election(ElectionMessage::Ballot(Box::new(Signed::new(
+        &key(opener),
+        &room(),
+        7,
+        13,
+        NEVER,
+        ballot,
+    ))))
 }
 
 fn admit() -> Message {
-    Message::Admit(Box::new(admitting(roster())))
+    Message::Member(MemberMessage::Admit(Box::new(admitting(roster()))))
 }
 
 fn lacking() -> Message {
-    Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![claim()]) }
+    Message::Election(ElectionMessage::Lacking {
+        term: 3,
+        reports: list(vec![report()]),
+        claims: list(vec![claim()]),
+    })
 }
 
 fn data(source: u8, number: u64, signed_unix_s: u64) -> Message {
     let bytes = list(b"hello".to_vec());
     let data = Data { run: NOW, number, delivery: Delivery::Reliable, bytes };
-    Message::Data(Signed::new(&key(source), &room(), 7, number, signed_unix_s + 600, data))
+    Message::Data(DataMessage::Data(Signed::new(&key(source), &room(), 7, number, signed_unix_s + 600, data)))
 }
 
 #[test]
@@ -44,18 +55,21 @@ fn a_viewer_makes_nobody_verify_a_ballot_or_what_it_was_not_asked_for() {
     for message in [
         ballot(9),
         lacking(),
-        Message::Opening(Box::new(opening())),
-        Message::Claim(claim()),
-        Message::Report(report()),
+        Message::Election(ElectionMessage::Opening(Box::new(opening()))),
+        Message::Election(ElectionMessage::Claim(claim())),
+        Message::Election(ElectionMessage::Report(report())),
         data(9, 1, NOW),
     ] {
         assert!(!may_say(9, &message), "{message:?}");
     }
     assert!(!may_say(3, &ballot(3)), "no election is open");
     assert!(!may_say(3, &lacking()), "this peer has issued no ballot");
-    assert!(may_say(3, &Message::Claim(claim())) && may_say(2, &data(2, 1, NOW)));
-    assert!(may_say(9, &Message::Roster(roster())), "the link's other end may know a newer one");
-    assert!(may_say(9, &Message::Leave));
+    assert!(may_say(3, &Message::Election(ElectionMessage::Claim(claim()))) && may_say(2, &data(2, 1, NOW)));
+    assert!(
+        may_say(9, &Message::Member(MemberMessage::Roster(roster()))),
+        "the link's other end may know a newer one"
+    );
+    assert!(may_say(9, &Message::Member(MemberMessage::Leave)));
 }
 
 #[test]
@@ -67,13 +81,13 @@ fn an_admission_counts_while_it_is_asked_for() {
     member.hears(2, admit());
     member.runs_for(11 * SECOND);
     assert!(!may_say(&member, admit()));
-    assert!(!may_say(&member, Message::Refuse(Box::new(refusal()))));
+    assert!(!may_say(&member, Message::Member(MemberMessage::Refuse(Box::new(refusal())))));
 }
 
 #[test]
 fn carried_letters_and_feeds_belong_to_links() {
     let viewer = Viewer::relay();
-    let stop = Message::StopFeed;
+    let stop = Message::Tree(TreeMessage::StopFeed);
     assert!(viewer.room.may_say(&key(9).id(), &Via::Link, &stop));
     assert!(!viewer.room.may_say(&key(9).id(), &Via::Signal, &stop));
 }
@@ -97,13 +111,16 @@ fn violations_that_are_a_minute_apart_never_add_up() {
         brain.now += 5 * SECOND;
     }
     assert!((7..10).contains(&count), "{count}");
-    assert!(!brain.room.may_say(&mallory, &Via::Link, &Message::Leave));
+    assert!(!brain.room.may_say(&mallory, &Via::Link, &Message::Member(MemberMessage::Leave)));
     brain.now += 599 * SECOND;
     brain.give(Input::Timeout);
-    assert!(!brain.room.may_say(&mallory, &Via::Link, &Message::Leave));
+    assert!(!brain.room.may_say(&mallory, &Via::Link, &Message::Member(MemberMessage::Leave)));
     brain.now += 2 * SECOND;
     brain.give(Input::Timeout);
-    assert!(brain.room.may_say(&mallory, &Via::Link, &Message::Leave), "it begins anew after ten minutes");
+    assert!(
+        brain.room.may_say(&mallory, &Via::Link, &Message::Member(MemberMessage::Leave)),
+        "it begins anew after ten minutes"
+    );
 }
 
 #[test]
@@ -117,7 +134,7 @@ fn the_first_flood_ends_the_links_and_the_second_drops_the_peer() {
 }
 
 fn join(speaks: bool) -> Message {
-    Message::Join(Join { speaks, ..Join::viewer("x") })
+    Message::Member(MemberMessage::Join(Join { speaks, ..Join::viewer("x") }))
 }
 
 /// Returns a host that decides who speaks.
@@ -129,7 +146,9 @@ fn host() -> Brain {
 #[test]
 fn a_peer_that_asks_to_join_without_end_is_answered_once_a_second() {
     let mut host = host();
-    let is_answer = |message: &Message| matches!(message, Message::Admit(_) | Message::Refuse(_));
+    let is_answer = |message: &Message| {
+        matches!(message, Message::Member(MemberMessage::Admit(_) | MemberMessage::Refuse(_)))
+    };
     let mut answered = 0;
     let mut asked = 0;
     for _ in 0..1_000 {
@@ -154,7 +173,9 @@ fn a_peer_that_asks_to_join_without_end_is_answered_once_a_second() {
 
 #[test]
 fn a_stranger_s_word_on_the_sources_of_data_mutes_none_of_them() {
-    let stands = |next| Message::DataStands(list(vec![DataHeld { source: key(2).id(), run: NOW, next }]));
+    let stands = |next| {
+        Message::Data(DataMessage::DataStands(list(vec![DataHeld { source: key(2).id(), run: NOW, next }])))
+    };
     let shown = |outputs: &[Output]| events(outputs).iter().any(|event| matches!(event, Event::Data { .. }));
     // a viewer beside it says that everything was said already
     let mut viewer = Viewer::new();
@@ -170,7 +191,8 @@ fn a_stranger_s_word_on_the_sources_of_data_mutes_none_of_them() {
 #[test]
 fn a_liar_s_word_on_a_source_holds_no_longer_than_until_the_source_speaks() {
     for (run, next) in [(NOW, u64::MAX), (u64::MAX, 1), (NOW, 1 << 40)] {
-        let stands = Message::DataStands(list(vec![DataHeld { source: key(2).id(), run, next }]));
+        let stands =
+            Message::Data(DataMessage::DataStands(list(vec![DataHeld { source: key(2).id(), run, next }])));
         let numbers = |outputs: &[Output]| {
             events(outputs).iter().filter(|event| matches!(event, Event::Data { .. })).count()
         };
@@ -190,5 +212,5 @@ fn a_liar_s_word_on_a_source_holds_no_longer_than_until_the_source_speaks() {
 fn a_link_s_proof_is_nothing_to_the_brain() {
     let fingerprints = Fingerprints { own: [1; 32], other: [2; 32] };
     let proof = LinkProof::sign(&key(9), &room(), &key(5).id(), &fingerprints);
-    assert_eq!(Viewer::relay().hears(9, Message::LinkProof(proof)), []);
+    assert_eq!(Viewer::relay().hears(9, Message::Link(LinkMessage::LinkProof(proof))), []);
 }

@@ -34,11 +34,15 @@ fn heirs(roster: &mut Roster) {
 }
 
 fn decided(epoch: u32, term: u32, by: &[u8]) -> Message {
-    Message::Decided(Box::new(decided_by(epoch, &outcome_of(term, &[3], &[4]), by)))
+    Message::Election(ElectionMessage::Decided(Box::new(decided_by(
+        epoch,
+        &outcome_of(term, &[3], &[4]),
+        by,
+    ))))
 }
 
 fn signed(message: Message) -> SignedRoster {
-    let Message::Roster(roster) = message else { panic!("{message:?}") };
+    let Message::Member(MemberMessage::Roster(roster)) = message else { panic!("{message:?}") };
     roster
 }
 
@@ -60,7 +64,7 @@ fn by_heir(
     change(&mut roster);
     let epoch = first_epoch(1) + number;
     let signed = Signed::new(&key(heir), &room(), epoch, epoch.into(), NEVER, roster);
-    Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns }))
+    Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster { signed, reigns })))
 }
 
 /// A member on that stage, key 6, in whose room the host has signed the outcome of term 1.
@@ -93,7 +97,7 @@ fn two_ids_that_waited_five_minutes_decide_nothing_beside_a_heard_host() {
         for (second, by) in (0..20_u8).zip([[3, 4].as_slice(), &[3, 4, 7], &[3, 4, 6, 7]].into_iter().cycle())
         {
             peer.rests_for(SECOND);
-            peer.hears(2, Message::Bye(LinkKind::Trunk(7))); // the host is heard
+            peer.hears(2, Message::Link(LinkMessage::Bye(LinkKind::Trunk(7)))); // the host is heard
             peer.hears(3, decided(7, 2, by));
             assert_eq!(peer.term(), 1, "after {second} s, by {by:?}");
         }
@@ -107,7 +111,10 @@ fn two_ids_that_waited_five_minutes_decide_nothing_beside_a_heard_host() {
 fn the_host_follows_no_outcome_of_peers_that_it_did_not_name() {
     let mut host = Brain::new(2, RoomConfig { host: Some(hosting()), speaks: true, ..viewing() });
     for seed in [3, 4] {
-        host.hears(seed, Message::Join(Join { mixes: true, ..Join::viewer("Mallory") }));
+        host.hears(
+            seed,
+            Message::Member(MemberMessage::Join(Join { mixes: true, ..Join::viewer("Mallory") })),
+        );
     }
     for _ in 0..160 {
         for seed in [3, 4] {
@@ -136,7 +143,10 @@ fn an_outcome_waits_for_the_host_s_word_or_until_it_is_missed() {
     let mut peer = member(&named());
     peer.hears(3, decided(7, 2, &[3, 4]));
     let word = Confirmed::of(&outcome_of(2, &[3], &[4]));
-    peer.hears(3, Message::Confirmed(Signed::new(&key(1), &room(), 7, 100, NEVER, word)));
+    peer.hears(
+        3,
+        Message::Election(ElectionMessage::Confirmed(Signed::new(&key(1), &room(), 7, 100, NEVER, word))),
+    );
     assert_eq!(peer.term(), 2, "the host's word");
 }
 
@@ -191,7 +201,13 @@ fn a_host_that_the_stage_chose_ends_and_removes_nothing_for_ten_seconds() {
             let epoch = first_epoch(2);
             let back = Signed::new(&key(2), &room(), epoch, epoch.into(), NEVER, back);
             let reigns = Reigns(list(vec![Reign::Named { named }]));
-            peer.hears(2, Message::Roster(SignedRoster::new(ProvenRoster { signed: back, reigns })));
+            peer.hears(
+                2,
+                Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster {
+                    signed: back,
+                    reigns,
+                }))),
+            );
             let outputs: Vec<Output> =
                 peer.runs_for(30 * SECOND).into_iter().map(|(_, output)| output).collect();
             assert!(!over(&outputs));
@@ -218,7 +234,7 @@ fn an_heir_itself_waits_before_it_removes_anybody() {
     let epoch = heir.room.epoch();
     let body = Heir { number: 1, host: key(3).id() };
     let signature = Countersigned::<Heir, ROSTER_MAX>::countersign(&key(4), &room(), epoch, &body);
-    heir.hears(4, Message::ReignVote { epoch, number: 1, signature: Some(signature) });
+    heir.hears(4, Message::Host(HostMessage::ReignVote { epoch, number: 1, signature: Some(signature) }));
     assert_eq!(host_of(&heir), 3);
     heir.give(Input::Command(Command::Remove(key(7).id())));
     heir.give(Input::Command(Command::End));
@@ -238,7 +254,7 @@ fn host_with(change: impl FnOnce(&mut HostConfig)) -> Brain {
 }
 
 fn joins(host: &mut Brain, seed: u8, join: Join) -> Vec<Output> {
-    let outputs = host.hears(seed, Message::Join(join));
+    let outputs = host.hears(seed, Message::Member(MemberMessage::Join(join)));
     host.rests_for(SECOND);
     outputs
 }
@@ -269,7 +285,9 @@ fn an_open_stage_takes_eight_unnamed_candidates_and_speakers_still_come() {
     for seed in 20..83 {
         let outputs = joins(&mut host, seed, only_mixing());
         hear(&mut host);
-        let refused = said(&outputs, seed).iter().any(|message| matches!(message, Message::Refuse(_)));
+        let refused = said(&outputs, seed)
+            .iter()
+            .any(|message| matches!(message, Message::Member(MemberMessage::Refuse(_))));
         assert_eq!(refused, seed >= 28, "{seed}");
     }
     assert_eq!(on_stage(&host).len(), 1 + 8);
@@ -314,7 +332,11 @@ fn on_a_closed_stage_candidates_ask_once_and_wait_for_the_host() {
         for _ in 0..2 {
             let outputs = joins(&mut host, seed, only_mixing());
             asked += knocks(&outputs);
-            assert!(said(&outputs, seed).iter().any(|message| matches!(message, Message::InLobby)));
+            assert!(
+                said(&outputs, seed)
+                    .iter()
+                    .any(|message| matches!(message, Message::Member(MemberMessage::InLobby)))
+            );
         }
     }
     assert_eq!((asked, on_stage(&host)), (20, vec![2]));
@@ -370,7 +392,7 @@ fn the_host_asks_all_speakers_but_itself_to_be_silent() {
     joins(&mut host, 50, only_mixing());
     let muted = Muted { picture: false, sound: true };
     let outputs = host.give(Input::Command(Command::MuteAll(muted)));
-    let asked = |seed| said(&outputs, seed).contains(&&Message::MuteWanted(muted));
+    let asked = |seed| said(&outputs, seed).contains(&&Message::Host(HostMessage::MuteWanted(muted)));
     assert_eq!([2, 30, 40, 50].map(asked), [false, true, true, false]);
 }
 

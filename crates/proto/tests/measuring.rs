@@ -7,7 +7,10 @@ use crate::samples::brain::{
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, key, room};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Attach, Claim, CodecSource, ElectionReason, Message, Need, Opening, Purpose};
+use plenary_proto::message::{
+    Attach, Claim, CodecSource, ElectionMessage, ElectionReason, Message, Need, Opening, ProbeMessage,
+    Purpose, TreeMessage,
+};
 use plenary_proto::seal::Signed;
 use plenary_proto::{CodecClaim, Command, Event, Input, Output, Rank};
 
@@ -23,7 +26,7 @@ struct Train {
 
 fn trains(outputs: &[Output], child: u8) -> Vec<Train> {
     let train = |message: &Message| match message {
-        Message::ProbeWanted { train, bytes, rate_bps } => {
+        Message::Probe(ProbeMessage::ProbeWanted { train, bytes, rate_bps }) => {
             Some(Train { number: *train, bytes: *bytes, rate_bps: *rate_bps })
         }
         _ => None,
@@ -33,13 +36,13 @@ fn trains(outputs: &[Output], child: u8) -> Vec<Train> {
 
 fn told(outputs: &[Output], child: u8) -> Option<u64> {
     said(outputs, child).into_iter().find_map(|message| match message {
-        Message::Uplink { bps } => Some(*bps),
+        Message::Probe(ProbeMessage::Uplink { bps }) => Some(*bps),
         _ => None,
     })
 }
 
 fn is_train(message: &Message) -> bool {
-    matches!(message, Message::ProbeWanted { .. })
+    matches!(message, Message::Probe(ProbeMessage::ProbeWanted { .. }))
 }
 
 /// Returns a relay with these children.
@@ -52,7 +55,7 @@ fn parent(children: &[u8]) -> Viewer {
 }
 
 fn wants(parent: &mut Viewer, child: u8) -> Vec<Output> {
-    let mut outputs = parent.hears(child, Message::UplinkWanted);
+    let mut outputs = parent.hears(child, Message::Probe(ProbeMessage::UplinkWanted));
     outputs.extend(parent.runs_for(MS).into_iter().map(|(_, output)| output));
     outputs
 }
@@ -113,7 +116,10 @@ fn two_failed_trains_end_a_measurement() {
     let timed = parent_of_silent.runs_for(10 * SECOND);
     let times = times_said(&timed, 10, is_train);
     assert!(matches!(times[..], [at] if (at - start).abs_diff(SECOND) <= 2 * MS), "{times:?}");
-    assert!(times_said(&timed, 10, |message| matches!(message, Message::Uplink { .. })).is_empty());
+    assert!(
+        times_said(&timed, 10, |message| matches!(message, Message::Probe(ProbeMessage::Uplink { .. })))
+            .is_empty()
+    );
     let late = measured(&mut parent_of_silent, 10, first, Some(8_000_000));
     assert_eq!(told(&late, 10), None, "a train that ends too late counts no more");
 
@@ -134,8 +140,8 @@ fn a_busy_child_is_asked_20_times() {
     let mut train = trains(&asked, 10)[0];
     let mut asked = 1;
     loop {
-        parent.hears(10, Message::ProbeBusy { train: train.number });
-        parent.hears(10, Message::ProbeBusy { train: train.number }); // the same answer once more
+        parent.hears(10, Message::Probe(ProbeMessage::ProbeBusy { train: train.number }));
+        parent.hears(10, Message::Probe(ProbeMessage::ProbeBusy { train: train.number })); // the same answer once more
         let outputs: Vec<_> = parent.runs_for(100 * MS).into_iter().map(|(_, output)| output).collect();
         let Some(next) = trains(&outputs, 10).first().copied() else { break };
         (train, asked) = (next, asked + 1);
@@ -187,7 +193,7 @@ fn a_parent_measures_no_strangers_and_no_child_twice_within_2_s() {
     parent.runs_for(200 * MS);
     let asked = wants(&mut parent, 10);
     let train = trains(&asked, 10)[0];
-    parent.hears(10, Message::Detach);
+    parent.hears(10, Message::Tree(TreeMessage::Detach));
     let outputs = measured(&mut parent, 10, train, Some(8_000_000));
     assert!(trains(&outputs, 10).is_empty(), "{outputs:?}");
 }
@@ -241,7 +247,7 @@ fn a_viewer_without_a_figure_asks_again_after_a_back_off() {
     let mut last = start;
     for bound_s in [5, 10, 20, 40, 80, 160, 300, 300] {
         let timed = viewer.runs_for((31 + bound_s) * SECOND);
-        let asked = times_said(&timed, 3, |message| *message == Message::UplinkWanted);
+        let asked = times_said(&timed, 3, |message| *message == Message::Probe(ProbeMessage::UplinkWanted));
         let waited = (asked[0] - last) / SECOND;
         assert!((30 + bound_s / 2 - 1..=30 + bound_s).contains(&waited), "{bound_s}: {waited}");
         (last, viewer.now) = (asked[0], asked[0]);
@@ -256,11 +262,14 @@ fn children_wait_1_s_for_the_first_figure_and_are_sent_away_without_one() {
         let start = viewer.now;
         viewer.give(Input::Fed(key(3).id()));
         let (_, outputs) = viewer.is_joined_by(20, Attach { room: 4, ..Attach::newcomer() });
-        assert!(says(&outputs, 20, |message| matches!(message, Message::Feeding { .. })));
+        assert!(says(&outputs, 20, |message| matches!(message, Message::Tree(TreeMessage::Feeding { .. }))));
         assert!(viewer.room.snapshot().children.is_empty(), "it is linked, and waits");
         if let Some(bps) = figure {
-            viewer.hears(3, Message::ProbeWanted { train: FIRST_TRAIN, bytes: 26_400, rate_bps: 0 });
-            viewer.hears(3, Message::Uplink { bps });
+            viewer.hears(
+                3,
+                Message::Probe(ProbeMessage::ProbeWanted { train: FIRST_TRAIN, bytes: 26_400, rate_bps: 0 }),
+            );
+            viewer.hears(3, Message::Probe(ProbeMessage::Uplink { bps }));
         }
         viewer.runs_until(start + 1_010 * MS);
         let snapshot = viewer.room.snapshot();
@@ -268,9 +277,10 @@ fn children_wait_1_s_for_the_first_figure_and_are_sent_away_without_one() {
         assert!(snapshot.promised.is_empty(), "{figure:?}");
         if figure.is_none() {
             let asked = |viewer: &mut Viewer| {
-                let outputs = viewer.hears(21, Message::Attach(Attach { room: 4, ..Attach::newcomer() }));
+                let outputs = viewer
+                    .hears(21, Message::Tree(TreeMessage::Attach(Attach { room: 4, ..Attach::newcomer() })));
                 says(&outputs, 21, |message| {
-                    matches!(message, Message::Accept { purpose: Purpose::Parent, .. })
+                    matches!(message, Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, .. }))
                 })
             };
             viewer.runs_until(start + 30 * SECOND);
@@ -282,7 +292,9 @@ fn children_wait_1_s_for_the_first_figure_and_are_sent_away_without_one() {
 }
 
 fn claims_and_trains(outputs: &[Output], to: u8) -> (usize, usize) {
-    let claims = said(outputs, to).into_iter().filter(|message| matches!(message, Message::Claim(_)));
+    let claims = said(outputs, to)
+        .into_iter()
+        .filter(|message| matches!(message, Message::Election(ElectionMessage::Claim(_))));
     let trains = outputs.iter().filter(|output| matches!(output, Output::Train { .. }));
     (claims.count(), trains.count())
 }
@@ -293,7 +305,7 @@ fn a_candidate_gives_peers_beside_the_stage_a_train_and_a_mixer_none() {
     candidate.adopts(&[speaker(2), brain::candidate(3), brain::candidate(4)], |_| ());
     candidate.give(Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench });
     candidate.is_linked_by(50);
-    let asks = Message::ProbeWanted { train: 1, bytes: 26_400, rate_bps: 0 };
+    let asks = Message::Probe(ProbeMessage::ProbeWanted { train: 1, bytes: 26_400, rate_bps: 0 });
     assert_eq!(claims_and_trains(&candidate.hears(50, asks.clone()), 50), (1, 1));
     assert_eq!(claims_and_trains(&candidate.hears(50, asks.clone()), 50), (0, 0), "at once again");
     candidate.elects(1, &[3], &[4]);
@@ -316,7 +328,14 @@ fn a_measurement_of_a_mixer_that_grants_no_train_ends_with_its_claim() {
             rate_percent: 100,
             round_trips: List::new(),
         };
-        Message::Claim(Signed::new(&key(3), &room(), epoch, 1_000 + u64::from(age_s), NOW + 600, claim))
+        Message::Election(ElectionMessage::Claim(Signed::new(
+            &key(3),
+            &room(),
+            epoch,
+            1_000 + u64::from(age_s),
+            NOW + 600,
+            claim,
+        )))
     };
     let mut outputs = viewer.give(Input::Command(Command::Measure(key(3).id())));
     let (mut measured, mut claimed) = (Vec::new(), false);
@@ -326,7 +345,7 @@ fn a_measurement_of_a_mixer_that_grants_no_train_ends_with_its_claim() {
             if !std::mem::replace(&mut claimed, true) {
                 viewer.hears(3, claim(7));
             }
-            outputs.extend(viewer.hears(3, Message::ProbeBusy { train: train.number }));
+            outputs.extend(viewer.hears(3, Message::Probe(ProbeMessage::ProbeBusy { train: train.number })));
         }
         measured.extend(brain::events(&outputs).into_iter().filter_map(|event| match event {
             Event::Measured { samples_bps, codec, .. } => Some((samples_bps.clone(), *codec)),
@@ -345,7 +364,7 @@ fn trains_for_all(candidate: &mut Brain, askers: std::ops::Range<u8>) -> Vec<u64
     for train in 0..200 {
         candidate.now += 50 * MS;
         for asker in askers.clone() {
-            let asks = Message::ProbeWanted { train, bytes: 200_000, rate_bps: 0 };
+            let asks = Message::Probe(ProbeMessage::ProbeWanted { train, bytes: 200_000, rate_bps: 0 });
             sent.extend(candidate.hears(asker, asks).iter().filter_map(|output| match output {
                 Output::Train { rate_bps, .. } => Some(*rate_bps),
                 _ => None,
@@ -384,7 +403,7 @@ fn a_measurer_gets_a_measurement_s_trains_and_one_a_second() {
     let sign = |seed: u8| (key(seed).id(), Opening::countersign(&key(seed), &room(), 7, &need));
     let signatures = crate::samples::list([2, 4].into_iter().chain(50..60).map(sign).collect());
     let opening = Opening { epoch: candidate.epoch(), body: need, signatures };
-    let outputs = candidate.hears(2, Message::Opening(Box::new(opening)));
+    let outputs = candidate.hears(2, Message::Election(ElectionMessage::Opening(Box::new(opening))));
     let opened = |event: &&Event| matches!(event, Event::ElectionOpened { .. });
     assert!(brain::events(&outputs).iter().any(opened));
     let measurers = 3;

@@ -5,7 +5,8 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use plenary_proto::message::{
-    Aggregate, Attach, Entry, LinkKind, Message, PictureWanted, Resume, Sharing, VideoRequest,
+    Aggregate, Attach, Entry, LinkKind, LinkMessage, MediaMessage, MemberMessage, Message, PictureWanted,
+    Resume, Sharing, TreeMessage, VideoRequest,
 };
 use plenary_proto::{Command, Event, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
 
@@ -78,7 +79,7 @@ fn an_elected_mixer_warms_up_behind_a_mixer_that_has_begun() {
         let mut elected = on_stage(4);
         elected.elects(1, &[3], if standby { &[4] } else { &[6] });
         if begun {
-            elected.hears(3, Message::Started(program(3, 1, 0)));
+            elected.hears(3, Message::Media(MediaMessage::Started(program(3, 1, 0))));
         }
         if !linked {
             elected.unlinked.insert(key(3).id());
@@ -99,10 +100,10 @@ fn a_mixer_goes_on_as_long_as_the_elected_one_does_not_begin() {
     mixer.elects(2, &[4], &[6]);
     assert_eq!(retires(&mut mixer), None);
     for (from, spec) in [(4, program(4, 9, 0)), (6, program(6, 2, 0)), (9, program(4, 2, 0))] {
-        mixer.hears(from, Message::Started(spec));
+        mixer.hears(from, Message::Media(MediaMessage::Started(spec)));
     }
     assert_eq!(retires(&mut mixer), None, "none of these is the elected mixer's program");
-    mixer.hears(4, Message::Started(program(4, 2, 0)));
+    mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 2, 0))));
     assert_eq!(retires(&mut mixer), Some(500));
 }
 
@@ -112,12 +113,12 @@ fn a_mixer_retires_when_its_children_have_gone_or_after_4_s() {
         let mut mixer = mixer();
         mixer.is_joined_by(20, Attach::newcomer());
         mixer.elects(2, &[4], &[6]);
-        mixer.hears(4, Message::Started(program(4, 2, 0)));
+        mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 2, 0))));
         let start = mixer.now;
         let timed = mixer.runs_for(goes_after_ms * MS);
-        let shed = |message: &Message| matches!(message, Message::Shed { .. });
+        let shed = |message: &Message| matches!(message, Message::Tree(TreeMessage::Shed { .. }));
         let shed = times_said(&timed, 20, shed).first().map(|at| (at - start) / MS);
-        mixer.hears(20, Message::Detach);
+        mixer.hears(20, Message::Tree(TreeMessage::Detach));
         retires(&mut mixer).unwrap();
         let over = shed.unwrap_or((mixer.now - start) / MS);
         assert!((expected..=expected + 20).contains(&over), "{over}");
@@ -130,21 +131,21 @@ fn a_busy_mixer_takes_newcomers_while_nobody_below_it_has_room() {
     mixer.give(Input::Busy(true));
     let accepts = |mixer: &mut Brain, peer| {
         let (told, _) = mixer.is_joined_by(peer, Attach::newcomer());
-        says(&told, peer, |message| matches!(message, Message::Accept { .. }))
+        says(&told, peer, |message| matches!(message, Message::Tree(TreeMessage::Accept { .. })))
     };
     assert!(accepts(&mut mixer, 20), "there is no other way in");
     let room =
         Aggregate { viewers: 1, free: [4, 0, 0, 0, 0, 0, 0, 0], room: 4, deepest: 1, ..Aggregate::default() };
-    mixer.hears(20, Message::Aggregate(room));
+    mixer.hears(20, Message::Tree(TreeMessage::Aggregate(room)));
     assert!(!accepts(&mut mixer, 21));
-    mixer.hears(20, Message::Aggregate(Aggregate { free: [0; 8], ..room }));
+    mixer.hears(20, Message::Tree(TreeMessage::Aggregate(Aggregate { free: [0; 8], ..room })));
     assert!(accepts(&mut mixer, 22));
 }
 
 #[test]
 fn an_announcement_that_comes_before_the_outcome_is_kept_for_it() {
     let mut mixer = mixer();
-    mixer.hears(4, Message::Started(program(4, 2, 0)));
+    mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 2, 0))));
     assert_eq!(retires(&mut mixer), None);
     mixer.elects(2, &[4], &[6]);
     assert_eq!(retires(&mut mixer), Some(500));
@@ -153,10 +154,10 @@ fn an_announcement_that_comes_before_the_outcome_is_kept_for_it() {
 #[test]
 fn announcements_without_proof_displace_none_of_a_higher_rank() {
     let mut mixer = mixer();
-    mixer.hears(4, Message::Started(program(4, 5, 0)));
+    mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 5, 0))));
     for number in 0..20 {
-        mixer.hears(6, Message::Started(program(6, 4, number)));
-        mixer.hears(30, Message::Started(program(30, 6, number)));
+        mixer.hears(6, Message::Media(MediaMessage::Started(program(6, 4, number))));
+        mixer.hears(30, Message::Media(MediaMessage::Started(program(30, 6, number))));
     }
     let kept =
         mixer.room.bounds().find(|bound| bound.of == "programs that began before their proof").unwrap();
@@ -170,11 +171,11 @@ fn a_mixer_that_is_elected_again_while_it_retires_goes_on() {
     let mut mixer = mixer();
     mixer.is_joined_by(20, Attach::newcomer());
     mixer.elects(2, &[4], &[6]);
-    mixer.hears(4, Message::Started(program(4, 2, 0)));
+    mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 2, 0))));
     mixer.runs_for(SECOND);
     let outputs = mixer.elects(3, &[3], &[6]);
     assert!(mixes(&outputs, 3), "{outputs:?}");
-    let anew = |message: &Message| *message == Message::Started(program(3, 1, 0));
+    let anew = |message: &Message| *message == Message::Media(MediaMessage::Started(program(3, 1, 0)));
     assert!(says(&outputs, 4, anew), "{outputs:?}");
     assert_eq!(retires(&mut mixer), None);
 }
@@ -185,7 +186,11 @@ fn a_peer_on_stage_that_links_with_a_mixer_hears_that_it_has_begun() {
     mixer.loses_link(4);
     for (peer, told) in [(4, true), (20, false)] {
         let outputs = mixer.is_linked_by(peer);
-        assert_eq!(says(&outputs, peer, |message| matches!(message, Message::Started(_))), told, "{peer}");
+        assert_eq!(
+            says(&outputs, peer, |message| matches!(message, Message::Media(MediaMessage::Started(_)))),
+            told,
+            "{peer}"
+        );
     }
 }
 
@@ -227,7 +232,7 @@ fn two_mixers_share_the_speakers_when_both_have_begun() {
     let mut mixer = on_stage(3);
     let outputs = mixer.elects(1, &[3, 4], &[6]);
     assert_eq!(homes(&outputs), Some(3), "the other has not begun");
-    let outputs = mixer.hears(4, Message::Started(program(4, 1, 0)));
+    let outputs = mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 1, 0))));
     assert!(matches!(homes(&outputs), Some(1 | 2)), "{outputs:?}");
     let outputs = mixer.elects(2, &[3], &[6]);
     assert_eq!(homes(&outputs), Some(3));
@@ -250,7 +255,7 @@ fn a_mixer_forwards_speakers_to_the_standby_and_the_other_mixers() {
         .collect();
     assert_eq!(forwards(&mixer.adopts(&gone, |_| ())), Some(ids(&[4])));
     mixer.adopts(&stage(), |_| ());
-    mixer.hears(4, Message::Started(program(4, 1, 0)));
+    mixer.hears(4, Message::Media(MediaMessage::Started(program(4, 1, 0))));
     let outputs = mixer.elects(2, &[4, 6], &[]);
     assert_eq!(forwards(&outputs), Some(ids(&[6])), "key 4 has begun");
 }
@@ -265,7 +270,7 @@ fn speaking() -> Brain {
 
 fn call(term: u32, resume: Option<Resume>) -> Message {
     let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term, failover_count: 0 }, video, resume, beside: None }
+    Message::Media(MediaMessage::Home { rank: Rank { term, failover_count: 0 }, video, resume, beside: None })
 }
 
 fn sends(outputs: &[Output]) -> Option<Vec<(PeerId, Option<Resume>)>> {
@@ -406,7 +411,7 @@ fn an_idle_peer_leaves_at_once_and_trunks_go_with_the_mandate() {
     let trunk = |output: &Output| {
         matches!(output, Output::Offer { peer, kind: LinkKind::Trunk(0), .. } if *peer == key(4).id())
             || says(std::slice::from_ref(output), 4, |message| {
-                matches!(message, Message::LinkWanted { kind: LinkKind::Trunk(0), .. })
+                matches!(message, Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Trunk(0), .. }))
             })
     };
     assert!(!mixer.runs_for(SECOND).iter().any(|(_, output)| trunk(output)));
@@ -414,7 +419,7 @@ fn an_idle_peer_leaves_at_once_and_trunks_go_with_the_mandate() {
     assert!(outputs.iter().any(trunk), "{outputs:?}");
     let mut idle = on_stage(6);
     let outputs = idle.give(Input::Command(Command::Leave));
-    assert_eq!(receivers(&outputs, |message| *message == Message::Leave), [2]);
+    assert_eq!(receivers(&outputs, |message| *message == Message::Member(MemberMessage::Leave)), [2]);
 }
 
 #[test]
@@ -428,7 +433,7 @@ fn a_home_alone_gets_the_picture_beside_a_speaker_s_own() {
     let video = VideoRequest { width: 1280, height: 720, fps: 15, bitrate_bps: 900_000 };
     let resume = Some(Resume { stream: StreamId([9; 8]), video_packet: 5, sound_packet: 0 });
     let mut two = call(1, None);
-    if let Message::Home { beside, .. } = &mut two {
+    if let Message::Media(MediaMessage::Home { beside, .. }) = &mut two {
         *beside = Some(PictureWanted { video, resume });
     }
     let mut brain = speaking();

@@ -19,7 +19,7 @@ fn host_with(change: impl FnOnce(&mut HostConfig)) -> Brain {
 }
 
 fn join(ticket: Option<Signed<Ticket>>) -> Message {
-    Message::Join(Join { name: Text::truncated("Zoë"), ticket, ..Join::viewer("x") })
+    Message::Member(MemberMessage::Join(Join { name: Text::truncated("Zoë"), ticket, ..Join::viewer("x") }))
 }
 
 /// A ticket for a peer, signed by another one.
@@ -28,12 +28,12 @@ fn ticket_by(signer: u8, peer: u8) -> Signed<Ticket> {
 }
 
 fn is_admitted(outputs: &[Output], to: u8) -> bool {
-    said(outputs, to).iter().any(|message| matches!(message, Message::Admit(_)))
+    said(outputs, to).iter().any(|message| matches!(message, Message::Member(MemberMessage::Admit(_))))
 }
 
 fn refusal(outputs: &[Output], to: u8) -> Option<Refusal> {
     said(outputs, to).into_iter().find_map(|message| match message {
-        Message::Refuse(refusal) => Some(refusal.signed.body),
+        Message::Member(MemberMessage::Refuse(refusal)) => Some(refusal.signed.body),
         _ => None,
     })
 }
@@ -46,7 +46,7 @@ fn by_old_invite(host: &mut Brain, from: u8, ticket: Option<Signed<Ticket>>) -> 
 
 /// A guest on the open stage, key 6, that consents to mix; neither named by the host nor a voter.
 fn comes_on_stage(host: &mut Brain) {
-    host.hears(6, Message::Join(Join { mixes: true, ..Join::viewer("Mallory") }));
+    host.hears(6, Message::Member(MemberMessage::Join(Join { mixes: true, ..Join::viewer("Mallory") })));
     host.rests_for(SECOND);
 }
 
@@ -55,7 +55,7 @@ fn a_replaced_invite_admits_members_of_the_host_alone() {
     let mut host = host_with(|_| {});
     let outputs = host.hears(5, join(None));
     let ticket = said(&outputs, 5).into_iter().find_map(|message| match message {
-        Message::Admit(admit) => admit.ticket.clone(),
+        Message::Member(MemberMessage::Admit(admit)) => admit.ticket.clone(),
         _ => None,
     });
     comes_on_stage(&mut host);
@@ -150,7 +150,7 @@ fn what_a_peer_signs_lasts_ten_minutes_by_the_rooms_time() {
         host.give(Input::RoomTime { later_s });
         let outputs = host.hears(50, join(None));
         let ticket = said(&outputs, 50).into_iter().find_map(|message| match message {
-            Message::Admit(admit) => admit.ticket.clone(),
+            Message::Member(MemberMessage::Admit(admit)) => admit.ticket.clone(),
             _ => None,
         });
         let ends_s = ticket.unwrap().expires_unix_s;
@@ -210,7 +210,8 @@ fn requests_of_made_up_ids_leave_answers_for_newcomers_and_members() {
 fn roster_by_heir(host: &Brain, change: impl FnOnce(&mut Roster)) -> Message {
     let epoch = host.room.snapshot().epoch + 1;
     let stage = [speaker(2), candidate(3), candidate(4), candidate(6)];
-    let Message::Roster(under) = roster_of(epoch, &stage, |roster| roster.heirs = list(vec![key(3).id()]))
+    let Message::Member(MemberMessage::Roster(under)) =
+        roster_of(epoch, &stage, |roster| roster.heirs = list(vec![key(3).id()]))
     else {
         panic!()
     };
@@ -227,7 +228,7 @@ fn roster_by_heir(host: &Brain, change: impl FnOnce(&mut Roster)) -> Message {
     let epoch = first_epoch(1) + 5;
     let signed = Signed::new(&key(3), &room(), epoch, epoch.into(), NEVER, roster);
     let reigns = Reigns(list(vec![Reign::Chosen { under: under.signed.clone(), chosen }]));
-    Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns }))
+    Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster { signed, reigns })))
 }
 
 #[test]
@@ -256,7 +257,7 @@ fn a_host_that_takes_its_room_back_is_told_of_others_removals() {
 fn of_earlier_sessions() -> [Message; 3] {
     let stage = [speaker(2), candidate(3)];
     let named = Signed::new(&key(1), &room(), 40, 77, NEVER, Successor { number: 1, host: key(6).id() });
-    let Message::Roster(last) = roster_of(40, &stage, |_| {}) else { panic!() };
+    let Message::Member(MemberMessage::Roster(last)) = roster_of(40, &stage, |_| {}) else { panic!() };
     let epoch = first_epoch(1);
     let signed = Signed::new(
         &key(6),
@@ -270,7 +271,7 @@ fn of_earlier_sessions() -> [Message; 3] {
     [
         roster_of(60, &stage, |roster| roster.rules.access.ended = true),
         roster_of(57, &stage, |_| {}),
-        Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns })),
+        Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster { signed, reigns }))),
     ]
 }
 
@@ -310,11 +311,11 @@ fn the_roster_tells_a_restarted_process_from_the_one_before_once_it_joins() {
     for _ in 0..3 {
         host.rests_for(2 * SECOND);
         assert_eq!(session(&host), before, "it hasn't asked yet");
-        host.hears(3, Message::Join(joins.clone()));
+        host.hears(3, Message::Member(MemberMessage::Join(joins.clone())));
         host.rests_for(2 * SECOND);
         let now = session(&host);
         assert!(now != before, "{now:?}");
-        host.hears(3, Message::Join(joins.clone()));
+        host.hears(3, Message::Member(MemberMessage::Join(joins.clone())));
         host.rests_for(2 * SECOND);
         assert_eq!(session(&host), now);
         host.give(Input::Restarted(key(3).id()));
@@ -326,9 +327,12 @@ fn the_roster_tells_a_restarted_process_from_the_one_before_once_it_joins() {
 fn a_member_of_a_reopened_room_follows_no_roster_of_earlier_sessions() {
     let mut host = host_with(|host| host.reign = 2);
     host.rests_for(4 * SECOND);
-    let outputs = host.hears(3, Message::Join(Join { mixes: true, ..Join::viewer("Ben") }));
+    let outputs =
+        host.hears(3, Message::Member(MemberMessage::Join(Join { mixes: true, ..Join::viewer("Ben") })));
     let admission = said(&outputs, 3).into_iter().find_map(|message| match message {
-        Message::Admit(admit) => Some(Message::Admit(admit.clone())),
+        Message::Member(MemberMessage::Admit(admit)) => {
+            Some(Message::Member(MemberMessage::Admit(admit.clone())))
+        }
         _ => None,
     });
     let mut member = Brain::new(3, consenting());

@@ -6,7 +6,7 @@ use crate::samples::brain::{
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{failover, key};
-use plenary_proto::message::{Attach, Message, Path, Purpose, Whereabouts};
+use plenary_proto::message::{Attach, FailoverMessage, Message, Path, Purpose, TreeMessage, Whereabouts};
 use plenary_proto::{Command, Event, Input, Output, Verdict};
 
 fn verdict(viewer: &mut Viewer, peer: u8, verdict: Verdict) -> Vec<Output> {
@@ -14,11 +14,15 @@ fn verdict(viewer: &mut Viewer, peer: u8, verdict: Verdict) -> Vec<Output> {
 }
 
 fn accept(at: &[u8]) -> Message {
-    Message::Accept { purpose: Purpose::Parent, path: path(at), whereabouts: Whereabouts::default() }
+    Message::Tree(TreeMessage::Accept {
+        purpose: Purpose::Parent,
+        path: path(at),
+        whereabouts: Whereabouts::default(),
+    })
 }
 
 fn feeding(path: Path) -> Message {
-    Message::Feeding { path, whereabouts: Whereabouts::default() }
+    Message::Tree(TreeMessage::Feeding { path, whereabouts: Whereabouts::default() })
 }
 
 fn requests_feed_of(outputs: &[Output], peer: u8) -> bool {
@@ -26,7 +30,7 @@ fn requests_feed_of(outputs: &[Output], peer: u8) -> bool {
 }
 
 fn is_detach(message: &Message) -> bool {
-    *message == Message::Detach
+    *message == Message::Tree(TreeMessage::Detach)
 }
 
 fn above(viewer: &Viewer) -> [Option<u8>; 2] {
@@ -39,14 +43,14 @@ fn above(viewer: &Viewer) -> [Option<u8>; 2] {
 fn turns_to(viewer: &mut Viewer, peer: u8, at: &[u8]) -> Vec<Output> {
     viewer.give(Input::Command(Command::ReconnectUpstream));
     let places = places_below(&at[..at.len() - 1], &[peer]);
-    viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places });
+    viewer.hears(3, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
     viewer.hears(peer, accept(at))
 }
 
 /// Gives the viewer the sampled failover of key 4 over key 3, which its outcome allows.
 fn hears_failover(viewer: &mut Viewer, from: u8) {
     assert_eq!((viewer.epoch(), viewer.term()), (7, failover().body.rank.term));
-    viewer.hears(from, Message::Failover(failover()));
+    viewer.hears(from, Message::Failover(FailoverMessage::Failover(failover())));
 }
 
 #[test]
@@ -60,7 +64,10 @@ fn a_failed_parent_is_released_only_when_the_packets_of_the_backup_arrive() {
     let fed = viewer.give(Input::Fed(key(11).id()));
     assert!(says(&fed, 10, is_detach), "{fed:?}");
     assert!(events(&fed).contains(&&Event::Parent { peer: Some(key(11).id()) }));
-    assert!(says(&fed, 20, |message| *message == Message::PathIs(path(&[3, 11, 5]))), "{fed:?}");
+    assert!(
+        says(&fed, 20, |message| *message == Message::Tree(TreeMessage::PathIs(path(&[3, 11, 5])))),
+        "{fed:?}"
+    );
     assert_eq!(above(&viewer)[0], Some(11));
 }
 
@@ -69,7 +76,10 @@ fn a_parent_that_recovers_before_the_backup_delivers_stays_the_parent() {
     let mut viewer = Viewer::with_backup();
     verdict(&mut viewer, 10, Verdict::Silent);
     let recovered = verdict(&mut viewer, 10, Verdict::Ok);
-    assert!(says(&recovered, 11, |message| *message == Message::StopFeed), "{recovered:?}");
+    assert!(
+        says(&recovered, 11, |message| *message == Message::Tree(TreeMessage::StopFeed)),
+        "{recovered:?}"
+    );
     assert_eq!(above(&viewer), [Some(10), Some(11)]);
     viewer.give(Input::Fed(key(11).id()));
     assert_eq!(above(&viewer), [Some(10), Some(11)], "packets that were on their way change nothing");
@@ -107,7 +117,13 @@ fn a_feeder_without_a_program_makes_an_unfed_viewer_search_at_once() {
     for (at, seeks) in [(&[3, 20][..], true), (&[3], false)] {
         let feeder = *at.last().unwrap();
         let mut viewer = Viewer::new();
-        viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: places_below(&[3], &[20]) });
+        viewer.hears(
+            3,
+            Message::Tree(TreeMessage::Redirect {
+                purpose: Purpose::Parent,
+                places: places_below(&[3], &[20]),
+            }),
+        );
         viewer.is_taken_by(feeder, at);
         let outputs = viewer.hears(feeder, feeding(Path::default()));
         assert_eq!(says(&outputs, 3, is_attach), seeks, "{at:?}");
@@ -130,7 +146,10 @@ fn a_fed_viewer_waits_6_s_for_a_peer_that_was_asked_to_feed() {
 fn a_viewer_gives_up_a_peer_that_is_not_linked_within_6_s() {
     let mut viewer = Viewer::new();
     viewer.unlinked.insert(key(20).id());
-    viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: places_below(&[3], &[20]) });
+    viewer.hears(
+        3,
+        Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places: places_below(&[3], &[20]) }),
+    );
     viewer.hears(20, accept(&[3, 20]));
     viewer.unlinked.insert(key(3).id());
     assert!(times_said(&viewer.runs_for(5_990 * MS), 20, is_detach).is_empty());
@@ -140,7 +159,8 @@ fn a_viewer_gives_up_a_peer_that_is_not_linked_within_6_s() {
 #[test]
 fn a_peer_that_feeds_without_being_asked_is_stopped() {
     let mut viewer = Viewer::with_backup();
-    for (peer, back) in [(11, Message::StopFeed), (20, Message::Detach)] {
+    for (peer, back) in [(11, Message::Tree(TreeMessage::StopFeed)), (20, Message::Tree(TreeMessage::Detach))]
+    {
         let outputs = viewer.hears(peer, feeding(path(&[3, peer])));
         assert_eq!(said(&outputs, peer), [&back]);
     }
@@ -153,7 +173,7 @@ fn a_viewer_leaves_a_parent_whose_path_loops_or_holds_16_peers() {
     let full: Vec<u8> = [3].into_iter().chain(40..54).chain([10]).collect();
     for wrong in [vec![3, 5, 10], full] {
         let mut viewer = Viewer::with_backup();
-        let outputs = viewer.hears(10, Message::PathIs(path(&wrong)));
+        let outputs = viewer.hears(10, Message::Tree(TreeMessage::PathIs(path(&wrong))));
         assert!(says(&outputs, 10, is_detach), "{wrong:?}: {outputs:?}");
         assert!(events(&outputs).contains(&&Event::Parent { peer: None }), "{wrong:?}");
         let outputs =
@@ -165,9 +185,9 @@ fn a_viewer_leaves_a_parent_whose_path_loops_or_holds_16_peers() {
 #[test]
 fn a_viewer_moves_with_its_parent_and_ignores_the_paths_of_strangers() {
     let mut viewer = Viewer::with_backup();
-    viewer.hears(20, Message::PathIs(path(&[3, 20])));
+    viewer.hears(20, Message::Tree(TreeMessage::PathIs(path(&[3, 20]))));
     assert_eq!(*viewer.room.path(), path(&[3, 10, 5]));
-    viewer.hears(10, Message::PathIs(path(&[3, 12, 10])));
+    viewer.hears(10, Message::Tree(TreeMessage::PathIs(path(&[3, 12, 10]))));
     assert_eq!(*viewer.room.path(), path(&[3, 12, 10, 5]));
 }
 
@@ -175,12 +195,13 @@ fn a_viewer_moves_with_its_parent_and_ignores_the_paths_of_strangers() {
 fn a_backup_that_moves_below_the_parent_or_below_the_viewer_is_replaced() {
     for moved in [&[3, 10, 11][..], &[3, 10, 5, 11]] {
         let mut viewer = Viewer::with_backup();
-        let outputs = viewer.hears(11, Message::PathIs(path(moved)));
+        let outputs = viewer.hears(11, Message::Tree(TreeMessage::PathIs(path(moved))));
         assert!(says(&outputs, 11, is_detach), "{outputs:?}");
         assert_eq!(above(&viewer), [Some(10), None]);
         let timed = viewer.runs_for(10 * MS);
-        let backup =
-            |message: &Message| matches!(message, Message::Attach(Attach { purpose: Purpose::Backup, .. }));
+        let backup = |message: &Message| {
+            matches!(message, Message::Tree(TreeMessage::Attach(Attach { purpose: Purpose::Backup, .. })))
+        };
         assert!(says(&outputs, 3, backup) || !times_said(&timed, 3, backup).is_empty(), "{timed:?}");
     }
 }
@@ -203,8 +224,9 @@ fn a_backup_that_falls_silent_or_is_not_linked_within_6_s_is_replaced() {
 
 #[test]
 fn a_viewer_of_the_first_tier_keeps_the_standby_as_backup() {
-    let backup =
-        |message: &Message| matches!(message, Message::Attach(Attach { purpose: Purpose::Backup, .. }));
+    let backup = |message: &Message| {
+        matches!(message, Message::Tree(TreeMessage::Attach(Attach { purpose: Purpose::Backup, .. })))
+    };
     for (standbys, asked) in [(&[4][..], &[4][..]), (&[], &[])] {
         let mut viewer = Viewer::under(&[3], standbys);
         viewer.is_taken_by(3, &[3]);
@@ -216,7 +238,7 @@ fn a_viewer_of_the_first_tier_keeps_the_standby_as_backup() {
 
 #[test]
 fn a_shed_viewer_turns_to_its_backup_or_else_to_the_places_named() {
-    let shed = || Message::Shed { places: places_below(&[3], &[20, 21]) };
+    let shed = || Message::Tree(TreeMessage::Shed { places: places_below(&[3], &[20, 21]) });
     let mut viewer = Viewer::with_backup();
     let outputs = viewer.hears(9, shed());
     assert!(receivers(&outputs, is_attach).is_empty(), "a stranger sheds nobody: {outputs:?}");
@@ -242,9 +264,9 @@ fn a_shed_viewer_turns_to_its_backup_or_else_to_the_places_named() {
 #[test]
 fn a_dismissed_viewer_asks_its_backup_and_searches_beside_it() {
     let mut viewer = Viewer::with_backup();
-    viewer.hears(9, Message::Dismiss);
+    viewer.hears(9, Message::Tree(TreeMessage::Dismiss));
     assert_eq!(above(&viewer), [Some(10), Some(11)], "strangers dismiss nobody");
-    let outputs = viewer.hears(10, Message::Dismiss);
+    let outputs = viewer.hears(10, Message::Tree(TreeMessage::Dismiss));
     assert_eq!(above(&viewer)[0], None);
     assert!(requests_feed_of(&outputs, 11) && says(&outputs, 3, is_attach), "{outputs:?}");
 }
@@ -292,7 +314,7 @@ fn a_place_found_beside_the_backup_is_taken_if_the_backup_does_not_feed() {
     let mut viewer = accepted_beside_the_backup();
     assert!(requests_feed_of(&viewer.hears(11, feeding(path(&[]))), 3));
     let mut viewer = accepted_beside_the_backup();
-    assert!(requests_feed_of(&viewer.hears(11, Message::Dismiss), 3));
+    assert!(requests_feed_of(&viewer.hears(11, Message::Tree(TreeMessage::Dismiss)), 3));
 }
 
 #[test]
@@ -301,7 +323,11 @@ fn a_viewer_of_the_first_tier_leaves_the_old_mixer_for_the_new_one() {
     viewer.is_fed_by(3, &[3]);
     viewer.hears(
         4,
-        Message::Accept { purpose: Purpose::Backup, path: path(&[4]), whereabouts: Whereabouts::default() },
+        Message::Tree(TreeMessage::Accept {
+            purpose: Purpose::Backup,
+            path: path(&[4]),
+            whereabouts: Whereabouts::default(),
+        }),
     );
     assert_eq!(above(&viewer), [Some(3), Some(4)]);
     let elected = viewer.elects(4, &[4], &[3]);
@@ -364,8 +390,9 @@ fn a_failover_sent_by_the_backup_is_followed_when_the_feed_fails() {
 fn a_viewer_keeps_looking_for_a_backup_while_it_finds_none() {
     let mut viewer = Viewer::under(&[3], &[4]);
     viewer.is_fed_by(10, &[3, 10]);
-    let backup =
-        |message: &Message| matches!(message, Message::Attach(Attach { purpose: Purpose::Backup, .. }));
+    let backup = |message: &Message| {
+        matches!(message, Message::Tree(TreeMessage::Attach(Attach { purpose: Purpose::Backup, .. })))
+    };
     viewer.runs_for(20 * SECOND);
     let times = times_said(&viewer.runs_for(20 * SECOND), 3, backup);
     let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();

@@ -5,7 +5,9 @@ use crate::samples::brain::{
     speaker, times_said, untimed, viewing,
 };
 use crate::samples::{failover, key, room};
-use plenary_proto::message::{ElectionReason, Entry, Message, Need, Opening, Outcome, Roster};
+use plenary_proto::message::{
+    ElectionMessage, ElectionReason, Entry, FailoverMessage, Message, Need, Opening, Outcome, Roster,
+};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Event, Input, Output, Rank, RoomConfig};
 
@@ -40,22 +42,22 @@ fn first_need(opener: u8) -> Need {
 }
 
 fn is_wanted(message: &Message) -> bool {
-    matches!(message, Message::PreVoteWanted { .. })
+    matches!(message, Message::Election(ElectionMessage::PreVoteWanted { .. }))
 }
 
 fn is_vote(message: &Message) -> bool {
-    matches!(message, Message::PreVote { .. })
+    matches!(message, Message::Election(ElectionMessage::PreVote { .. }))
 }
 
 fn pre_vote(by: u8, epoch: u32, need: &Need) -> Message {
     let signature = Opening::countersign(&key(by), &room(), epoch, need);
-    Message::PreVote { epoch, term: need.term, signature }
+    Message::Election(ElectionMessage::PreVote { epoch, term: need.term, signature })
 }
 
 fn opening(epoch: u32, need: Need, by: &[u8]) -> Message {
     let sign = |seed: &u8| (key(*seed).id(), Opening::countersign(&key(*seed), &room(), epoch, &need));
     let signatures = crate::samples::list(by.iter().map(sign).collect());
-    Message::Opening(Box::new(Opening { epoch, body: need, signatures }))
+    Message::Election(ElectionMessage::Opening(Box::new(Opening { epoch, body: need, signatures })))
 }
 
 fn opens(outputs: &[Output]) -> Option<u32> {
@@ -70,7 +72,7 @@ fn opens(outputs: &[Output]) -> Option<u32> {
 fn requests(brain: &mut Brain, within_us: u64) -> Option<(u64, ElectionReason)> {
     let start = brain.now;
     for (at, output) in brain.runs_for(within_us) {
-        if let [Message::PreVoteWanted { need, .. }] = said(&[output], 6)[..] {
+        if let [Message::Election(ElectionMessage::PreVoteWanted { need, .. })] = said(&[output], 6)[..] {
             return Some(((at - start) / MS, need.reason));
         }
     }
@@ -130,14 +132,15 @@ fn only_the_pre_votes_of_a_majority_open_an_election() {
         (4, pre_vote(4, epoch + 1, &need)),                 // another roster
         (4, pre_vote(4, epoch, &Need { term: 2, ..need })), // another term
         (4, pre_vote(4, epoch, &first_need(6))),            // another opener
-        (4, Message::PreVote { epoch, term: 1, signature: signature_of_3 }), // another signer
+        (4, Message::Election(ElectionMessage::PreVote { epoch, term: 1, signature: signature_of_3 })), // another signer
     ] {
         let outputs = host.hears(from, message);
         assert_eq!(opens(&outputs), None, "from {from}");
     }
     let outputs = host.hears(4, pre_vote(4, epoch, &need));
     assert_eq!(opens(&outputs), Some(1));
-    let mut told = receivers(&outputs, |message| matches!(message, Message::Opening(_)));
+    let mut told =
+        receivers(&outputs, |message| matches!(message, Message::Election(ElectionMessage::Opening(_))));
     told.sort_unstable();
     assert_eq!(told, [3, 4, 6, 7], "the whole stage is told");
 }
@@ -145,7 +148,8 @@ fn only_the_pre_votes_of_a_majority_open_an_election() {
 #[test]
 fn a_peer_gives_its_pre_vote_to_the_first_requester_on_the_roster() {
     let mut peer = on_stage(6);
-    let wanted = |opener: u8| Message::PreVoteWanted { epoch: 7, need: first_need(opener) };
+    let wanted =
+        |opener: u8| Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need: first_need(opener) });
     peer.hears(4, wanted(4));
     peer.hears(2, wanted(2));
     let timed = peer.runs_for(800 * MS);
@@ -160,7 +164,8 @@ fn a_peer_gives_its_pre_vote_to_the_first_requester_on_the_roster() {
 fn a_peer_that_gave_a_pre_vote_does_not_open_for_3_s() {
     let mut peer = on_stage(3);
     peer.runs_until(4 * SECOND);
-    let outputs = peer.hears(2, Message::PreVoteWanted { epoch: 7, need: first_need(2) });
+    let outputs =
+        peer.hears(2, Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need: first_need(2) }));
     assert!(says(&outputs, 2, is_vote), "{outputs:?}");
     let given = peer.now;
     let timed = peer.runs_for(10 * SECOND);
@@ -174,7 +179,7 @@ fn a_request_is_kept_for_9_s_until_the_peer_sees_the_need_as_well() {
         peer.elects(3, &[3], &[4]);
         let under = Rank { term: 3, failover_count: 0 };
         let need = Need { term: 4, under, reason: ElectionReason::MixerGone, opener: key(2).id() };
-        let outputs = peer.hears(2, Message::PreVoteWanted { epoch: 7, need });
+        let outputs = peer.hears(2, Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need }));
         assert!(!says(&outputs, 2, is_vote));
         peer.runs_for(after_ms * MS);
         peer.adopts(&without(&[3]), |_| ());
@@ -188,12 +193,19 @@ fn an_opener_that_is_behind_gets_the_opening_or_outcome_it_missed() {
     let mut peer = on_stage(6);
     let outputs = peer.hears(3, opening(7, first_need(3), &[2, 3, 4]));
     assert_eq!(opens(&outputs), Some(1));
-    let wanted = |opener: u8| Message::PreVoteWanted { epoch: 7, need: first_need(opener) };
+    let wanted =
+        |opener: u8| Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need: first_need(opener) });
     let outputs = peer.hears(2, wanted(2));
-    assert!(says(&outputs, 2, |message| matches!(message, Message::Opening(_))), "{outputs:?}");
+    assert!(
+        says(&outputs, 2, |message| matches!(message, Message::Election(ElectionMessage::Opening(_)))),
+        "{outputs:?}"
+    );
     peer.elects(3, &[3], &[4]);
     let outputs = peer.hears(2, wanted(2));
-    assert!(says(&outputs, 2, |message| matches!(message, Message::Decided(_))), "{outputs:?}");
+    assert!(
+        says(&outputs, 2, |message| matches!(message, Message::Election(ElectionMessage::Decided(_)))),
+        "{outputs:?}"
+    );
     for (from, opener) in [(9, 9), (4, 2)] {
         let outputs = peer.hears(from, wanted(opener));
         assert!(said(&outputs, from).is_empty(), "{from} for {opener}: {outputs:?}");
@@ -242,14 +254,29 @@ fn a_room_that_needs_no_election_opens_none() {
 fn each_need_has_its_reason_and_the_time_for_which_it_lasts() {
     type Change = fn(&mut Brain);
     let rows: [(&str, Change, u64, ElectionReason); 8] = [
-        ("failover", |host| _ = host.hears(4, Message::Failover(failover())), 200, ElectionReason::MixerGone),
+        (
+            "failover",
+            |host| _ = host.hears(4, Message::Failover(FailoverMessage::Failover(failover()))),
+            200,
+            ElectionReason::MixerGone,
+        ),
         (
             "polite failover",
             |host| {
                 let under = Rank { term: 3, failover_count: 0 };
                 let wish = Some(crate::samples::wish(3, under, 4).into());
                 let polite = plenary_proto::message::Failover { wish, ..failover().body };
-                host.hears(4, Message::Failover(Signed::new(&key(4), &room(), 7, 9, u64::MAX, polite)));
+                host.hears(
+                    4,
+                    Message::Failover(FailoverMessage::Failover(Signed::new(
+                        &key(4),
+                        &room(),
+                        7,
+                        9,
+                        u64::MAX,
+                        polite,
+                    ))),
+                );
             },
             200,
             ElectionReason::Leave,
@@ -343,13 +370,13 @@ fn troubled(count: u8, both: bool, from: u8) -> Option<u64> {
         if both {
             host.give(Input::Trouble(3));
         }
-        host.hears(from, Message::Trouble { count });
-        host.hears(from, Message::Trouble { count }); // too soon after the one before
+        host.hears(from, Message::Election(ElectionMessage::Trouble { count }));
+        host.hears(from, Message::Election(ElectionMessage::Trouble { count })); // too soon after the one before
         let timed = host.runs_for(5 * SECOND);
         let at = times_said(&timed, 6, is_wanted).first().copied();
         if let Some(at) = at {
             let wanted = untimed(timed);
-            let trouble = |message: &Message| matches!(message, Message::PreVoteWanted { need, .. } if need.reason == ElectionReason::Trouble);
+            let trouble = |message: &Message| matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. }) if need.reason == ElectionReason::Trouble);
             assert!(says(&wanted, 6, trouble), "{wanted:?}");
             return Some((at - start) / SECOND);
         }
@@ -370,9 +397,9 @@ fn the_outcome_of_a_minority_or_of_an_earlier_term_ends_no_election() {
     let mut peer = on_stage(6);
     peer.hears(2, opening(7, Need { term: 5, ..first_need(2) }, &[2, 3, 4]));
     let outcome = outcome_of(5, &[3], &[4]);
-    peer.hears(2, Message::Decided(Box::new(decided_by(7, &outcome, &[2, 3]))));
+    peer.hears(2, Message::Election(ElectionMessage::Decided(Box::new(decided_by(7, &outcome, &[2, 3])))));
     assert_eq!(peer.term(), 0);
-    peer.hears(2, Message::Decided(Box::new(decided_by(7, &outcome, &[2, 3, 4]))));
+    peer.hears(2, Message::Election(ElectionMessage::Decided(Box::new(decided_by(7, &outcome, &[2, 3, 4])))));
     assert_eq!(peer.term(), 5);
     peer.elects(4, &[4], &[3]);
     assert_eq!((peer.term(), peer.room.mixers()), (5, &[key(3).id()][..]));

@@ -5,7 +5,7 @@ use crate::samples::brain::receivers;
 use crate::samples::key;
 use crate::samples::viewer::{SECOND, Viewer};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Message, PeerRates};
+use plenary_proto::message::{Message, PeerRates, ProbeMessage};
 use plenary_proto::{Command, Input, Output};
 
 fn rates(peer: u8) -> PeerRates {
@@ -13,12 +13,12 @@ fn rates(peer: u8) -> PeerRates {
 }
 
 fn all_of(peers: &[u8]) -> Message {
-    Message::Rates(List::truncated(peers.iter().map(|peer| rates(*peer))))
+    Message::Probe(ProbeMessage::Rates(List::truncated(peers.iter().map(|peer| rates(*peer)))))
 }
 
 /// Returns the peers that these outputs ask for rates.
 fn asked(outputs: &[Output]) -> Vec<u8> {
-    receivers(outputs, |message| *message == Message::RatesWanted)
+    receivers(outputs, |message| *message == Message::Probe(ProbeMessage::RatesWanted))
 }
 
 #[test]
@@ -61,12 +61,19 @@ fn a_child_gets_the_rates_that_are_known_and_strangers_get_nothing() {
         };
         outputs.iter().find_map(of)
     };
-    let outputs = relay.hears(20, Message::RatesWanted);
+    let outputs = relay.hears(20, Message::Probe(ProbeMessage::RatesWanted));
     assert_eq!(answer(&outputs), Some((key(20).id(), vec![], 1)));
     assert_eq!(asked(&outputs), [3]);
     relay.hears(3, all_of(&[3]));
-    assert_eq!(answer(&relay.hears(20, Message::RatesWanted)), None, "it was answered just now");
+    assert_eq!(
+        answer(&relay.hears(20, Message::Probe(ProbeMessage::RatesWanted))),
+        None,
+        "it was answered just now"
+    );
     relay.rests_for(SECOND);
-    assert_eq!(answer(&relay.hears(20, Message::RatesWanted)), Some((key(20).id(), vec![rates(3)], 1)));
-    assert!(relay.hears(30, Message::RatesWanted).is_empty());
+    assert_eq!(
+        answer(&relay.hears(20, Message::Probe(ProbeMessage::RatesWanted))),
+        Some((key(20).id(), vec![rates(3)], 1))
+    );
+    assert!(relay.hears(30, Message::Probe(ProbeMessage::RatesWanted)).is_empty());
 }

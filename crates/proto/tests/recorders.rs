@@ -4,7 +4,9 @@ use crate::samples::brain::{
     Brain, MS, SECOND, admitting, candidate, hosting, roster_of, said, speaker, viewing,
 };
 use crate::samples::viewer::Viewer;
-use plenary_proto::message::{Aggregate, Attach, Entry, Join, Message};
+use plenary_proto::message::{
+    Aggregate, Attach, Entry, HostMessage, Join, MemberMessage, Message, TreeMessage,
+};
 use plenary_proto::{Command, Input, Output, RoomConfig};
 
 fn records(brain: &mut Brain, records: bool) -> Vec<Output> {
@@ -14,9 +16,8 @@ fn records(brain: &mut Brain, records: bool) -> Vec<Output> {
 /// Returns whether the requests to the host among these outputs say that this peer records.
 fn joins(outputs: &[Output]) -> Vec<bool> {
     let of = |output: &Output| match output {
-        Output::Signal(_, Message::Join(join)) | Output::Control(_, Message::Join(join)) => {
-            Some(join.records)
-        }
+        Output::Signal(_, Message::Member(MemberMessage::Join(join)))
+        | Output::Control(_, Message::Member(MemberMessage::Join(join))) => Some(join.records),
         _ => None,
     };
     outputs.iter().filter_map(of).collect()
@@ -25,7 +26,7 @@ fn joins(outputs: &[Output]) -> Vec<bool> {
 /// Returns the number of recorders that a peer told its parent, the mixer.
 fn told(outputs: &[Output]) -> Vec<u32> {
     let of = |message: &&Message| match message {
-        Message::Aggregate(sum) => Some(sum.recorders),
+        Message::Tree(TreeMessage::Aggregate(sum)) => Some(sum.recorders),
         _ => None,
     };
     said(outputs, 3).iter().filter_map(of).collect()
@@ -39,11 +40,14 @@ fn the_roster_says_who_on_stage_records_until_it_ends() {
         host.room.roster().unwrap().entries.iter().map(|entry| entry.records).collect()
     };
     assert_eq!(shown(&host), [false]);
-    host.hears(7, Message::Join(Join { speaks: true, records: true, ..Join::viewer("x") }));
+    host.hears(
+        7,
+        Message::Member(MemberMessage::Join(Join { speaks: true, records: true, ..Join::viewer("x") })),
+    );
     records(&mut host, true);
     host.runs_for(SECOND);
     assert_eq!(shown(&host), [true, true]);
-    host.hears(7, Message::Join(Join { speaks: true, ..Join::viewer("x") }));
+    host.hears(7, Message::Member(MemberMessage::Join(Join { speaks: true, ..Join::viewer("x") })));
     records(&mut host, false);
     host.runs_for(SECOND);
     assert_eq!(shown(&host), [false, false]);
@@ -58,17 +62,21 @@ fn a_peer_on_stage_repeats_that_it_records_until_the_roster_says_so() {
     let roster = |epoch, records| {
         let entries = stage.clone().map(|entry| Entry { records: records && entry.index == 7, ..entry });
         match roster_of(epoch, &entries, |_| {}) {
-            Message::Roster(signed) => signed,
+            Message::Member(MemberMessage::Roster(signed)) => signed,
             other => panic!("{other:?}"),
         }
     };
-    mixer.hears(2, Message::Admit(Box::new(admitting(roster(7, false)))));
+    mixer.hears(2, Message::Member(MemberMessage::Admit(Box::new(admitting(roster(7, false))))));
     assert!(records(&mut mixer, false).is_empty(), "nothing new");
     assert_eq!(joins(&records(&mut mixer, true)), [true]);
-    mixer.hears(2, Message::Admit(Box::new(admitting(roster(8, true)))));
+    mixer.hears(2, Message::Member(MemberMessage::Admit(Box::new(admitting(roster(8, true))))));
     let timed = mixer.runs_for(60 * SECOND).into_iter().map(|(_, output)| output).collect::<Vec<_>>();
     assert_eq!(joins(&timed), [] as [bool; 0], "it stands in the roster");
-    assert_eq!(joins(&mixer.hears(2, Message::Roster(roster(9, false)))), [true], "it was lost");
+    assert_eq!(
+        joins(&mixer.hears(2, Message::Member(MemberMessage::Roster(roster(9, false))))),
+        [true],
+        "it was lost"
+    );
 }
 
 #[test]
@@ -84,9 +92,9 @@ fn a_relay_counts_the_recorders_below_it_and_itself() {
     assert_eq!(joins(&begun), [] as [bool; 0], "off stage the tree counts");
     assert_eq!(told_within(&mut relay, begun), [1]);
     let below = |viewers, recorders| Aggregate { viewers, recorders, deepest: 1, ..Aggregate::default() };
-    let outputs = relay.hears(10, Message::Aggregate(below(4, 3)));
+    let outputs = relay.hears(10, Message::Tree(TreeMessage::Aggregate(below(4, 3))));
     assert_eq!(told_within(&mut relay, outputs), [4]);
-    let outputs = relay.hears(10, Message::Aggregate(below(4, u32::MAX)));
+    let outputs = relay.hears(10, Message::Tree(TreeMessage::Aggregate(below(4, u32::MAX))));
     assert_eq!(told_within(&mut relay, outputs), [5], "no more of them than viewers");
     let ended = relay.give(Input::Command(Command::Records(false)));
     assert_eq!(told_within(&mut relay, ended), [4]);
@@ -96,11 +104,14 @@ fn a_relay_counts_the_recorders_below_it_and_itself() {
 fn the_roster_has_the_number_of_viewers_that_record() {
     let config = RoomConfig { host: Some(hosting()), speaks: true, views: false, ..viewing() };
     let mut host = Brain::new(2, config);
-    host.hears(3, Message::Join(Join { views: false, mixes: true, ..Join::viewer("mixer") }));
-    host.hears(10, Message::Join(Join::viewer("viewer")));
+    host.hears(
+        3,
+        Message::Member(MemberMessage::Join(Join { views: false, mixes: true, ..Join::viewer("mixer") })),
+    );
+    host.hears(10, Message::Member(MemberMessage::Join(Join::viewer("viewer"))));
     host.runs_for(6 * SECOND);
     let shown = |host: &Brain| host.room.roster().unwrap().recorders;
-    let counts = |viewers, recorders| Message::Audience { viewers, recorders };
+    let counts = |viewers, recorders| Message::Host(HostMessage::Audience { viewers, recorders });
     host.hears(10, counts(9, 9));
     host.runs_for(2 * SECOND);
     assert_eq!(shown(&host), 0, "no mixer said so");

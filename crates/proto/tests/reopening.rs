@@ -23,11 +23,14 @@ fn stage() -> Vec<Entry> {
 
 /// Returns a roster of an heir, key 3, under these reigns.
 fn of_heir(entries: &[Entry], reigns: Vec<Reign>, change: impl FnOnce(&mut Roster)) -> Message {
-    let Message::Roster(roster) = roster_of(50, entries, change) else { panic!() };
+    let Message::Member(MemberMessage::Roster(roster)) = roster_of(50, entries, change) else { panic!() };
     let epoch = first_epoch(reigns.last().map_or(0, Reign::number)) + 5;
     let body = Roster { host: key(3).id(), ..roster.body.clone() };
     let signed = Signed::new(&key(3), &room(), epoch, epoch.into(), NEVER, body);
-    Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns: Reigns(list(reigns)) }))
+    Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster {
+        signed,
+        reigns: Reigns(list(reigns)),
+    })))
 }
 
 /// The host has handed the room over as it left.
@@ -38,7 +41,7 @@ fn handed_over(number: u32) -> Vec<Reign> {
 /// The stage has chosen key 3 under the last roster of the host, which had that stage.
 fn chosen(number: u32, before: &[Entry]) -> Vec<Reign> {
     let own = |roster: &mut Roster| roster.heirs = list(vec![key(3).id()]);
-    let Message::Roster(under) = roster_of(50, before, own) else { panic!() };
+    let Message::Member(MemberMessage::Roster(under)) = roster_of(50, before, own) else { panic!() };
     let body = Heir { number, host: key(3).id() };
     let sign = |seed: u8| {
         let keys = key(seed);
@@ -50,16 +53,17 @@ fn chosen(number: u32, before: &[Entry]) -> Vec<Reign> {
 }
 
 fn asks(outputs: &[(u64, Output)]) -> Vec<u64> {
-    let asks = |output: &Output| matches!(output, Output::Signal(Address::Host, Message::Roster(_)));
+    let asks = |output: &Output| {
+        matches!(output, Output::Signal(Address::Host, Message::Member(MemberMessage::Roster(_))))
+    };
     outputs.iter().filter(|(_, output)| asks(output)).map(|(at, _)| at / MS).collect()
 }
 
 /// Returns the reigns of the newest roster that the host, key 2, has sent.
 fn new_reigns(outputs: &[Output]) -> Reigns {
     let rosters = outputs.iter().filter_map(|output| match output {
-        Output::Signal(_, Message::Roster(roster)) | Output::Control(_, Message::Roster(roster)) => {
-            Some(roster)
-        }
+        Output::Signal(_, Message::Member(MemberMessage::Roster(roster)))
+        | Output::Control(_, Message::Member(MemberMessage::Roster(roster))) => Some(roster),
         _ => None,
     });
     let newest = rosters.filter(|roster| roster.body.host == key(2).id()).max_by_key(|roster| roster.epoch);
@@ -101,9 +105,12 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     let mut host = reopening(2);
     host.give(Input::SignalUp(true));
     host.runs_for(100 * MS);
-    let newcomer = Message::Join(Join::viewer("Zoë"));
+    let newcomer = Message::Member(MemberMessage::Join(Join::viewer("Zoë")));
     let outputs = host.hears(9, newcomer);
-    assert!(!says(&outputs, 9, |message| matches!(message, Message::Admit(_))), "not yet");
+    assert!(
+        !says(&outputs, 9, |message| matches!(message, Message::Member(MemberMessage::Admit(_)))),
+        "not yet"
+    );
     let change = |roster: &mut Roster| {
         roster.rules.mixers = 3;
         roster.rules.access.removed = list(vec![key(8).id()]);
@@ -114,7 +121,7 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     assert!(outputs.iter().any(|(_, output)| *output == Output::Claim));
     let outputs: Vec<_> = outputs.into_iter().map(|(_, output)| output).collect();
     assert!(
-        says(&outputs, 9, |message| matches!(message, Message::Admit(_))),
+        says(&outputs, 9, |message| matches!(message, Message::Member(MemberMessage::Admit(_)))),
         "who asked need not ask again"
     );
     assert_eq!((host.room.reopening(), reign_of(host.room.epoch())), (Reopening::Done, 2));
@@ -128,7 +135,7 @@ fn it_goes_on_soon_from_the_stage_of_its_heir() {
     assert!(says(
         &outputs,
         4,
-        |message| matches!(message, Message::Roster(roster) if roster.body.host == key(2).id())
+        |message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.body.host == key(2).id())
     ));
 }
 
@@ -173,7 +180,10 @@ fn an_answer_that_comes_late_counts_as_well() {
     let mut host = reopening(2);
     host.give(Input::SignalUp(true));
     host.runs_for(4 * SECOND);
-    host.hears(9, Message::Join(Join { speaks: true, mixes: true, ..Join::viewer("Zoë") }));
+    host.hears(
+        9,
+        Message::Member(MemberMessage::Join(Join { speaks: true, mixes: true, ..Join::viewer("Zoë") })),
+    );
     let mut outputs = host.hears(3, of_heir(&stage(), handed_over(1), |_| ()));
     outputs.extend(untimed(host.runs_for(100 * MS)));
     assert_eq!(host.room.reopening(), Reopening::Done);
@@ -208,10 +218,11 @@ fn members_answer_a_host_that_the_root_key_names_and_nobody_else() {
         let mut member = Brain::new(4, consenting());
         member.give(Input::SignalUp(true));
         member.hears(3, of_heir(&stage(), handed_over(1), |_| ()));
-        let Message::Roster(first) = roster_of(1, &[speaker(2)], |_| ()) else { panic!() };
-        let outputs = member.hears(asks, Message::Roster(first));
-        let newest =
-            |message: &Message| matches!(message, Message::Roster(roster) if reign_of(roster.epoch) == 1);
+        let Message::Member(MemberMessage::Roster(first)) = roster_of(1, &[speaker(2)], |_| ()) else {
+            panic!()
+        };
+        let outputs = member.hears(asks, Message::Member(MemberMessage::Roster(first)));
+        let newest = |message: &Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if reign_of(roster.epoch) == 1);
         assert_eq!(says(&outputs, asks, newest), answered, "{:?}", said(&outputs, asks));
     }
 }
@@ -221,10 +232,12 @@ fn an_heir_shows_the_room_to_whoever_opens_the_rendezvous_again() {
     let mut heir = Brain::new(3, consenting());
     heir.adopts(&[speaker(2), candidate(3)], |_| ());
     let epoch = heir.epoch();
-    heir.hears(2, Message::HandOver(named(&key(1), epoch, 1, 3)));
+    heir.hears(2, Message::Host(HostMessage::HandOver(named(&key(1), epoch, 1, 3))));
     assert_eq!(heir.room.snapshot().host, Some(key(3).id()));
     heir.give(Input::SignalUp(false));
-    let shows = |output: &Output| matches!(output, Output::Signal(Address::Host, Message::Roster(_)));
+    let shows = |output: &Output| {
+        matches!(output, Output::Signal(Address::Host, Message::Member(MemberMessage::Roster(_))))
+    };
     assert!(heir.give(Input::SignalUp(true)).iter().any(shows));
 }
 

@@ -197,7 +197,7 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
         room.handle(Time(1), Input::Misbehaved(stranger));
         assert_eq!(dropped(&drain(&mut room)), count == 8);
     }
-    let join = Message::Join(Join::viewer("x"));
+    let join = Message::Member(MemberMessage::Join(Join::viewer("x")));
     assert_eq!(message(&mut room, stranger, join.clone()), []);
     assert_ne!(message(&mut room, key(8).id(), join), []);
 }
@@ -205,36 +205,46 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
 #[test]
 fn an_older_roster_or_one_by_another_root_changes_nothing() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
     assert_eq!(room.snapshot().epoch, 7);
     let acting_none = Roster { acting: None, ..roster().body.clone() };
     let older = Signed::new(&key(1), &samples::room(), 6, 6, NEVER, acting_none).into();
-    assert_eq!(message(&mut room, key(3).id(), Message::Roster(older)), []);
+    assert_eq!(message(&mut room, key(3).id(), Message::Member(MemberMessage::Roster(older))), []);
     let forged = Signed::new(&key(9), &samples::room(), 8, 8, NEVER, roster().body.clone()).into();
-    assert!(Message::Roster(forged).verify(&samples::room(), &key(1).id(), NOW).is_err());
+    assert!(
+        Message::Member(MemberMessage::Roster(forged)).verify(&samples::room(), &key(1).id(), NOW).is_err()
+    );
 }
 
 #[test]
 fn an_outcome_that_no_majority_signed_is_ignored() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-    message(&mut room, key(2).id(), Message::Roster(roster()));
-    message(&mut room, key(2).id(), Message::Decided(Box::new(decided())));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
+    message(&mut room, key(2).id(), Message::Election(ElectionMessage::Decided(Box::new(decided()))));
     assert_eq!(room.snapshot().rank.term, 0, "one of two is no majority");
     let both = [2, 3]
         .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
     let signatures = List::truncated(both);
-    message(&mut room, key(2).id(), Message::Decided(Box::new(Decided { signatures, ..decided() })));
+    message(
+        &mut room,
+        key(2).id(),
+        Message::Election(ElectionMessage::Decided(Box::new(Decided { signatures, ..decided() }))),
+    );
     assert_eq!(room.snapshot().rank.term, 3);
 }
 
 #[test]
 fn a_vote_by_a_peer_that_is_not_on_the_roster_does_not_count() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
     let two = [2, 9]
         .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
     let signatures = List::truncated(two);
-    message(&mut room, key(2).id(), Message::Decided(Box::new(Decided { signatures, ..decided() })));
+    message(
+        &mut room,
+        key(2).id(),
+        Message::Election(ElectionMessage::Decided(Box::new(Decided { signatures, ..decided() }))),
+    );
     assert_eq!(room.snapshot().rank.term, 0);
 }
 
@@ -242,13 +252,16 @@ fn a_vote_by_a_peer_that_is_not_on_the_roster_does_not_count() {
 fn an_outcome_under_an_older_roster_counts_when_that_roster_has_come() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
     let newer = Signed::new(&key(1), &samples::room(), 8, 8, NEVER, roster().body.clone()).into();
-    message(&mut room, key(2).id(), Message::Roster(newer));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(newer)));
     let both = [2, 3]
         .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
-    let outcome = Message::Decided(Box::new(Decided { signatures: List::truncated(both), ..decided() }));
+    let outcome = Message::Election(ElectionMessage::Decided(Box::new(Decided {
+        signatures: List::truncated(both),
+        ..decided()
+    })));
     message(&mut room, key(2).id(), outcome.clone());
     assert_eq!(room.snapshot().rank.term, 0, "nobody knows whose signatures count");
-    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
     assert_eq!(room.snapshot().epoch, 8, "the newer one stays in force");
     message(&mut room, key(2).id(), outcome);
     assert_eq!(room.snapshot().rank.term, 3);
@@ -257,16 +270,20 @@ fn an_outcome_under_an_older_roster_counts_when_that_roster_has_come() {
 #[test]
 fn only_who_was_asked_measures_our_uplink_and_tells_what_it_carries() {
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
-    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
     room.handle(Time(1), Input::LinkUp(key(2).id(), LinkKind::Peer));
     drain(&mut room);
-    let said =
-        message(&mut room, key(2).id(), Message::ProbeWanted { train: 1 << 31, bytes: 26_400, rate_bps: 0 });
-    let refused =
-        |output: &Output| matches!(output, Output::Control(_, Message::ProbeBusy { train: 0x8000_0000 }));
+    let said = message(
+        &mut room,
+        key(2).id(),
+        Message::Probe(ProbeMessage::ProbeWanted { train: 1 << 31, bytes: 26_400, rate_bps: 0 }),
+    );
+    let refused = |output: &Output| {
+        matches!(output, Output::Control(_, Message::Probe(ProbeMessage::ProbeBusy { train: 0x8000_0000 })))
+    };
     assert!(said.iter().any(refused), "{said:?}");
     assert!(!said.iter().any(|output| matches!(output, Output::Train { .. })), "{said:?}");
-    message(&mut room, key(2).id(), Message::Uplink { bps: 1 });
+    message(&mut room, key(2).id(), Message::Probe(ProbeMessage::Uplink { bps: 1 }));
     assert_eq!(room.snapshot().uplink_bps, None);
 }
 
@@ -276,12 +293,16 @@ fn a_path_that_cannot_be_is_a_violation() {
     let paths = [vec![from, from], vec![other, from, other, from], vec![from, other]];
     for (number, path) in paths.into_iter().enumerate() {
         let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-        message(&mut room, from, Message::Roster(roster()));
+        message(&mut room, from, Message::Member(MemberMessage::Roster(roster())));
         let path: Path = List::truncated(path.iter().map(PeerId::short));
         for message_of_it in [
-            Message::PathIs(path.clone()),
-            Message::Feeding { path: path.clone(), whereabouts: Whereabouts::default() },
-            Message::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() },
+            Message::Tree(TreeMessage::PathIs(path.clone())),
+            Message::Tree(TreeMessage::Feeding { path: path.clone(), whereabouts: Whereabouts::default() }),
+            Message::Tree(TreeMessage::Accept {
+                purpose: Purpose::Parent,
+                path,
+                whereabouts: Whereabouts::default(),
+            }),
         ] {
             let outputs = message(&mut room, from, message_of_it);
             let misbehaved =
@@ -301,8 +322,12 @@ fn an_election_opens_only_when_a_majority_wants_it() {
     // the roster has two voters, keys 2 and 3
     for (by, opens) in [(&[2][..], false), (&[2, 2], false), (&[2, 9], false), (&[2, 3], true)] {
         let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
-        message(&mut room, key(2).id(), Message::Roster(roster()));
-        let outputs = message(&mut room, key(2).id(), Message::Opening(Box::new(signed(by))));
+        message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
+        let outputs = message(
+            &mut room,
+            key(2).id(),
+            Message::Election(ElectionMessage::Opening(Box::new(signed(by)))),
+        );
         let opened =
             events(&outputs).iter().any(|event| matches!(event, Event::ElectionOpened { term: 3, .. }));
         assert_eq!(opened, opens, "{by:?}");
@@ -325,12 +350,18 @@ fn a_pre_vote_is_given_to_who_sees_the_same_need_once_it_has_lasted() {
     ] {
         let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
         room.handle(Time(0), Input::SignalUp(true));
-        message(&mut room, key(2).id(), Message::Roster(roster()));
+        message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
         let votes = |outputs: &[Output]| {
-            let vote = |output: &&Output| matches!(output, Output::Signal(_, Message::PreVote { .. }));
+            let vote = |output: &&Output| {
+                matches!(output, Output::Signal(_, Message::Election(ElectionMessage::PreVote { .. })))
+            };
             outputs.iter().filter(vote).count()
         };
-        let at_once = message(&mut room, key(by).id(), Message::PreVoteWanted { epoch: 7, need });
+        let at_once = message(
+            &mut room,
+            key(by).id(),
+            Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need }),
+        );
         assert_eq!(votes(&at_once), 0, "{need:?}: the roster has hardly come");
         let mut later = Vec::new();
         for ms in (100..1500).step_by(100) {
@@ -346,7 +377,9 @@ fn roster_with(epoch: u32, change: impl Fn(&mut Roster)) -> Message {
     let mut body = roster().body.clone();
     body.rules.expires_unix_s = None;
     change(&mut body);
-    Message::Roster(Signed::new(&key(1), &samples::room(), epoch, epoch.into(), NEVER, body).into())
+    Message::Member(MemberMessage::Roster(
+        Signed::new(&key(1), &samples::room(), epoch, epoch.into(), NEVER, body).into(),
+    ))
 }
 
 fn said_to(outputs: &[Output], peer: PeerId) -> Vec<&Message> {
@@ -362,16 +395,16 @@ fn a_member_lets_viewers_in_in_the_host_s_stead_but_nobody_on_stage() {
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     drain(&mut room);
-    let join = |speaks| Message::Join(Join { speaks, ..Join::viewer("x") });
+    let join = |speaks| Message::Member(MemberMessage::Join(Join { speaks, ..Join::viewer("x") }));
     let answered = |room: &mut RoomState, seed: u8, speaks| {
         let outputs = message(room, key(seed).id(), join(speaks));
         match said_to(&outputs, key(seed).id())[..] {
             [] => false,
-            [Message::Admit(_)] => true,
+            [Message::Member(MemberMessage::Admit(_))] => true,
             ref other => panic!("{other:?}"),
         }
     };
-    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
     assert!(!answered(&mut room, 8, false), "the invite has expired");
     message(&mut room, key(2).id(), roster_with(8, |_| ()));
     assert!(answered(&mut room, 8, false));
@@ -386,21 +419,33 @@ fn a_member_lets_viewers_in_in_the_host_s_stead_but_nobody_on_stage() {
         room.handle(Time(1_100_000), Input::Message { from: key(8).id(), via: Via::Signal, message });
         drain(&mut room)
     };
-    assert!(matches!(said_to(&outputs, key(8).id())[..], [Message::Admit(_)]), "{outputs:?}");
+    assert!(
+        matches!(said_to(&outputs, key(8).id())[..], [Message::Member(MemberMessage::Admit(_))]),
+        "{outputs:?}"
+    );
 }
 
 #[test]
 fn whoever_on_stage_is_behind_is_told_where_things_stand_once_a_second() {
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
-    message(&mut room, key(2).id(), Message::Roster(roster()));
-    let digest =
-        |epoch, asks| Message::Digest(Digest { epoch, rank: Rank::default(), evidence: [0; 32], asks });
+    message(&mut room, key(2).id(), Message::Member(MemberMessage::Roster(roster())));
+    let digest = |epoch, asks| {
+        Message::Member(MemberMessage::Digest(Digest {
+            epoch,
+            rank: Rank::default(),
+            evidence: [0; 32],
+            asks,
+        }))
+    };
     let (stage, stranger) = (key(2).id(), key(9).id());
     let same = message(&mut room, stage, digest(7, true));
     assert_eq!(said_to(&same, stage), [] as [&Message; 0]);
     let behind = message(&mut room, stage, digest(6, true));
-    assert!(matches!(said_to(&behind, stage)[..], [Message::Roster(_), ..]), "{behind:?}");
+    assert!(
+        matches!(said_to(&behind, stage)[..], [Message::Member(MemberMessage::Roster(_)), ..]),
+        "{behind:?}"
+    );
     let again = message(&mut room, stage, digest(6, true));
     assert_eq!(said_to(&again, stage), [] as [&Message; 0], "within the same second");
     let strange = message(&mut room, stranger, digest(6, true));
@@ -424,12 +469,21 @@ fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
     let sign =
         |seed: u8| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), epoch, &outcome));
     let signatures = List::truncated([2, 3].map(sign));
-    Message::Decided(Box::new(Decided { epoch, body: outcome.clone(), signatures }))
+    Message::Election(ElectionMessage::Decided(Box::new(Decided {
+        epoch,
+        body: outcome.clone(),
+        signatures,
+    })))
 }
 
 fn home_call() -> Message {
     let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term: 3, failover_count: 0 }, video, resume: None, beside: None }
+    Message::Media(MediaMessage::Home {
+        rank: Rank { term: 3, failover_count: 0 },
+        video,
+        resume: None,
+        beside: None,
+    })
 }
 
 fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
@@ -484,9 +538,11 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start() {
     let piece = |number: u64| {
         let bytes = list(number.to_be_bytes().to_vec());
         let data = Data { run: NOW, number, delivery: Delivery::Reliable, bytes };
-        Message::Data(Signed::new(&source, &samples::room(), 7, 20 + number, NEVER, data))
+        Message::Data(DataMessage::Data(Signed::new(&source, &samples::room(), 7, 20 + number, NEVER, data)))
     };
-    let stands = |next| Message::DataStands(list(vec![DataHeld { source: source.id(), run: NOW, next }]));
+    let stands = |next| {
+        Message::Data(DataMessage::DataStands(list(vec![DataHeld { source: source.id(), run: NOW, next }])))
+    };
     let told = |outputs: &[Output]| {
         let data = |event: &&Event| match event {
             Event::Data { bytes, .. } => Some(u64::from_be_bytes(bytes[..].try_into().unwrap())),
@@ -496,7 +552,7 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start() {
     };
     let newcomer = || {
         let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-        message(&mut room, parent, Message::Roster(roster()));
+        message(&mut room, parent, Message::Member(MemberMessage::Roster(roster())));
         room
     };
     let later = |room: &mut RoomState| {
@@ -510,8 +566,8 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start() {
 }
 
 fn admission(roster: Message) -> Message {
-    let Message::Roster(roster) = roster else { panic!("that is no roster") };
-    Message::Admit(Box::new(admitting(roster)))
+    let Message::Member(MemberMessage::Roster(roster)) = roster else { panic!("that is no roster") };
+    Message::Member(MemberMessage::Admit(Box::new(admitting(roster))))
 }
 
 #[test]
@@ -520,7 +576,11 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     host.handle(Time(0), Input::SignalUp(true));
     drain(&mut host);
     assert_eq!(host.snapshot().epoch, 1);
-    let newcomer = Message::Join(Join { name: Text::truncated("new"), speaks: true, ..Join::viewer("x") });
+    let newcomer = Message::Member(MemberMessage::Join(Join {
+        name: Text::truncated("new"),
+        speaks: true,
+        ..Join::viewer("x")
+    }));
     message(&mut host, key(8).id(), newcomer);
     assert_eq!(host.snapshot().epoch, 2);
     let removed = key(9).id();
@@ -535,7 +595,7 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     assert_eq!(peers, [2, 3, 8].map(|seed| key(seed).id()), "the member, and who has come since");
     assert_eq!((&*now.rules.title, &now.rules.access.removed[..]), ("Breakfast", &[removed][..]));
     for member in [3, 8] {
-        let told = |message: &&Message| matches!(message, Message::Roster(roster) if roster.epoch == 41);
+        let told = |message: &&Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.epoch == 41);
         assert!(said_to(&outputs, key(member).id()).iter().any(told), "{outputs:?}");
     }
     // neither an older one nor one that names another host changes its host
@@ -556,7 +616,7 @@ fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
     let (host, other) = (key(2).id(), key(8).id());
     message(&mut member, host, admission(roster_with(40, |_| ())));
     let reminds = |outputs: &[Output], to| {
-        let newest = |message: &&Message| matches!(message, Message::Roster(roster) if roster.epoch == 40);
+        let newest = |message: &&Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.epoch == 40);
         said_to(outputs, to).iter().any(newest)
     };
     assert!(reminds(&message(&mut member, host, roster_with(1, |_| ())), host));
@@ -570,7 +630,8 @@ fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
             room.handle(at, Input::Timeout);
             outputs.extend(drain(room));
         }
-        let asks = |output: &&Output| matches!(output, Output::Signal(_, Message::Join(_)));
+        let asks =
+            |output: &&Output| matches!(output, Output::Signal(_, Message::Member(MemberMessage::Join(_))));
         outputs.iter().filter(asks).count()
     };
     for (silent_us, asks) in [(1_000_000, false), (4_000_000, true)] {
@@ -602,7 +663,7 @@ fn the_last_word_on_what_is_muted_counts_however_quickly_it_comes() {
     member.handle(Time(0), Input::SignalUp(true));
     let muted = |outputs: &[Output]| {
         let said = outputs.iter().filter_map(|output| match output {
-            Output::Signal(_, Message::Join(join)) => Some(join.muted.picture),
+            Output::Signal(_, Message::Member(MemberMessage::Join(join))) => Some(join.muted.picture),
             _ => None,
         });
         said.collect::<Vec<_>>()

@@ -6,19 +6,19 @@ use crate::samples::brain::{
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Attach, Message, Path, Place, Purpose, Refused, Whereabouts};
+use plenary_proto::message::{Attach, Message, Path, Place, Purpose, Refused, TreeMessage, Whereabouts};
 use plenary_proto::{Command, Event, Input, Output, Verdict};
 
 fn redirect(above: &[u8], peers: &[u8]) -> Message {
-    Message::Redirect { purpose: Purpose::Parent, places: places_below(above, peers) }
+    Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places: places_below(above, peers) })
 }
 
 fn accept(path: Path) -> Message {
-    Message::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() }
+    Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() })
 }
 
 fn refused() -> Message {
-    Message::Refused { purpose: Purpose::Parent, reason: Refused::Full }
+    Message::Tree(TreeMessage::Refused { purpose: Purpose::Parent, reason: Refused::Full })
 }
 
 fn requests_feed_of(outputs: &[Output], peer: u8) -> bool {
@@ -57,8 +57,8 @@ fn a_parent_that_answers_no_request_is_asked_through_the_rendezvous() {
         .collect();
     timed.extend(viewer.runs_for(2 * SECOND));
     let ways = timed.iter().filter_map(|(at, output)| match output {
-        Output::Control(_, Message::Attach(_)) => Some((*at - start, false)),
-        Output::Signal(_, Message::Attach(_)) => Some((*at - start, true)),
+        Output::Control(_, Message::Tree(TreeMessage::Attach(_))) => Some((*at - start, false)),
+        Output::Signal(_, Message::Tree(TreeMessage::Attach(_))) => Some((*at - start, true)),
         _ => None,
     });
     let ways: Vec<_> = ways.collect();
@@ -91,7 +91,7 @@ fn a_viewer_in_a_full_room_is_told_once_after_10_s() {
     assert!(matches!(told[..], [9_900..=10_100]), "{told:?}");
     viewer.turns_to(3, &[3]);
     assert_eq!(refuses_for(&mut viewer, 20 * SECOND), [], "it has a parent");
-    viewer.hears(3, Message::Dismiss);
+    viewer.hears(3, Message::Tree(TreeMessage::Dismiss));
     assert_eq!(refuses_for(&mut viewer, 9_800 * MS), []);
     assert_eq!(refuses_for(&mut viewer, 20 * SECOND).len(), 1);
 }
@@ -143,11 +143,12 @@ fn a_search_asks_neither_the_searcher_nor_a_peer_below_it() {
         let of = |peer: u8, at: &[u8]| Place { peer: key(peer).id(), path: path(at) };
         List::truncated([of(5, &[3, 5]), of(20, &[3, 5, 20]), of(21, &[3, 21])])
     };
-    let outputs = viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: places() });
+    let outputs =
+        viewer.hears(3, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places: places() }));
     assert_eq!(receivers(&outputs, is_attach), [21]);
     viewer.hears(21, accept(path(&[3, 21])));
     viewer.give(Input::Fed(key(21).id()));
-    let outputs = viewer.hears(21, Message::Shed { places: places() });
+    let outputs = viewer.hears(21, Message::Tree(TreeMessage::Shed { places: places() }));
     let later = untimed(viewer.runs_for(SECOND));
     for outputs in [outputs, later] {
         assert!(!says(&outputs, 5, is_attach) && !says(&outputs, 20, is_attach), "{outputs:?}");
@@ -186,7 +187,7 @@ fn a_search_without_any_answer_starts_again_after_1500_ms() {
     viewer.hears(3, redirect(&[3], &[20]));
     viewer.runs_for(8 * SECOND);
     let too_late = viewer.hears(20, accept(path(&[3, 20])));
-    assert!(says(&too_late, 20, |message| *message == Message::Detach), "{too_late:?}");
+    assert!(says(&too_late, 20, |message| *message == Message::Tree(TreeMessage::Detach)), "{too_late:?}");
     assert!(!requests_feed_of(&too_late, 20));
 }
 
@@ -205,7 +206,8 @@ fn a_search_goes_on_after_an_acceptance_with_a_full_or_looping_path() {
 #[test]
 fn an_acceptance_that_nobody_asked_for_is_given_back() {
     let mut viewer = Viewer::with_backup();
-    for (from, back) in [(20, Message::Detach), (11, Message::StopFeed)] {
+    for (from, back) in [(20, Message::Tree(TreeMessage::Detach)), (11, Message::Tree(TreeMessage::StopFeed))]
+    {
         let outputs = viewer.hears(from, accept(path(&[3, from])));
         assert_eq!(said(&outputs, from), [&back], "from {from}");
     }
@@ -218,9 +220,10 @@ fn an_acceptance_for_a_backup_by_the_parent_is_not_taken() {
     let mut viewer = Viewer::new();
     viewer.is_fed_by(10, &[3, 10]);
     let purpose = Purpose::Backup;
-    viewer.hears(3, Message::Redirect { purpose, places: places_below(&[3], &[10, 11]) });
+    viewer.hears(3, Message::Tree(TreeMessage::Redirect { purpose, places: places_below(&[3], &[10, 11]) }));
     let whereabouts = Whereabouts::default();
-    let outputs = viewer.hears(10, Message::Accept { purpose, path: path(&[3, 10]), whereabouts });
+    let outputs =
+        viewer.hears(10, Message::Tree(TreeMessage::Accept { purpose, path: path(&[3, 10]), whereabouts }));
     assert_eq!(receivers(&outputs, is_attach), [11], "the next place is asked: {outputs:?}");
     assert_eq!(viewer.room.snapshot().backup, None);
 }
@@ -248,8 +251,13 @@ fn a_viewer_takes_no_place_at_a_forger_or_below_one_for_a_minute() {
         viewer.runs_for(waits_us);
         let places =
             places_below(&[3], &[20, 10]).iter().cloned().chain([below_forger()]).collect::<Vec<_>>();
-        let outputs =
-            viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: List::truncated(places) });
+        let outputs = viewer.hears(
+            3,
+            Message::Tree(TreeMessage::Redirect {
+                purpose: Purpose::Parent,
+                places: List::truncated(places),
+            }),
+        );
         let mut asked = receivers(&outputs, is_attach);
         asked.extend(self::asked(&viewer.runs_for(1_000 * MS)).into_iter().map(|(_, peer)| peer));
         asked.retain(|peer| *peer != 3);
@@ -261,7 +269,7 @@ fn a_viewer_takes_no_place_at_a_forger_or_below_one_for_a_minute() {
 /// Returns what the complaints that a viewer sends to a peer name: the purpose, and the path below the accused peer.
 fn complaints(outputs: &[Output], to: u8) -> Vec<(Purpose, Path)> {
     let complains = |message: &&Message| match message {
-        Message::Attach(attach) => {
+        Message::Tree(TreeMessage::Attach(attach)) => {
             (!attach.fed && !attach.path.is_empty()).then(|| (attach.purpose, attach.path.clone()))
         }
         _ => None,
@@ -324,7 +332,11 @@ fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
         viewer.hears(3, redirect(&[9], &[20]));
         let outputs = viewer.hears(20, accept(path(&[9, 20])));
         assert_eq!(requests_feed_of(&outputs, 20), taken, "fed: {fed}");
-        assert_eq!(says(&outputs, 20, |message| *message == Message::Detach), !taken, "fed: {fed}");
+        assert_eq!(
+            says(&outputs, 20, |message| *message == Message::Tree(TreeMessage::Detach)),
+            !taken,
+            "fed: {fed}"
+        );
     }
 }
 
@@ -366,7 +378,7 @@ fn a_viewer_states_what_it_is_in_each_request_for_a_place() {
     viewer.is_joined_by(20, Attach { viewers_below: 6, ..Attach::newcomer() });
     let outputs = viewer.give(Input::Command(Command::ReconnectUpstream));
     let attaches = said(&outputs, 3);
-    let [Message::Attach(attach)] = attaches[..] else { panic!("{outputs:?}") };
+    let [Message::Tree(TreeMessage::Attach(attach))] = attaches[..] else { panic!("{outputs:?}") };
     let stated = (attach.path.clone(), attach.viewers_below, attach.room, attach.fed);
     assert_eq!(stated, (path(&[3, 5]), 7, 3, true), "seven viewers below, and k is 4");
     let failed = viewer.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });

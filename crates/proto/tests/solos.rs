@@ -6,7 +6,7 @@ use crate::samples::brain::{
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
 use plenary_proto::app::Solo;
-use plenary_proto::message::{Entry, Join, Message};
+use plenary_proto::message::{Entry, Join, MediaMessage, MemberMessage, Message};
 use plenary_proto::{Command, Event, Input, Output, RoomConfig};
 
 fn refusing(entry: Entry) -> Entry {
@@ -24,21 +24,22 @@ fn mixer(stage: &[Entry], config: RoomConfig) -> Brain {
 }
 
 fn wanted(speaker: u8) -> Message {
-    Message::SoloWanted { speaker: Some(key(speaker).id()) }
+    Message::Media(MediaMessage::SoloWanted { speaker: Some(key(speaker).id()) })
 }
 
 /// Returns whether a peer's request for a speaker is granted.
 fn grants(brain: &mut Brain, from: u8, of: u8) -> bool {
     let outputs = brain.hears(from, wanted(of));
     let answers = said(&outputs, from);
-    let answer = |comes| Message::Solo { speaker: key(of).id(), comes };
+    let answer = |comes| Message::Media(MediaMessage::Solo { speaker: key(of).id(), comes });
     assert!(answers.contains(&&answer(true)) != answers.contains(&&answer(false)), "{outputs:?}");
     answers.contains(&&answer(true))
 }
 
 fn ends(outputs: &[Output], of: u8, to: u8) -> bool {
-    let is_told =
-        says(outputs, to, |message| *message == Message::Solo { speaker: key(of).id(), comes: false });
+    let is_told = says(outputs, to, |message| {
+        *message == Message::Media(MediaMessage::Solo { speaker: key(of).id(), comes: false })
+    });
     is_told && outputs.contains(&Output::Solos(Vec::new()))
 }
 
@@ -85,7 +86,7 @@ fn a_viewer_is_told_that_a_speaker_refuses_and_asks_once_it_allows() {
     assert!(times_said(&timed, 3, |message| *message == wanted(2)).is_empty(), "{timed:?}");
     let outputs = viewer.adopts(&stage(speaker(2)), |_| {});
     assert!(says(&outputs, 3, |message| *message == wanted(2)), "{outputs:?}");
-    let outputs = viewer.hears(3, Message::Solo { speaker: ada, comes: true });
+    let outputs = viewer.hears(3, Message::Media(MediaMessage::Solo { speaker: ada, comes: true }));
     assert!(events(&outputs).contains(&&Event::Solo { speaker: ada, comes: true }));
     let outputs = viewer.adopts(&stage(refusing(speaker(2))), |_| {});
     assert!(events(&outputs).contains(&&Event::SoloRefused { speaker: ada }), "{outputs:?}");
@@ -101,7 +102,10 @@ fn the_roster_repeats_what_a_speaker_allows() {
         host.room.roster().unwrap().entries.iter().map(|entry| entry.no_solo).collect()
     };
     assert_eq!(refuses(&host), [true]);
-    host.hears(7, Message::Join(Join { speaks: true, no_solo: true, ..Join::viewer("x") }));
+    host.hears(
+        7,
+        Message::Member(MemberMessage::Join(Join { speaks: true, no_solo: true, ..Join::viewer("x") })),
+    );
     host.give(Input::Command(Command::AllowSolo(true)));
     host.runs_for(SECOND);
     assert_eq!(refuses(&host), [false, true]);
@@ -112,9 +116,8 @@ fn the_roster_repeats_what_a_speaker_allows() {
     ben.adopts(&stage(speaker(7)), |_| {});
     let joins = |timed: &[(u64, Output)]| {
         let said = timed.iter().filter_map(|(_, output)| match output {
-            Output::Signal(_, Message::Join(join)) | Output::Control(_, Message::Join(join)) => {
-                Some(join.no_solo)
-            }
+            Output::Signal(_, Message::Member(MemberMessage::Join(join)))
+            | Output::Control(_, Message::Member(MemberMessage::Join(join))) => Some(join.no_solo),
             _ => None,
         });
         said.collect::<Vec<_>>()

@@ -3,7 +3,7 @@
 use crate::samples::brain::{Brain, SECOND, candidate, consenting, program, speaker};
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
-use plenary_proto::message::{Attach, Message, StreamUse};
+use plenary_proto::message::{Attach, MediaMessage, Message, StreamUse};
 use plenary_proto::{Input, Output, Rank, StreamKind, StreamSpec, Verdict};
 
 fn program_in_force(mixer: u8) -> StreamSpec {
@@ -16,7 +16,7 @@ fn speech(speaker: u8) -> StreamSpec {
 
 /// Returns whether a peer's announcement is followed at once.
 fn follows(brain: &mut Brain, from: u8, slot: u8, spec: StreamSpec) -> bool {
-    let said = brain.hears(from, Message::Stream(StreamUse { slot, spec }));
+    let said = brain.hears(from, Message::Media(MediaMessage::Stream(StreamUse { slot, spec })));
     said.iter().any(|output| matches!(output, Output::Follow { peer, .. } if *peer == key(from).id()))
 }
 
@@ -82,13 +82,13 @@ fn a_replaced_mixer_forwards_speakers_to_the_stage_for_ten_seconds() {
     let mut brain = Brain::new(6, consenting());
     brain.adopts(&[speaker(2), candidate(3), candidate(4), candidate(6), speaker(7)], |_| ());
     brain.elects(1, &[3], &[6]);
-    brain.hears(3, Message::Started(program(3, 1, 0)));
+    brain.hears(3, Message::Media(MediaMessage::Started(program(3, 1, 0))));
     let (trunk, other) = (16, 18);
     assert!(follows(&mut brain, 3, trunk, speech(2)));
     assert!(!follows(&mut brain, 4, trunk, speech(2)) && follows(&mut brain, 2, 2, speech(2)));
     brain.elects(2, &[4], &[6]);
     assert!(follows(&mut brain, 3, trunk, speech(2)), "until the new mixer has begun");
-    brain.hears(4, Message::Started(program(4, 2, 0)));
+    brain.hears(4, Message::Media(MediaMessage::Started(program(4, 2, 0))));
     assert!(follows(&mut brain, 3, other, speech(7)), "it retires");
     brain.runs_for(11 * SECOND);
     assert!(!follows(&mut brain, 3, trunk, speech(2)) && follows(&mut brain, 4, trunk, speech(2)));

@@ -31,8 +31,8 @@ fn heirs(roster: &mut Roster) {
 
 fn signed(message: Message) -> SignedRoster {
     match message {
-        Message::Roster(roster) => roster,
-        Message::Admit(admit) => admit.roster,
+        Message::Member(MemberMessage::Roster(roster)) => roster,
+        Message::Member(MemberMessage::Admit(admit)) => admit.roster,
         other => panic!("{other:?}"),
     }
 }
@@ -56,16 +56,23 @@ fn reigned(before: &SignedRoster, host: u8, reigns: Vec<Reign>) -> Message {
     let epoch = first_epoch(reigns.last().map_or(0, Reign::number));
     let body = Roster { host: key(host).id(), ..before.body.clone() };
     let signed = Signed::new(&key(host), &room(), epoch, epoch.into(), NEVER, body);
-    Message::Roster(SignedRoster::new(ProvenRoster { signed, reigns: Reigns(list(reigns)) }))
+    Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster {
+        signed,
+        reigns: Reigns(list(reigns)),
+    })))
 }
 
 fn decided(epoch: u32, term: u32, by: &[u8]) -> Message {
-    Message::Decided(Box::new(decided_by(epoch, &outcome_of(term, &[3], &[4]), by)))
+    Message::Election(ElectionMessage::Decided(Box::new(decided_by(
+        epoch,
+        &outcome_of(term, &[3], &[4]),
+        by,
+    ))))
 }
 
 fn confirmed(by: u8, epoch: u32, term: u32) -> Message {
     let word = Confirmed::of(&outcome_of(term, &[3], &[4]));
-    Message::Confirmed(Signed::new(&key(by), &room(), epoch, 100, NEVER, word))
+    Message::Election(ElectionMessage::Confirmed(Signed::new(&key(by), &room(), epoch, 100, NEVER, word)))
 }
 
 /// A peer on stage, key 6, which knows the squatted roster, epoch 7, and the one after it.
@@ -123,7 +130,7 @@ fn a_viewer_believes_its_parent_alone_that_the_host_is_gone() {
     viewer.is_fed_by(3, &[3]);
     viewer.rests_for(20 * SECOND);
     let before = signed(roster_of(viewer.epoch() + 1, &full(), heirs));
-    viewer.hears(3, Message::Roster(before.clone()));
+    viewer.hears(3, Message::Member(MemberMessage::Roster(before.clone())));
     let rival = reign(&before, 1, 6, &[6, 7, 4]);
     let outputs = viewer.hears(7, rival.clone());
     assert_eq!(viewer.room.snapshot().host, Some(key(2).id()));
@@ -183,7 +190,10 @@ fn a_newcomer_takes_an_outcome_by_the_hosts_signature_only() {
     peer.hears(3, confirmed(1, 7, 1));
     assert_eq!(peer.term(), 0, "another's word, and a word on another term");
     let word = Confirmed::of(&outcome_of(2, &[3], &[4]));
-    peer.hears(3, Message::Confirmed(Signed::new(&key(1), &room(), 7, 101, NEVER, word)));
+    peer.hears(
+        3,
+        Message::Election(ElectionMessage::Confirmed(Signed::new(&key(1), &room(), 7, 101, NEVER, word))),
+    );
     assert_eq!(peer.term(), 2, "the outcome waited for the host's word");
     let mut peer = newcomer();
     peer.hears(3, decided(7, 2, &[2, 4]));
@@ -202,10 +212,10 @@ fn an_old_outcome_that_the_host_does_not_follow_is_dropped() {
     let other = Outcome { evidence: [99; 32], ..outcome_of(2, &[7], &[6]) };
     let word = |counter| {
         let word = Confirmed::of(&other);
-        Message::Confirmed(Signed::new(&key(1), &room(), 8, counter, NEVER, word))
+        Message::Election(ElectionMessage::Confirmed(Signed::new(&key(1), &room(), 8, counter, NEVER, word)))
     };
     peer.hears(2, word(100));
-    peer.hears(2, Message::Decided(Box::new(decided_by(8, &other, &[2, 6, 7]))));
+    peer.hears(2, Message::Election(ElectionMessage::Decided(Box::new(decided_by(8, &other, &[2, 6, 7])))));
     let mixer = peer.room.mixers()[0];
     peer.rests_for(31 * SECOND);
     peer.hears(2, word(101));
@@ -217,7 +227,7 @@ fn host() -> Brain {
 }
 
 fn join(speaks: bool) -> Message {
-    Message::Join(Join { speaks, views: false, mixes: true, ..Join::viewer("x") })
+    Message::Member(MemberMessage::Join(Join { speaks, views: false, mixes: true, ..Join::viewer("x") }))
 }
 
 fn with_vote(brain: &Brain, vote: Vote) -> Vec<u8> {
@@ -254,7 +264,7 @@ fn a_peer_votes_after_5_minutes_on_stage_or_when_the_host_names_it() {
     for _ in 0..2 {
         runs(&mut host, 290);
         assert_eq!(voters(&host), [2, 3]);
-        host.hears(4, Message::Leave);
+        host.hears(4, Message::Member(MemberMessage::Leave));
         host.hears(4, join(false));
     }
     runs(&mut host, 310);
@@ -266,13 +276,17 @@ fn a_peer_votes_after_5_minutes_on_stage_or_when_the_host_names_it() {
 fn roster_by(host: &mut Brain, to: u8) -> SignedRoster {
     let outputs = host.hears(to, join(false));
     signed(
-        said(&outputs, to).into_iter().find(|message| matches!(message, Message::Admit(_))).unwrap().clone(),
+        said(&outputs, to)
+            .into_iter()
+            .find(|message| matches!(message, Message::Member(MemberMessage::Admit(_))))
+            .unwrap()
+            .clone(),
     )
 }
 
 fn reigns(outputs: &[Output], to: u8) -> Vec<u32> {
     let reign = |message: &&Message| match message {
-        Message::Roster(roster) => Some(reign_of(roster.epoch)),
+        Message::Member(MemberMessage::Roster(roster)) => Some(reign_of(roster.epoch)),
         _ => None,
     };
     said(outputs, to).iter().filter_map(reign).collect()
@@ -289,10 +303,13 @@ fn the_holder_of_the_root_key_takes_its_room_back() {
     let now = host.room.snapshot();
     assert_eq!((now.host, reign_of(now.epoch)), (Some(key(2).id()), 2));
     // its peers follow it, whoever they followed before
-    let taken = said(&outputs, 4).into_iter().find(|message| matches!(message, Message::Roster(_))).unwrap();
+    let taken = said(&outputs, 4)
+        .into_iter()
+        .find(|message| matches!(message, Message::Member(MemberMessage::Roster(_))))
+        .unwrap();
     for deceived in [false, true] {
         let mut peer = Brain::new(4, consenting());
-        peer.hears(2, Message::Roster(under.clone()));
+        peer.hears(2, Message::Member(MemberMessage::Roster(under.clone())));
         if deceived {
             peer.rests_for(9 * SECOND);
             peer.hears(3, reign(&under, 1, 3, &[3, 4]));
@@ -312,7 +329,7 @@ fn the_holder_of_the_root_key_takes_its_room_back() {
 #[test]
 fn a_restarted_host_takes_its_room_back_with_the_peers_it_had() {
     let before = signed(roster_of(50, &full(), heirs));
-    for rival in [Message::Roster(before.clone()), reign(&before, 1, 6, &[3, 6, 7])] {
+    for rival in [Message::Member(MemberMessage::Roster(before.clone())), reign(&before, 1, 6, &[3, 6, 7])] {
         let mut host = host();
         host.hears(6, rival);
         let peers: Vec<_> = host.room.roster().unwrap().entries.iter().map(|entry| entry.peer).collect();
@@ -327,17 +344,22 @@ fn a_host_hands_the_room_over_by_its_own_signature() {
     host.hears(3, join(false));
     let under = roster_by(&mut host, 3);
     let outputs = host.give(Input::Command(Command::HandOver(key(3).id())));
-    let order =
-        said(&outputs, 3).into_iter().find(|message| matches!(message, Message::HandOver(_))).unwrap();
+    let order = said(&outputs, 3)
+        .into_iter()
+        .find(|message| matches!(message, Message::Host(HostMessage::HandOver(_))))
+        .unwrap();
     let mut next = Brain::new(3, consenting());
-    next.hears(2, Message::Roster(under.clone()));
+    next.hears(2, Message::Member(MemberMessage::Roster(under.clone())));
     for (by, number) in [(4, 1), (1, 2)] {
-        next.hears(4, Message::HandOver(named(&key(by), under.epoch, number, 3)));
+        next.hears(4, Message::Host(HostMessage::HandOver(named(&key(by), under.epoch, number, 3))));
         assert_eq!(next.room.snapshot().host, Some(key(2).id()), "by {by}, number {number}");
     }
     let outputs = next.hears(2, order.clone());
     assert_eq!(next.room.snapshot().host, Some(key(3).id()));
-    let roster = said(&outputs, 2).into_iter().find(|message| matches!(message, Message::Roster(_))).unwrap();
+    let roster = said(&outputs, 2)
+        .into_iter()
+        .find(|message| matches!(message, Message::Member(MemberMessage::Roster(_))))
+        .unwrap();
     host.hears(3, roster.clone());
     assert_eq!(host.room.snapshot().host, Some(key(3).id()), "it doesn't take back what it gave");
     // in a later reign the host's own key signs
@@ -362,19 +384,23 @@ fn a_host_that_leaves_hands_the_room_over_before_it_goes() {
         let under = roster_by(&mut host, 3);
         let has_left = |outputs: &[Output]| outputs.contains(&Output::Event(Event::HandedOver));
         let outputs = host.give(Input::Command(Command::Leave));
-        let order = said(&outputs, 3).into_iter().find(|message| matches!(message, Message::HandOver(_)));
+        let order = said(&outputs, 3)
+            .into_iter()
+            .find(|message| matches!(message, Message::Host(HostMessage::HandOver(_))));
         let order = order.expect("the heir is told").clone();
         assert!(!has_left(&outputs) && !has_left(&untimed(host.runs_for(SECOND / 2))));
         if answers {
             let mut heir = Brain::new(3, consenting());
-            heir.hears(2, Message::Roster(under));
+            heir.hears(2, Message::Member(MemberMessage::Roster(under)));
             let outputs = heir.hears(2, order);
             assert_eq!(heir.room.snapshot().host, Some(key(3).id()));
-            let first = said(&outputs, 2).into_iter().find(|message| matches!(message, Message::Roster(_)));
+            let first = said(&outputs, 2)
+                .into_iter()
+                .find(|message| matches!(message, Message::Member(MemberMessage::Roster(_))));
             let mut outputs = host.hears(3, first.unwrap().clone());
             outputs.extend(untimed(host.runs_for(SECOND / 10)));
             assert!(has_left(&outputs), "{outputs:?}");
-            assert!(said(&outputs, 3).contains(&&Message::Leave), "{outputs:?}");
+            assert!(said(&outputs, 3).contains(&&Message::Member(MemberMessage::Leave)), "{outputs:?}");
         } else {
             assert!(has_left(&untimed(host.runs_for(SECOND))));
         }
@@ -388,7 +414,10 @@ fn a_host_that_leaves_hands_the_room_over_before_it_goes() {
 fn who_may_sit_at_a_peer_comes_before_a_headless_mixer_as_heir() {
     let mut host = host();
     let comes = |host: &mut Brain, peer, speaks, views| {
-        host.hears(peer, Message::Join(Join { speaks, views, mixes: true, ..Join::viewer("x") }));
+        host.hears(
+            peer,
+            Message::Member(MemberMessage::Join(Join { speaks, views, mixes: true, ..Join::viewer("x") })),
+        );
     };
     comes(&mut host, 3, false, false);
     comes(&mut host, 4, false, true);

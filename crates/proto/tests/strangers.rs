@@ -39,9 +39,14 @@ fn gives(brain: &mut Brain, from: u8, message: Message) -> Vec<Output> {
 fn gets_a_link(brain: &mut Brain, peer: u8, shown: &Shown) -> bool {
     brain.unlinked.insert(key(peer).id());
     let (kind, ticket) = (LinkKind::Peer, shown.clone());
-    let mut outputs = gives(brain, peer, Message::LinkWanted { kind, ticket: ticket.clone() });
+    let mut outputs =
+        gives(brain, peer, Message::Link(LinkMessage::LinkWanted { kind, ticket: ticket.clone() }));
     let description = Description { ufrag: Text::truncated(&format!("anew{}", brain.now)), ..description() };
-    outputs.extend(gives(brain, peer, Message::Offer(Offer { kind, description, ticket })));
+    outputs.extend(gives(
+        brain,
+        peer,
+        Message::Link(LinkMessage::Offer(Offer { kind, description, ticket })),
+    ));
     // whoever has a link would wait for the next one
     brain.give(Input::LinkDown(key(peer).id(), kind));
     brain.rests_for(2 * SECOND);
@@ -70,22 +75,25 @@ fn nobody_whom_the_host_keeps_out_gets_a_link_or_an_address() {
         ("has not asked", |_, _| ()),
         ("in the lobby", |host, peer| {
             host.give(Input::Command(Command::Lobby(true)));
-            let outputs = host.hears(peer, Message::Join(Join::viewer("Mallory")));
-            assert!(says(&outputs, peer, |message| *message == Message::InLobby));
+            let outputs = host.hears(peer, Message::Member(MemberMessage::Join(Join::viewer("Mallory"))));
+            assert!(says(&outputs, peer, |message| *message == Message::Member(MemberMessage::InLobby)));
         }),
         ("denied", |host, peer| {
             host.give(Input::Command(Command::Lobby(true)));
-            host.hears(peer, Message::Join(Join::viewer("Mallory")));
+            host.hears(peer, Message::Member(MemberMessage::Join(Join::viewer("Mallory"))));
             host.give(Input::Command(Command::Deny(key(peer).id())));
         }),
         ("locked out", |host, peer| {
             host.give(Input::Command(Command::Lock(true)));
-            host.hears(peer, Message::Join(Join::viewer("Mallory")));
+            host.hears(peer, Message::Member(MemberMessage::Join(Join::viewer("Mallory"))));
         }),
         ("expired", |host, peer| {
             host.rests_for(20 * SECOND);
-            let outputs = host.hears(peer, Message::Join(Join::viewer("Mallory")));
-            assert!(says(&outputs, peer, |message| matches!(message, Message::Refuse(_))));
+            let outputs = host.hears(peer, Message::Member(MemberMessage::Join(Join::viewer("Mallory"))));
+            assert!(says(&outputs, peer, |message| matches!(
+                message,
+                Message::Member(MemberMessage::Refuse(_))
+            )));
         }),
     ];
     for (why, closes) in ways {
@@ -122,7 +130,7 @@ fn members_make_no_link_with_strangers_also_when_a_guest_vouches() {
 #[test]
 fn an_invalid_ticket_costs_no_signature_and_a_removed_peer_s_offer_goes() {
     let mut relay = Viewer::relay();
-    let asks = |ticket| Message::LinkWanted { kind: LinkKind::Peer, ticket };
+    let asks = |ticket| Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Peer, ticket });
     for peer in 30..34 {
         for (shown, ticket) in forgeries(peer) {
             assert!(!relay.room.may_say(&key(peer).id(), &Via::Link, &asks(ticket)), "{shown}");
@@ -150,7 +158,8 @@ fn an_invalid_ticket_costs_no_signature_and_a_removed_peer_s_offer_goes() {
 /// What a request for a link shows.
 fn shown_in(message: &Message) -> Option<Shown> {
     match message {
-        Message::LinkWanted { ticket, .. } | Message::Offer(Offer { ticket, .. }) => Some(ticket.clone()),
+        Message::Link(LinkMessage::LinkWanted { ticket, .. })
+        | Message::Link(LinkMessage::Offer(Offer { ticket, .. })) => Some(ticket.clone()),
         _ => None,
     }
 }
@@ -162,16 +171,18 @@ fn a_member_shows_its_ticket_with_each_request_for_a_link() {
     let mut ways = [0; 2];
     for parent in 10..26 {
         let mut member = Viewer::new();
-        let Message::Roster(roster) = roster_of(8, &[speaker(2), candidate(3)], |_| {}) else {
+        let Message::Member(MemberMessage::Roster(roster)) =
+            roster_of(8, &[speaker(2), candidate(3)], |_| {})
+        else {
             unreachable!()
         };
         let admission = Admit { ticket: Some(own.clone()), ..admitting(roster) };
-        member.hears(2, Message::Admit(Box::new(admission)));
+        member.hears(2, Message::Member(MemberMessage::Admit(Box::new(admission))));
         member.unlinked.insert(key(parent).id());
         let places = places_below(&[3], &[parent]);
-        member.hears(3, Message::Redirect { purpose: Purpose::Parent, places });
+        member.hears(3, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
         let (path, whereabouts) = (path(&[3, parent]), Whereabouts::default());
-        let accepted = Message::Accept { purpose: Purpose::Parent, path, whereabouts };
+        let accepted = Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, path, whereabouts });
         let mut outputs = member.hears(parent, accepted);
         outputs.extend(member.give(Input::Described {
             peer: key(parent).id(),
@@ -190,29 +201,41 @@ fn a_peer_that_showed_its_ticket_is_told_the_state_once_linked() {
     let mut relay = Viewer::relay();
     relay.unlinked.insert(key(6).id());
     let ticket = ticket(2, 6, NOW + 600);
-    let wants = Message::LinkWanted { kind: LinkKind::Peer, ticket: ticket.clone() };
-    let offers = Message::Offer(Offer { kind: LinkKind::Peer, description: description(), ticket });
+    let wants = Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Peer, ticket: ticket.clone() });
+    let offers =
+        Message::Link(LinkMessage::Offer(Offer { kind: LinkKind::Peer, description: description(), ticket }));
     gives(&mut relay, 6, wants);
     gives(&mut relay, 6, offers);
     let outputs = relay.give(Input::LinkUp(key(6).id(), LinkKind::Peer));
-    assert!(said(&outputs, 6).iter().any(|message| matches!(message, Message::Roster(_))), "{outputs:?}");
+    assert!(
+        said(&outputs, 6).iter().any(|message| matches!(message, Message::Member(MemberMessage::Roster(_)))),
+        "{outputs:?}"
+    );
 }
 
 #[test]
 fn an_offer_that_overtakes_the_admission_is_answered_after_it() {
     let kind = LinkKind::Peer;
-    let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
+    let Message::Member(MemberMessage::Roster(roster)) = roster_of(7, &[speaker(2), candidate(3)], |_| {})
+    else {
+        unreachable!()
+    };
     let answered = |newcomer: u8, after_us: u64| {
         let mut brain = Brain::new(newcomer, viewing());
         let mut outputs = Vec::new();
         for peer in [2, 3, 40] {
             brain.unlinked.insert(key(peer).id());
-            outputs.extend(gives(&mut brain, peer, Message::LinkWanted { kind, ticket: None }));
+            outputs.extend(gives(
+                &mut brain,
+                peer,
+                Message::Link(LinkMessage::LinkWanted { kind, ticket: None }),
+            ));
             outputs.extend(gives(&mut brain, peer, offer(kind)));
         }
         assert!(!outputs.iter().any(|output| matches!(output, Output::Offer { .. } | Output::Answer { .. })));
         brain.rests_for(after_us);
-        let outputs = gives(&mut brain, 2, Message::Admit(Box::new(admitting(roster.clone()))));
+        let outputs =
+            gives(&mut brain, 2, Message::Member(MemberMessage::Admit(Box::new(admitting(roster.clone())))));
         let linked = |peer: u8| {
             let is_its = |output: &Output| match output {
                 Output::Offer { peer: with, .. } | Output::Answer { peer: with, .. } => {

@@ -99,7 +99,7 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
             |(purpose, path, viewers_below, room, fed, reach)| {
                 let sending_us = viewers_below;
                 let round_trips = List::new();
-                Message::Attach(Attach {
+                Message::Tree(TreeMessage::Attach(Attach {
                     purpose,
                     path,
                     viewers_below,
@@ -109,43 +109,52 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
                     round_trips,
                     reach,
                     ticket: None,
-                })
+                }))
             }
         ),
-        (purpose(), path_to(peer), whereabouts()).prop_map(|(purpose, path, whereabouts)| Message::Accept {
-            purpose,
-            path,
-            whereabouts
+        (purpose(), path_to(peer), whereabouts()).prop_map(|(purpose, path, whereabouts)| Message::Tree(
+            TreeMessage::Accept { purpose, path, whereabouts }
+        )),
+        (purpose(), places())
+            .prop_map(|(purpose, places)| Message::Tree(TreeMessage::Redirect { purpose, places })),
+        purpose().prop_map(|purpose| Message::Tree(TreeMessage::Refused { purpose, reason: Refused::Full })),
+        Just(Message::Tree(TreeMessage::Feed { from: None })),
+        Just(Message::Tree(TreeMessage::StopFeed)),
+        Just(Message::Tree(TreeMessage::Detach)),
+        Just(Message::Tree(TreeMessage::Dismiss)),
+        places().prop_map(|places| Message::Tree(TreeMessage::Shed { places })),
+        aggregate().prop_map(TreeMessage::Aggregate).prop_map(Message::from),
+        path_to(peer).prop_map(TreeMessage::PathIs).prop_map(Message::from),
+        (path_to(peer), whereabouts())
+            .prop_map(|(path, whereabouts)| Message::Tree(TreeMessage::Feeding { path, whereabouts })),
+        whereabouts().prop_map(TreeMessage::Whereabouts).prop_map(Message::from),
+        (how, places()).prop_map(|(how, places)| Message::Tree(TreeMessage::Move { how, places })),
+        Just(Message::Probe(ProbeMessage::UplinkWanted)),
+        Just(Message::Probe(ProbeMessage::RatesWanted)),
+        Just(Message::Probe(ProbeMessage::Rates(List::new()))),
+        any::<u64>().prop_map(|bps| Message::Probe(ProbeMessage::Uplink { bps })),
+        (number(), number(), any::<u64>()).prop_map(|(train, bytes, rate_bps)| {
+            Message::Probe(ProbeMessage::ProbeWanted { train, bytes, rate_bps })
         }),
-        (purpose(), places()).prop_map(|(purpose, places)| Message::Redirect { purpose, places }),
-        purpose().prop_map(|purpose| Message::Refused { purpose, reason: Refused::Full }),
-        Just(Message::Feed { from: None }),
-        Just(Message::StopFeed),
-        Just(Message::Detach),
-        Just(Message::Dismiss),
-        places().prop_map(|places| Message::Shed { places }),
-        aggregate().prop_map(Message::Aggregate),
-        path_to(peer).prop_map(Message::PathIs),
-        (path_to(peer), whereabouts()).prop_map(|(path, whereabouts)| Message::Feeding { path, whereabouts }),
-        whereabouts().prop_map(Message::Whereabouts),
-        (how, places()).prop_map(|(how, places)| Message::Move { how, places }),
-        Just(Message::UplinkWanted),
-        Just(Message::RatesWanted),
-        Just(Message::Rates(List::new())),
-        any::<u64>().prop_map(|bps| Message::Uplink { bps }),
-        (number(), number(), any::<u64>())
-            .prop_map(|(train, bytes, rate_bps)| { Message::ProbeWanted { train, bytes, rate_bps } }),
-        number().prop_map(|train| Message::ProbeBusy { train }),
+        number().prop_map(|train| Message::Probe(ProbeMessage::ProbeBusy { train })),
         (peer_id(), prop::option::of(number()))
-            .prop_map(|(mixer, silent_us)| Message::Heard { mixer, silent_us }),
-        rank().prop_map(|rank| Message::FailoverWanted { rank, wish: wish(3, rank, 4) }),
-        rank().prop_map(move |rank| Message::Started(program(peer, rank.term, rank.failover_count))),
-        any::<u8>().prop_map(|count| Message::Trouble { count }),
-        (number(), number())
-            .prop_map(|(suffering, viewers)| Message::Suffering(Sufferers { suffering, viewers })),
+            .prop_map(|(mixer, silent_us)| Message::Failover(FailoverMessage::Heard { mixer, silent_us })),
+        rank().prop_map(|rank| Message::Failover(FailoverMessage::FailoverWanted {
+            rank,
+            wish: wish(3, rank, 4)
+        })),
+        rank().prop_map(move |rank| Message::Media(MediaMessage::Started(program(
+            peer,
+            rank.term,
+            rank.failover_count
+        )))),
+        any::<u8>().prop_map(|count| Message::Election(ElectionMessage::Trouble { count })),
+        (number(), number()).prop_map(|(suffering, viewers)| Message::Election(ElectionMessage::Suffering(
+            Sufferers { suffering, viewers }
+        ))),
         (0..9u32, rank()).prop_map(move |(term, under)| {
             let need = Need { term, under, reason: ElectionReason::MixerGone, opener: key(peer).id() };
-            Message::PreVoteWanted { epoch: 7, need }
+            Message::Election(ElectionMessage::PreVoteWanted { epoch: 7, need })
         }),
     ]
 }

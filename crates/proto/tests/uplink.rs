@@ -4,13 +4,13 @@
 use crate::samples::brain::{candidate, says, speaker, viewing};
 use crate::samples::key;
 use crate::samples::viewer::{SECOND, Viewer};
-use plenary_proto::message::{Attach, Message};
+use plenary_proto::message::{Attach, Message, ProbeMessage, TreeMessage};
 use plenary_proto::{Input, Output, PeerId, RoomConfig};
 
 fn asks(outputs: &[Output], whom: PeerId) -> bool {
     outputs
         .iter()
-        .any(|output| matches!(output, Output::Control(peer, Message::UplinkWanted) if *peer == whom))
+        .any(|output| matches!(output, Output::Control(peer, Message::Probe(ProbeMessage::UplinkWanted)) if *peer == whom))
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_page_without_trains_asks_for_no_measurement_and_takes_children() {
     assert!(!asks(&taken, key(3).id()), "{taken:?}");
     page.give(Input::Fed(key(3).id()));
     page.rests_for(2 * SECOND);
-    let outputs = page.hears(20, Message::Attach(Attach::newcomer()));
-    let is_accept = |message: &Message| matches!(message, Message::Accept { .. });
+    let outputs = page.hears(20, Message::Tree(TreeMessage::Attach(Attach::newcomer())));
+    let is_accept = |message: &Message| matches!(message, Message::Tree(TreeMessage::Accept { .. }));
     assert!(says(&outputs, 20, is_accept), "its user's and the room's limits alone count: {outputs:?}");
 }

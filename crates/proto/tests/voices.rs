@@ -6,7 +6,9 @@ use crate::samples::brain::{
 use crate::samples::key;
 use crate::samples::viewer::Viewer;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{AGENTS_MAX, Entry, Join, LinkKind, Message, Roster};
+use plenary_proto::message::{
+    AGENTS_MAX, Entry, Join, LinkKind, MediaMessage, MemberMessage, Message, Roster,
+};
 use plenary_proto::{Command, Event, Input, Output, PeerId, RoomConfig, Via, VoiceRoutes, VoicesState};
 
 /// Marks these peers in a roster.
@@ -46,18 +48,18 @@ fn states(outputs: &[Output]) -> Vec<VoicesState> {
 }
 
 fn wants(peer: u8, outputs: &[Output]) -> bool {
-    says(outputs, peer, |message| *message == Message::VoicesWanted(true))
+    says(outputs, peer, |message| *message == Message::Media(MediaMessage::VoicesWanted(true)))
 }
 
 #[test]
 fn a_mixer_forwards_voices_only_to_peers_while_they_are_marked() {
     let mut mixer = mixer(&[10]);
-    let wanted = Message::VoicesWanted(true);
+    let wanted = Message::Media(MediaMessage::VoicesWanted(true));
     let [ten, eleven] = [10, 11].map(|peer| mixer.room.may_say(&key(peer).id(), &Via::Link, &wanted));
     assert!(ten && !eleven, "others' requests are dropped unread");
     assert!(!mixer.room.may_say(&key(10).id(), &Via::Signal, &wanted));
     let outputs = mixer.hears(10, wanted.clone());
-    assert_eq!(said(&outputs, 10), [&Message::Voices(true)]);
+    assert_eq!(said(&outputs, 10), [&Message::Media(MediaMessage::Voices(true))]);
     let given = VoiceRoutes { of: ids(&[2, 7]), to: ids(&[10]), here: false };
     assert_eq!(routes(&outputs), Some(given.clone()));
     assert!(mixer.hears(11, wanted.clone()).is_empty());
@@ -69,10 +71,10 @@ fn a_mixer_forwards_voices_only_to_peers_while_they_are_marked() {
     assert_eq!(routes(&outputs), Some(given.clone()));
 
     let outputs = mixer.adopts(&stage(), marks(&[11]));
-    assert!(said(&outputs, 10).contains(&&Message::Voices(false)));
+    assert!(said(&outputs, 10).contains(&&Message::Media(MediaMessage::Voices(false))));
     assert_eq!(routes(&outputs), Some(VoiceRoutes::default()), "at once");
     mixer.hears(11, wanted);
-    let outputs = mixer.hears(11, Message::VoicesWanted(false));
+    let outputs = mixer.hears(11, Message::Media(MediaMessage::VoicesWanted(false)));
     assert_eq!(routes(&outputs), Some(VoiceRoutes::default()), "an agent wants no more");
 }
 
@@ -80,7 +82,7 @@ fn a_mixer_forwards_voices_only_to_peers_while_they_are_marked() {
 fn a_link_that_ends_and_a_mixer_that_mixes_no_more_end_the_forwarding() {
     let mut mixer = mixer(&[10, 11]);
     for peer in [10, 11] {
-        mixer.hears(peer, Message::VoicesWanted(true));
+        mixer.hears(peer, Message::Media(MediaMessage::VoicesWanted(true)));
     }
     let outputs = mixer.give(Input::LinkDown(key(10).id(), LinkKind::Peer));
     assert_eq!(routes(&outputs).map(|routes| routes.to), Some(ids(&[11])));
@@ -88,7 +90,10 @@ fn a_link_that_ends_and_a_mixer_that_mixes_no_more_end_the_forwarding() {
     idle.adopts(&stage(), marks(&[10]));
     idle.is_linked_by(10);
     idle.elects(1, &[2], &[]);
-    assert_eq!(said(&idle.hears(10, Message::VoicesWanted(true)), 10), [&Message::Voices(false)]);
+    assert_eq!(
+        said(&idle.hears(10, Message::Media(MediaMessage::VoicesWanted(true))), 10),
+        [&Message::Media(MediaMessage::Voices(false))]
+    );
 }
 
 #[test]
@@ -99,32 +104,42 @@ fn an_agent_asks_the_mixer_and_after_a_failover_the_next_one() {
     let outputs = agent.give(Input::Command(Command::Voices(true)));
     assert_eq!(states(&outputs), [VoicesState::NotAgent], "it is told that it isn't marked");
     let timed = agent.runs_for(40 * SECOND);
-    assert!(times_said(&timed, 3, |message| *message == Message::VoicesWanted(true)).is_empty());
+    assert!(
+        times_said(&timed, 3, |message| *message == Message::Media(MediaMessage::VoicesWanted(true)))
+            .is_empty()
+    );
 
     let outputs = agent.adopts(&stage, marks(&[5]));
     assert!(wants(3, &outputs), "{outputs:?}");
     assert_eq!(routes(&outputs), Some(VoiceRoutes { of: ids(&[2, 7]), to: Vec::new(), here: true }));
-    assert!(agent.room.may_say(&key(3).id(), &Via::Link, &Message::Voices(true)));
-    assert!(!agent.room.may_say(&key(4).id(), &Via::Link, &Message::Voices(true)), "it wasn't asked");
-    assert_eq!(states(&agent.hears(3, Message::Voices(true))), [VoicesState::Coming]);
+    assert!(agent.room.may_say(&key(3).id(), &Via::Link, &Message::Media(MediaMessage::Voices(true))));
+    assert!(
+        !agent.room.may_say(&key(4).id(), &Via::Link, &Message::Media(MediaMessage::Voices(true))),
+        "it wasn't asked"
+    );
+    assert_eq!(states(&agent.hears(3, Message::Media(MediaMessage::Voices(true)))), [VoicesState::Coming]);
 
     let outputs = agent.elects(4, &[4], &[]);
     assert!(
-        !says(&outputs, 3, |message| *message == Message::VoicesWanted(false)),
+        !says(&outputs, 3, |message| *message == Message::Media(MediaMessage::VoicesWanted(false))),
         "not before the other agrees"
     );
     agent.is_linked_by(4);
     let timed = agent.runs_for(2 * SECOND);
     let asked = wants(4, &outputs)
-        || !times_said(&timed, 4, |message| *message == Message::VoicesWanted(true)).is_empty();
+        || !times_said(&timed, 4, |message| *message == Message::Media(MediaMessage::VoicesWanted(true)))
+            .is_empty();
     assert!(asked, "{timed:?}");
-    let outputs = agent.hears(4, Message::Voices(true));
-    assert!(says(&outputs, 3, |message| *message == Message::VoicesWanted(false)), "{outputs:?}");
+    let outputs = agent.hears(4, Message::Media(MediaMessage::Voices(true)));
+    assert!(
+        says(&outputs, 3, |message| *message == Message::Media(MediaMessage::VoicesWanted(false))),
+        "{outputs:?}"
+    );
 
     let outputs = agent.adopts(&stage, |_| {});
     assert_eq!(states(&outputs), [VoicesState::NotAgent]);
     assert_eq!(routes(&outputs), Some(VoiceRoutes::default()));
-    assert!(says(&outputs, 4, |message| *message == Message::VoicesWanted(false)));
+    assert!(says(&outputs, 4, |message| *message == Message::Media(MediaMessage::VoicesWanted(false))));
 }
 
 #[test]
@@ -147,7 +162,7 @@ fn a_host_marks_up_to_eight_peers_and_a_removed_one_is_marked_no_more() {
     let mut host = Brain::new(2, config);
     let agents = |host: &Brain| host.room.roster().unwrap().rules.access.agents.to_vec();
     for agent in 10..10 + AGENTS_MAX as u8 + 2 {
-        host.hears(agent, Message::Join(Join::viewer("bot")));
+        host.hears(agent, Message::Member(MemberMessage::Join(Join::viewer("bot"))));
         host.give(Input::Command(Command::SetAgent(key(agent).id(), true)));
     }
     host.runs_for(SECOND);

@@ -13,7 +13,7 @@ pub mod usurpers;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plenary_proto::message::{Attach, MediaSeen, Message};
+use plenary_proto::message::{Attach, ElectionMessage, FailoverMessage, MediaSeen, Message, TreeMessage};
 use plenary_proto::time::SECOND;
 use plenary_proto::{CHILDREN_MAX, Input, Output, PeerId, Time, Verdict};
 use serde::Deserialize;
@@ -103,12 +103,12 @@ impl Climber {
     /// no time to send a frame.
     fn told(message: Message) -> Message {
         match message {
-            Message::Attach(honest) => {
-                Message::Attach(Attach { room: CHILDREN_MAX, sending_us: 0, ..honest })
+            Message::Tree(TreeMessage::Attach(honest)) => {
+                Message::Tree(TreeMessage::Attach(Attach { room: CHILDREN_MAX, sending_us: 0, ..honest }))
             }
-            Message::Aggregate(mut told) => {
+            Message::Tree(TreeMessage::Aggregate(mut told)) => {
                 (told.room, told.sending_us, told.free[0]) = (CHILDREN_MAX, 0, CHILDREN_MAX.into());
-                Message::Aggregate(told)
+                Message::Tree(TreeMessage::Aggregate(told))
             }
             honest => honest,
         }
@@ -192,11 +192,11 @@ impl Liar {
     /// Whether a member withholds this message from its brain.
     fn hides(&self, message: &Message) -> bool {
         match message {
-            Message::Report(report) => {
+            Message::Election(ElectionMessage::Report(report)) => {
                 self.group.contains(&report.body.candidate) && !self.group.contains(&report.sender)
             }
-            Message::Heard { mixer, .. } => !self.group.contains(mixer),
-            Message::Alive(alive) => !self.group.contains(&alive.sender),
+            Message::Failover(FailoverMessage::Heard { mixer, .. }) => !self.group.contains(mixer),
+            Message::Failover(FailoverMessage::Alive(alive)) => !self.group.contains(&alive.sender),
             _ => false,
         }
     }
@@ -210,9 +210,10 @@ impl Deviation for Liar {
                 self.inherits = prey.map(|mixer| (*mixer, now + USURP_US));
                 Output::WatchMixers(mixers)
             }
-            Output::AnswerHeard { to, mixer } if !self.group.contains(&mixer) => {
-                Output::Control(to, Message::Heard { mixer, silent_us: Some(DEAF_US) })
-            }
+            Output::AnswerHeard { to, mixer } if !self.group.contains(&mixer) => Output::Control(
+                to,
+                Message::Failover(FailoverMessage::Heard { mixer, silent_us: Some(DEAF_US) }),
+            ),
             honest => honest,
         });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::message::Message;
+use plenary_proto::message::{Message, TreeMessage};
 use plenary_proto::time::SECOND;
 use plenary_proto::{Command, Event, Input, MixRole, Mutation, Output};
 
@@ -80,7 +80,11 @@ impl World {
             (Some(Fault::IgnoresUnserve | Fault::ForgetsChildren), Output::Unserve(_)) => return None,
             (Some(Fault::ForgetsChildren), Output::Serve { peer, .. }) => {
                 if let Some(from) = self.directory.find(peer) {
-                    let gone = Happening::Control { to: at, from, message: Box::new(Message::Detach) };
+                    let gone = Happening::Control {
+                        to: at,
+                        from,
+                        message: Box::new(Message::Tree(TreeMessage::Detach)),
+                    };
                     self.push(self.now + SECOND, gone);
                 }
             }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, MixPolicy,
-    Muted, Outcome, Path, Place, ProgramFormat, Purpose, Roster, Rules, Sharing, SignedRoster, Ticket, Vote,
-    Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, FailoverMessage, LinkKind,
+    LinkMessage, MemberMessage, Message, MixPolicy, Muted, Outcome, Path, Place, ProbeMessage, ProgramFormat,
+    Purpose, Roster, Rules, Sharing, SignedRoster, Ticket, TreeMessage, Vote, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -247,7 +247,7 @@ impl Stand {
             if let Some(gone) = self.children.first().copied() {
                 self.children.remove(0);
                 match change % 3 {
-                    0 => self.say(gone, Message::Detach),
+                    0 => self.say(gone, Message::Tree(TreeMessage::Detach)),
                     1 => self.give(Input::LinkDown(gone, LinkKind::Peer)),
                     _ => self.give(Input::Verdict { peer: gone, verdict: Verdict::Silent }),
                 }
@@ -261,10 +261,10 @@ impl Stand {
     fn take_child(&mut self, child: PeerId) {
         self.children.push(child);
         let attach = self.attach(child);
-        self.say(child, Message::Attach(attach));
-        self.say(child, Message::LinkWanted { kind: LinkKind::Peer, ticket: None });
+        self.say(child, Message::Tree(TreeMessage::Attach(attach)));
+        self.say(child, Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Peer, ticket: None }));
         self.give(Input::LinkUp(child, LinkKind::Peer));
-        self.say(child, Message::Feed { from: None });
+        self.say(child, Message::Tree(TreeMessage::Feed { from: None }));
         let aggregate = self.aggregate(0);
         self.say(child, aggregate);
     }
@@ -277,7 +277,7 @@ impl Stand {
     /// The children show their tickets anew.
     fn show_tickets(&mut self) {
         for child in self.children.clone() {
-            self.say(child, Message::Ticket(ticket(&self.room, self.now, child)));
+            self.say(child, Message::Member(MemberMessage::Ticket(ticket(&self.room, self.now, child))));
         }
     }
 
@@ -300,14 +300,14 @@ impl Stand {
         let mut below = Aggregate { viewers: share + round % 7, ..Aggregate::default() };
         below.free[1..4].fill((round % 5) as u16);
         below.promises[1..4].fill(4);
-        Message::Aggregate(below)
+        Message::Tree(TreeMessage::Aggregate(below))
     }
 
     fn newcomer(&mut self) -> Input {
         self.newcomers += 1;
         let attach = self.attach(stranger(self.newcomers));
         let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
-        self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
+        self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Tree(TreeMessage::Attach(attach)))
     }
 
     fn verified(&self, message: Message) -> Verified<Message> {
@@ -354,30 +354,34 @@ impl Stand {
     fn answer(&self, output: Output) -> Option<Input> {
         match output {
             Output::Offer { peer, kind, .. }
-            | Output::Signal(Address::Peer(peer), Message::LinkWanted { kind, .. }) => {
+            | Output::Signal(Address::Peer(peer), Message::Link(LinkMessage::LinkWanted { kind, .. })) => {
                 Some(Input::LinkUp(peer, kind))
             }
             Output::RequestFeed(peer) => Some(Input::Fed(peer)),
-            Output::Signal(Address::Host, Message::Join(_)) => {
+            Output::Signal(Address::Host, Message::Member(MemberMessage::Join(_))) => {
                 let host = stage_key(0).id();
                 let ticket = Some(ticket(&self.room, self.now, self.me));
                 Some(self.heard(
                     host,
                     Via::Signal,
-                    Message::Admit(Box::new(Admit { ticket, ..self.admit.clone() })),
+                    Message::Member(MemberMessage::Admit(Box::new(Admit { ticket, ..self.admit.clone() }))),
                 ))
             }
-            Output::Signal(Address::Peer(peer), Message::Attach(attach))
-            | Output::Control(peer, Message::Attach(attach)) => {
+            Output::Signal(Address::Peer(peer), Message::Tree(TreeMessage::Attach(attach)))
+            | Output::Control(peer, Message::Tree(TreeMessage::Attach(attach))) => {
                 Some(self.heard(peer, Via::Signal, self.place(peer, attach.purpose)))
             }
-            Output::Control(peer, Message::UplinkWanted) => {
-                let guess = Message::ProbeWanted { train: UPLINK_TRAIN, bytes: 1_200, rate_bps: 0 };
+            Output::Control(peer, Message::Probe(ProbeMessage::UplinkWanted)) => {
+                let guess = Message::Probe(ProbeMessage::ProbeWanted {
+                    train: UPLINK_TRAIN,
+                    bytes: 1_200,
+                    rate_bps: 0,
+                });
                 Some(self.heard(peer, Via::Link, guess))
             }
             Output::Train { peer, train: UPLINK_TRAIN, .. } => {
                 let bps = u64::from(u8::MAX) * u64::from(PROGRAM_BPS);
-                Some(self.heard(peer, Via::Link, Message::Uplink { bps }))
+                Some(self.heard(peer, Via::Link, Message::Probe(ProbeMessage::Uplink { bps })))
             }
             Output::Role(MixRole::Mix { rank, .. }) => Some(Input::Started(self.program(rank))),
             _ => None,
@@ -389,10 +393,10 @@ impl Stand {
         if purpose == Purpose::Backup && peer == stage_key(SPEAKERS).id() {
             let standby = stage_key(SPEAKERS + 1).id();
             let place = Place { peer: standby, path: self.path_of(standby) };
-            return Message::Redirect { purpose, places: List::truncated([place]) };
+            return Message::Tree(TreeMessage::Redirect { purpose, places: List::truncated([place]) });
         }
         let whereabouts = Whereabouts::default();
-        Message::Accept { purpose, path: self.path_of(peer), whereabouts }
+        Message::Tree(TreeMessage::Accept { purpose, path: self.path_of(peer), whereabouts })
     }
 
     /// A mixer's own path, or a path as long as that of a relay half-way down a room of this size.
@@ -423,7 +427,11 @@ impl Stand {
         if matches!(self.part, Part::Mixer | Part::Speaker) {
             inputs.extend(self.stage.iter().copied().map(Input::Heard));
             let (asks, mixer) = (self.stage[0], self.stage[usize::from(SPEAKERS) - 1]);
-            inputs.push(self.heard(asks, Via::Link, Message::HearWanted { mixer }));
+            inputs.push(self.heard(
+                asks,
+                Via::Link,
+                Message::Failover(FailoverMessage::HearWanted { mixer }),
+            ));
         }
         for peer in above.take(1) {
             inputs.push(Input::Verdict { peer, verdict: Verdict::Behind });
@@ -434,7 +442,11 @@ impl Stand {
         }
         if round.is_multiple_of(10) {
             let from = self.stage[0];
-            inputs.push(self.heard(from, Via::Link, Message::Roster(self.admit.roster.clone())));
+            inputs.push(self.heard(
+                from,
+                Via::Link,
+                Message::Member(MemberMessage::Roster(self.admit.roster.clone())),
+            ));
         }
         inputs
     }
@@ -514,11 +526,13 @@ mod tests {
         let seen = stand.snapshot();
         let (parent, backup) = (seen.parent.expect("it is fed"), seen.backup.expect("it has a backup"));
         // a link may deliver this peer's `Feed` long after it was revoked on another route
-        for (from, expected) in
-            [(backup, Some(Message::StopFeed)), (stranger(7), Some(Message::Detach)), (parent, None)]
-        {
+        for (from, expected) in [
+            (backup, Some(Message::Tree(TreeMessage::StopFeed))),
+            (stranger(7), Some(Message::Tree(TreeMessage::Detach))),
+            (parent, None),
+        ] {
             let path = stand.path_of(from);
-            let feeding = Message::Feeding { path, whereabouts: Whereabouts::default() };
+            let feeding = Message::Tree(TreeMessage::Feeding { path, whereabouts: Whereabouts::default() });
             stand.brain.handle(stand.now, stand.heard(from, Via::Link, feeding));
             let outputs: Vec<_> = std::iter::from_fn(|| stand.brain.poll_output()).collect();
             let answer = outputs.into_iter().find_map(|output| match output {

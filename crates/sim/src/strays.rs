@@ -5,7 +5,7 @@ use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::identity::{MediaKind, PacketIdentity};
-use plenary_proto::message::{Message, StreamUse};
+use plenary_proto::message::{MediaMessage, Message, StreamUse};
 use plenary_proto::packet::{Contributors, MediaPacket};
 use plenary_proto::time::SECOND;
 use plenary_proto::{Input, RoomId, StreamKind, StreamSpec, Time};
@@ -21,7 +21,11 @@ const PROGRAM: u8 = 0;
 fn program_of(input: &Input) -> Option<StreamSpec> {
     match input {
         Input::Message { message, .. } => match &**message {
-            Message::Stream(StreamUse { spec, .. }) if spec.kind == StreamKind::Program => Some(*spec),
+            Message::Media(MediaMessage::Stream(StreamUse { spec, .. }))
+                if spec.kind == StreamKind::Program =>
+            {
+                Some(*spec)
+            }
             _ => None,
         },
         _ => None,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use crate::support::{plan, run, run_on, seeds};
 use plenary_proto::app::Reason;
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Candidate, Description, LinkKind, Message, Offer, Setup, Ticket};
+use plenary_proto::message::{
+    Candidate, Description, LinkKind, LinkMessage, MemberMessage, Message, Offer, Setup, Ticket,
+};
 use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
@@ -95,7 +97,7 @@ impl Deviation for Accuser {
     fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
         if let Output::Control(_, message) | Output::Signal(_, message) | Output::Relay { message, .. } =
             &output
-            && let Message::Position { ticket, .. } = message
+            && let Message::Member(MemberMessage::Position { ticket, .. }) = message
         {
             self.ticket.clone_from(ticket);
         }
@@ -104,7 +106,13 @@ impl Deviation for Accuser {
         if fed_nothing.is_some() && now.since(self.said_at) >= SECOND {
             self.said_at = now;
             let (name, ticket) = (Text::truncated("Mallory"), self.ticket.clone());
-            let complaint = Message::Position { name, parent: None, depth: 0, fed_nothing, ticket };
+            let complaint = Message::Member(MemberMessage::Position {
+                name,
+                parent: None,
+                depth: 0,
+                fed_nothing,
+                ticket,
+            });
             instead.push(Output::Signal(Address::Host, complaint));
         }
     }
@@ -409,7 +417,10 @@ impl Deviation for Intruder {
         };
         for peer in &self.all {
             let offer = Offer { kind, description: description.clone(), ticket: None };
-            for message in [Message::LinkWanted { kind, ticket: None }, Message::Offer(offer)] {
+            for message in [
+                Message::Link(LinkMessage::LinkWanted { kind, ticket: None }),
+                Message::Link(LinkMessage::Offer(offer)),
+            ] {
                 instead.push(Output::Signal(Address::Peer(*peer), message));
             }
         }

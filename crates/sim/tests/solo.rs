@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{calm, plan, run, run_on, seeds, under};
 use plenary_proto::app::Solo;
-use plenary_proto::message::Message;
+use plenary_proto::message::{MediaMessage, Message};
 use plenary_proto::time::SECOND;
 use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
 use plenary_sim::World;
@@ -238,8 +238,9 @@ struct Intruder {
 
 impl Deviation for Intruder {
     fn output(&mut self, _: Time, output: Output, instead: &mut Vec<Output>) {
-        let wanted = Message::SoloWanted { speaker: Some(self.of) };
-        if let Output::Control(mixer, Message::SoloWanted { speaker: Some(_) }) = output {
+        let wanted = Message::Media(MediaMessage::SoloWanted { speaker: Some(self.of) });
+        if let Output::Control(mixer, Message::Media(MediaMessage::SoloWanted { speaker: Some(_) })) = output
+        {
             instead.push(Output::Control(mixer, wanted.clone()));
             instead.push(Output::Signal(Address::Peer(self.of), wanted));
         } else {

@@ -1,6 +1,6 @@
 //! Standbys that take the mixer's place as if it had asked for that, and peers on stage that deny its death.
 
-use plenary_proto::message::Message;
+use plenary_proto::message::{FailoverMessage, Message};
 use plenary_proto::time::MS;
 use plenary_proto::{PeerId, Time};
 use plenary_sim::attackers::usurpers;
@@ -95,7 +95,8 @@ impl Deviation for Vouches {
             return Vec::new();
         }
         self.next = now + 100 * MS;
-        let heard = |mixer: &PeerId| Message::Heard { mixer: *mixer, silent_us: Some(0) };
+        let heard =
+            |mixer: &PeerId| Message::Failover(FailoverMessage::Heard { mixer: *mixer, silent_us: Some(0) });
         let to_each = |peer: &PeerId| {
             let peer = *peer;
             self.mixers

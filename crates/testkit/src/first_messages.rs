@@ -2,7 +2,7 @@
 //! this table.
 
 use plenary_proto::link_layout::Channel;
-use plenary_proto::message::{Fingerprints, LinkProof, MESSAGE_VERSION, Message};
+use plenary_proto::message::{Fingerprints, LinkMessage, LinkProof, MESSAGE_VERSION, MemberMessage, Message};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId};
 
@@ -43,7 +43,9 @@ pub fn first_messages(
     let in_the_middle = Fingerprints { other: [0x5a; 32], ..*fingerprints };
     let whole = |message: &[u8]| [&[0], message].concat();
     let proof = |by: &Keypair, room: &RoomId, other: &PeerId, fingerprints: &Fingerprints| {
-        whole(&Message::LinkProof(LinkProof::sign(by, room, other, fingerprints)).to_bytes())
+        whole(
+            &Message::Link(LinkMessage::LinkProof(LinkProof::sign(by, room, other, fingerprints))).to_bytes(),
+        )
     };
     let right = proof(me, room, other, fingerprints);
     let with_byte = |at: usize, byte: u8| {
@@ -57,7 +59,7 @@ pub fn first_messages(
         ("nothing", Vec::new(), Then::Closed),
         ("an empty message", whole(&[]), Then::Closed),
         ("bytes that are no message", whole(&[0xff; 40]), Then::Closed),
-        ("another message", whole(&Message::Leave.to_bytes()), Then::Closed),
+        ("another message", whole(&Message::Member(MemberMessage::Leave).to_bytes()), Then::Closed),
         ("a piece of a longer message", with_byte(0, 1), Then::Closed),
         ("a proof cut short", right[..last].to_vec(), Then::Closed),
         ("a proof with a wrong signature", with_byte(last, right[last] ^ 1), Then::Closed),

@@ -16,7 +16,7 @@ use plenary_media::Encoded;
 use plenary_proto::app::{ConnectionState, Event, Reason, Why, page};
 use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Consent, Message, Pieces, VideoRequest};
+use plenary_proto::message::{Consent, MemberMessage, Message, Pieces, VideoRequest};
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::rendezvous::{Connection, Entrance, Happening, Outage, PATIENCE_US, SIGNAL_PATH};
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer, counter_at};
@@ -172,7 +172,10 @@ impl Joined {
             asks: Vec::new(),
         };
         joined.emit(Event::Connection { state: ConnectionState::Joining });
-        joined.asks.extend(Pieces::of(&Message::Leave.to_bytes()).map(|piece| Ask::Farewell(piece.into())));
+        joined.asks.extend(
+            Pieces::of(&Message::Member(MemberMessage::Leave).to_bytes())
+                .map(|piece| Ask::Farewell(piece.into())),
+        );
         if joined.hosted.is_some() {
             joined.emit(Event::Invite { invite: joined.invite.0.to_string() });
         }

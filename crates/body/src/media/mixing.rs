@@ -9,7 +9,7 @@ use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::MixRole;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{LinkKind, Message, ProgramFormat, StreamUse};
+use plenary_proto::message::{LinkKind, MediaMessage, Message, ProgramFormat, StreamUse};
 
 impl Media {
     /// Takes on a role in the mix.
@@ -59,7 +59,10 @@ impl Media {
                     self.use_inbound(inbound, now_us, outs);
                 } else if let Some(link) = self.links.up(&speaker, LinkKind::Peer) {
                     if !std::mem::replace(announced, true) {
-                        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
+                        outs.control(
+                            link,
+                            Message::Media(MediaMessage::Stream(StreamUse { slot: OWN_SLOTS[0], spec })),
+                        );
                     }
                     packets.into_iter().for_each(|packet| outs.send(link, OWN_SLOTS[1], packet));
                 } else {

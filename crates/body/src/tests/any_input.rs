@@ -4,7 +4,9 @@ use plenary_media::CodecRemedy;
 use plenary_media::codec::EncodedPicture;
 use plenary_media::compose::Layout;
 use plenary_media::mixer::{MixerOutput, MixerPart};
-use plenary_proto::message::{Head, Heartbeat, ProgramFormat, VideoRequest};
+use plenary_proto::message::{
+    Head, Heartbeat, LinkMessage, ProbeMessage, ProgramFormat, TreeMessage, VideoRequest,
+};
 use plenary_proto::packet::LinkStats;
 use plenary_proto::{Command, MixRole};
 use proptest::prelude::*;
@@ -174,12 +176,12 @@ impl Trial {
                 let at = Some(Resume { stream: id, video_packet: *number, sound_packet: *number });
                 let video = VideoRequest { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
                 let message = match message {
-                    0 => Message::Feed { from: at },
-                    1 => Message::Stream(StreamUse { slot: *number as u8, spec }),
-                    2 => Message::Home { rank: RANK, video, resume: at, beside: None },
-                    3 => Message::ProbeBusy { train: *number as u32 },
-                    4 => Message::Bye(LinkKind::Peer),
-                    _ => Message::SoloWanted { speaker: Some(BEN) },
+                    0 => Message::Tree(TreeMessage::Feed { from: at }),
+                    1 => Message::Media(MediaMessage::Stream(StreamUse { slot: *number as u8, spec })),
+                    2 => Message::Media(MediaMessage::Home { rank: RANK, video, resume: at, beside: None }),
+                    3 => Message::Probe(ProbeMessage::ProbeBusy { train: *number as u32 }),
+                    4 => Message::Link(LinkMessage::Bye(LinkKind::Peer)),
+                    _ => Message::Media(MediaMessage::SoloWanted { speaker: Some(BEN) }),
                 };
                 let letter = letters(2).read(PEERS[*peer], &message.to_bytes(), now_us, |_, _, _| true);
                 if let Letter::Message { from, via, message } = letter {

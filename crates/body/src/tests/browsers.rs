@@ -349,7 +349,7 @@ fn a_page_sends_each_target_its_own_stream_that_begins_with_a_keyframe() {
     assert_eq!(stand.media.own_links(), [ada, ben]);
     let announced = stand.take().sends.into_iter().filter_map(|out| match out {
         Out::Control { link, message } => match *message {
-            Message::Stream(stream) => Some((link, stream.spec.id(&ROOM))),
+            Message::Media(MediaMessage::Stream(stream)) => Some((link, stream.spec.id(&ROOM))),
             _ => None,
         },
         _ => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenary_proto::app::ConnectionState;
-use plenary_proto::message::{Fingerprints, Join, MESSAGE_VERSION};
+use plenary_proto::message::{Fingerprints, Join, MESSAGE_VERSION, MemberMessage};
 use plenary_proto::rendezvous::{Address, Outage};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{Event, RoomId};
@@ -163,7 +163,7 @@ fn the_first_envelope_of_a_later_session_tells_of_the_restart_first() {
         let opener = plenary_proto::seal::Opener::new(ben().id(), room.clone());
         let letters = crate::letters::Letters::new(room.room(), key(1).id(), ben().id(), sealer, opener);
         let mut of_ben = Correspondence::new(letters, [session as u8; 32], NOW_US, PATIENCE);
-        let message = Box::new(Message::Join(Join::viewer("Ben")));
+        let message = Box::new(Message::Member(MemberMessage::Join(Join::viewer("Ben"))));
         let sealed = of_ben.seal(Envelope::Signal { to: plenary_proto::Address::Host, message }, NOW_US);
         let Some(Step::Post(Address::Host, sealed)) = sealed else { panic!("{sealed:?}") };
         host.open(ben().id(), &sealed, NOW_US, |_, _, _| true)

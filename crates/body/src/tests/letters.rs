@@ -2,7 +2,9 @@
 
 use plenary_proto::Via;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Failover, Join, MESSAGE_VERSION, Relay, Ticket};
+use plenary_proto::message::{
+    Failover, FailoverMessage, Join, MESSAGE_VERSION, MemberMessage, Relay, RouteMessage, Ticket,
+};
 use plenary_proto::seal::{
     Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed, counter_at,
 };
@@ -35,7 +37,12 @@ fn nonce(number: u8) -> [u8; NONCE_LEN] {
 }
 
 fn join() -> Message {
-    Message::Join(Join { speaks: true, views: false, mixes: true, ..Join::viewer("Ada") })
+    Message::Member(MemberMessage::Join(Join {
+        speaks: true,
+        views: false,
+        mixes: true,
+        ..Join::viewer("Ada")
+    }))
 }
 
 /// Opens an envelope that comes in Ada's name.
@@ -109,10 +116,17 @@ fn a_forged_statement_is_the_violation_of_its_sender() {
     let signed = |expires_unix_s, number| {
         Signed::new(&key(4), &room_key().room(), 1, 1, expires_unix_s, failover(number))
     };
-    let mut read = |signed| ada.read(from, &Message::Failover(signed).to_bytes(), NOW_US, |_, _, _| true);
+    let mut read = |signed| {
+        ada.read(from, &Message::Failover(FailoverMessage::Failover(signed)).to_bytes(), NOW_US, |_, _, _| {
+            true
+        })
+    };
     let now_s = NOW_US / 1_000_000;
     let valid = signed(now_s + 10, 1);
-    assert_eq!(author(read(valid.clone())), Some((from, Message::Failover(valid.clone()))));
+    assert_eq!(
+        author(read(valid.clone())),
+        Some((from, Message::Failover(FailoverMessage::Failover(valid.clone()))))
+    );
     assert!(matches!(read(signed(now_s - 1, 1)), Letter::Nothing));
     let forged = Signed { body: failover(2), ..valid };
     assert!(matches!(read(forged), Letter::Bad(blamed) if blamed == from));
@@ -127,21 +141,28 @@ fn carried(sealed: Vec<u8>, by: u8) -> Vec<u8> {
 fn carried_of(author: u8, sealed: Vec<u8>, by: u8) -> Vec<u8> {
     let route = List::truncated([key(by).id().short()]);
     let (from, to) = (key(author).id(), key(3).id());
-    Message::Relay(Relay { from, to, route, passed: 1, sealed: List::try_from(sealed).unwrap() }).to_bytes()
+    Message::Route(RouteMessage::Relay(Relay {
+        from,
+        to,
+        route,
+        passed: 1,
+        sealed: List::try_from(sealed).unwrap(),
+    }))
+    .to_bytes()
 }
 
 #[test]
 fn an_envelope_in_an_envelope_is_a_violation_of_its_author_alone() {
     let (mut mallory, mut ben) = (letters(2), letters(3));
     let route = List::truncated([key(5).id().short()]);
-    let within = Message::Relay(Relay {
+    let within = Message::Route(RouteMessage::Relay(Relay {
         from: key(2).id(),
         to: key(3).id(),
         route,
         passed: 1,
         sealed: List::truncated([0; 40]),
-    });
-    let forged = Message::Failover(Signed {
+    }));
+    let forged = Message::Failover(FailoverMessage::Failover(Signed {
         body: Failover { rank: RANK, after: RANK, over: key(6).id(), wish: None },
         ..Signed::new(
             &key(2),
@@ -151,7 +172,7 @@ fn an_envelope_in_an_envelope_is_a_violation_of_its_author_alone() {
             u64::MAX,
             Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None },
         )
-    });
+    }));
     for (number, bad) in (10..).zip([within, forged]) {
         let sealed = mallory.seal(Some(key(3).id()), &bad, NOW_US, nonce(number)).unwrap();
         let letter = ben.read(key(5).id(), &carried(sealed, 5), NOW_US, |_, _, _| true);
@@ -184,7 +205,7 @@ fn a_message_that_its_author_may_not_say_is_dropped_unverified() {
         u64::MAX,
         Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None },
     );
-    let forged = Message::Failover(Signed { counter: 2, ..valid }).to_bytes();
+    let forged = Message::Failover(FailoverMessage::Failover(Signed { counter: 2, ..valid })).to_bytes();
     assert!(matches!(ada.read(key(3).id(), &forged, NOW_US, |_, _, _| false), Letter::Nothing));
     assert!(matches!(ada.read(key(3).id(), &forged, NOW_US, |_, _, _| true), Letter::Bad(_)));
 }
@@ -194,7 +215,16 @@ fn what_was_verified_once_costs_little_the_next_time() {
     let (room, failover) =
         (room_key().room(), Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None });
     let statements: Vec<_> = (0..64)
-        .map(|counter| Message::Failover(Signed::new(&key(4), &room, 1, counter, u64::MAX, failover.clone())))
+        .map(|counter| {
+            Message::Failover(FailoverMessage::Failover(Signed::new(
+                &key(4),
+                &room,
+                1,
+                counter,
+                u64::MAX,
+                failover.clone(),
+            )))
+        })
         .map(|message| message.to_bytes())
         .collect();
     let read_all = |letters: &mut Letters| {
@@ -237,13 +267,17 @@ fn nonce_of(number: u64) -> [u8; NONCE_LEN] {
 #[test]
 fn an_envelope_delivered_in_another_s_name_is_nothing() {
     let (mut mallory, mut ben) = (letters(2), letters(3));
-    let sealed = mallory.seal(Some(key(3).id()), &Message::Leave, NOW_US, nonce(1)).unwrap();
+    let sealed =
+        mallory.seal(Some(key(3).id()), &Message::Member(MemberMessage::Leave), NOW_US, nonce(1)).unwrap();
     let letter = ben.open(key(5).id(), &sealed, NOW_US, |_, _, _| true);
     assert!(matches!(letter, Letter::Nothing), "{letter:?}");
-    let sealed = mallory.seal(Some(key(3).id()), &Message::Leave, NOW_US, nonce(2)).unwrap();
-    let Ok(Message::Relay(relay)) = Message::from_bytes(&carried(sealed, 2)) else { unreachable!() };
+    let sealed =
+        mallory.seal(Some(key(3).id()), &Message::Member(MemberMessage::Leave), NOW_US, nonce(2)).unwrap();
+    let Ok(Message::Route(RouteMessage::Relay(relay))) = Message::from_bytes(&carried(sealed, 2)) else {
+        unreachable!()
+    };
     let from_cat = Relay { from: key(4).id(), route: List::truncated([key(5).id().short()]), ..relay };
-    let bytes = Message::Relay(from_cat).to_bytes();
+    let bytes = Message::Route(RouteMessage::Relay(from_cat)).to_bytes();
     let letter = ben.read(key(5).id(), &bytes, NOW_US, |_, _, _| true);
     assert!(matches!(letter, Letter::Nothing), "{letter:?}");
 }
@@ -303,12 +337,17 @@ fn a_replaced_key_counts_for_ten_seconds() {
     let (mut host, mut late) = (letters_with(3, &first), letters_with(2, &first));
     host.set_key(&second.for_member(), NOW_US);
     let to_host = Some(key(3).id());
-    let sealed = late.seal(to_host, &Message::Leave, NOW_US, nonce(1)).unwrap();
-    assert_eq!(author(open(&mut host, &sealed, NOW_US)), Some((key(2).id(), Message::Leave)));
+    let sealed = late.seal(to_host, &Message::Member(MemberMessage::Leave), NOW_US, nonce(1)).unwrap();
+    assert_eq!(
+        author(open(&mut host, &sealed, NOW_US)),
+        Some((key(2).id(), Message::Member(MemberMessage::Leave)))
+    );
     let ticket =
         Signed::new(&key(2), &first.room(), 1, 1, NOW_US / SECOND + 600, Ticket { peer: key(2).id() });
     let shown = match join() {
-        Message::Join(asked) => Message::Join(Join { ticket: Some(ticket), ..asked }),
+        Message::Member(MemberMessage::Join(asked)) => {
+            Message::Member(MemberMessage::Join(Join { ticket: Some(ticket), ..asked }))
+        }
         other => other,
     };
     let later_us = NOW_US + 11 * SECOND;
@@ -318,27 +357,32 @@ fn a_replaced_key_counts_for_ten_seconds() {
         let Letter::OldInvite { from, message: asked, .. } = letter else { panic!("{letter:?}") };
         assert_eq!((from, asked.into_inner()), (key(2).id(), message));
     }
-    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(5)).unwrap();
+    let sealed = late.seal(to_host, &Message::Member(MemberMessage::Leave), later_us, nonce(5)).unwrap();
     assert!(matches!(open(&mut host, &sealed, later_us), Letter::Nothing));
 
     // the answer can be read by a peer that has the old key only
-    let answer = host.seal(Some(key(2).id()), &Message::Leave, later_us, nonce(8)).unwrap();
+    let answer =
+        host.seal(Some(key(2).id()), &Message::Member(MemberMessage::Leave), later_us, nonce(8)).unwrap();
     let letter = late.open(key(3).id(), &answer, later_us, |_, _, _| true);
-    assert_eq!(author(letter), Some((key(3).id(), Message::Leave)));
+    assert_eq!(author(letter), Some((key(3).id(), Message::Member(MemberMessage::Leave))));
     // and once it has the new one, it gets that
     late.set_key(&second.for_member(), later_us);
-    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(6)).unwrap();
-    assert_eq!(author(open(&mut host, &sealed, later_us)), Some((key(2).id(), Message::Leave)));
+    let sealed = late.seal(to_host, &Message::Member(MemberMessage::Leave), later_us, nonce(6)).unwrap();
+    assert_eq!(
+        author(open(&mut host, &sealed, later_us)),
+        Some((key(2).id(), Message::Member(MemberMessage::Leave)))
+    );
     let mut newcomer = letters_with(5, &second);
-    let answer = host.seal(Some(key(5).id()), &Message::Leave, later_us, nonce(7)).unwrap();
+    let answer =
+        host.seal(Some(key(5).id()), &Message::Member(MemberMessage::Leave), later_us, nonce(7)).unwrap();
     let letter = newcomer.open(key(3).id(), &answer, later_us, |_, _, _| true);
-    assert_eq!(author(letter), Some((key(3).id(), Message::Leave)));
+    assert_eq!(author(letter), Some((key(3).id(), Message::Member(MemberMessage::Leave))));
 }
 
 #[test]
 fn a_peer_of_another_version_is_told_so_once_a_second_and_understands_it() {
     let (mut ada, mut ben) = (letters(2), letters(3));
-    let mut other = Message::Leave.to_bytes();
+    let mut other = Message::Member(MemberMessage::Leave).to_bytes();
     other[0] = MESSAGE_VERSION + 1;
     let mut sealer = Sealer::new(key(3), room_key(), 1);
     let sealed = sealer.seal(Some(key(2).id()), &other, NOW_US / SECOND, nonce(9)).unwrap();
@@ -423,7 +467,7 @@ fn a_peer_that_starts_again_within_the_same_second_is_heard_at_once() {
 #[test]
 fn other_versions_and_clocks_are_told_once_a_second() {
     let mut ada = letters(2);
-    let mut other = Message::Leave.to_bytes();
+    let mut other = Message::Member(MemberMessage::Leave).to_bytes();
     other[0] = MESSAGE_VERSION + 1;
     let mut told = [0; 3];
     for number in 0..200u64 {

@@ -32,7 +32,7 @@ use plenary_media::codec::{Codecs as _, SoundEncoder, VideoEncoder, VideoFormat}
 use plenary_media::{Encoded, Frame, Picture};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::link_layout::Channel;
-use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::message::{LinkKind, MediaMessage, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, MediaPacket};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamId, StreamKind, StreamSpec};
@@ -265,7 +265,9 @@ impl Stand {
 fn announced(outs: &Outs) -> Vec<(LinkId, u8, StreamId)> {
     let told = |out: &Out| match out {
         Out::Control { link, message } => match &**message {
-            Message::Stream(StreamUse { slot, spec }) => Some((*link, *slot, spec.id(&ROOM))),
+            Message::Media(MediaMessage::Stream(StreamUse { slot, spec })) => {
+                Some((*link, *slot, spec.id(&ROOM)))
+            }
             _ => None,
         },
         _ => None,

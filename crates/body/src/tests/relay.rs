@@ -1,6 +1,7 @@
 //! A relay: its feeder, its children, and the positions at which they begin.
 
 use plenary_media::payload::LEFT_OUT;
+use plenary_proto::message::TreeMessage;
 
 use super::*;
 use crate::outs::Notice;
@@ -186,7 +187,7 @@ fn the_first_packet_of_an_asked_peer_makes_it_the_feeder() {
     stand.media.request_feed(BEN, stand.now_us, &mut stand.outs);
     let position = stand.media.program.have(stand.now_us).unwrap();
     assert_eq!((position.video_packet, position.sound_packet), (3, 3));
-    let feed = Message::Feed { from: Some(position) };
+    let feed = Message::Tree(TreeMessage::Feed { from: Some(position) });
     assert_eq!(stand.take().sends[..], [Out::Control { link: ben, message: Box::new(feed) }]);
     stand.follow(BEN, 0, &program);
     stand.come(ada, 0, program.picture(false, BEGIN_US + 3 * FRAME_US));

@@ -71,7 +71,9 @@ fn changed((frame, mut packets): (Frame, Vec<MediaPacket>)) -> (Frame, Vec<Media
 /// Returns the links that are told to forget what they got, and the peers at fault.
 fn told(outs: &Outs) -> (Vec<LinkId>, Vec<PeerId>) {
     let recalled = outs.sends.iter().filter_map(|out| match out {
-        Out::Control { link, message } => matches!(**message, Message::Recalled(_)).then_some(*link),
+        Out::Control { link, message } => {
+            matches!(**message, Message::Media(MediaMessage::Recalled(_))).then_some(*link)
+        }
         _ => None,
     });
     let at_fault = outs.notices.iter().filter_map(|notice| match notice {

@@ -1,7 +1,7 @@
 //! The periodic work of the body.
 
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Consent, Heartbeat};
+use plenary_proto::message::{Consent, Heartbeat, TreeMessage};
 use plenary_proto::packet::LinkStats;
 use plenary_proto::seal::Keypair;
 use plenary_proto::{Event, Input, Mode, RoomConfig, RoomState, ShortId, Time, Verdict};
@@ -209,7 +209,7 @@ fn linked_by_its_brain(outs: &mut Outs) -> (Body, LinkId) {
 fn a_link_that_exceeds_its_budget_is_not_read_for_a_while_and_then_ended() {
     let mut outs = Outs::default();
     let (mut body, link) = linked_by_its_brain(&mut outs);
-    let message = Message::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();
+    let message = Message::Tree(TreeMessage::PathIs(List::truncated([ShortId([7; 8]); 16]))).to_bytes();
     let piece = [&[0][..], &message].concat();
     let (mut now_us, mut bytes, mut ended) = (BEGIN_US, 0, false);
     while !ended {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use plenary_proto::Event;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Candidate, CodecSource, Consent, Description, Fingerprints, Pieces, ProgramFormat, Relay, Setup,
-    loose_to_bytes,
+    Candidate, CodecSource, Consent, Description, Fingerprints, Pieces, ProgramFormat, Relay, RouteMessage,
+    Setup, loose_to_bytes,
 };
 use plenary_proto::ordered::OrderedMap;
 use plenary_proto::rendezvous::Address;
@@ -230,7 +230,8 @@ impl World {
             let again = correspondence.open(*from, sealed, now_us, may_say);
             let route = List::truncated([by.short()]);
             let sealed = List::truncated(sealed.iter().copied());
-            let relay = Message::Relay(Relay { from: *from, to, route, passed: 1, sealed });
+            let relay =
+                Message::Route(RouteMessage::Relay(Relay { from: *from, to, route, passed: 1, sealed }));
             let carried = Heard { from: by, message: relay.to_bytes() };
             let carried = correspondence.read(&carried, now_us, may_say);
             read += [again, carried].iter().filter(|steps| !steps.is_empty()).count();

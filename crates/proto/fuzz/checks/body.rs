@@ -17,8 +17,7 @@ use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{MixPolicy, Sharing, Vote,
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Rules, Setup, StreamUse, Ticket, Whereabouts,
-};
+    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Rules, Setup, StreamUse, Ticket, Whereabouts, ElectionMessage, LinkMessage, MediaMessage, MemberMessage, TreeMessage};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via};
@@ -252,9 +251,9 @@ impl Trial {
         trial.give(In::Bench { encode_us: 4_000, decode_us: 1_500 });
         trial.give(In::SignalUp(true));
         let signed = Signed::addressed(root(), &room(), None, 1, 1, u64::MAX, roster(speaks, mixes));
-        trial.say(HOST, Via::Signal, Message::Roster(signed.into()));
+        trial.say(HOST, Via::Signal, Message::Member(MemberMessage::Roster(signed.into())));
         let mixer = if part % 4 == 3 { ME } else { MIXER };
-        trial.say(HOST, Via::Signal, Message::Decided(Box::new(decided(mixer))));
+        trial.say(HOST, Via::Signal, Message::Election(ElectionMessage::Decided(Box::new(decided(mixer)))));
         if speaks {
             trial.give(In::Publish { shares: false });
         }
@@ -263,10 +262,10 @@ impl Trial {
         }
         // the mixer accepts this peer as a child, and announces its program
         let (purpose, path) = (Purpose::Parent, List::truncated([cast()[MIXER].short()]));
-        let accept = Message::Accept { purpose, path, whereabouts: Whereabouts::default() };
+        let accept = Message::Tree(TreeMessage::Accept { purpose, path, whereabouts: Whereabouts::default() });
         trial.say(MIXER, Via::Link, accept);
         let spec = trial.specs[0];
-        trial.say(MIXER, Via::Link, Message::Stream(StreamUse { slot: 0, spec }));
+        trial.say(MIXER, Via::Link, Message::Media(MediaMessage::Stream(StreamUse { slot: 0, spec })));
         assert!(
             trial.body.brain().rank() == RANK && trial.body.links_up() > 0,
             "the room is not in operation"
@@ -280,9 +279,9 @@ impl Trial {
         let shown = Ticket { peer: cast()[other] };
         let ticket = Some(Box::new(Signed::new(key(HOST), &room(), 1, 1, u64::MAX, shown)));
         let offer = Offer { kind, description, ticket: ticket.clone() };
-        self.say(other, Via::Signal, Message::Offer(offer));
+        self.say(other, Via::Signal, Message::Link(LinkMessage::Offer(offer)));
         // of two peers, the same one always offers; the other end asks for it
-        self.say(other, Via::Signal, Message::LinkWanted { kind, ticket });
+        self.say(other, Via::Signal, Message::Link(LinkMessage::LinkWanted { kind, ticket }));
     }
 
     fn say(&mut self, from: usize, via: Via, message: Message) {
@@ -384,7 +383,7 @@ impl Trial {
                 let (from, stream) = (HOSTILE[choices.below(3)], choices.below(self.specs.len()));
                 let slot = if choices.byte() % 4 == 0 { choices.byte() } else { 2 * (choices.byte() % 3) };
                 let spec = self.specs[stream];
-                self.say(from, Via::Link, Message::Stream(StreamUse { slot, spec }));
+                self.say(from, Via::Link, Message::Media(MediaMessage::Stream(StreamUse { slot, spec })));
             }
             6 | 7 => {
                 let link = self.link(choices);

@@ -8,7 +8,9 @@ mod sign;
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::seal::SealCheck;
 use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
-use plenary_proto::message::{Heartbeat, MESSAGE_LEN_MAX, Message, PIECE_LEN_MAX, Pieces, Reassembly};
+use plenary_proto::message::{
+    Heartbeat, MESSAGE_LEN_MAX, MemberMessage, Message, PIECE_LEN_MAX, Pieces, Reassembly,
+};
 use plenary_proto::seal::{Invite, Opener, RoomSecret, SealError, Sealer};
 use plenary_proto::{PeerId, RoomId, StreamId};
 
@@ -28,7 +30,7 @@ pub(crate) fn message(bytes: &[u8]) {
         let message = sign::sign_again(message);
         let verified = message.clone().verify(&sign::room(), &sign::root().id(), sign::NOW);
         assert_eq!(verified.as_deref(), Ok(&message));
-        if matches!(message, Message::Roster(_) | Message::Admit(_)) {
+        if matches!(message, Message::Member(MemberMessage::Roster(_) | MemberMessage::Admit(_))) {
             let other = message.verify(&sign::room(), &sign::key(0).id(), sign::NOW);
             assert_eq!(other, Err(SealError::WrongSender));
         }

@@ -16,7 +16,8 @@ use std::collections::VecDeque;
 use plenary_proto::app::{Layout, Solo};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Answer, CodecSource, Consent, Description, FailoverMessage, LinkKind, MediaMessage, MemberMessage,
+    Message, Offer, ProgramFormat, Setup, TreeMessage, VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -315,18 +316,26 @@ impl Room {
                 self.send(me, Parcel::Input(Input::LinkDown(peer, kind)));
                 self.send(peer, Parcel::Input(Input::LinkDown(me, kind)));
             }
-            Output::RequestFeed(peer) => self.send(peer, by_link(Message::Feed { from: None })),
+            Output::RequestFeed(peer) => {
+                self.send(peer, by_link(Message::Tree(TreeMessage::Feed { from: None })))
+            }
             Output::Serve { peer, .. } => self.send(peer, Parcel::Input(Input::Fed(me))),
             Output::CallHome { speaker, rank } => {
                 let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-                self.send(speaker, by_link(Message::Home { rank, video, resume: None, beside: None }));
+                self.send(
+                    speaker,
+                    by_link(Message::Media(MediaMessage::Home { rank, video, resume: None, beside: None })),
+                );
             }
             Output::TellRoundTrips => {
                 let rtts_us = cast().iter().map(|peer| (*peer, 30_000)).collect();
                 self.send(me, Parcel::Input(Input::RoundTrips(rtts_us)));
             }
             Output::AnswerHeard { to, mixer } => {
-                self.send(to, by_link(Message::Heard { mixer, silent_us: Some(20_000) }));
+                self.send(
+                    to,
+                    by_link(Message::Failover(FailoverMessage::Heard { mixer, silent_us: Some(20_000) })),
+                );
             }
             Output::Train { peer, train, .. } => {
                 let measured = Input::Measured {
@@ -489,10 +498,15 @@ mod tests {
             key: None,
         };
         room.happen(Op::Late { us: 15_000_000 });
-        let message = Box::new(Message::Admit(Box::new(admit)));
+        let message = Box::new(Message::Member(MemberMessage::Admit(Box::new(admit))));
         room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));
         let from = cast()[child];
-        room.happen(Op::Say(Said { at: viewer, from, via: 0, message: Box::new(Message::StopFeed) }));
+        room.happen(Op::Say(Said {
+            at: viewer,
+            from,
+            via: 0,
+            message: Box::new(Message::Tree(TreeMessage::StopFeed)),
+        }));
         room.pass_time(10_000_000);
     }
 }

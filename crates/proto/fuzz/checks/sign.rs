@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Admit, Attach, Ballot, Failover, Join, Message, Offer, Reigns, Resignation, SignedRefusal, SignedRoster,
-    Ticket, first_epoch,
+    Admit, Attach, Ballot, DataMessage, ElectionMessage, Failover, FailoverMessage, HostMessage, Join,
+    LinkMessage, MemberMessage, Message, Offer, Reigns, Resignation, SignedRefusal, SignedRoster, Ticket,
+    TreeMessage, first_epoch,
 };
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
@@ -93,47 +94,85 @@ fn countersigned<T: Statement + Clone, const MAX: usize>(
 /// Replaces all signatures of the message by valid ones; a message without signatures stays unchanged.
 pub(crate) fn sign_again(message: Message) -> Message {
     match message {
-        Message::Roster(of) => Message::Roster(roster(&of)),
-        Message::Admit(admit) => Message::Admit(Box::new(Admit {
-            roster: roster(&admit.roster),
-            under: admit.under.as_ref().map(roster),
-            decided: admit.decided.as_ref().map(countersigned),
-            confirmed: admit.confirmed.as_ref().map(|word| signed_by(root(), word)),
-            failovers: List::truncated(admit.failovers.iter().map(failover)),
-            ticket: admit.ticket.as_ref().map(signed),
-            key: admit.key,
+        Message::Member(MemberMessage::Roster(of)) => Message::Member(MemberMessage::Roster(roster(&of))),
+        Message::Member(MemberMessage::Admit(admit)) => {
+            Message::Member(MemberMessage::Admit(Box::new(Admit {
+                roster: roster(&admit.roster),
+                under: admit.under.as_ref().map(roster),
+                decided: admit.decided.as_ref().map(countersigned),
+                confirmed: admit.confirmed.as_ref().map(|word| signed_by(root(), word)),
+                failovers: List::truncated(admit.failovers.iter().map(failover)),
+                ticket: admit.ticket.as_ref().map(signed),
+                key: admit.key,
+            })))
+        }
+        Message::Member(MemberMessage::Ticket(of)) => Message::Member(MemberMessage::Ticket(signed(&of))),
+        Message::Member(MemberMessage::Position { name, parent, depth, fed_nothing, ticket }) => {
+            Message::Member(MemberMessage::Position {
+                name,
+                parent,
+                depth,
+                fed_nothing,
+                ticket: shown(ticket),
+            })
+        }
+        Message::Link(LinkMessage::LinkWanted { kind, ticket }) => {
+            Message::Link(LinkMessage::LinkWanted { kind, ticket: shown(ticket) })
+        }
+        Message::Link(LinkMessage::Offer(offer)) => {
+            Message::Link(LinkMessage::Offer(Offer { ticket: shown(offer.ticket), ..offer }))
+        }
+        Message::Member(MemberMessage::Join(join)) => {
+            Message::Member(MemberMessage::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }))
+        }
+        Message::Tree(TreeMessage::Attach(attach)) => Message::Tree(TreeMessage::Attach(Attach {
+            ticket: attach.ticket.as_ref().map(signed),
+            ..attach
         })),
-        Message::Ticket(of) => Message::Ticket(signed(&of)),
-        Message::Position { name, parent, depth, fed_nothing, ticket } => {
-            Message::Position { name, parent, depth, fed_nothing, ticket: shown(ticket) }
-        }
-        Message::LinkWanted { kind, ticket } => Message::LinkWanted { kind, ticket: shown(ticket) },
-        Message::Offer(offer) => Message::Offer(Offer { ticket: shown(offer.ticket), ..offer }),
-        Message::Join(join) => Message::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }),
-        Message::Attach(attach) => {
-            Message::Attach(Attach { ticket: attach.ticket.as_ref().map(signed), ..attach })
-        }
-        Message::Refuse(of) => {
+        Message::Member(MemberMessage::Refuse(of)) => {
             let signed = signed_by(root(), &of.signed);
-            Message::Refuse(Box::new(SignedRefusal { signed, reigns: Reigns::default() }))
+            Message::Member(MemberMessage::Refuse(Box::new(SignedRefusal {
+                signed,
+                reigns: Reigns::default(),
+            })))
         }
-        Message::Data(of) => Message::Data(signed(&of)),
-        Message::Confirmed(of) => Message::Confirmed(signed_by(root(), &of)),
-        Message::HandOver(of) => Message::HandOver(signed_by(root(), &of)),
-        Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
-        Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),
-        Message::Failover(of) => Message::Failover(failover(&of)),
-        Message::Alive(of) => Message::Alive(signed(&of)),
-        Message::Claim(of) => Message::Claim(signed(&of)),
-        Message::Report(of) => Message::Report(signed(&of)),
-        Message::Ballot(of) => {
+        Message::Data(DataMessage::Data(of)) => Message::Data(DataMessage::Data(signed(&of))),
+        Message::Election(ElectionMessage::Confirmed(of)) => {
+            Message::Election(ElectionMessage::Confirmed(signed_by(root(), &of)))
+        }
+        Message::Host(HostMessage::HandOver(of)) => {
+            Message::Host(HostMessage::HandOver(signed_by(root(), &of)))
+        }
+        Message::Election(ElectionMessage::Decided(of)) => {
+            Message::Election(ElectionMessage::Decided(Box::new(countersigned(&of))))
+        }
+        Message::Election(ElectionMessage::Opening(of)) => {
+            Message::Election(ElectionMessage::Opening(Box::new(countersigned(&of))))
+        }
+        Message::Failover(FailoverMessage::Failover(of)) => {
+            Message::Failover(FailoverMessage::Failover(failover(&of)))
+        }
+        Message::Failover(FailoverMessage::Alive(of)) => {
+            Message::Failover(FailoverMessage::Alive(signed(&of)))
+        }
+        Message::Election(ElectionMessage::Claim(of)) => {
+            Message::Election(ElectionMessage::Claim(signed(&of)))
+        }
+        Message::Election(ElectionMessage::Report(of)) => {
+            Message::Election(ElectionMessage::Report(signed(&of)))
+        }
+        Message::Election(ElectionMessage::Ballot(of)) => {
             let (reports, claims) = (all_signed(&of.body.reports), all_signed(&of.body.claims));
             let Ballot { sitting, outcome, .. } = of.body.clone();
             let body = Ballot { reports, claims, sitting, outcome };
-            Message::Ballot(Box::new(signed(&Signed { body, ..*of })))
+            Message::Election(ElectionMessage::Ballot(Box::new(signed(&Signed { body, ..*of }))))
         }
-        Message::Lacking { term, reports, claims } => {
-            Message::Lacking { term, reports: all_signed(&reports), claims: all_signed(&claims) }
+        Message::Election(ElectionMessage::Lacking { term, reports, claims }) => {
+            Message::Election(ElectionMessage::Lacking {
+                term,
+                reports: all_signed(&reports),
+                claims: all_signed(&claims),
+            })
         }
         other => other,
     }

@@ -9,7 +9,8 @@ use crate::floor::Answer;
 use crate::id::PeerId;
 use crate::lobby::{self, only_mixes};
 use crate::message::{
-    Access, Join, Message, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal, Vote,
+    Access, HostMessage, Join, MemberMessage, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal,
+    Vote,
 };
 use crate::seal::Signed;
 use crate::tickets::{has_ticket, has_ticket_of_host};
@@ -34,7 +35,7 @@ impl Host {
         if self.is_reopening() && from != view.me {
             // a member that has stayed answers an older roster with its own
             if let Some(roster) = self.signed.clone() {
-                view.out.send(from, Message::Roster(roster));
+                view.out.send(from, MemberMessage::Roster(roster));
             }
             if self.early_joins.len() < EARLY_JOINS_MAX || self.early_joins.contains_key(&from) {
                 self.early_joins.insert(from, join.clone());
@@ -56,7 +57,7 @@ impl Host {
         }
         if let Some(roster) = &self.signed {
             let admission = view.admission(from, roster, is_member);
-            view.out.send(from, Message::Admit(Box::new(admission)));
+            view.out.send(from, MemberMessage::Admit(Box::new(admission)));
         }
     }
 
@@ -84,7 +85,7 @@ impl Host {
         *view.counter += 1;
         let signed = Signed::addressed(&self.key, room, Some(from), epoch, *view.counter, expires, refusal);
         let refusal = SignedRefusal { signed, reigns: self.reigns.clone() };
-        view.out.send(from, Message::Refuse(Box::new(refusal)));
+        view.out.send(from, MemberMessage::Refuse(Box::new(refusal)));
     }
 
     /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket of a host.
@@ -134,7 +135,7 @@ impl Host {
                     let (name, mixes) = (join.name.to_string(), only_mixes(join));
                     view.out.event(Event::Knock { peer: from, name, mixes });
                 }
-                view.out.send(from, Message::InLobby);
+                view.out.send(from, MemberMessage::InLobby);
             }
             lobby::Answer::Full => {} // it asks again
         }
@@ -301,7 +302,7 @@ impl Host {
         }
         match self.floor.judge(view.now, from, self.rules.stage_open) {
             Answer::Granted => return Ok(true),
-            Answer::Taken if stays => view.out.send(from, Message::Floor(false)),
+            Answer::Taken if stays => view.out.send(from, HostMessage::Floor(false)),
             Answer::Pending { first: true } => {
                 view.out.event(Event::FloorWanted { peer: from, name: join.name.to_string() });
             }
@@ -311,7 +312,7 @@ impl Host {
             return Ok(false);
         }
         // it spoke before, and hasn't heard that it lost the floor: from now on it views
-        view.out.send(from, Message::Floor(false));
+        view.out.send(from, HostMessage::Floor(false));
         Err(Refusal::StageClosed)
     }
 }

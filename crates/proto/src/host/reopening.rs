@@ -4,7 +4,9 @@
 use super::rivals::newest_by;
 use super::{Host, REOPEN_ANSWERED_US, REOPEN_ASK_US, REOPEN_US, Rules};
 use crate::io::{Address, Output};
-use crate::message::{Message, ProvenRoster, REIGN_NUMBER_MAX, Reign, Roster, SignedRoster, reign_of};
+use crate::message::{
+    MemberMessage, Message, ProvenRoster, REIGN_NUMBER_MAX, Reign, Roster, SignedRoster, reign_of,
+};
 use crate::seal::Signed;
 use crate::time::Time;
 use crate::view::View;
@@ -25,29 +27,46 @@ pub enum Reopening {
 pub(super) struct Reopener {
     /// Minimum number of the reign to begin.
     pub(super) reign_min: u32,
-    /// When the room opens; `None` once it is open.
-    at: Option<Time>,
-    /// When the members are asked next, and until when.
-    ask_at: Option<Time>,
-    asks_until: Time,
-    /// The newest roster that a member has sent.
-    newest: Option<SignedRoster>,
-    /// Whether the room has been opened although no member had answered: one may do so later.
-    is_unanswered: bool,
+    step: Step,
+    questions: Option<Questions>,
+}
+
+/// The same as [`Reopening`], with what belongs to each step.
+#[derive(Debug)]
+enum Step {
+    Asks {
+        /// When the room opens.
+        opens_at: Time,
+        /// The newest roster that a member has sent.
+        newest: Option<SignedRoster>,
+    },
+    Unanswered,
+    Done,
+}
+
+/// Questions to the members, repeated.
+#[derive(Clone, Copy, Debug)]
+struct Questions {
+    next_at: Time,
+    until: Time,
 }
 
 impl Reopener {
     pub(super) fn new(now: Time, reign_min: u32) -> Reopener {
-        let at = (reign_min > 0).then_some(now + REOPEN_US);
-        Reopener { reign_min, at, ask_at: None, asks_until: now, newest: None, is_unanswered: false }
+        let asks = Step::Asks { opens_at: now + REOPEN_US, newest: None };
+        Reopener { reign_min, step: if reign_min > 0 { asks } else { Step::Done }, questions: None }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
-        [self.at, self.ask_at].into_iter().flatten().min()
+        let opens_at = match self.step {
+            Step::Asks { opens_at, .. } => Some(opens_at),
+            Step::Unanswered | Step::Done => None,
+        };
+        [opens_at, self.questions.map(|questions| questions.next_at)].into_iter().flatten().min()
     }
 
     fn ask(&mut self, now: Time) {
-        (self.ask_at, self.asks_until) = (Some(now), now + REOPEN_US);
+        self.questions = Some(Questions { next_at: now, until: now + REOPEN_US });
     }
 
     /// Returns the epoch of what a roster proves of the room before: the roster itself, or the newest one in it by this
@@ -68,10 +87,10 @@ impl Reopener {
 
 impl Host {
     pub(crate) fn reopening(&self) -> Reopening {
-        match self.reopening.at {
-            Some(_) => Reopening::Asks,
-            None if self.reopening.is_unanswered => Reopening::Unanswered,
-            None => Reopening::Done,
+        match self.reopening.step {
+            Step::Asks { .. } => Reopening::Asks,
+            Step::Unanswered => Reopening::Unanswered,
+            Step::Done => Reopening::Done,
         }
     }
 
@@ -85,8 +104,8 @@ impl Host {
 
     /// Asks the members through the rendezvous, which is up from now on.
     pub(crate) fn signal_up(&mut self, now: Time) {
-        if self.is_reopening() {
-            self.reopening.at = Some(now + REOPEN_US);
+        if let Step::Asks { opens_at, .. } = &mut self.reopening.step {
+            *opens_at = now + REOPEN_US;
         }
         if self.is_reopening() || self.is_unanswered() {
             self.reopening.ask(now);
@@ -103,13 +122,12 @@ impl Host {
     /// Keeps a roster that arrives while the room opens again, if it is the newest so far: of this host, of the root
     /// key, or of a later reign. Returns false if the room is open.
     pub(crate) fn keep_while_opening(&mut self, view: &View<'_>, roster: &SignedRoster) -> bool {
-        let Some(at) = self.reopening.at else { return false };
+        let Step::Asks { opens_at, newest } = &self.reopening.step else { return false };
         let age = |roster: &ProvenRoster| self.reopening.epoch_of(view, roster);
-        let known =
-            self.reopening.newest.as_deref().and_then(age).or(self.signed.as_ref().map(|own| own.epoch));
+        let known = newest.as_deref().and_then(age).or(self.signed.as_ref().map(|own| own.epoch));
         if age(roster) > known {
-            self.reopening.newest = Some(roster.clone());
-            self.reopening.at = Some(at.min(view.now + REOPEN_ANSWERED_US));
+            let opens_at = (*opens_at).min(view.now + REOPEN_ANSWERED_US);
+            self.reopening.step = Step::Asks { opens_at, newest: Some(roster.clone()) };
         }
         true
     }
@@ -137,12 +155,10 @@ impl Host {
 
     /// Opens the room again, under a new reign, with the stage of the newest roster of members that have stayed; then
     /// answers the newcomers that have asked meanwhile.
-    fn reopen(&mut self, view: &mut View<'_>) {
-        self.reopening.at = None;
-        let newest = self.reopening.newest.take();
+    fn reopen(&mut self, view: &mut View<'_>, newest: Option<SignedRoster>) {
         let after = newest.as_ref().map_or(0, |newest| reign_of(newest.epoch) + 1);
         let number = self.reopening.reign_min.max(after).min(REIGN_NUMBER_MAX);
-        self.reopening.is_unanswered = newest.is_none();
+        self.reopening.step = Step::Unanswered;
         let mut before = 0;
         if let Some(newest) = newest {
             before = self.epoch_of(view, &newest);
@@ -159,7 +175,7 @@ impl Host {
     /// one takes over as far as it adds peers to the stage, without votes: the settings are those of the last roster
     /// before it, and its removals are the application's to judge.
     pub(super) fn go_on_from(&mut self, view: &mut View<'_>, roster: &ProvenRoster) {
-        (self.reopening.is_unanswered, self.reopening.ask_at) = (false, None);
+        (self.reopening.step, self.reopening.questions) = (Step::Done, None);
         let is_later = self.reopening.is_later(roster);
         let own = newest_by(roster, [view.config.root, view.me]);
         if is_later && !roster.reigns.0.iter().any(Reign::is_chosen) {
@@ -187,15 +203,19 @@ impl Host {
     }
 
     pub(super) fn reopening_on_time(&mut self, view: &mut View<'_>) {
-        if self.reopening.ask_at.is_some_and(|at| at <= view.now) {
-            let goes_on = view.now + REOPEN_ASK_US < self.reopening.asks_until;
-            self.reopening.ask_at = goes_on.then_some(view.now + REOPEN_ASK_US);
+        if let Some(questions) = self.reopening.questions.filter(|questions| questions.next_at <= view.now) {
+            let next_at = view.now + REOPEN_ASK_US;
+            self.reopening.questions =
+                Some(Questions { next_at, ..questions }).filter(|next| next_at < next.until);
             // by address: the rendezvous delivers it to the members that have been there for longest
-            let roster = self.signed.clone().map(Message::Roster);
+            let roster = self.signed.clone().map(MemberMessage::Roster).map(Message::from);
             roster.into_iter().for_each(|roster| view.out.act(Output::Signal(Address::Host, roster)));
         }
-        if self.reopening.at.is_some_and(|at| at <= view.now) {
-            self.reopen(view);
+        if let Step::Asks { opens_at, newest } = &mut self.reopening.step
+            && *opens_at <= view.now
+        {
+            let newest = newest.take();
+            self.reopen(view, newest);
         }
     }
 }

@@ -13,6 +13,17 @@ use crate::seal::Signed;
 use crate::time::Time;
 use crate::view::View;
 
+/// How this host took the room back last.
+#[derive(Debug)]
+pub(super) struct Reclaimed {
+    at: Time,
+    /// The host until then, which may not know it yet.
+    from: PeerId,
+    /// The signer of that host's rosters and the number of its reign, if the stage chose it while this host was cut
+    /// off: outcomes under its rosters may count.
+    rival: Option<(PeerId, u32)>,
+}
+
 impl Host {
     /// Whether a roster shows that somebody else became host, without this one's word. A roster that this host signed
     /// before it restarted doesn't: it goes on from that ([`resume`](Self::resume)).
@@ -37,19 +48,20 @@ impl Host {
 
     /// Whether this host took the room back from that one last.
     pub(crate) fn has_deposed(&self, host: &PeerId) -> bool {
-        self.deposed.as_ref() == Some(host)
+        self.reclaimed.as_ref().is_some_and(|reclaimed| reclaimed.from == *host)
     }
 
     /// Whether a roster was signed by the host from which this one took the room back, after it had been cut off.
     pub(crate) fn was_replaced_by(&self, roster: &ProvenRoster) -> bool {
-        self.rival == Some((roster.sender, reign_of(roster.epoch)))
+        let rival = self.reclaimed.as_ref().and_then(|reclaimed| reclaimed.rival);
+        rival == Some((roster.sender, reign_of(roster.epoch)))
     }
 
     /// Takes the room back from a host that a majority chose: signs the next roster under a reign that the root key
     /// begins. A host that has begun anew takes over the peers of the last roster that it signed itself.
     pub(crate) fn reclaim(&mut self, view: &mut View<'_>, rival: &ProvenRoster) {
         let number = (reign_of(rival.epoch).max(self.reigns.number()) + 1).max(self.reopening.reign_min);
-        let soon = self.reclaimed_at.is_some_and(|at| view.now.since(at) < RECLAIM_EACH_US);
+        let soon = self.reclaimed.as_ref().is_some_and(|last| view.now.since(last.at) < RECLAIM_EACH_US);
         let root = view.config.host.as_ref().map(|config| config.root.id());
         let Some(root) = root.filter(|_| !soon && number <= REIGN_NUMBER_MAX) else { return };
         let mut before_epoch = 0;
@@ -62,9 +74,8 @@ impl Host {
             let before = newest_by(rival, [root, view.me]).filter(|roster| roster.epoch > known).cloned();
             self.take_over(view.now, before.as_ref(), true);
         }
-        self.reclaimed_at = Some(view.now);
-        self.deposed = Some(rival.body.host);
-        self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
+        let rival_reign = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
+        self.reclaimed = Some(Reclaimed { at: view.now, from: rival.body.host, rival: rival_reign });
         self.begin_reign(view, number, before_epoch);
     }
 

@@ -1,11 +1,35 @@
 //! Application data: pieces that a peer on stage sends to the whole room, down the same tree as the program.
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
+use super::Signatures;
 use super::roster::ROSTER_MAX;
 use crate::bounded::List;
 use crate::id::PeerId;
-use crate::seal::Statement;
+use crate::seal::{SealError, Signed, Statement};
+
+/// Application data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
+pub enum DataMessage {
+    /// A piece of application data; forwarded.
+    Data(Signed<Data>),
+    /// The sender's positions in reliable application data: a request for later pieces.
+    DataHeld(DataHeldAll),
+    /// The sender's positions in reliable application data, sent when a link comes up. A newcomer starts
+    /// there.
+    DataStands(DataHeldAll),
+}
+
+impl DataMessage {
+    /// Checks the signatures in the message.
+    pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
+        match self {
+            DataMessage::Data(data) => signatures.signed(data),
+            DataMessage::DataHeld(_) | DataMessage::DataStands(_) => Ok(()),
+        }
+    }
+}
 
 /// Maximum bytes of one piece of application data. With its signature it fits one message of the control
 /// channel.

@@ -7,11 +7,98 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
+use super::Signatures;
 use super::roster::ROSTER_MAX;
+use super::tree::Sufferers;
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, RoomId, ShortId};
-use crate::seal::{Countersigned, Keypair, SealError, Signature, Signed, Statement, Verifier};
+use crate::seal::{Countersigned, SealError, Signature, Signed, Statement};
+
+/// The election of mixers, and what opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
+pub enum ElectionMessage {
+    /// A candidate's claim about itself.
+    Claim(Signed<Claim>),
+    /// A measurer's report of a candidate.
+    Report(Signed<Report>),
+    /// A prospective opener asks the stage for pre-votes.
+    PreVoteWanted {
+        /// Epoch of the roster in which the pre-votes are counted.
+        epoch: u32,
+        /// The need that the opener sees.
+        need: Need,
+    },
+    /// Pre-vote: the sender sees the same need.
+    PreVote {
+        /// Epoch of the roster in which the pre-votes are counted.
+        epoch: u32,
+        /// Term of the election.
+        term: u32,
+        /// Signature under the [`Need`].
+        signature: Signature,
+    },
+    /// Proof that a majority opened an election: candidates claim, measurers measure and report.
+    Opening(Box<Opening>),
+    /// The opener's ballot: the receiver signs its outcome, or answers with what it lacks.
+    Ballot(Box<Signed<Ballot>>),
+    /// Vote for a ballot.
+    Vote {
+        /// Term of the election.
+        term: u32,
+        /// BLAKE3 of the ballot's body.
+        ballot: [u8; 32],
+        /// Signature under the ballot's [`Outcome`].
+        signature: Signature,
+    },
+    /// Refusal to vote for an incomplete ballot, with the missing statements; the opener issues the ballot
+    /// again.
+    Lacking {
+        /// Term of the election.
+        term: u32,
+        /// Reports that the voter holds and the ballot lacks.
+        reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
+        /// Claims that the voter holds and the ballot lacks.
+        claims: List<Signed<Claim>, ROSTER_MAX>,
+    },
+    /// A decided election: an outcome with a majority's signatures; forwarded down the tree.
+    Decided(Box<Decided>),
+    /// The host's word on which outcome is in force; forwarded down the tree.
+    Confirmed(Signed<Confirmed>),
+    /// A speaker's degradation report to the stage. From a mixer in force it means instead that the mixer
+    /// cannot produce what is asked of it.
+    Trouble {
+        /// Number of degradations in the last 20 s; at most 3 count. 4: the program is heard and not seen.
+        count: u8,
+    },
+    /// A viewer's degradation report to its parent: the degraded viewers of its subtree, itself included. A
+    /// mixer sends the sum over its audience to the stage.
+    Suffering(Sufferers),
+}
+
+impl ElectionMessage {
+    /// Checks the signatures in the message, but for votes and pre-votes: those sign what only the brain has.
+    pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
+        match self {
+            ElectionMessage::Claim(claim) => signatures.signed(claim),
+            ElectionMessage::Report(report) => signatures.signed(report),
+            ElectionMessage::Ballot(ballot) => {
+                signatures.signed(ballot)?;
+                signatures.all_signed(&ballot.body.reports)?;
+                signatures.all_signed(&ballot.body.claims)
+            }
+            ElectionMessage::Lacking { reports, claims, .. } => {
+                signatures.all_signed(reports)?;
+                signatures.all_signed(claims)
+            }
+            ElectionMessage::Opening(opening) => signatures.countersigned(opening),
+            ElectionMessage::Decided(decided) => signatures.countersigned(decided),
+            ElectionMessage::Confirmed(confirmed) => signatures.signed(confirmed),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Maximum measurers per candidate: the number used on a large stage, of more than 8 candidates.
 pub(crate) const MEASURERS_MAX: usize = 5;
@@ -19,9 +106,6 @@ pub(crate) const MEASURERS_MAX: usize = 5;
 pub const BALLOT_REPORTS_MAX: usize = MEASURERS_MAX * ROSTER_MAX;
 /// Maximum mixers, and maximum standbys, of an outcome.
 pub const MIXERS_MAX: usize = 8;
-/// Maximum failovers of one term; further ones are rejected. Each removes a mixer or a standby from the
-/// outcome, so more cannot follow from it.
-pub const FAILOVERS_MAX: usize = 2 * MIXERS_MAX;
 
 /// Reason for an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -312,104 +396,6 @@ impl Confirmed {
         let bytes = postcard::to_allocvec(outcome).expect("an outcome is plain data, and a vector grows");
         Confirmed { term: outcome.term, hash: *blake3::hash(&bytes).as_bytes() }
     }
-}
-
-/// Failover without an election: a standby or another mixer takes over from a mixer that fell silent or
-/// leaves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Failover {
-    /// Rank of the new mandate: the same term, and the signer's next failover count.
-    pub rank: Rank,
-    /// Rank of the mandate that the failover follows.
-    pub after: Rank,
-    /// The mixer that is replaced.
-    pub over: PeerId,
-    /// The mixer's signature under its [`Resignation`], if it requested the failover because it leaves.
-    pub wish: Option<Box<Signature>>,
-}
-
-impl Statement for Failover {
-    const CONTEXT: &'static str = "take-over";
-}
-
-impl Failover {
-    /// Whether the replaced mixer requested the failover.
-    pub fn is_polite(&self) -> bool {
-        self.wish.is_some()
-    }
-}
-
-impl Signed<Failover> {
-    /// Verifies the signature, and that of the replaced mixer under its wish.
-    ///
-    /// # Errors
-    /// [`SealError`].
-    pub fn verify_both(
-        &self,
-        verifier: &mut Verifier,
-        room: &RoomId,
-        now_unix_s: u64,
-    ) -> Result<(), SealError> {
-        self.verify_with(verifier, room, now_unix_s)?;
-        let Failover { after, over, wish, .. } = &self.body;
-        let body = Resignation { rank: *after, successor: self.sender };
-        let signatures = List::truncated(wish.as_deref().map(|signature| (*over, *signature)));
-        Countersigned::<_, 1> { epoch: 0, body, signatures }.verify_with(verifier, room)
-    }
-}
-
-/// A mixer's wish that its standby takes over from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resignation {
-    /// Rank of the mandate that the mixer gives up.
-    pub rank: Rank,
-    /// The standby that takes over.
-    pub successor: PeerId,
-}
-
-impl Statement for Resignation {
-    const CONTEXT: &'static str = "resignation";
-}
-
-impl Resignation {
-    /// Signs the wish.
-    pub fn sign(&self, mixer: &Keypair, room: &RoomId) -> Signature {
-        Countersigned::<_, 1>::countersign(mixer, room, 0, self)
-    }
-
-    /// Whether the mixer signed the wish.
-    pub fn is_by(&self, mixer: &PeerId, room: &RoomId, signature: &Signature) -> bool {
-        Countersigned::<_, 1>::verify_one(room, 0, self, mixer, signature).is_ok()
-    }
-}
-
-/// Denial by a living mixer of a failover over it. In this term the denied successor may take over from that
-/// mixer only at the mixer's own request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alive {
-    /// Rank of the mandate that the mixer keeps.
-    pub rank: Rank,
-    /// Rank of the denied failover.
-    pub denied: Rank,
-    /// The peer that declared the denied failover.
-    pub successor: PeerId,
-}
-
-impl Statement for Alive {
-    const CONTEXT: &'static str = "alive";
-}
-
-/// Anti-entropy digest: the newest state a peer on stage has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
-    /// Epoch of the newest roster it has.
-    pub epoch: u32,
-    /// Rank of the mandate in force for it.
-    pub rank: Rank,
-    /// [`Outcome::evidence`] of the outcome in force; zero without one.
-    pub evidence: [u8; 32],
-    /// Whether the sender requests what it lacks; false in an answer, which ends the exchange.
-    pub asks: bool,
 }
 
 #[cfg(test)]

@@ -4,11 +4,45 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
+use super::Signatures;
 use super::access::Ticket;
 use crate::bounded::{List, Text};
 use crate::id::{PeerId, RoomId};
-use crate::seal::{Keypair, Signature, SignatureError, Signed, verify};
+use crate::seal::{Keypair, SealError, Signature, SignatureError, Signed, verify};
+
+/// Setup and end of links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
+pub enum LinkMessage {
+    /// The sender is the peer at its end of the link: the first message in each direction of a link.
+    LinkProof(LinkProof),
+    /// Request that the receiver, which has the lower id, offers a link.
+    LinkWanted {
+        /// Kind of the link.
+        kind: LinkKind,
+        /// The sender's ticket, since the receiver may not know it as a member.
+        ticket: Option<Box<Signed<Ticket>>>,
+    },
+    /// Offer of a link.
+    Offer(Offer),
+    /// Answer to an offer.
+    Answer(Answer),
+    /// The sender no longer wants the link of that kind; it is closed when both ends have said so.
+    Bye(LinkKind),
+}
+
+impl LinkMessage {
+    /// Checks the signatures in the message.
+    pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
+        match self {
+            LinkMessage::LinkWanted { ticket, .. } | LinkMessage::Offer(Offer { ticket, .. }) => {
+                signatures.shown(ticket.as_deref())
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Maximum ICE candidates of a description: three addresses, each as it is and as a NAT shows it.
 pub const CANDIDATES_MAX: usize = 6;

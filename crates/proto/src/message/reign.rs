@@ -14,11 +14,58 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
+use super::Signatures;
+use super::access::Muted;
 use super::roster::{ROSTER_MAX, Refusal, Roster, Weight};
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
-use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
+use crate::seal::{Countersigned, SealError, Signature, Signed, Statement, Verifier};
+
+/// Between the host and the members that it grants or takes something, and among the heirs of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
+pub enum HostMessage {
+    /// The host offers the receiver the floor (true), or takes or denies it (false).
+    Floor(bool),
+    /// The host asks a speaker to send no picture or no sound.
+    MuteWanted(Muted),
+    /// A mixer in force reports the number of viewers in its tree to the host.
+    Audience {
+        /// Number of viewers in the sender's tree.
+        viewers: u32,
+        /// Number of those off stage that record what they receive.
+        recorders: u32,
+    },
+    /// The host hands the room over to the receiver, which signs the next roster.
+    HandOver(Signed<Successor>),
+    /// An heir asks the stage to make it host, since the host is silent.
+    ReignWanted {
+        /// Epoch of the last roster.
+        epoch: u32,
+        /// Number of the proposed reign.
+        number: u32,
+    },
+    /// Answer to [`HostMessage::ReignWanted`].
+    ReignVote {
+        /// Epoch of the last roster.
+        epoch: u32,
+        /// Number of the proposed reign.
+        number: u32,
+        /// Signature under the [`Heir`]; `None` when the voter has signed for another heir under this number.
+        signature: Option<Signature>,
+    },
+}
+
+impl HostMessage {
+    /// Checks the signatures in the message, but for votes: those sign what only the brain has.
+    pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
+        match self {
+            HostMessage::HandOver(named) => signatures.signed(named),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Maximum reigns after the root key's. The proofs of three reigns over a full stage, with a full admission,
 /// still fit an envelope. After the last reign the last roster stays in force.

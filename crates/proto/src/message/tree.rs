@@ -1,13 +1,93 @@
-//! Messages of the tree: search for a place, subtree reports, moves, and the routing of envelopes along
-//! links.
+//! Messages of the tree: search for a place, subtree reports and moves.
 
 use serde::{Deserialize, Serialize};
+use strum::EnumCount;
 
+use super::Signatures;
 use super::access::Ticket;
 use super::election::RoundTrip;
+use super::stage::Resume;
 use crate::bounded::List;
 use crate::id::{PeerId, ShortId};
-use crate::seal::{ENVELOPE_LEN_MAX, Signed};
+use crate::seal::{SealError, Signed};
+
+/// The tree that carries the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
+pub enum TreeMessage {
+    /// Request for a place in the tree, as a child or with the receiver as backup.
+    Attach(Attach),
+    /// Acceptance of an attach. The requester must be linked within 10 s.
+    Accept {
+        /// Purpose of the attach.
+        purpose: Purpose,
+        /// Path of the accepting peer, itself included.
+        path: Path,
+        /// Network position and program delay of the accepting peer.
+        whereabouts: Whereabouts,
+    },
+    /// Answer to an attach by a peer without room: other places to request.
+    Redirect {
+        /// Purpose of the attach.
+        purpose: Purpose,
+        /// At most four places, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+    /// Refusal of an attach, without another place to name.
+    Refused {
+        /// Purpose of the attach.
+        purpose: Purpose,
+        /// Reason for the refusal.
+        reason: Refused,
+    },
+    /// A child requests the program from the parent that accepted it, or activates its backup.
+    Feed {
+        /// The last packets that the child holds; `None` to start with the cached GOP.
+        from: Option<Resume>,
+    },
+    /// Answer to [`TreeMessage::Feed`]: the child is fed from now on, or as soon as the program arrives here.
+    Feeding {
+        /// Path of the parent, itself included; empty while it receives no program.
+        path: Path,
+        /// Network position and program delay of the parent.
+        whereabouts: Whereabouts,
+    },
+    /// A child ends its feed but keeps the receiver as backup.
+    StopFeed,
+    /// A child gives up the receiver as parent or backup.
+    Detach,
+    /// A parent or backup ends its relation with the receiver: neither a feed nor a reserved slot remains.
+    Dismiss,
+    /// A parent sends its child away, because it leaves or lacks capacity: the child moves to one of these
+    /// places or searches another.
+    Shed {
+        /// At most four places, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+    /// A child reports the subtree below it.
+    Aggregate(Aggregate),
+    /// A parent announces its path, itself included.
+    PathIs(Path),
+    /// A peer reports its network position and its program delay to its parent and children.
+    Whereabouts(Whereabouts),
+    /// A parent or grandparent requests a move within the tree; the receiver moves, or forwards the request
+    /// to the peer meant.
+    Move {
+        /// Which peer is to move, and in which direction.
+        how: Move,
+        /// Destinations, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+}
+
+impl TreeMessage {
+    /// Checks the signatures in the message.
+    pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
+        match self {
+            TreeMessage::Attach(attach) => signatures.shown(attach.ticket.as_ref()),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Maximum peers on the path from a mixer to a viewer, both included.
 pub const PATH_LEN_MAX: usize = 16;
@@ -15,10 +95,6 @@ pub const PATH_LEN_MAX: usize = 16;
 pub const PLACES_MAX: usize = 4;
 /// Number of depths in an [`Aggregate`]: the sender's own level and the levels below.
 pub const DEPTHS_MAX: usize = 8;
-/// Maximum hops of an envelope that linked peers forward: up the sender's path, across the stage, and down
-/// the recipient's path.
-pub const RELAY_HOPS_MAX: usize = 2 * PATH_LEN_MAX + 4;
-
 /// Maximum landmarks: peers on stage to which every viewer measures its RTT.
 pub const LANDMARKS_MAX: usize = 4;
 /// RTTs of one peer to the landmarks.
@@ -196,37 +272,6 @@ pub enum Move {
         /// Maximum viewers in the subtree that moves, the moving peer included. Applies below the first tier.
         viewers_max: u32,
     },
-}
-
-/// A sealed envelope that linked peers forward along a route chosen by its sender.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Relay {
-    /// The peer that sealed the envelope; a reply travels to it along the reversed route.
-    pub from: PeerId,
-    /// Recipient of the envelope.
-    pub to: PeerId,
-    /// The peers between sender and recipient, in order.
-    pub route: List<ShortId, RELAY_HOPS_MAX>,
-    /// Number of peers of the route that the envelope has passed.
-    pub passed: u8,
-    /// The sealed envelope.
-    pub sealed: List<u8, ENVELOPE_LEN_MAX>,
-}
-
-impl Relay {
-    /// Returns whether the linked peer `by` can have sent this: it is the author, or the last peer that the envelope
-    /// has passed. The route names nobody twice, and not the author.
-    pub fn may_come_from(&self, by: &PeerId) -> bool {
-        let last = match usize::from(self.passed).checked_sub(1) {
-            None => Some(self.from.short()),
-            Some(last) => self.route.get(last).copied(),
-        };
-        let mut named: Vec<ShortId> = self.route.iter().copied().chain([self.from.short()]).collect();
-        let count = named.len();
-        named.sort_unstable();
-        named.dedup();
-        named.len() == count && last == Some(by.short()) && (self.passed > 0 || self.from == *by)
-    }
 }
 
 /// Degradation count of a subtree.

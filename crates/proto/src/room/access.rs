@@ -4,7 +4,7 @@ use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Output, Via};
 use crate::links::OFFER_WAITS_US_MAX;
-use crate::message::{GenerationKey, Message, ROSTER_MAX, Ticket};
+use crate::message::{GenerationKey, LinkMessage, MemberMessage, Message, ROSTER_MAX, Ticket};
 use crate::seal::{Signed, key_hash};
 use crate::time::Time;
 
@@ -18,7 +18,7 @@ pub(super) const EARLY_REQUESTS_MAX: usize = ROSTER_MAX;
 pub(super) struct EarlyRequest {
     at: Time,
     from: PeerId,
-    message: Message,
+    message: LinkMessage,
 }
 
 impl RoomState {
@@ -29,7 +29,7 @@ impl RoomState {
         }
         self.shared.ticket = Some(ticket.clone());
         for peer in self.shared.links.up() {
-            self.shared.out.send(peer, Message::Ticket(ticket.clone()));
+            self.shared.out.send(peer, MemberMessage::Ticket(ticket.clone()));
         }
     }
 
@@ -69,7 +69,9 @@ impl RoomState {
         let removed = self.tickets.roster_changed(&self.shared.view());
         for peer in removed {
             if let Some(roster) = self.shared.stage.signed() {
-                self.shared.out.act(Output::Control(peer, Message::Roster(roster.clone())));
+                self.shared
+                    .out
+                    .act(Output::Control(peer, Message::Member(MemberMessage::Roster(roster.clone()))));
             }
             self.part_from(peer);
         }
@@ -84,6 +86,7 @@ impl RoomState {
         }
         for EarlyRequest { at, from, message } in std::mem::take(&mut self.early_requests) {
             let is_fresh = self.shared.now.since(at) < OFFER_WAITS_US_MAX;
+            let message = Message::Link(message);
             if is_fresh && self.may_say(&from, &Via::Signal, &message) {
                 self.message(from, message);
             }
@@ -92,7 +95,7 @@ impl RoomState {
 
     /// Keeps a request for a link until this peer has a roster, by which it judges the other end. Of many the oldest
     /// goes.
-    pub(super) fn keep_early_request(&mut self, from: PeerId, message: Message) {
+    pub(super) fn keep_early_request(&mut self, from: PeerId, message: LinkMessage) {
         let is_same = |early: &EarlyRequest| {
             early.from == from && std::mem::discriminant(&early.message) == std::mem::discriminant(&message)
         };
@@ -153,7 +156,7 @@ impl RoomState {
     pub(super) fn tell_key(&mut self, peer: PeerId) {
         let Some(key) = self.shared.key.clone().filter(|key| key.generation > 0) else { return };
         if self.is_member(&peer) {
-            self.shared.out.act(Output::Control(peer, Message::Key(key)));
+            self.shared.out.act(Output::Control(peer, Message::Member(MemberMessage::Key(key))));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::app::{Command, Reason, check_mixers};
 use crate::bounded::List;
 use crate::host::successor;
 use crate::id::PeerId;
-use crate::message::{AGENTS_MAX, Consent, Message, REIGN_NUMBER_MAX, Reign};
+use crate::message::{AGENTS_MAX, Consent, HostMessage, REIGN_NUMBER_MAX, Reign};
 use crate::outbox::Note;
 use crate::time::{SECOND, Time};
 
@@ -161,11 +161,11 @@ impl RoomState {
             Command::Deny(peer) => host.deny(view, peer),
             Command::SetMembers(members) => host.set_members(members),
             Command::SetAgent(peer, is_agent) => host.set_agent(view.now, peer, is_agent),
-            Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
+            Command::AskToMute(peer, muted) => view.out.send(peer, HostMessage::MuteWanted(muted)),
             Command::MuteAll(muted) => {
                 let speakers: Vec<_> = view.stage.speakers().iter().map(|entry| entry.peer).collect();
                 for peer in speakers.into_iter().filter(|peer| *peer != view.me) {
-                    view.out.send(peer, Message::MuteWanted(muted));
+                    view.out.send(peer, HostMessage::MuteWanted(muted));
                 }
             }
             Command::End => host.end(view),

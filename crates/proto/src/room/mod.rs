@@ -5,14 +5,14 @@ mod commands;
 mod messages;
 mod notes;
 mod outputs;
-mod permission;
 mod snapshot;
 mod time;
+mod violations;
 
 use crate::ordered::OrderedMap;
 
 use self::access::EarlyRequest;
-use self::messages::{VIOLATIONS_KEPT, Violations};
+use self::violations::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
 use crate::app::{Event, Reason};
 use crate::audience::TreePosition;
@@ -29,7 +29,7 @@ use crate::io::{Input, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Delivery, GenerationKey, Message, StreamUse, Ticket};
+use crate::message::{Delivery, GenerationKey, MemberMessage, Message, StreamUse, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Note, Outbox};
@@ -238,7 +238,7 @@ impl RoomState {
                 let is_listed = self.membership.host().is_some_and(|host| host.is_listed(&from));
                 let is_member =
                     |join| is_listed || view.stage.contains(&from) || has_ticket_of_host(view, &from, join);
-                if matches!(&*message, Message::Join(join) if is_member(join)) {
+                if matches!(&*message, Message::Member(MemberMessage::Join(join)) if is_member(join)) {
                     self.arrived(from, &via, message);
                 } else if let Some(host) = self.membership.host() {
                     host.refuse_old_invite(view, from);
@@ -592,7 +592,7 @@ impl RoomState {
         self.left = true;
         self.tree.let_go(&mut self.shared.view());
         match self.shared.stage.host() {
-            Some(host) if host != self.shared.me => self.shared.out.send(host, Message::Leave),
+            Some(host) if host != self.shared.me => self.shared.out.send(host, MemberMessage::Leave),
             _ => {}
         }
         self.shared.out.event(Event::HandedOver);
@@ -699,7 +699,7 @@ mod tests {
         room.violations.extend((0..=VIOLATIONS_KEPT).map(|at| {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&at.to_be_bytes());
-            (PeerId(id), messages::Violations::one())
+            (PeerId(id), violations::Violations::one())
         }));
         room
     }

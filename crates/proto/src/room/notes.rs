@@ -4,7 +4,9 @@ use super::{RoomState, Shared};
 use crate::app::Event;
 use crate::id::PeerId;
 use crate::mandate::Judge;
-use crate::message::{LinkKind, Message, SignedRoster, reign_of};
+use crate::message::{
+    ElectionMessage, FailoverMessage, HostMessage, LinkKind, MemberMessage, Message, SignedRoster, reign_of,
+};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::Note;
 use crate::stage::Silence;
@@ -64,7 +66,7 @@ impl RoomState {
             }
             Note::Decided(decided, absent) => {
                 let tallies = self.election.take_tallies();
-                let message = Message::Decided(decided.clone());
+                let message = Message::Election(ElectionMessage::Decided(decided.clone()));
                 // this peer missed the election, so its side of a partition may have missed it too: forward
                 // the outcome
                 let missed = self.shared.mandate.decided.is_some()
@@ -74,7 +76,9 @@ impl RoomState {
                 let Shared { out, stage, mandate, .. } = &mut self.shared;
                 if mandate.decide(out, stage, judge, *decided, tallies) {
                     let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
-                    for message in under.map(Message::Roster).into_iter().chain([message]) {
+                    for message in
+                        under.map(MemberMessage::Roster).map(Message::from).into_iter().chain([message])
+                    {
                         self.tree.forward_down(&mut self.shared.view(), &message, None);
                         if missed {
                             self.shared.view().send_stage(&message);
@@ -86,7 +90,7 @@ impl RoomState {
                 }
             }
             Note::Confirmed(word) => {
-                let message = Message::Confirmed(word.clone());
+                let message = Message::Election(ElectionMessage::Confirmed(word.clone()));
                 let judge = self.judge(false);
                 let Shared { out, stage, mandate, .. } = &mut self.shared;
                 if mandate.confirm(out, stage, judge, word) {
@@ -94,12 +98,13 @@ impl RoomState {
                 }
             }
             Note::Failover(failover) => {
-                let (by, message) = (failover.sender, Message::Failover(failover.clone()));
+                let (by, message) =
+                    (failover.sender, Message::Failover(FailoverMessage::Failover(failover.clone())));
                 let after = failover.body.after;
                 if self.shared.mandate.failover(&mut self.shared.out, failover) {
                     // a child that rejected an earlier failover of the chain could not apply this one
                     let before: Vec<_> = self.shared.mandate.led_to(after).cloned().collect();
-                    for before in before.into_iter().rev().map(Message::Failover) {
+                    for before in before.into_iter().rev().map(FailoverMessage::Failover).map(Message::from) {
                         self.tree.forward_down(&mut self.shared.view(), &before, None);
                     }
                     self.tree.forward_down(&mut self.shared.view(), &message, None);
@@ -107,7 +112,7 @@ impl RoomState {
                 }
             }
             Note::Alive(alive) => {
-                let (by, message) = (alive.sender, Message::Alive(alive.clone()));
+                let (by, message) = (alive.sender, Message::Failover(FailoverMessage::Alive(alive.clone())));
                 if self.shared.mandate.alive(&mut self.shared.out, alive) {
                     self.tree.forward_down(&mut self.shared.view(), &message, None);
                     self.shared.view().forward_across(&message, &by);
@@ -118,7 +123,7 @@ impl RoomState {
                 self.tickets.link_up(&self.shared.view(), peer);
                 self.broadcast.link_up(&peer);
                 if let Some(ticket) = &self.shared.ticket {
-                    self.shared.out.send(peer, Message::Ticket(ticket.clone()));
+                    self.shared.out.send(peer, MemberMessage::Ticket(ticket.clone()));
                 }
                 self.send_state(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
@@ -157,7 +162,7 @@ impl RoomState {
                             }
                         }
                         Some(host) => {
-                            self.shared.out.send(host, Message::Audience { viewers, recorders });
+                            self.shared.out.send(host, HostMessage::Audience { viewers, recorders });
                         }
                         None => {}
                     }
@@ -184,7 +189,7 @@ impl RoomState {
     }
 
     fn adopt(&mut self, roster: SignedRoster) {
-        let message = Message::Roster(roster.clone());
+        let message = Message::Member(MemberMessage::Roster(roster.clone()));
         if self.shared.stage.adopt(self.shared.now, roster) {
             self.tree.forward_down(&mut self.shared.view(), &message, None);
             self.shared.out.note(Note::Roster);
@@ -199,7 +204,7 @@ impl RoomState {
             let mine = stage.entries().iter().map(|entry| entry.peer);
             let unknown: Vec<_> = mine.filter(|peer| !is_known(peer)).collect();
             for peer in unknown {
-                self.shared.out.send(peer, Message::Roster(roster.clone()));
+                self.shared.out.send(peer, MemberMessage::Roster(roster.clone()));
             }
         }
         self.adopt(roster);
@@ -280,7 +285,7 @@ impl RoomState {
             return; // sent when it has shown its ticket
         }
         if let Some(roster) = self.shared.stage.signed() {
-            self.shared.out.send(peer, Message::Roster(roster.clone()));
+            self.shared.out.send(peer, MemberMessage::Roster(roster.clone()));
         }
         // after the roster, by which the other end knows that it may believe this peer
         let view = self.shared.view();
@@ -291,19 +296,19 @@ impl RoomState {
             self.broadcast.begin(view.now);
         }
         if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
-            self.shared.out.send(peer, Message::Roster(under.clone()));
+            self.shared.out.send(peer, MemberMessage::Roster(under.clone()));
         }
         if let Some(word) = &self.shared.mandate.confirmed {
-            self.shared.out.send(peer, Message::Confirmed(word.clone()));
+            self.shared.out.send(peer, ElectionMessage::Confirmed(word.clone()));
         }
         if let Some(decided) = &self.shared.mandate.decided {
-            self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
+            self.shared.out.send(peer, ElectionMessage::Decided(Box::new(decided.clone())));
         }
         for failover in &self.shared.mandate.failovers {
-            self.shared.out.send(peer, Message::Failover(failover.clone()));
+            self.shared.out.send(peer, FailoverMessage::Failover(failover.clone()));
         }
         for alive in &self.shared.mandate.alives {
-            self.shared.out.send(peer, Message::Alive(alive.clone()));
+            self.shared.out.send(peer, FailoverMessage::Alive(alive.clone()));
         }
         self.tell_key(peer);
     }

@@ -31,12 +31,20 @@ pub(super) struct Up {
     pub(super) whereabouts: Option<Whereabouts>,
     /// When it accepted this peer, or was requested to feed.
     pub(super) since: Time,
+    pub(super) feed: Feed,
+}
+
+/// How far a peer above is with feeding this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// It has accepted this peer, and wasn't requested to feed yet.
+    Accepted,
     /// It is linked, and was requested to feed.
-    pub(super) asked: bool,
-    /// The peer has answered the request, if only with its path, so it has a program.
-    pub(super) answered: bool,
+    Requested,
+    /// It has answered the request, if only with its path, so it has a program.
+    Answered,
     /// It has answered the request with an empty path: it lives, but has no program.
-    pub(super) unfed: bool,
+    Unfed,
 }
 
 impl Up {
@@ -49,26 +57,38 @@ impl Up {
         now: Time,
     ) -> Up {
         let whereabouts = Some(whereabouts);
-        Up { peer, path, above, whereabouts, since: now, asked: false, answered: false, unfed: false }
+        Up { peer, path, above, whereabouts, since: now, feed: Feed::Accepted }
+    }
+
+    /// Returns whether it was requested to feed.
+    pub(super) fn is_asked(&self) -> bool {
+        self.feed != Feed::Accepted
+    }
+
+    /// Takes its answer to the request, if it was requested to feed.
+    pub(super) fn answers(&mut self, has_program: bool) {
+        if self.is_asked() {
+            self.feed = if has_program { Feed::Answered } else { Feed::Unfed };
+        }
     }
 
     /// Returns how long to wait for its first packets; `fed`: another parent feeds this peer meanwhile.
     pub(super) fn patience_us(&self, fed: bool) -> u64 {
-        if fed || !self.asked { PATIENCE_US_MAX } else { FEED_US_MAX }
+        if fed || !self.is_asked() { PATIENCE_US_MAX } else { FEED_US_MAX }
     }
 
     /// Returns whether this linked peer was requested to feed, and may still answer.
     pub(super) fn may_answer(&self) -> bool {
-        self.asked && !self.answered && !self.unfed
+        self.feed == Feed::Requested
     }
 
     /// Returns when this peer starts to search for another place beside the silent one; `None` once the
     /// request is answered.
     pub(super) fn deaf_at(&self) -> Option<Time> {
-        match (self.asked, self.answered) {
-            (false, _) => Some(self.since + UNLINKED_US),
-            (true, false) => Some(self.since + DEAF_US),
-            (true, true) => None,
+        match self.feed {
+            Feed::Accepted => Some(self.since + UNLINKED_US),
+            Feed::Requested | Feed::Unfed => Some(self.since + DEAF_US),
+            Feed::Answered => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! From aggregates, every parent knows where there are free slots below it, how deep its branches are, and
 //! which grandchild is the strongest. When the tree has been uneven for a while, the parent requests one move
-//! at a time ([`Message::Move`]):
+//! at a time ([`TreeMessage::Move`]):
 //!
 //! - the deepest viewer moves up to a slot nearer the root;
 //! - a much stronger grandchild moves up into the first place below this peer;
@@ -15,7 +15,7 @@ use super::Tree;
 use super::seek::{Better, Seek};
 use crate::bounded::List;
 use crate::id::PeerId;
-use crate::message::{Message, Move, PLACES_MAX, Path, Place};
+use crate::message::{Move, PLACES_MAX, Path, Place, TreeMessage};
 use crate::time::{SECOND, Time};
 use crate::view::View;
 
@@ -147,7 +147,7 @@ impl Tree {
             Shift::Swap { strong } => {
                 self.balance.invited = Some((strong, view.now));
                 let places = List::truncated([Place { peer: view.me, path: self.path.clone() }]);
-                view.out.send(strong, Message::Move { how: Move::Up, places });
+                view.out.send(strong, TreeMessage::Move { how: Move::Up, places });
             }
             Shift::Down { weak, places, .. } => self.ask_child(view, weak, Move::Down, places),
             Shift::Across { branch, leaf, how, co_mixer } => {
@@ -167,7 +167,7 @@ impl Tree {
         if let Some(child) = self.children.get_mut(&peer) {
             child.asked_to_move(view.now);
         }
-        view.out.send(peer, Message::Move { how, places });
+        view.out.send(peer, TreeMessage::Move { how, places });
     }
 
     /// Returns when the first of the recently asked children may be asked again.

@@ -13,7 +13,7 @@ use super::child::Child;
 use super::down::VIEWERS_US;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
-use crate::message::{Aggregate, MIXERS_MAX, Message, Move, PLACES_MAX, Place, Purpose};
+use crate::message::{Aggregate, MIXERS_MAX, Move, PLACES_MAX, Place, Purpose, TreeMessage};
 use crate::time::{SECOND, Time};
 use crate::view::View;
 
@@ -116,7 +116,7 @@ impl Tree {
         self.co_mixers.tell_at = Some(view.now + VIEWERS_US);
         let below = self.summed(view);
         for co_mixer in view.mandate.mixers.iter().filter(|mixer| **mixer != view.me) {
-            view.out.send(*co_mixer, Message::Aggregate(below));
+            view.out.send(*co_mixer, TreeMessage::Aggregate(below));
         }
     }
 

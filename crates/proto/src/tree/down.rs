@@ -14,7 +14,7 @@ use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused,
-    Resume, Roster,
+    Resume, Roster, TreeMessage,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -210,7 +210,7 @@ impl Tree {
                 let path = self.place(view);
                 let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };
                 let whereabouts = self.whereabouts(view);
-                view.out.send(from, Message::Accept { purpose, path, whereabouts });
+                view.out.send(from, TreeMessage::Accept { purpose, path, whereabouts });
                 self.settle(view);
             }
             Err(reason) => {
@@ -222,9 +222,9 @@ impl Tree {
                     places = self.full_branches(view, from, attach);
                 }
                 let message = if places.is_empty() {
-                    Message::Refused { purpose, reason }
+                    Message::Tree(TreeMessage::Refused { purpose, reason })
                 } else {
-                    Message::Redirect { purpose, places }
+                    Message::Tree(TreeMessage::Redirect { purpose, places })
                 };
                 view.out.send(from, message);
             }
@@ -388,7 +388,7 @@ impl Tree {
         let (fed, most) = (self.fed_count(), self.most(view));
         view.links.wanted_again(view.now, &from);
         let Some(child) = self.children.get_mut(&from) else {
-            view.out.send(from, Message::Dismiss);
+            view.out.send(from, TreeMessage::Dismiss);
             return;
         };
         if !child.fed && fed >= most {
@@ -406,7 +406,7 @@ impl Tree {
         // An empty path says that this peer waits for the program itself.
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
         let whereabouts = self.whereabouts(view);
-        view.out.send(from, Message::Feeding { path, whereabouts });
+        view.out.send(from, TreeMessage::Feeding { path, whereabouts });
         let waits = self.path.is_empty() || self.is_unsure(view);
         let Some(child) = self.children.get_mut(&from) else { return };
         if waits {
@@ -426,7 +426,7 @@ impl Tree {
             self.served().filter(|(_, child)| just(child)).map(|(peer, _)| *peer).collect();
         for peer in just_fed {
             let whereabouts = self.whereabouts(view);
-            view.out.send(peer, Message::Feeding { path: Path::default(), whereabouts });
+            view.out.send(peer, TreeMessage::Feeding { path: Path::default(), whereabouts });
         }
     }
 
@@ -436,8 +436,8 @@ impl Tree {
         view.out.act(Output::Unserve(from));
         view.out.note(Note::TreeUnserves(from));
         let places = self.places(view, from, &Attach { round_trips: child.trips, ..Attach::newcomer() });
-        view.out.send(from, Message::Shed { places });
-        view.out.send(from, Message::Dismiss);
+        view.out.send(from, TreeMessage::Shed { places });
+        view.out.send(from, TreeMessage::Dismiss);
     }
 
     /// Sheds children when a measurement shows that the uplink carries fewer than are served, or this peer's user wants
@@ -502,7 +502,7 @@ impl Tree {
             self.children.remove(&peer);
             view.out.act(Output::Unserve(peer));
             view.out.note(Note::TreeUnserves(peer)); // by now the peer may be a speaker that views
-            view.out.send(peer, Message::Dismiss);
+            view.out.send(peer, TreeMessage::Dismiss);
         }
     }
 
@@ -565,14 +565,14 @@ impl Tree {
     pub(super) fn shed(&mut self, view: &mut View<'_>) {
         let places = self.shed_places(view);
         for child in self.children.keys() {
-            view.out.send(*child, Message::Shed { places: places.clone() });
+            view.out.send(*child, TreeMessage::Shed { places: places.clone() });
         }
     }
 
     /// Sends one child to other places, as `shed` does.
     pub(super) fn shed_one(&self, view: &mut View<'_>, child: PeerId) {
         let places = self.shed_places(view);
-        view.out.send(child, Message::Shed { places });
+        view.out.send(child, TreeMessage::Shed { places });
     }
 
     fn shed_places(&self, view: &View<'_>) -> List<Place, PLACES_MAX> {
@@ -603,7 +603,7 @@ impl Tree {
             }
             if !child.fed && !place.is_empty() {
                 // This peer may have moved since it promised, and the news got lost.
-                view.out.send(peer, Message::PathIs(place));
+                view.out.send(peer, TreeMessage::PathIs(place));
             }
         } else {
             self.drop_child(view, peer);
@@ -674,7 +674,7 @@ impl Tree {
         self.aggregate_at = None;
         let told = self.aggregate_sent.is_some() && view.mandate.mutated.is(Mutation::TellsOnce);
         if self.aggregate_sent != Some(sum) && !told {
-            view.out.send(parent.peer, Message::Aggregate(sum));
+            view.out.send(parent.peer, TreeMessage::Aggregate(sum));
             self.aggregate_sent = Some(sum);
             self.aggregate_at = Some(view.now + AGGREGATE_US);
         }

@@ -37,7 +37,7 @@ use crate::bounded::{Bound, List};
 use crate::config::CHILDREN_MAX;
 use crate::id::PeerId;
 use crate::io::Output;
-use crate::message::{Aggregate, FAILOVERS_MAX, Failover, Message, PATH_LEN_MAX, Path};
+use crate::message::{Aggregate, FAILOVERS_MAX, Failover, PATH_LEN_MAX, Path, TreeMessage};
 use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::stage::Mode;
@@ -226,7 +226,7 @@ impl Tree {
         }
         self.path = path;
         for child in self.children.keys() {
-            view.out.send(*child, Message::PathIs(self.path.clone()));
+            view.out.send(*child, TreeMessage::PathIs(self.path.clone()));
         }
         self.serve_waiting(view);
     }
@@ -305,7 +305,7 @@ impl Tree {
     /// Returns the peers that were asked for the program: the parent, the peer that is to feed this one next,
     /// and for [`FORMER_US`] the parent before, with packets under way.
     pub(crate) fn feeders(&self, now: Time) -> Vec<PeerId> {
-        let next = self.next.as_ref().filter(|next| next.asked);
+        let next = self.next.as_ref().filter(|next| next.is_asked());
         let former = self.former.filter(|(_, until)| *until > now).map(|(peer, _)| peer);
         self.parent.iter().chain(next).map(|up| up.peer).chain(former).collect()
     }
@@ -335,7 +335,7 @@ impl Tree {
         for child in std::mem::take(&mut self.children).into_keys() {
             view.out.act(Output::Unserve(child));
             view.out.note(Note::TreeUnserves(child));
-            view.out.send(child, Message::Dismiss);
+            view.out.send(child, TreeMessage::Dismiss);
         }
     }
 

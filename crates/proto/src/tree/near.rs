@@ -24,7 +24,8 @@ use crate::id::PeerId;
 use crate::io::Output;
 use crate::links::Want;
 use crate::message::{
-    Attach, LANDMARKS_MAX, LinkKind, Message, Path, Place, Reach, Roster, RoundTrip, RoundTrips, Whereabouts,
+    Attach, LANDMARKS_MAX, LinkKind, Path, Place, Reach, Roster, RoundTrip, RoundTrips, TreeMessage,
+    Whereabouts,
 };
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
@@ -346,7 +347,7 @@ impl Tree {
             self.near.told_us = Some(late_us);
             let whereabouts = self.whereabouts(view);
             for (child, _) in self.served() {
-                view.out.send(*child, Message::Whereabouts(whereabouts.clone()));
+                view.out.send(*child, TreeMessage::Whereabouts(whereabouts.clone()));
             }
         }
     }
@@ -398,7 +399,7 @@ impl Tree {
                 self.near.trips = trips;
                 let whereabouts = self.whereabouts(view);
                 if let Some(parent) = self.parent.as_ref().filter(|_| measures) {
-                    view.out.send(parent.peer, Message::Whereabouts(whereabouts));
+                    view.out.send(parent.peer, TreeMessage::Whereabouts(whereabouts));
                     self.near.better_at = Some(view.now + view.rng.jitter(BEGIN_US));
                 }
             }

@@ -6,14 +6,14 @@
 
 use crate::ordered::OrderedSet;
 
-use super::above::Up;
+use super::above::{Feed, Up};
 use super::failed_feeders::FailedFeeders;
 use super::{NO_PLACE_US, Placeless, Tree};
 use crate::app::Event;
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
 use crate::message::{
-    Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused, Whereabouts,
+    Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused, TreeMessage, Whereabouts,
 };
 use crate::outbox::{Note, Outbox};
 use crate::rng::Backoff;
@@ -143,7 +143,7 @@ impl Seek {
     fn begin_above(&mut self, me: PeerId, failed: &Up, told: &[PeerId]) -> Option<PeerId> {
         let place = |path: &[ShortId]| Path::truncated(path.iter().copied());
         // A feeder that only couldn't be linked with this peer may be a good parent of others.
-        let (mut path, mut is_blamed) = (&failed.path[..], failed.asked);
+        let (mut path, mut is_blamed) = (&failed.path[..], failed.is_asked());
         let (sender, above) = loop {
             let (_, above) = path.split_last()?;
             let sender = above.last()?;
@@ -335,7 +335,7 @@ impl Tree {
         // the process at the other end of the link may have restarted
         let is_deaf = seek.late.contains(&peer);
         let send = if is_deaf { Outbox::send_beside } else { Outbox::send };
-        send(view.out, peer, Message::Attach(attach));
+        send(view.out, peer, Message::Tree(TreeMessage::Attach(attach)));
     }
 
     /// Starts a search again: returns its starting point at once the first time, afterwards schedules a retry
@@ -415,7 +415,7 @@ impl Tree {
             Purpose::Parent => {
                 self.seek_parent = None;
                 match &self.next {
-                    Some(next) if next.answered => self.decline(view, from),
+                    Some(next) if next.feed == Feed::Answered => self.decline(view, from),
                     Some(next) if next.may_answer() && next.peer != from => self.hold_beside(view, up),
                     _ => self.request_feed(view, up),
                 }
@@ -436,9 +436,9 @@ impl Tree {
     pub(super) fn decline(&self, view: &mut View<'_>, from: PeerId) {
         if self.is_backup_alone(&from) {
             // It accepted its backup child as a child: the promise is enough.
-            view.out.send(from, Message::StopFeed);
+            view.out.send(from, TreeMessage::StopFeed);
         } else if !self.is_above(&from) && !self.children.contains_key(&from) {
-            view.out.send(from, Message::Detach);
+            view.out.send(from, TreeMessage::Detach);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::ordered::OrderedSet;
 
-use super::above::{PATIENCE_US_MAX, Up};
+use super::above::{Feed, PATIENCE_US_MAX, Up};
 use super::seek::Seek;
 use super::{FORMER_US, Tree};
 use crate::app::Event;
@@ -11,7 +11,7 @@ use crate::bounded::List;
 use crate::id::PeerId;
 use crate::io::{Output, Verdict};
 use crate::links::Want;
-use crate::message::{Failover, LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, Whereabouts};
+use crate::message::{Failover, LinkKind, PATH_LEN_MAX, Path, Place, Purpose, TreeMessage, Whereabouts};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
@@ -119,7 +119,8 @@ impl Tree {
             view.out.act(Output::RequestFeed(up.peer));
             view.out.note(Note::RequestsFeed(up.peer));
         }
-        self.next = Some(Up { since: view.now, asked: linked, answered: false, unfed: false, ..up });
+        let feed = if linked { Feed::Requested } else { Feed::Accepted };
+        self.next = Some(Up { since: view.now, feed, ..up });
         self.keep_links(view);
     }
 
@@ -139,8 +140,8 @@ impl Tree {
             return;
         }
         let Some(beside) = self.beside.take() else { return };
-        let fed =
-            self.parent.is_some() && !self.at_fault || self.next.as_ref().is_some_and(|next| next.answered);
+        let fed = self.parent.is_some() && !self.at_fault
+            || self.next.as_ref().is_some_and(|next| next.feed == Feed::Answered);
         if fed || !self.is_viewer(view) || beside.path.contains(&view.me.short()) {
             self.decline(view, beside.peer);
         } else {
@@ -188,7 +189,7 @@ impl Tree {
             // The child is dead, and its slot is needed; or its machine stalled, and it learns of the loss
             // when it wakes.
             self.drop_child(view, peer);
-            view.out.send(peer, Message::Dismiss);
+            view.out.send(peer, TreeMessage::Dismiss);
         }
         if verdict == Verdict::Silent && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
             self.drop_backup(view);
@@ -228,7 +229,7 @@ impl Tree {
     pub(super) fn repair(&mut self, view: &mut View<'_>) {
         // A search for a better place is slow and may be waiting for dead peers.
         self.seek_parent.take_if(|seek| seek.is_move());
-        if self.next.as_ref().is_some_and(|next| next.asked) || !self.is_viewer(view) {
+        if self.next.as_ref().is_some_and(Up::is_asked) || !self.is_viewer(view) {
             return;
         }
         // A linked backup is preferred to a `next` that isn't linked yet.
@@ -250,7 +251,7 @@ impl Tree {
             if self.parent.as_ref().is_some_and(|parent| parent.peer == next.peer) {
                 return; // the search began at the parent, which accepted
             }
-            view.out.send(next.peer, Message::StopFeed);
+            view.out.send(next.peer, TreeMessage::StopFeed);
             if self.backup.is_none() {
                 self.backup = Some(next);
             } else {
@@ -292,7 +293,7 @@ impl Tree {
     pub(crate) fn fed_by(&mut self, view: &mut View<'_>, from: PeerId, path: Path, whereabouts: Whereabouts) {
         self.whereabouts_of(view, from, whereabouts);
         self.path_is(view, from, path);
-        let wanted = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from && up.asked);
+        let wanted = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from && up.is_asked());
         if !wanted(&self.parent) && !wanted(&self.next) {
             self.decline(view, from);
         }
@@ -304,14 +305,14 @@ impl Tree {
         let ups = [&mut self.parent, &mut self.backup, &mut self.next, &mut self.beside];
         for up in ups.into_iter().flatten() {
             if up.peer == from && !path.is_empty() {
-                (up.answered, up.unfed) = (up.asked, false);
+                up.answers(true);
                 up.path = path.clone();
             }
         }
         if path.is_empty() {
             // The sender lives, but has no program yet, or has lost it.
             if let Some(next) = self.next.as_mut().filter(|next| next.peer == from) {
-                (next.answered, next.unfed) = (false, next.asked);
+                next.answers(false);
             }
             let vain = self.next.as_ref().is_some_and(|next| next.peer == from && next.path.len() > 1);
             let fed = self.parent.is_some() && !self.at_fault;
@@ -397,7 +398,7 @@ impl Tree {
             }
             view.out.event(Event::Backup { peer: None });
         }
-        if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.asked) {
+        if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.is_asked()) {
             self.failed_feeders.was_not_linked(peer);
         }
         if self.parent.as_ref().is_some_and(|parent| parent.peer == peer) {
@@ -433,9 +434,9 @@ impl Tree {
     fn part_from(&mut self, view: &mut View<'_>, up: &Up) {
         let feeds = [&self.parent, &self.next].into_iter().flatten().any(|other| other.peer == up.peer);
         if !self.is_above(&up.peer) {
-            view.out.send(up.peer, Message::Detach);
-        } else if up.asked && !feeds {
-            view.out.send(up.peer, Message::StopFeed);
+            view.out.send(up.peer, TreeMessage::Detach);
+        } else if up.is_asked() && !feeds {
+            view.out.send(up.peer, TreeMessage::StopFeed);
         }
     }
 
@@ -471,8 +472,8 @@ impl Tree {
     pub(super) fn link_changed_up(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
         if !up {
             self.drop_up(view, peer);
-        } else if let Some(next) = self.next.as_mut().filter(|next| next.peer == peer && !next.asked) {
-            (next.asked, next.answered, next.since) = (true, false, view.now);
+        } else if let Some(next) = self.next.as_mut().filter(|next| next.peer == peer && !next.is_asked()) {
+            (next.feed, next.since) = (Feed::Requested, view.now);
             view.out.act(Output::RequestFeed(peer));
             view.out.note(Note::RequestsFeed(peer));
         } else if self.at_fault && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
@@ -485,9 +486,9 @@ impl Tree {
         let now = view.now;
         if let Some(late) = self.drop_next(view, |next| next.since + next.patience_us(fed) <= now) {
             self.part_from(view, &late);
-            if late.asked {
+            if late.is_asked() {
                 self.failed_feeders.fed_nothing(late.peer);
-                if late.answered {
+                if late.feed == Feed::Answered {
                     self.failed_feeders.broke_its_word(now, late.peer);
                 }
             } else {
@@ -504,7 +505,7 @@ impl Tree {
                 self.request_feed(view, beside);
             } else {
                 self.seek_parent_now(view);
-                if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
+                if let Some(unlinked) = self.next.clone().filter(|next| !next.is_asked()) {
                     self.failed_feeders.was_not_linked(unlinked.peer);
                     self.begin_above(view, &unlinked);
                 }

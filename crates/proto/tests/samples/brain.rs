@@ -136,10 +136,10 @@ impl Brain {
         let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
         let wanted = |output: &Output| match output {
             Output::Offer { peer, kind, .. } => Some((*peer, *kind, true)),
-            Output::Signal(Address::Peer(peer), Message::LinkWanted { kind, .. })
-            | Output::Relay { to: peer, message: Message::LinkWanted { kind, .. }, .. } => {
-                Some((*peer, *kind, false))
-            }
+            Output::Signal(Address::Peer(peer), Message::Link(LinkMessage::LinkWanted { kind, .. }))
+            | Output::Relay {
+                to: peer, message: Message::Link(LinkMessage::LinkWanted { kind, .. }), ..
+            } => Some((*peer, *kind, false)),
             _ => None,
         };
         for (peer, kind, offered) in outputs.iter().filter_map(wanted).collect::<Vec<_>>() {
@@ -161,9 +161,11 @@ impl Brain {
 
     fn hears_id(&mut self, from: PeerId, mut message: Message) -> Vec<Output> {
         match &mut message {
-            Message::Attach(Attach { ticket: ticket @ None, .. }) => *ticket = self.ticket_of(from),
-            Message::Offer(Offer { ticket: ticket @ None, .. })
-            | Message::LinkWanted { ticket: ticket @ None, .. } => {
+            Message::Tree(TreeMessage::Attach(Attach { ticket: ticket @ None, .. })) => {
+                *ticket = self.ticket_of(from)
+            }
+            Message::Link(LinkMessage::Offer(Offer { ticket: ticket @ None, .. }))
+            | Message::Link(LinkMessage::LinkWanted { ticket: ticket @ None, .. }) => {
                 *ticket = self.ticket_of(from).map(Box::new);
             }
             _ => {}
@@ -185,7 +187,7 @@ impl Brain {
     pub(crate) fn is_linked_with(&mut self, peer: PeerId, kind: LinkKind) -> Vec<Output> {
         let mut outputs = self.give(Input::LinkUp(peer, kind));
         if let Some(ticket) = self.ticket_of(peer).filter(|_| kind == LinkKind::Peer) {
-            outputs.extend(self.hears_id(peer, Message::Ticket(ticket)));
+            outputs.extend(self.hears_id(peer, Message::Member(MemberMessage::Ticket(ticket))));
         }
         outputs
     }
@@ -194,7 +196,7 @@ impl Brain {
     pub(crate) fn is_linked_by(&mut self, peer: u8) -> Vec<Output> {
         let kind = LinkKind::Peer;
         let mut outputs = self.hears(peer, super::offer(kind));
-        outputs.extend(self.hears(peer, Message::LinkWanted { kind, ticket: None }));
+        outputs.extend(self.hears(peer, Message::Link(LinkMessage::LinkWanted { kind, ticket: None })));
         outputs.extend(self.is_linked_with(key(peer).id(), kind));
         outputs
     }
@@ -202,9 +204,9 @@ impl Brain {
     /// Lets a peer attach, link and request its feed; returns the outputs after the attach and after the feed
     /// request.
     pub(crate) fn is_joined_by(&mut self, peer: u8, attach: Attach) -> (Vec<Output>, Vec<Output>) {
-        let taken = self.hears(peer, Message::Attach(attach));
+        let taken = self.hears(peer, Message::Tree(TreeMessage::Attach(attach)));
         self.is_linked_by(peer);
-        (taken, self.hears(peer, Message::Feed { from: None }))
+        (taken, self.hears(peer, Message::Tree(TreeMessage::Feed { from: None })))
     }
 
     pub(crate) fn loses_link(&mut self, peer: u8) -> Vec<Output> {
@@ -256,7 +258,11 @@ impl Brain {
     }
 
     pub(crate) fn takes(&mut self, outcome: Outcome) -> Vec<Output> {
-        let decided = Message::Decided(Box::new(decided_by(self.epoch, &outcome, &self.voters)));
+        let decided = Message::Election(ElectionMessage::Decided(Box::new(decided_by(
+            self.epoch,
+            &outcome,
+            &self.voters,
+        ))));
         self.hears(2, decided)
     }
 
@@ -279,7 +285,9 @@ pub(crate) fn roster_of(epoch: u32, entries: &[Entry], change: impl FnOnce(&mut 
     };
     body.rules.expires_unix_s = None;
     change(&mut body);
-    Message::Roster(Signed::new(&key(1), &room(), epoch, epoch.into(), NEVER, body).into())
+    Message::Member(MemberMessage::Roster(
+        Signed::new(&key(1), &room(), epoch, epoch.into(), NEVER, body).into(),
+    ))
 }
 
 /// Returns an outcome with these mixers and standbys, and uplinks of 50 Mbit/s.
@@ -373,5 +381,5 @@ pub(crate) fn events(outputs: &[Output]) -> Vec<&Event> {
 }
 
 pub(crate) fn is_attach(message: &Message) -> bool {
-    matches!(message, Message::Attach(_))
+    matches!(message, Message::Tree(TreeMessage::Attach(_)))
 }

@@ -3,7 +3,9 @@
 use std::ops::{Deref, DerefMut};
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Entry, LinkKind, Message, Place, Purpose, Whereabouts};
+use plenary_proto::message::{
+    Entry, LinkKind, Message, Place, ProbeMessage, Purpose, TreeMessage, Whereabouts,
+};
 use plenary_proto::{Command, Input, Output, RoomConfig};
 
 use super::brain::{Brain, candidate, path, places_below, speaker, viewing};
@@ -84,7 +86,7 @@ impl Viewer {
     fn is_sent_to(&mut self, parent: u8, path: &[u8]) {
         if let [root, .., _] = path {
             let places = places_below(&path[..path.len() - 1], &[parent]);
-            self.hears(*root, Message::Redirect { purpose: Purpose::Parent, places });
+            self.hears(*root, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
         }
     }
 
@@ -92,9 +94,9 @@ impl Viewer {
     pub(crate) fn is_promised_by(&mut self, backup: u8, at: &[u8]) {
         let purpose = Purpose::Backup;
         let places = places_below(&at[..at.len() - 1], &[backup]);
-        self.hears(at[0], Message::Redirect { purpose, places });
+        self.hears(at[0], Message::Tree(TreeMessage::Redirect { purpose, places }));
         let whereabouts = Whereabouts::default();
-        self.hears(backup, Message::Accept { purpose, path: path(at), whereabouts });
+        self.hears(backup, Message::Tree(TreeMessage::Accept { purpose, path: path(at), whereabouts }));
         assert_eq!(self.room.snapshot().backup, Some(key(backup).id()));
     }
 
@@ -108,7 +110,10 @@ impl Viewer {
     pub(crate) fn is_taken_by(&mut self, parent: u8, path: &[u8]) -> Vec<Output> {
         let path = List::truncated(path.iter().map(|peer| key(*peer).id().short()));
         let whereabouts = Whereabouts::default();
-        let mut outputs = self.hears(parent, Message::Accept { purpose: Purpose::Parent, path, whereabouts });
+        let mut outputs = self.hears(
+            parent,
+            Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, path, whereabouts }),
+        );
         outputs.extend(self.is_linked_with(key(parent).id(), LinkKind::Peer));
         outputs
     }
@@ -116,14 +121,17 @@ impl Viewer {
     pub(crate) fn is_shed_by(&mut self, parent: u8, to: u8) {
         let path = List::truncated([parent, to].map(|peer| key(peer).id().short()));
         let places = List::truncated([Place { peer: key(to).id(), path }]);
-        self.hears(parent, Message::Shed { places });
+        self.hears(parent, Message::Tree(TreeMessage::Shed { places }));
     }
 
     /// A parent requests trains of this size and rate; returns the bytes of each train sent.
     pub(crate) fn sends_trains(&mut self, parent: u8, bytes: u32, rate_bps: u64) -> Vec<u32> {
         let mut sent = Vec::new();
         for number in 0..6 {
-            let outputs = self.hears(parent, Message::ProbeWanted { train: FIRST + number, bytes, rate_bps });
+            let outputs = self.hears(
+                parent,
+                Message::Probe(ProbeMessage::ProbeWanted { train: FIRST + number, bytes, rate_bps }),
+            );
             sent.extend(outputs.iter().filter_map(|output| match output {
                 Output::Train { bytes, .. } => Some(*bytes),
                 _ => None,
@@ -142,7 +150,7 @@ impl Viewer {
     }
 
     pub(crate) fn is_told(&mut self, by: u8, bps: u64) -> Option<u64> {
-        self.hears(by, Message::Uplink { bps });
+        self.hears(by, Message::Probe(ProbeMessage::Uplink { bps }));
         self.room.snapshot().uplink_bps
     }
 }

@@ -2,8 +2,8 @@
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Attach, Candidate, Confirmed, Decided, Description, Digest, ElectionReason, Heartbeat, Join, LinkKind,
-    Message, Offer, Outcome, Setup,
+    Attach, Candidate, Confirmed, Decided, Description, Digest, ElectionMessage, ElectionReason, Heartbeat,
+    Join, LinkKind, LinkMessage, MediaMessage, MemberMessage, Message, Offer, Outcome, Setup, TreeMessage,
 };
 use plenary_proto::seal::{Keypair, Signed};
 use plenary_proto::{Address, PeerId, Rank, RoomId, Time};
@@ -51,15 +51,20 @@ impl Flooder {
         match self.sent % 5 {
             0 => {
                 let speaks = self.sent.is_multiple_of(2);
-                Message::Join(Join { speaks, ..Join::viewer(&self.sent.to_string()) })
+                Message::Member(MemberMessage::Join(Join { speaks, ..Join::viewer(&self.sent.to_string()) }))
             }
-            1 => Message::Attach(Attach::newcomer()),
-            2 => Message::Digest(Digest { epoch: 0, rank: Rank::default(), evidence: [0; 32], asks: true }),
+            1 => Message::Tree(TreeMessage::Attach(Attach::newcomer())),
+            2 => Message::Member(MemberMessage::Digest(Digest {
+                epoch: 0,
+                rank: Rank::default(),
+                evidence: [0; 32],
+                asks: true,
+            })),
             3 => {
                 let description = self.description();
-                Message::Offer(Offer { kind: LinkKind::Peer, description, ticket: None })
+                Message::Link(LinkMessage::Offer(Offer { kind: LinkKind::Peer, description, ticket: None }))
             }
-            _ => Message::SoloWanted { speaker: Some(self.keys.id()) },
+            _ => Message::Media(MediaMessage::SoloWanted { speaker: Some(self.keys.id()) }),
         }
     }
 
@@ -90,7 +95,14 @@ impl Flooder {
         };
         if self.sent.is_multiple_of(8) {
             let word = Confirmed::of(&body);
-            return Message::Confirmed(Signed::new(&self.keys, &self.room, 1, self.sent, u64::MAX, word));
+            return Message::Election(ElectionMessage::Confirmed(Signed::new(
+                &self.keys,
+                &self.room,
+                1,
+                self.sent,
+                u64::MAX,
+                word,
+            )));
         }
         let signature = Decided::countersign(&self.keys, &self.room, 1, &body);
         let mut id = self.keys.id();
@@ -98,7 +110,11 @@ impl Flooder {
             id.0[31] = voter as u8;
             (id, signature)
         });
-        Message::Decided(Box::new(Decided { epoch: 1, body, signatures: List::truncated(signatures) }))
+        Message::Election(ElectionMessage::Decided(Box::new(Decided {
+            epoch: 1,
+            body,
+            signatures: List::truncated(signatures),
+        })))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Loopers: members that let others forward their envelopes back and forth.
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Message, RELAY_HOPS_MAX, Relay};
+use plenary_proto::message::{Message, RELAY_HOPS_MAX, Relay, RouteMessage};
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_proto::time::MS;
 use plenary_proto::{PeerId, Time};
@@ -43,7 +43,13 @@ impl Deviation for Looper {
             let (route, sealed) = (List::truncated(route), List::truncated(sealed));
             Saying::Control(
                 *by,
-                Message::Relay(Relay { from: self.me, to: self.to, route, passed: 0, sealed }),
+                Message::Route(RouteMessage::Relay(Relay {
+                    from: self.me,
+                    to: self.to,
+                    route,
+                    passed: 0,
+                    sealed,
+                })),
             )
         });
         says.collect()

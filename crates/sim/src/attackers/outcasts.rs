@@ -2,7 +2,8 @@
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Attach, Digest, Join, LinkKind, Message, Purpose, Relay, SignedRoster, StreamUse, Ticket,
+    Attach, Digest, Join, LinkKind, LinkMessage, MediaMessage, MemberMessage, Message, Purpose, Relay,
+    RouteMessage, SignedRoster, StreamUse, Ticket, TreeMessage,
 };
 use plenary_proto::seal::{Keypair, Signed};
 use plenary_proto::time::{MS, SECOND};
@@ -20,8 +21,8 @@ const TICKET_LIFE_S: u64 = 600;
 fn removes(peer: &PeerId, message: &Message) -> bool {
     let names = |roster: &SignedRoster| roster.body.rules.access.removed.contains(peer);
     match message {
-        Message::Roster(roster) => names(roster),
-        Message::Admit(admit) => names(&admit.roster),
+        Message::Member(MemberMessage::Roster(roster)) => names(roster),
+        Message::Member(MemberMessage::Admit(admit)) => names(&admit.roster),
         _ => false,
     }
 }
@@ -48,8 +49,10 @@ pub struct Outcast {
 impl Outcast {
     fn learn(&mut self, message: &Message) {
         match message {
-            Message::Admit(admit) => self.ticket = admit.ticket.clone().or(self.ticket.take()),
-            Message::Stream(stream) if stream.spec.kind == StreamKind::Program => {
+            Message::Member(MemberMessage::Admit(admit)) => {
+                self.ticket = admit.ticket.clone().or(self.ticket.take())
+            }
+            Message::Media(MediaMessage::Stream(stream)) if stream.spec.kind == StreamKind::Program => {
                 self.program = Some(*stream)
             }
             _ => {}
@@ -61,21 +64,21 @@ impl Outcast {
         let join = Join { ticket: self.ticket.clone(), ..Join::viewer("outcast") };
         let attach = |purpose| Attach { purpose, ticket: self.ticket.clone(), ..Attach::newcomer() };
         vec![
-            Message::Join(join),
-            Message::Attach(attach(Purpose::Parent)),
-            Message::Attach(attach(Purpose::Backup)),
+            Message::Member(MemberMessage::Join(join)),
+            Message::Tree(TreeMessage::Attach(attach(Purpose::Parent))),
+            Message::Tree(TreeMessage::Attach(attach(Purpose::Backup))),
         ]
     }
 }
 
 /// Returns a request for a link that shows a ticket.
 fn asks_for_link(ticket: Option<Signed<Ticket>>) -> Message {
-    Message::LinkWanted { kind: LinkKind::Peer, ticket: ticket.map(Box::new) }
+    Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Peer, ticket: ticket.map(Box::new) })
 }
 
 /// Returns whether an output says goodbye on the link with one of these peers. Without it the other end keeps the link.
 fn is_goodbye(output: &Output, is_kept: impl Fn(&PeerId) -> bool) -> bool {
-    matches!(output, Output::Control(to, Message::Bye(_)) if is_kept(to))
+    matches!(output, Output::Control(to, Message::Link(LinkMessage::Bye(_))) if is_kept(to))
 }
 
 impl Deviation for Outcast {
@@ -95,7 +98,9 @@ impl Deviation for Outcast {
                 self.learn(&message);
                 let parts = matches!(
                     *message,
-                    Message::Dismiss | Message::Detach | Message::Refuse(_) | Message::Bye(_)
+                    Message::Tree(TreeMessage::Dismiss | TreeMessage::Detach)
+                        | Message::Member(MemberMessage::Refuse(_))
+                        | Message::Link(LinkMessage::Bye(_))
                 );
                 (!(self.is_removed && parts)).then_some(Input::Message { from, via, message })
             }
@@ -138,13 +143,16 @@ impl Deviation for Outcast {
             for by in linked.iter().filter(|by| **by != to) {
                 let route = List::truncated([by.short()]);
                 let relay = Relay { from: self.me, to, route, passed: 0, sealed: sealed.clone() };
-                says.push(Saying::Control(*by, Message::Relay(relay)));
+                says.push(Saying::Control(*by, Message::Route(RouteMessage::Relay(relay))));
             }
         }
         for by in linked {
-            let ticket = self.ticket.clone().map(Message::Ticket);
-            let stream = self.program.map(Message::Stream);
-            let asks = [Message::Feed { from: None }, Message::Digest(digest)];
+            let ticket = self.ticket.clone().map(MemberMessage::Ticket).map(Message::from);
+            let stream = self.program.map(MediaMessage::Stream).map(Message::from);
+            let asks = [
+                Message::Tree(TreeMessage::Feed { from: None }),
+                Message::Member(MemberMessage::Digest(digest)),
+            ];
             let all = ticket.into_iter().chain(stream).chain(asks).chain(self.requests());
             says.extend(all.map(|message| Saying::Control(*by, message)));
         }

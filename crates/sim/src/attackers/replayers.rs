@@ -3,7 +3,10 @@
 use plenary_proto::time::MS;
 use plenary_proto::{Address, Input, PeerId, Time};
 
-use plenary_proto::message::Message;
+use plenary_proto::message::{
+    DataMessage, ElectionMessage, FailoverMessage, HostMessage, LinkMessage, MediaMessage, MemberMessage,
+    Message, TreeMessage,
+};
 
 use crate::deviation::{Deviation, Saying};
 
@@ -32,33 +35,26 @@ impl Replayer {
 fn is_worth_it(message: &Message) -> bool {
     matches!(
         message,
-        Message::Admit(_)
-            | Message::Refuse(_)
-            | Message::Roster(_)
-            | Message::HandOver(_)
-            | Message::Opening(_)
-            | Message::Ballot(_)
-            | Message::Decided(_)
-            | Message::Confirmed(_)
-            | Message::Vote { .. }
-            | Message::PreVote { .. }
-            | Message::ReignVote { .. }
-            | Message::Claim(_)
-            | Message::Report(_)
-            | Message::Failover(_)
-            | Message::FailoverWanted { .. }
-            | Message::Alive(_)
-            | Message::Ticket(_)
-            | Message::Key(_)
-            | Message::Data(_)
-            | Message::Stream(_)
-            | Message::Floor(_)
-            | Message::Leave
-            | Message::Detach
-            | Message::Bye(_)
-            | Message::Dismiss
-            | Message::Join(_)
-            | Message::Attach(_)
+        Message::Member(MemberMessage::Admit(_) | MemberMessage::Refuse(_))
+            | Message::Member(MemberMessage::Roster(_))
+            | Message::Host(HostMessage::HandOver(_))
+            | Message::Election(ElectionMessage::Opening(_) | ElectionMessage::Ballot(_))
+            | Message::Election(ElectionMessage::Decided(_) | ElectionMessage::Confirmed(_))
+            | Message::Election(ElectionMessage::Vote { .. } | ElectionMessage::PreVote { .. })
+            | Message::Host(HostMessage::ReignVote { .. })
+            | Message::Election(ElectionMessage::Claim(_) | ElectionMessage::Report(_))
+            | Message::Failover(FailoverMessage::Failover(_) | FailoverMessage::FailoverWanted { .. })
+            | Message::Failover(FailoverMessage::Alive(_))
+            | Message::Member(MemberMessage::Ticket(_) | MemberMessage::Key(_))
+            | Message::Data(DataMessage::Data(_))
+            | Message::Media(MediaMessage::Stream(_))
+            | Message::Host(HostMessage::Floor(_))
+            | Message::Member(MemberMessage::Leave)
+            | Message::Tree(TreeMessage::Detach)
+            | Message::Link(LinkMessage::Bye(_))
+            | Message::Tree(TreeMessage::Dismiss)
+            | Message::Member(MemberMessage::Join(_))
+            | Message::Tree(TreeMessage::Attach(_))
     )
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Confirmed, Decided, ElectionReason, Heir, Message, Outcome, ProvenRoster, ROSTER_MAX, Reign, Reigns,
-    Roster, SignedRoster, Successor, first_epoch, reign_of,
+    Confirmed, Decided, ElectionMessage, ElectionReason, Heir, HostMessage, MemberMessage, Message, Outcome,
+    ProvenRoster, ROSTER_MAX, Reign, Reigns, Roster, SignedRoster, Successor, first_epoch, reign_of,
 };
 use plenary_proto::seal::{Countersigned, Keypair, Signed};
 use plenary_proto::time::SECOND;
@@ -65,11 +65,25 @@ impl Plot {
             let sign =
                 |keys: &Keypair| (keys.id(), Decided::countersign(keys, &self.room, ours.epoch, &body));
             let signatures = List::truncated(self.keys.iter().map(sign));
-            (body.clone(), Message::Decided(Box::new(Decided { epoch: ours.epoch, body, signatures })))
+            (
+                body.clone(),
+                Message::Election(ElectionMessage::Decided(Box::new(Decided {
+                    epoch: ours.epoch,
+                    body,
+                    signatures,
+                }))),
+            )
         });
         let words = outcomes.iter().map(|(outcome, _)| {
             let word = Confirmed::of(outcome);
-            Message::Confirmed(Signed::new(heir, &self.room, ours.epoch, u64::MAX, u64::MAX, word))
+            Message::Election(ElectionMessage::Confirmed(Signed::new(
+                heir,
+                &self.room,
+                ours.epoch,
+                u64::MAX,
+                u64::MAX,
+                word,
+            )))
         });
         let body = Heir { number: 1, host: heir.id() };
         let sign = |keys: &Keypair| {
@@ -87,14 +101,19 @@ impl Plot {
             entries.reverse();
             let body = Roster { host: heir.id(), entries: List::truncated(entries), ..ours.body.clone() };
             let signed = Signed::new(heir, &self.room, first_epoch(1), 1, u64::MAX, body);
-            Message::Roster(SignedRoster::new(ProvenRoster {
+            Message::Member(MemberMessage::Roster(SignedRoster::new(ProvenRoster {
                 signed,
                 reigns: Reigns(List::truncated([reign])),
-            }))
+            })))
         });
         let words: Vec<_> = words.collect();
         let outcomes = outcomes.into_iter().map(|(_, message)| message);
-        [Message::Roster(ours.clone())].into_iter().chain(words).chain(outcomes).chain(rosters).collect()
+        [Message::Member(MemberMessage::Roster(ours.clone()))]
+            .into_iter()
+            .chain(words)
+            .chain(outcomes)
+            .chain(rosters)
+            .collect()
     }
 }
 
@@ -104,7 +123,11 @@ fn is_vote(output: &Output) -> bool {
     else {
         return false;
     };
-    matches!(message, Message::Vote { .. } | Message::PreVote { .. } | Message::ReignVote { .. })
+    matches!(
+        message,
+        Message::Election(ElectionMessage::Vote { .. } | ElectionMessage::PreVote { .. })
+            | Message::Host(HostMessage::ReignVote { .. })
+    )
 }
 
 /// Member of the group, or a viewer that acts for it after its members have left.
@@ -144,9 +167,9 @@ impl Deviation for Squatter {
     fn input(&mut self, _: Time, input: Input) -> Option<Input> {
         if let Input::Message { message, .. } = &input {
             match &**message {
-                Message::Roster(roster) => self.plot().learn(roster),
-                Message::Admit(admit) => self.plot().learn(&admit.roster),
-                Message::Decided(decided) => {
+                Message::Member(MemberMessage::Roster(roster)) => self.plot().learn(roster),
+                Message::Member(MemberMessage::Admit(admit)) => self.plot().learn(&admit.roster),
+                Message::Election(ElectionMessage::Decided(decided)) => {
                     let mut plot = self.plot();
                     plot.term = plot.term.max(decided.body.term);
                 }

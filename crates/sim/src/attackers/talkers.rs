@@ -2,7 +2,7 @@
 //! What they say may be lost, so that nothing that is dropped holds up what follows.
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Data, Delivery, LOOSE_LEN_MAX, Message};
+use plenary_proto::message::{Data, DataMessage, Delivery, ElectionMessage, LOOSE_LEN_MAX, Message};
 use plenary_proto::seal::{Keypair, Signed};
 use plenary_proto::time::SECOND;
 use plenary_proto::{Input, PeerId, RoomId, Time};
@@ -34,7 +34,7 @@ impl Talker {
 impl Deviation for Talker {
     fn input(&mut self, _: Time, input: Input) -> Option<Input> {
         if let Input::Message { message, .. } = &input
-            && let Message::Decided(decided) = &**message
+            && let Message::Election(ElectionMessage::Decided(decided)) = &**message
         {
             self.mixers = decided.body.mixers.to_vec();
         }
@@ -53,7 +53,11 @@ impl Deviation for Talker {
             let body = Data { run: 1, number: self.said, delivery: Delivery::Loose, bytes };
             let expires = self.unix_s_at_zero + now.0 / SECOND + 600;
             let data = Signed::new(&self.keys, &self.room, 0, self.said, expires, body);
-            says.extend(mixers.iter().map(|mixer| Saying::Control(**mixer, Message::Data(data.clone()))));
+            says.extend(
+                mixers
+                    .iter()
+                    .map(|mixer| Saying::Control(**mixer, Message::Data(DataMessage::Data(data.clone())))),
+            );
         }
         says
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use plenary_proto::message::{Failover, Message, Resignation};
+use plenary_proto::message::{Failover, FailoverMessage, Message, Resignation};
 use plenary_proto::seal::{Keypair, Signature, Signed};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Input, PeerId, Rank, RoomId, Time, Via};
@@ -38,7 +38,14 @@ impl Usurper {
         let failover_count = 1 + attempt * self.eligible;
         let rank = Rank { term: self.rank.term, failover_count };
         let body = Failover { rank, after, over: self.mixer, wish: wish.map(Box::new) };
-        Message::Failover(Signed::new(&self.keys, &self.room, 0, attempt.into(), u64::MAX, body))
+        Message::Failover(FailoverMessage::Failover(Signed::new(
+            &self.keys,
+            &self.room,
+            0,
+            attempt.into(),
+            u64::MAX,
+            body,
+        )))
     }
 }
 

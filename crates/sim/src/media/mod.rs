@@ -11,7 +11,7 @@ pub(crate) mod repair;
 mod still;
 mod watches;
 
-use plenary_proto::message::{Message, Resume, StreamUse};
+use plenary_proto::message::{MediaMessage, Message, Resume, StreamUse};
 use plenary_proto::time::MS;
 use plenary_proto::watchdog::{self, PING_US};
 use plenary_proto::{Input, MixRole, PeerId, StreamId, StreamKind, StreamSpec, Time, Verdict};
@@ -137,7 +137,7 @@ impl World {
         if served.announced != Some(id) {
             served.announced = Some(id);
             let child = self.peers[child].id;
-            self.control(at, &child, Message::Stream(StreamUse { slot: 0, spec }));
+            self.control(at, &child, Message::Media(MediaMessage::Stream(StreamUse { slot: 0, spec })));
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Message, Offer, Relay, VideoRequest};
+use plenary_proto::message::{
+    ElectionMessage, FailoverMessage, LinkMessage, MediaMessage, MemberMessage, Message, Offer, Relay,
+    RouteMessage, TreeMessage, VideoRequest,
+};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Input, Output, PeerId, Via};
 
@@ -20,7 +23,7 @@ impl World {
         #[cfg(debug_assertions)]
         let Some(output) = self.misdo(at, output) else { return };
         self.note_change(at, &output);
-        if let Output::Control(_, Message::Ballot(_)) = output {
+        if let Output::Control(_, Message::Election(ElectionMessage::Ballot(_))) = output {
             self.ballot_by = Some(self.peers[at].id);
         }
         match output {
@@ -30,7 +33,11 @@ impl World {
             Output::Relay { next, to, route, message } => {
                 if let Ok(sealed) = List::try_from(message.to_bytes()) {
                     let from = self.peers[at].id;
-                    self.control(at, &next, Message::Relay(Relay { from, to, route, passed: 0, sealed }));
+                    self.control(
+                        at,
+                        &next,
+                        Message::Route(RouteMessage::Relay(Relay { from, to, route, passed: 0, sealed })),
+                    );
                 }
             }
             Output::Offer { peer, kind, .. } => self.describe(at, peer, kind),
@@ -86,7 +93,11 @@ impl World {
             Output::CallHome { speaker, rank } => {
                 let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
                 if speaker != self.peers[at].id {
-                    self.control(at, &speaker, Message::Home { rank, video, resume: None, beside: None });
+                    self.control(
+                        at,
+                        &speaker,
+                        Message::Media(MediaMessage::Home { rank, video, resume: None, beside: None }),
+                    );
                 }
             }
             Output::TellRoundTrips => {
@@ -95,7 +106,7 @@ impl World {
             }
             Output::AnswerHeard { to, mixer } => {
                 let silent_us = self.directory.find(&mixer).and_then(|mixer| self.silent_us(at, mixer));
-                self.control(at, &to, Message::Heard { mixer, silent_us });
+                self.control(at, &to, Message::Failover(FailoverMessage::Heard { mixer, silent_us }));
             }
             // nobody asks in rooms of brains alone
             Output::AnswerRates { .. } => {}
@@ -105,7 +116,7 @@ impl World {
                     self.peers[at].asked.retain(|asked| *asked != other);
                     self.peers[at].asked.push(other);
                 }
-                self.control(at, &peer, Message::Feed { from });
+                self.control(at, &peer, Message::Tree(TreeMessage::Feed { from }));
             }
             Output::Role(role) => self.take_role(at, role),
             Output::Forward(to) => {
@@ -169,7 +180,7 @@ impl World {
             return;
         }
         let bytes = size_of_message(&message);
-        if let Message::Relay(_) = message
+        if let Message::Route(RouteMessage::Relay(_)) = message
             && !self.deviations.is_empty()
         {
             *self.carried.entry((at, to)).or_default() += bytes as u64;
@@ -189,13 +200,13 @@ impl World {
     /// Handles a message that arrived on a link.
     pub(super) fn said(&mut self, to: usize, from: usize, message: Message) {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
-        if is_up || matches!(message, Message::Bye(_)) {
+        if is_up || matches!(message, Message::Link(LinkMessage::Bye(_))) {
             if self.has_bodies() {
                 return self.control_arrived(to, from, &message);
             }
             self.heard(to, from, false);
             match message {
-                Message::Relay(relay) if relay.to == self.peers[to].id => {
+                Message::Route(RouteMessage::Relay(relay)) if relay.to == self.peers[to].id => {
                     if relay.may_come_from(&self.peers[from].id) {
                         self.open(to, relay);
                     }
@@ -290,9 +301,11 @@ impl World {
 /// and at least that long, others as long as a path.
 pub(super) fn size_of_message(message: &Message) -> usize {
     match message {
-        Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
-        Message::Roster(_) => 800,
-        Message::Relay(relay) => relay.sealed.len().max(800),
+        Message::Member(MemberMessage::Admit(_))
+        | Message::Election(ElectionMessage::Ballot(_) | ElectionMessage::Decided(_))
+        | Message::Election(ElectionMessage::Lacking { .. }) => 2_000,
+        Message::Member(MemberMessage::Roster(_)) => 800,
+        Message::Route(RouteMessage::Relay(relay)) => relay.sealed.len().max(800),
         _ => 150,
     }
 }

@@ -5,7 +5,9 @@
 
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell as _, Told};
 use plenary_proto::link_layout::Channel;
-use plenary_proto::message::{Fingerprints, Heartbeat, LinkKind, LinkProof, Message, Pieces, loose_to_bytes};
+use plenary_proto::message::{
+    Fingerprints, Heartbeat, LinkKind, LinkMessage, LinkProof, Message, Pieces, loose_to_bytes,
+};
 use plenary_proto::packet::LinkId;
 use plenary_proto::rendezvous::Address as SignalAddress;
 use plenary_proto::{Address, Input, PeerId};
@@ -40,7 +42,7 @@ impl plenary_body::Shell for At<'_> {
     fn send(&mut self, out: Out) {
         match out {
             // it comes with the link
-            Out::Control { message, .. } if matches!(*message, Message::LinkProof(_)) => {}
+            Out::Control { message, .. } if matches!(*message, Message::Link(LinkMessage::LinkProof(_))) => {}
             out => self.0.send_out(self.1, out),
         }
     }
@@ -131,7 +133,7 @@ impl World {
         At(self, at).connected(link, Fingerprints { own, other: others });
         let (keys, me) = (self.peers[other].brain().keys(), self.peers[at].id);
         let proof = LinkProof::sign(keys, &self.room, &me, &Fingerprints { own: others, other: own });
-        let piece = [&[0], &Message::LinkProof(proof).to_bytes()[..]].concat();
+        let piece = [&[0], &Message::Link(LinkMessage::LinkProof(proof)).to_bytes()[..]].concat();
         At(self, at).received(link, Channel::Control, &piece);
     }
 }

@@ -1,7 +1,7 @@
 //! Media packets between bodies: queued, lost, requested and sent again, one by one.
 
 use plenary_proto::link_layout::Channel;
-use plenary_proto::message::{Heartbeat, LinkKind, Message};
+use plenary_proto::message::{Heartbeat, LinkKind, MediaMessage, Message};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::time::MS;
 use plenary_proto::{StreamId, Time};
@@ -185,7 +185,7 @@ impl World {
         let to: Vec<_> = if stray.to_all { linked.collect() } else { served.collect() };
         for to in to {
             if let Some(announced) = stray.announces {
-                self.control_to(at, to, Message::Stream(announced));
+                self.control_to(at, to, Message::Media(MediaMessage::Stream(announced)));
             }
             for packet in &stray.packets {
                 let packet = packet.clone();

@@ -4,7 +4,7 @@ use plenary_body::{
     Body, In, MixCommand, Notice, Origin, Out, Outs, Picture, ReceivedFrame, Shell as _, TICK,
 };
 use plenary_proto::identity::{MediaKind, h264};
-use plenary_proto::message::{CodecSource, LinkKind, Message};
+use plenary_proto::message::{CodecSource, ElectionMessage, LinkKind, Message};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::MS;
 use plenary_proto::{Command, Event, Input};
@@ -308,7 +308,7 @@ impl World {
             Out::Frame { link, slot, at_us, frame } => self.send_frame(at, (link, slot), &frame, at_us),
             Out::SenderReport { .. } => {} // simulated browsers do without
             Out::Control { link, message } => {
-                if let Message::Ballot(_) = &*message {
+                if let Message::Election(ElectionMessage::Ballot(_)) = &*message {
                     self.ballot_by = Some(self.peers[at].id);
                 }
                 if let Some((to, LinkKind::Peer)) = self.other_end(at, link) {

@@ -4,8 +4,8 @@ use plenary_body::{Envelope, HOST_ANSWER_US_MAX};
 use plenary_proto::bounded::List;
 use plenary_proto::link_layout::Channel;
 use plenary_proto::message::{
-    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, Offer, PayloadTypes, Reassembly,
-    Setup, Ticket,
+    BrowserMedia, Candidate, Description, Fingerprints, Join, LinkKind, LinkMessage, Offer, PayloadTypes,
+    Reassembly, Setup, Ticket,
 };
 use plenary_proto::rendezvous::{FromRendezvous, Step};
 use plenary_proto::sdp::sdp;
@@ -82,7 +82,7 @@ fn a_page_keeps_a_last_piece_by_which_every_link_reads_that_it_leaves() {
     let mut read = Reassembly::default();
     let messages: Vec<_> = farewells.filter_map(|piece| read.push(piece).unwrap()).collect();
     assert_eq!(messages.len(), 1);
-    assert_eq!(Message::from_bytes(&messages[0]).unwrap(), Message::Leave);
+    assert_eq!(Message::from_bytes(&messages[0]).unwrap(), Message::Member(MemberMessage::Leave));
 }
 
 /// A notice by any guest.
@@ -136,7 +136,8 @@ fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let says = told.iter().any(|event| event["what"] == "own-clock" && event["ahead_s"] == -3_600);
     assert!(says, "{told:?}");
     let joined = page.0.as_mut().unwrap();
-    let envelope = Envelope::Signal { to: Address::Host, message: Box::new(Message::Leave) };
+    let envelope =
+        Envelope::Signal { to: Address::Host, message: Box::new(Message::Member(MemberMessage::Leave)) };
     let Some(plenary_body::Step::Post(_, sealed)) = joined.correspondence.seal(envelope, NOW_US) else {
         panic!()
     };
@@ -279,7 +280,7 @@ fn linked() -> Linked {
     let (kind, ticket) = (LinkKind::Peer, Some(Box::new(ticket)));
     let offer = Offer { kind, description: description(1, Setup::ActPass), ticket };
     let joined = page.0.as_mut().unwrap();
-    let message = Message::Offer(offer).verify(&room, &invite.root(), 0).unwrap();
+    let message = Message::Link(LinkMessage::Offer(offer)).verify(&room, &invite.root(), 0).unwrap();
     joined.input(NOW_US, In::Message { from: other.id(), via: Via::Signal, message });
     let asks = joined.take_asks(NOW_US);
     let link = asks.iter().find_map(|ask| match ask {
@@ -341,9 +342,12 @@ fn this_ends_proof_goes_first_also_if_the_other_ends_proof_comes_early() {
     let proof = linked.firsts().swap_remove(0).bytes;
     let (then, said) = linked.receives(Channel::Control, proof);
     assert_eq!(then, Then::Up);
-    assert!(matches!(said.first(), Some(Message::LinkProof(_))), "{said:?}");
+    assert!(matches!(said.first(), Some(Message::Link(LinkMessage::LinkProof(_)))), "{said:?}");
     let up = linked.page.handle(NOW_US, Call::LinkUp(linked.link));
-    assert!(!sent(&up).iter().any(|message| matches!(message, Message::LinkProof(_))), "once: {up:?}");
+    assert!(
+        !sent(&up).iter().any(|message| matches!(message, Message::Link(LinkMessage::LinkProof(_)))),
+        "once: {up:?}"
+    );
 }
 
 #[test]
@@ -369,7 +373,7 @@ fn comes(page: &mut Page, seed: u8, at_us: u64, join: Join) -> (PeerId, Vec<serd
     let joined = page.0.as_mut().unwrap();
     let (from, room, root) =
         (Keypair::from_seed(&[seed; 32]).id(), joined.invite.0.room(), joined.invite.0.root());
-    let message = Message::Join(join).verify(&room, &root, 0).unwrap();
+    let message = Message::Member(MemberMessage::Join(join)).verify(&room, &root, 0).unwrap();
     joined.input(at_us, In::Message { from, via: Via::Signal, message });
     (from, events(&joined.take_asks(at_us)))
 }
