@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run -p plenary --example viewer_picture -- INVITE out.png
-//! cargo run -p plenary --example viewer_picture                  # opens a room itself; picture.png in the temporary folder
+//! cargo run -p plenary --example viewer_picture          # opens a room itself; picture.png in the temporary folder
 //! ```
 
 use std::fs::File;

@@ -234,7 +234,7 @@ fn each_figure_of_the_brain_stands_in_the_protocol_with_its_source() {
     assert_eq!(figure("pub(super) const ASK_US: u64 = 1;"), Some("ASK_US"));
     assert_eq!(figure("    const VERSION: u8 = 1;"), None);
     let read = |name: &str| std::fs::read_to_string(root().join("docs").join(name)).unwrap();
-    let text = read("PROTOCOL.md") + &read("RENDEZVOUS.md");
+    let text = read("CONSTANTS.md") + &read("RENDEZVOUS.md");
     let brain = root().join("crates/proto/src");
     let sources = sources().into_iter().filter(|(path, _)| path.starts_with(&brain));
     let mut missing = Vec::new();
@@ -242,7 +242,7 @@ fn each_figure_of_the_brain_stands_in_the_protocol_with_its_source() {
         let names = source.lines().filter_map(figure).filter(|name| !text.contains(&format!("`{name}`")));
         missing.extend(names.map(|name| format!("{}: {name}", path.display())));
     }
-    assert!(missing.is_empty(), "missing in docs/PROTOCOL.md or RENDEZVOUS.md: {missing:#?}");
+    assert!(missing.is_empty(), "missing in docs/CONSTANTS.md or RENDEZVOUS.md: {missing:#?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod besieged;
 mod busy_candidate;
+mod ceilings;
 mod clocks;
 mod constants;
 mod demo;

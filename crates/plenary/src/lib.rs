@@ -33,8 +33,7 @@
 //! | call | what is published |
 //! | --- | --- |
 //! | [`Room::publish`], [`Room::publish_file`](Room#method.publish_file) | a source or a file, played in a loop |
-//! | [`Room::publish_raw`] | I420 or NV12 pictures and f32 or i16 sound with capture times; encoded by this library, in
-//! the format the mixer requests |
+//! | [`Room::publish_raw`] | I420 or NV12 pictures and f32 or i16 sound with capture times; encoded by this library, in the format the mixer requests |
 //! | [`Room::publish_encoded`] | H.264 and Opus that the application encodes in the format the mixer requests |
 //!
 //! Each returns a track, which unpublishes when it is dropped, and has a twin with a [`TrackKind`] (`publish_as`,
@@ -45,15 +44,11 @@
 //!
 //! | call | what is received | if the receiver is slow |
 //! | --- | --- | --- |
-//! | [`Room::frames`] | encoded frames with their identity | video is dropped up to the next keyframe, sound until
-//! there is room; [`ReceivedFrame::missed`] counts the dropped frames |
+//! | [`Room::frames`] | encoded frames with their identity | video is dropped up to the next keyframe, sound until there is room; [`ReceivedFrame::missed`] counts the dropped frames |
 //! | [`Room::frames_from_key`] | the same from a keyframe on, which it asks for ([`Room::want_keyframe`]) | the same |
-//! | [`Room::pictures`] | I420 with strides and capture time | the four oldest pictures stay queued, later pictures are
-//! dropped |
-//! | [`Room::sound`] | an even stream of 20 ms frames of f32 at 48 kHz | half a second stays queued, later sound is
-//! dropped |
-//! | [`Room::voices`] | at an agent: each speaker's sound apart, at the rate that it asks for, with its capture time | five
-//! seconds of one speaker stay queued, later sound is dropped; [`Voice::missed`] counts it |
+//! | [`Room::pictures`] | I420 with strides and capture time | the four oldest pictures stay queued, later pictures are dropped |
+//! | [`Room::sound`] | an even stream of 20 ms frames of f32 at 48 kHz | half a second stays queued, later sound is dropped |
+//! | [`Room::voices`] | at an agent: each speaker's sound apart, at the rate that it asks for, with its capture time | five seconds of one speaker stay queued, later sound is dropped; [`Voice::missed`] counts it |
 //! | [`Room::events`] | [`RoomEvent`]s | the oldest events are dropped; [`RoomEvent::Missed`] says how many |
 //! | [`Room::watch`] | [`RoomSnapshot`]s | only the newest snapshot is seen |
 //!
@@ -79,8 +74,7 @@
 //!
 //! | feature | provides | without it |
 //! | --- | --- | --- |
-//! | `codecs` | openh264 and libopus as [`media::codec::Codecs`] | the peer can still receive encoded frames, relay,
-//! record, mix in pass-through mode, and publish what the application encodes |
+//! | `codecs` | openh264 and libopus as [`media::codec::Codecs`] | the peer can still receive encoded frames, relay, record, mix in pass-through mode, and publish what the application encodes |
 //! | `files` | [`Room::publish_file`](Room#method.publish_file): mp4, y4m, wav | |
 //! | `labels` | names under the tiles of a mix | tiles have no names |
 //!

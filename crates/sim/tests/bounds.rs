@@ -137,18 +137,22 @@ fn abuse(sybil: u32) -> Vec<Message> {
         start: sybil.to_le_bytes().repeat(2).try_into().unwrap(),
     };
     vec![
-        Message::Join(join(sybil.is_multiple_of(2), sybil.is_multiple_of(3))),
-        Message::LinkWanted { kind: LinkKind::Trunk(sybil as u8), ticket: None },
-        Message::Offer(Offer { kind: LinkKind::Peer, description: description(), ticket: None }),
-        Message::Attach(attach(Purpose::Parent)),
-        Message::Attach(attach(Purpose::Backup)),
-        Message::Feed { from: None },
-        Message::Aggregate(aggregate),
-        Message::Redirect { purpose: Purpose::Parent, places: places() },
-        Message::Shed { places: places() },
-        Message::Stream(StreamUse { slot: sybil as u8, spec }),
-        Message::ProbeWanted { train: sybil, bytes: u32::MAX, rate_bps: 1 },
-        Message::PathIs(List::truncated([other, other])),
+        Message::Member(MemberMessage::Join(join(sybil.is_multiple_of(2), sybil.is_multiple_of(3)))),
+        Message::Link(LinkMessage::LinkWanted { kind: LinkKind::Trunk(sybil as u8), ticket: None }),
+        Message::Link(LinkMessage::Offer(Offer {
+            kind: LinkKind::Peer,
+            description: description(),
+            ticket: None,
+        })),
+        Message::Tree(TreeMessage::Attach(attach(Purpose::Parent))),
+        Message::Tree(TreeMessage::Attach(attach(Purpose::Backup))),
+        Message::Tree(TreeMessage::Feed { from: None }),
+        Message::Tree(TreeMessage::Aggregate(aggregate)),
+        Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places: places() }),
+        Message::Tree(TreeMessage::Shed { places: places() }),
+        Message::Media(MediaMessage::Stream(StreamUse { slot: sybil as u8, spec })),
+        Message::Probe(ProbeMessage::ProbeWanted { train: sybil, bytes: u32::MAX, rate_bps: 1 }),
+        Message::Tree(TreeMessage::PathIs(List::truncated([other, other]))),
     ]
 }
 
@@ -179,7 +183,8 @@ fn hostile_members_cannot_make_a_brain_grow() {
         let mut brain = RoomState::new(key(2), config(hosts), 7, Time(0));
         let mut grown = Vec::new();
         if !hosts {
-            let roster = Message::Roster(roster()).verify(&room(), &key(1).id(), NOW).unwrap();
+            let roster =
+                Message::Member(MemberMessage::Roster(roster())).verify(&room(), &key(1).id(), NOW).unwrap();
             brain.handle(Time(0), Input::Message { from: key(2).id(), via: Via::Link, message: roster });
         }
         for tenth in 0..10 {
@@ -195,9 +200,9 @@ fn hostile_members_cannot_make_a_brain_grow() {
 
 #[test]
 fn every_bound_stands_in_the_documentation() {
-    let text = include_str!("../../../docs/PROTOCOL.md");
+    let text = include_str!("../../../docs/CONSTANTS.md");
     let mut brain = RoomState::new(key(9), config(false), 7, Time(0));
-    let roster = Message::Roster(roster()).verify(&room(), &key(1).id(), NOW).unwrap();
+    let roster = Message::Member(MemberMessage::Roster(roster())).verify(&room(), &key(1).id(), NOW).unwrap();
     brain.handle(Time(0), Input::Message { from: key(2).id(), via: Via::Link, message: roster });
     let bounds: BTreeMap<_, _> = brain.bounds().map(|bound| (bound.of, bound.max)).collect();
     assert!(bounds.contains_key("peers tried in a search"), "the brain seeks a place");
