@@ -154,12 +154,6 @@ pub(crate) struct RoomArgs {
     pub(crate) log: Option<tracing::Level>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
-    /// Use the camera (not yet)
-    #[arg(long)]
-    pub(crate) camera: bool,
-    /// Use the microphone (not yet)
-    #[arg(long)]
-    pub(crate) mic: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -177,18 +171,6 @@ pub(crate) struct NetworkArgs {
     /// UDP ports for media, one per link
     #[arg(long, value_name = "A-B", value_parser = ports)]
     pub(crate) udp_ports: Option<RangeInclusive<u16>>,
-    /// Public address of this machine behind its NAT (not yet)
-    #[arg(long, value_name = "IP")]
-    pub(crate) nat_1to1: Option<IpAddr>,
-    /// STUN server (not yet)
-    #[arg(long, value_name = "URL")]
-    pub(crate) stun: Option<String>,
-    /// TURN server (not yet)
-    #[arg(long, value_name = "URL")]
-    pub(crate) turn: Option<String>,
-    /// Use ICE lite, on a public address (not yet)
-    #[arg(long)]
-    pub(crate) ice_lite: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -410,9 +392,6 @@ pub(crate) struct RendezvousArgs {
     /// Serve `/metrics` for Prometheus, and `/healthz`, at this address too
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Storage of rooms (not yet)
-    #[arg(long, value_name = "URL")]
-    pub(crate) store: Option<String>,
     /// Log level: error, warn, info, debug, trace [default: RUST_LOG, else info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<tracing::Level>,
@@ -677,20 +656,6 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 impl RoomArgs {
-    /// Returns the first flag given whose feature is not implemented yet.
-    pub(crate) fn not_yet(&self) -> Option<&'static str> {
-        let network = &self.network;
-        let reserved = [
-            (self.camera, "--camera"),
-            (self.mic, "--mic"),
-            (network.turn.is_some(), "--turn"),
-            (network.stun.is_some(), "--stun"),
-            (network.nat_1to1.is_some(), "--nat-1to1"),
-            (network.ice_lite, "--ice-lite"),
-        ];
-        reserved.iter().find(|(used, _)| *used).map(|(_, flag)| *flag)
-    }
-
     /// Returns the program's picture format with its bit rate.
     pub(crate) fn program(&self) -> ProgramFormat {
         let default = HostOptions::default().program;

@@ -89,10 +89,6 @@ pub(crate) fn usage(line: impl Into<String>) -> Failure {
     Failure::Usage(line.into())
 }
 
-pub(crate) fn not_yet(flag: &str) -> Failure {
-    Failure::Usage(format!("{flag}: not yet implemented"))
-}
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -9,7 +9,7 @@ use plenary::media::{BuiltinCodecs, Clock};
 use plenary::{Consent, HostOptions, Options};
 
 use crate::args::{RelayWord, RoomArgs};
-use crate::{Failure, json, not_yet, serving, usage};
+use crate::{Failure, json, serving, usage};
 
 /// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
@@ -27,9 +27,6 @@ impl RoomArgs {
     /// Returns the options that these flags mean for a peer; `mix` is its consent to mix unless --mix is
     /// given.
     pub(crate) fn options(&self, speaks: bool, views: bool, mix: Consent) -> Result<Options, Failure> {
-        if let Some(flag) = self.not_yet() {
-            return Err(not_yet(flag));
-        }
         let mut options = Options::viewer(self.name.as_deref().unwrap_or("somebody"));
         (options.speaks, options.views) = (speaks, views);
         options.mix = self.mix.map_or(mix, Consent::from);

@@ -11,14 +11,11 @@ use super::runtime;
 use super::service;
 use super::signals::Signals;
 use super::watched::Watched;
+use crate::Failure;
 use crate::args::RendezvousArgs;
 use crate::logging::log_to_stderr;
-use crate::{Failure, not_yet};
 
 pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
-    if args.store.is_some() {
-        return Err(not_yet("--store"));
-    }
     let listen = match args.bind {
         Some(ip) => SocketAddr::new(ip, args.listen.port()),
         None => args.listen,

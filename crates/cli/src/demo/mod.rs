@@ -42,7 +42,7 @@ use crate::commands::runtime;
 use crate::commands::signals::Signals;
 use crate::logging::filter;
 use crate::units::{At, What};
-use crate::{Failure, json, not_yet, secrets, usage};
+use crate::{Failure, json, secrets, usage};
 use cast::Cast;
 use peer::Setting;
 
@@ -75,9 +75,6 @@ fn any_seed() -> u64 {
 
 /// Checks the arguments before anything starts.
 fn check(args: &DemoArgs) -> Result<(), Failure> {
-    if let Some(flag) = args.room.not_yet() {
-        return Err(not_yet(flag));
-    }
     if args.churn.is_some() && args.viewers == 0 {
         return Err(usage("--churn: there is no viewer to replace"));
     }
