@@ -106,6 +106,23 @@ mod tests {
     /// Chunks and records that each drawn link gets.
     const EACH: usize = 100;
 
+    #[test]
+    fn kept_records_and_chunks_still_harm_no_link() {
+        let only_chunks = |bytes: &[u8]| {
+            chunks(bytes);
+        };
+        for (target, check) in [("dtls", records as fn(&[u8])), ("channels", only_chunks)] {
+            let folder = format!("{}/../proto/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> =
+                std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{folder} is empty");
+            for file in files {
+                println!("{}", file.display());
+                check(&std::fs::read(file).unwrap());
+            }
+        }
+    }
+
     fn below(rng: &mut ChaCha20Rng, end: u32) -> u32 {
         rng.next_u32() % end
     }

@@ -3,6 +3,7 @@
 mod attackers;
 #[cfg(debug_assertions)] // only these builds have faults to break
 mod checkers;
+mod corpus;
 mod data;
 mod election;
 mod exhibit;

@@ -15,9 +15,12 @@ use plenary_media::payload::packetize;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::link_layout::Channel;
-use plenary_proto::message::{MixPolicy, Sharing, Vote,
-    Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Rules, Setup, StreamUse, Ticket, Whereabouts, ElectionMessage, LinkMessage, MediaMessage, MemberMessage, TreeMessage};
+use plenary_proto::message::{
+    Access, CodecSource, Consent, Decided, Description, ElectionMessage, ElectionReason, Entry, Head,
+    Heartbeat, LinkKind, LinkMessage, MediaMessage, MemberMessage, Message, MixPolicy, Muted, Offer, Outcome,
+    Pieces, ProgramFormat, Purpose, Roster, Rules, Setup, Sharing, StreamUse, Ticket, TreeMessage, Vote,
+    Whereabouts,
+};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via};
@@ -115,16 +118,16 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         heirs: List::default(),
         recorders: 0,
         rules: Rules {
-        program: ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
-        k: 4,
-        k1: 4,
-        mixers: 0,
-        stage_open: true,
-        mixing: MixPolicy::Anyone,
-        expires_unix_s: None,
-        layout: List::new(),
-        title: Text::default(),
-        access: Access::default(),
+            program: ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
+            k: 4,
+            k1: 4,
+            mixers: 0,
+            stage_open: true,
+            mixing: MixPolicy::Anyone,
+            expires_unix_s: None,
+            layout: List::new(),
+            title: Text::default(),
+            access: Access::default(),
         },
     }
 }
@@ -262,7 +265,8 @@ impl Trial {
         }
         // the mixer accepts this peer as a child, and announces its program
         let (purpose, path) = (Purpose::Parent, List::truncated([cast()[MIXER].short()]));
-        let accept = Message::Tree(TreeMessage::Accept { purpose, path, whereabouts: Whereabouts::default() });
+        let accept =
+            Message::Tree(TreeMessage::Accept { purpose, path, whereabouts: Whereabouts::default() });
         trial.say(MIXER, Via::Link, accept);
         let spec = trial.specs[0];
         trial.say(MIXER, Via::Link, Message::Media(MediaMessage::Stream(StreamUse { slot: 0, spec })));
@@ -381,7 +385,8 @@ impl Trial {
             }
             5 => {
                 let (from, stream) = (HOSTILE[choices.below(3)], choices.below(self.specs.len()));
-                let slot = if choices.byte() % 4 == 0 { choices.byte() } else { 2 * (choices.byte() % 3) };
+                let slot =
+                    if choices.byte().is_multiple_of(4) { choices.byte() } else { 2 * (choices.byte() % 3) };
                 let spec = self.specs[stream];
                 self.say(from, Via::Link, Message::Media(MediaMessage::Stream(StreamUse { slot, spec })));
             }
@@ -455,9 +460,9 @@ impl Trial {
                 _ => self.offer(HOSTILE[choices.below(3)], LinkKind::Peer),
             },
             14 => {
-                let kind = if choices.byte() % 2 == 0 { MediaKind::Video } else { MediaKind::Sound };
-                let own = frame(kind, choices.byte() % 4 == 0, now_us, choices.below(40) * 60);
-                let picture = if choices.byte() % 4 == 0 { Picture::Share } else { Picture::Camera };
+                let kind = if choices.byte().is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
+                let own = frame(kind, choices.byte().is_multiple_of(4), now_us, choices.below(40) * 60);
+                let picture = if choices.byte().is_multiple_of(4) { Picture::Share } else { Picture::Camera };
                 self.body.publish(now_us, &own, picture, &mut self.outs);
             }
             _ => {
