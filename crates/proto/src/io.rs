@@ -280,7 +280,8 @@ pub enum Output {
     Signal(Address, Message),
     /// Proves to the rendezvous that this peer is the host. One that opens its room again is a member there before.
     Claim,
-    /// Seals for `to`, and sends as [`RouteMessage::Relay`] on the link with `next`.
+    /// Seals for `to`, and sends as [`RouteMessage::Relay`](crate::message::RouteMessage::Relay) on the link with
+    /// `next`.
     Relay {
         /// First peer of the route.
         next: PeerId,
@@ -363,8 +364,8 @@ pub enum Output {
     SendBeside(Option<(PeerId, Option<Resume>)>),
     /// Encodes the picture beside this peer's own in this format from now on.
     EncodeBesideAs(VideoRequest),
-    /// Calls a speaker home: sends it [`MediaMessage::Home`] with the size of its tile and the position in its
-    /// stream.
+    /// Calls a speaker home: sends it [`MediaMessage::Home`](crate::message::MediaMessage::Home) with the size of its
+    /// tile and the position in its stream.
     CallHome {
         /// The speaker.
         speaker: PeerId,
@@ -374,14 +375,15 @@ pub enum Output {
     /// Requests the RTTs of all links. The body answers with [`Input::RoundTrips`] at once, even if none is
     /// known: the stage waits for the claim that contains them.
     TellRoundTrips,
-    /// Answers a peer for how long a mixer has been silent: [`FailoverMessage::Heard`].
+    /// Answers a peer for how long a mixer has been silent:
+    /// [`FailoverMessage::Heard`](crate::message::FailoverMessage::Heard).
     AnswerHeard {
         /// The peer that asked.
         to: PeerId,
         /// The mixer it asked about.
         mixer: PeerId,
     },
-    /// Answers a peer with this peer's bit rates: [`ProbeMessage::Rates`].
+    /// Answers a peer with this peer's bit rates: [`ProbeMessage::Rates`](crate::message::ProbeMessage::Rates).
     AnswerRates {
         /// The peer that asked.
         to: PeerId,
@@ -390,7 +392,8 @@ pub enum Output {
         /// Number of viewers that this peer feeds.
         children: u8,
     },
-    /// Requests the program from a linked peer: [`TreeMessage::Feed`] with the position in the program.
+    /// Requests the program from a linked peer: [`TreeMessage::Feed`](crate::message::TreeMessage::Feed) with the
+    /// position in the program.
     RequestFeed(PeerId),
     /// Sets this peer's role: mix, keep warm, or rest.
     Role(MixRole),

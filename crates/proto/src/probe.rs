@@ -27,8 +27,8 @@ use crate::id::PeerId;
 use crate::io::{CodecClaim, Output};
 use crate::links::Want;
 use crate::message::{
-    Claim, CodecSource, Consent, ElectionMessage, LineId, MEASURERS_MAX, Measured, MediaSeen, Message,
-    ProbeMessage, ROSTER_MAX, ROUND_TRIPS_MAX, Report, Roster, RoundTrip,
+    Claim, CodecSource, Consent, ElectionMessage, LineId, MEASURERS_MAX, MediaSeen, Message, ProbeMessage,
+    ROSTER_MAX, ROUND_TRIPS_MAX, Report, Roster, RoundTrip,
 };
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -456,7 +456,6 @@ impl Probe {
             term: self.term,
             candidate: front.candidate,
             bandwidth_bps,
-            measured: Measured::Train,
             rtt_us: front.rtt_us,
             paused_ppm: front.paused_ppm,
             media: front.media,

@@ -7,8 +7,8 @@ use crate::samples::brain::{
 use crate::samples::{NEVER, NOW, key, list, room};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Ballot, Claim, CodecSource, Decided, ElectionMessage, ElectionReason, Entry, LineId, Measured, Message,
-    Need, Opening, Outcome, Report,
+    Ballot, Claim, CodecSource, Decided, ElectionMessage, ElectionReason, Entry, LineId, Message, Need,
+    Opening, Outcome, Report,
 };
 use plenary_proto::seal::Signed;
 use plenary_proto::{Event, Output, Rank, RoomConfig};
@@ -109,7 +109,6 @@ fn report(by: u8, on: u8, bandwidth_bps: u64) -> Signed<Report> {
         term: 1,
         candidate: key(on).id(),
         bandwidth_bps,
-        measured: Measured::Train,
         rtt_us: 30_000,
         paused_ppm: 0,
         media: None,

@@ -31,7 +31,7 @@ pub(super) struct Reopener {
     questions: Option<Questions>,
 }
 
-/// The same as [`Reopening`], with what belongs to each step.
+/// Step of a [`Reopening`], with its data.
 #[derive(Debug)]
 enum Step {
     Asks {

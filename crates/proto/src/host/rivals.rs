@@ -17,7 +17,7 @@ use crate::view::View;
 #[derive(Debug)]
 pub(super) struct Reclaimed {
     at: Time,
-    /// The host until then, which may not know it yet.
+    /// The deposed host, which may not have received the next roster.
     from: PeerId,
     /// The signer of that host's rosters and the number of its reign, if the stage chose it while this host was cut
     /// off: outcomes under its rosters may count.

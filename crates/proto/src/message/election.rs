@@ -149,17 +149,6 @@ impl Statement for Need {
 /// A need countersigned by a majority of its roster: it opens the election.
 pub type Opening = Countersigned<Need, ROSTER_MAX>;
 
-/// Method by which a bandwidth was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Measured {
-    /// Dispersion of a packet train. The only method used so far.
-    Train,
-    /// A transfer over a data channel, which includes SCTP's slow start.
-    Channel,
-    /// Media that was flowing anyway.
-    Media,
-}
-
 /// One measurer's report of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -169,8 +158,6 @@ pub struct Report {
     pub candidate: PeerId,
     /// Bandwidth from the candidate to the measurer, bits per second.
     pub bandwidth_bps: u64,
-    /// Method of measurement.
-    pub measured: Measured,
     /// RTT, microseconds; 0 when unknown.
     pub rtt_us: u32,
     /// Stalls of the candidate: of a million of its answers to pings, the number delayed by a stall at its

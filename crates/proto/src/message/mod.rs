@@ -29,7 +29,7 @@ pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, DataMessage, Delivery,
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
     BALLOT_REPORTS_MAX, Ballot, CLAIM_PIXELS, Claim, CodecSource, Confirmed, Decided, Doubt, ElectionMessage,
-    ElectionReason, LineId, MIXERS_MAX, Measured, MediaSeen, Need, Opening, Outcome, ROUND_TRIPS_MAX, Report,
+    ElectionReason, LineId, MIXERS_MAX, MediaSeen, Need, Opening, Outcome, ROUND_TRIPS_MAX, Report,
     RoundTrip,
 };
 pub use failover::{Alive, FAILOVERS_MAX, Failover, FailoverMessage, Resignation};
@@ -92,13 +92,13 @@ macro_rules! machines {
 machines! {
     /// Membership: admission, rosters, tickets, and the newest invite's key.
     Member(MemberMessage): Control,
-    /// Between the host and the members that it grants or takes something, and among the heirs of a host.
+    /// Orders of the host to members, reports to the host, and votes for heirs.
     Host(HostMessage): Control,
     /// Setup and end of links.
     Link(LinkMessage): Control,
     /// Envelopes that are forwarded for others.
     Route(RouteMessage): Carried,
-    /// Streams: what they are, and requests for them.
+    /// Announcements of streams, and requests for streams.
     Media(MediaMessage): Control,
     /// A mixer that is gone, is silent or leaves, and its successor.
     Failover(FailoverMessage): Control,

@@ -31,7 +31,6 @@ pub enum ProbeMessage {
     },
     /// A child, or a peer on stage, requests the bit rates of the receiver and of the peers above it.
     RatesWanted,
-    /// Answer to [`ProbeMessage::RatesWanted`]: the sender's rates last, before them those of the peers above as far as they
-    /// are known.
+    /// Answer to [`ProbeMessage::RatesWanted`]: known rates of the peers above, the sender's rates last.
     Rates(Rates),
 }

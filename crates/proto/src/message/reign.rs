@@ -23,7 +23,7 @@ use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 use crate::seal::{Countersigned, SealError, Signature, Signed, Statement, Verifier};
 
-/// Between the host and the members that it grants or takes something, and among the heirs of a host.
+/// Orders of the host to members, reports to the host, and votes for heirs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
 pub enum HostMessage {
     /// The host offers the receiver the floor (true), or takes or denies it (false).

@@ -6,7 +6,7 @@ use strum::EnumCount;
 use super::voices::VoiceClocks;
 use crate::id::{PeerId, Rank, StreamId, StreamSpec};
 
-/// Streams: what they are, and requests for them.
+/// Announcements of streams, and requests for streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
 pub enum MediaMessage {
     /// Announces which stream the sender sends in a slot of the link.

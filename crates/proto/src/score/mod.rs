@@ -454,7 +454,7 @@ fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
 mod tests {
     use super::*;
     use crate::id::RoomId;
-    use crate::message::{Entry, Measured};
+    use crate::message::Entry;
     use crate::samples::{self, candidate, key};
 
     /// Six peers, of which `candidates` would mix and `speaking` speak.
@@ -472,7 +472,6 @@ mod tests {
             term: 1,
             candidate: key(candidate).id(),
             bandwidth_bps: mbit * 1_000_000,
-            measured: Measured::Train,
             rtt_us: 2_000,
             paused_ppm: 0,
             media: None,

@@ -34,16 +34,16 @@ pub(super) struct Up {
     pub(super) feed: Feed,
 }
 
-/// How far a peer above is with feeding this one.
+/// Progress of a feed that a peer above provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feed {
-    /// It has accepted this peer, and wasn't requested to feed yet.
+    /// The peer has accepted this one as child or backup; no `Feed` was sent.
     Accepted,
-    /// It is linked, and was requested to feed.
+    /// The peer is linked, and was sent `Feed`.
     Requested,
-    /// It has answered the request, if only with its path, so it has a program.
+    /// The peer has answered `Feed` with a path: it receives a program.
     Answered,
-    /// It has answered the request with an empty path: it lives, but has no program.
+    /// The peer has answered `Feed` with an empty path: it lives without a program.
     Unfed,
 }
 

@@ -146,7 +146,6 @@ pub(crate) fn report() -> Signed<Report> {
         term: 3,
         candidate: key(3).id(),
         bandwidth_bps: 99_700_000,
-        measured: Measured::Train,
         rtt_us: 30_400,
         paused_ppm: 7_300,
         media: Some(MediaSeen { bitrate_bps: 1_482_000, arrived_percent: Some(97) }),

@@ -1,8 +1,8 @@
-//! Peers' messages: whether their sender may send them, and the machine that processes them.
+//! Messages of peers: permission to send each, and the machine that processes it.
 //!
-//! Each machine has a file: first the permissions, then the processing. Permissions are checked before the signatures in
-//! a message are verified, since a ballot's cost 20 ms. They leave out the messages that the machine would not act on, by
-//! their sender alone; machines check for themselves what they act on.
+//! Each machine has a file: first permissions, then processing. A permission is checked before the signatures in the
+//! message are verified, since those of a ballot cost 20 ms. It drops messages by their sender alone; the machine
+//! checks the content.
 
 mod data;
 mod election;
@@ -68,7 +68,7 @@ impl RoomState {
         }
     }
 
-    /// Passes a message that [`may_say`](Self::may_say) allows, and whose signatures hold, to its machine.
+    /// Passes a permitted ([`may_say`](Self::may_say)) and verified message to its machine.
     pub(super) fn message(&mut self, from: PeerId, message: Message) {
         match message {
             Message::Member(message) => self.on_member(from, message),

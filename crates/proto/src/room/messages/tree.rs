@@ -8,7 +8,7 @@ use crate::room::RoomState;
 use crate::tree::is_path_of;
 
 impl RoomState {
-    /// Feeds belong to links; the tree looks for itself at who is its parent, backup or child.
+    /// Feeds belong to links; the tree itself tells parent, backup and children from other senders.
     pub(super) fn accepts_tree(&self, sender: Sender<'_>, message: &TreeMessage) -> bool {
         match message {
             TreeMessage::Feed { .. } | TreeMessage::StopFeed => sender.is_linked,
