@@ -3,8 +3,11 @@
 
 #[path = "../fuzz/checks/mod.rs"]
 mod checks;
+#[path = "../fuzz/checks/kept.rs"]
+mod kept;
 
 use checks::{Op, ops, play};
+use kept::replay;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -12,17 +15,6 @@ use proptest::prelude::*;
 fn draws(usual: u32) -> ProptestConfig {
     let times = std::env::var("PLENARY_DRAWS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     ProptestConfig::with_cases(usual * times)
-}
-
-fn replay(target: &str, check: fn(&[u8])) {
-    let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "{folder} is empty");
-    for file in files {
-        println!("{}", file.display());
-        check(&std::fs::read(file).unwrap());
-    }
 }
 
 macro_rules! targets {
