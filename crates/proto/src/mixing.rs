@@ -250,7 +250,8 @@ impl Mixing {
         let mixed = self.is_mixing();
         self.phase = phase;
         if let Some(own) = self.own.filter(|_| mixed && matches!(phase, Phase::Mixing(_))) {
-            view.send_stage(&Message::Media(MediaMessage::Started(own))); // the interim mixers wait for this before they retire
+            // the interim mixers wait for this before they retire
+            view.send_stage(&Message::Media(MediaMessage::Started(own)));
         }
         self.warm &= matches!(phase, Phase::Elected(_));
         self.set_role(view);

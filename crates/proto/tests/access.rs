@@ -183,7 +183,10 @@ fn the_end_is_told_to_the_lobby_and_to_viewers_without_a_parent() {
     assert_eq!(asks(&mut host, 6), Answer::Waits);
     let outputs = host.give(Input::Command(Command::End));
     assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Closed));
-    let ended = |message: &Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.signed.body.rules.access.ended);
+    let ended = |message: &Message| {
+        matches!(message, Message::Member(MemberMessage::Roster(roster))
+            if roster.signed.body.rules.access.ended)
+    };
     assert!(says(&outputs, 5, ended), "{outputs:?}");
     assert_eq!(host.room.lobby().unwrap().count(), 0);
 }

@@ -251,7 +251,10 @@ fn a_viewer_that_is_to_move_up_takes_no_place_as_deep_as_its_own() {
             "{at:?}"
         );
         let later = untimed(viewer.runs_for(3 * SECOND));
-        let parent = |message: &Message| matches!(message, Message::Tree(TreeMessage::Attach(of)) if of.purpose == Purpose::Parent);
+        let parent = |message: &Message| {
+            matches!(message, Message::Tree(TreeMessage::Attach(of))
+                if of.purpose == Purpose::Parent)
+        };
         assert!(receivers(&later, parent).is_empty(), "a fed viewer needs none: {later:?}");
         assert_eq!(viewer.room.snapshot().parent, Some(key(11).id()));
     }

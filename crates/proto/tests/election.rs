@@ -189,7 +189,10 @@ fn the_opener_issues_3_times_and_then_the_need_leads_to_the_next_term() {
     let timed = opener.runs_for(12 * SECOND);
     let times: Vec<_> = times_said(&timed, 3, is_ballot).iter().map(|at| (at - start) / MS).collect();
     assert_eq!(times, [4_000, 6_000, 8_000]);
-    let next = |message: &Message| matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. }) if need.term == 2);
+    let next = |message: &Message| {
+        matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. })
+            if need.term == 2)
+    };
     let next = times_said(&timed, 3, next);
     assert!(next[0] >= start + 10 * SECOND && next[0] <= start + 11 * SECOND, "{next:?}");
 }

@@ -226,7 +226,10 @@ fn the_standby_succeeds_a_mixer_that_leaves_under_the_rank_in_force() {
             from,
             Message::Failover(FailoverMessage::FailoverWanted { rank: under, wish: wish(from, under, 4) }),
         );
-        let polite = |message: &Message| matches!(message, Message::Failover(FailoverMessage::Failover(signed)) if signed.body.is_polite());
+        let polite = |message: &Message| {
+            matches!(message, Message::Failover(FailoverMessage::Failover(signed))
+                if signed.body.is_polite())
+        };
         assert_eq!(says(&outputs, 2, polite), taken, "{from} {under:?}");
         assert_eq!(standby.room.rank().failover_count, u16::from(taken));
     }

@@ -74,7 +74,10 @@ fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
         |message| matches!(message, Message::Tree(TreeMessage::Feeding { path, .. }) if path.len() == 2)
     ));
     let failed = relay.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
-    let none_left = |message: &Message| matches!(message, Message::Tree(TreeMessage::Feeding { path, .. }) if path.is_empty());
+    let none_left = |message: &Message| {
+        matches!(message, Message::Tree(TreeMessage::Feeding { path, .. })
+            if path.is_empty())
+    };
     assert!(says(&failed, 11, none_left), "{failed:?}");
     assert!(!says(&failed, 10, none_left), "it watches for itself: {failed:?}");
 }

@@ -132,7 +132,8 @@ fn only_the_pre_votes_of_a_majority_open_an_election() {
         (4, pre_vote(4, epoch + 1, &need)),                 // another roster
         (4, pre_vote(4, epoch, &Need { term: 2, ..need })), // another term
         (4, pre_vote(4, epoch, &first_need(6))),            // another opener
-        (4, Message::Election(ElectionMessage::PreVote { epoch, term: 1, signature: signature_of_3 })), // another signer
+        // another signer
+        (4, Message::Election(ElectionMessage::PreVote { epoch, term: 1, signature: signature_of_3 })),
     ] {
         let outputs = host.hears(from, message);
         assert_eq!(opens(&outputs), None, "from {from}");
@@ -376,7 +377,10 @@ fn troubled(count: u8, both: bool, from: u8) -> Option<u64> {
         let at = times_said(&timed, 6, is_wanted).first().copied();
         if let Some(at) = at {
             let wanted = untimed(timed);
-            let trouble = |message: &Message| matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. }) if need.reason == ElectionReason::Trouble);
+            let trouble = |message: &Message| {
+                matches!(message, Message::Election(ElectionMessage::PreVoteWanted { need, .. })
+                    if need.reason == ElectionReason::Trouble)
+            };
             assert!(says(&wanted, 6, trouble), "{wanted:?}");
             return Some((at - start) / SECOND);
         }

@@ -222,7 +222,10 @@ fn members_answer_a_host_that_the_root_key_names_and_nobody_else() {
             panic!()
         };
         let outputs = member.hears(asks, Message::Member(MemberMessage::Roster(first)));
-        let newest = |message: &Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if reign_of(roster.epoch) == 1);
+        let newest = |message: &Message| {
+            matches!(message, Message::Member(MemberMessage::Roster(roster))
+                if reign_of(roster.epoch) == 1)
+        };
         assert_eq!(says(&outputs, asks, newest), answered, "{:?}", said(&outputs, asks));
     }
 }

@@ -595,7 +595,10 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     assert_eq!(peers, [2, 3, 8].map(|seed| key(seed).id()), "the member, and who has come since");
     assert_eq!((&*now.rules.title, &now.rules.access.removed[..]), ("Breakfast", &[removed][..]));
     for member in [3, 8] {
-        let told = |message: &&Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.epoch == 41);
+        let told = |message: &&Message| {
+            matches!(message, Message::Member(MemberMessage::Roster(roster))
+                if roster.epoch == 41)
+        };
         assert!(said_to(&outputs, key(member).id()).iter().any(told), "{outputs:?}");
     }
     // neither an older one nor one that names another host changes its host
@@ -616,7 +619,10 @@ fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
     let (host, other) = (key(2).id(), key(8).id());
     message(&mut member, host, admission(roster_with(40, |_| ())));
     let reminds = |outputs: &[Output], to| {
-        let newest = |message: &&Message| matches!(message, Message::Member(MemberMessage::Roster(roster)) if roster.epoch == 40);
+        let newest = |message: &&Message| {
+            matches!(message, Message::Member(MemberMessage::Roster(roster))
+                if roster.epoch == 40)
+        };
         said_to(outputs, to).iter().any(newest)
     };
     assert!(reminds(&message(&mut member, host, roster_with(1, |_| ())), host));

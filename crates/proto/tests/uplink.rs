@@ -8,9 +8,10 @@ use plenary_proto::message::{Attach, Message, ProbeMessage, TreeMessage};
 use plenary_proto::{Input, Output, PeerId, RoomConfig};
 
 fn asks(outputs: &[Output], whom: PeerId) -> bool {
-    outputs
-        .iter()
-        .any(|output| matches!(output, Output::Control(peer, Message::Probe(ProbeMessage::UplinkWanted)) if *peer == whom))
+    outputs.iter().any(|output| {
+        matches!(output, Output::Control(peer, Message::Probe(ProbeMessage::UplinkWanted))
+            if *peer == whom)
+    })
 }
 
 #[test]

@@ -78,7 +78,8 @@ pub enum ElectionMessage {
 }
 
 impl ElectionMessage {
-    /// Checks the signatures in the message, but for votes and pre-votes: those sign what only the brain has.
+    /// Checks the signatures in the message, but for votes and pre-votes, which the brain checks: it knows the signed
+    /// statement.
     pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
         match self {
             ElectionMessage::Claim(claim) => signatures.signed(claim),

@@ -70,12 +70,12 @@ pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 
 /// Defines [`Message`] by its machines, in the order of their numbers, with the budget of each machine's messages.
 macro_rules! machines {
-    ($($(#[$doc:meta])* $machine:ident($message:ident): $budget:ident,)*) => {
+    ($($machine:ident($message:ident): $budget:ident,)*) => {
         /// A control message, by the machine that processes it. The encoding numbers the machines, and each machine's
         /// messages: new ones are appended at the end.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Message {
-            $($(#[$doc])* $machine($message),)*
+            $(#[doc = concat!("See [`", stringify!($message), "`].")] $machine($message),)*
         }
 
         /// Number of messages of each machine that this version knows, and their budget.
@@ -90,25 +90,15 @@ macro_rules! machines {
 }
 
 machines! {
-    /// Membership: admission, rosters, tickets, and the newest invite's key.
     Member(MemberMessage): Control,
-    /// Orders of the host to members, reports to the host, and votes for heirs.
     Host(HostMessage): Control,
-    /// Setup and end of links.
     Link(LinkMessage): Control,
-    /// Envelopes that are forwarded for others.
     Route(RouteMessage): Carried,
-    /// Announcements of streams, and requests for streams.
     Media(MediaMessage): Control,
-    /// A mixer that is gone, is silent or leaves, and its successor.
     Failover(FailoverMessage): Control,
-    /// Measurements between two peers.
     Probe(ProbeMessage): Control,
-    /// The election of mixers, and what opens it.
     Election(ElectionMessage): Control,
-    /// The tree that carries the program.
     Tree(TreeMessage): Control,
-    /// Application data.
     Data(DataMessage): Data,
 }
 

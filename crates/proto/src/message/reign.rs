@@ -58,7 +58,7 @@ pub enum HostMessage {
 }
 
 impl HostMessage {
-    /// Checks the signatures in the message, but for votes: those sign what only the brain has.
+    /// Checks the signatures in the message, but for votes, which the brain checks: it knows the signed statement.
     pub(super) fn check(&self, signatures: &mut Signatures<'_>) -> Result<(), SealError> {
         match self {
             HostMessage::HandOver(named) => signatures.signed(named),

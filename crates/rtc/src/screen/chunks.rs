@@ -320,9 +320,9 @@ fn chunks(packet: &[u8]) -> impl Iterator<Item = Result<(u8, u8, &[u8]), Hostile
     })
 }
 
-// The stack takes a chunk to be as long as what it has read of it. Behind an odd one it would go on in the middle of
-// the chunk, at what an attacker has placed there. So chunks with parts, each with a type and its length, must be
-// filled by them exactly.
+// The stack takes a chunk to be as long as what it has read of it. After a chunk of odd length the stack would read
+// on in the middle of that chunk, at bytes that an attacker has placed there. So chunks with parts, each with a type
+// and its length, must be filled by them exactly.
 
 /// Whether error causes (RFC 9260, 3.3.10) fill a chunk, without padding between them, as the stack reads them.
 fn causes_fit(mut rest: &[u8]) -> Result<bool, Hostile> {

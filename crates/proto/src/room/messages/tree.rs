@@ -12,7 +12,18 @@ impl RoomState {
     pub(super) fn accepts_tree(&self, sender: Sender<'_>, message: &TreeMessage) -> bool {
         match message {
             TreeMessage::Feed { .. } | TreeMessage::StopFeed => sender.is_linked,
-            _ => true,
+            TreeMessage::Attach(_)
+            | TreeMessage::Accept { .. }
+            | TreeMessage::Redirect { .. }
+            | TreeMessage::Refused { .. }
+            | TreeMessage::Feeding { .. }
+            | TreeMessage::Detach
+            | TreeMessage::Dismiss
+            | TreeMessage::Shed { .. }
+            | TreeMessage::Aggregate(_)
+            | TreeMessage::PathIs(_)
+            | TreeMessage::Whereabouts(_)
+            | TreeMessage::Move { .. } => true,
         }
     }
 
