@@ -3,9 +3,9 @@
 //   --plenary-bg, --plenary-surface, --plenary-raised    the page, cards and panels, fields and buttons on them
 //   --plenary-line, --plenary-edge                        separators; edges of fields (3:1 beside their surface)
 //   --plenary-text, --plenary-dim                         text, and text of less weight (both 4.5:1 on all three
-//   surfaces)
+//                                                         surfaces)
 //   --plenary-accent, --plenary-danger                    main buttons, and those that end something, both below white
-//   text
+//                                                         text
 //   --plenary-good, --plenary-warn, --plenary-bad         states; also speaking (good)
 //   --plenary-focus                                       the ring around what has the focus
 //   --plenary-radius                                      corners of cards

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use plenary_proto::app::{Layout, Solo};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Answer, CodecSource, Consent, Description, FailoverMessage, LinkKind, MediaMessage, MemberMessage,
-    Message, Offer, ProgramFormat, Setup, TreeMessage, VideoRequest,
+    Answer, CodecSource, Consent, Description, FailoverMessage, LinkKind, MediaMessage, Message, Offer,
+    ProgramFormat, Setup, TreeMessage, VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -447,7 +447,7 @@ pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
 
 #[cfg(test)]
 mod tests {
-    use plenary_proto::message::{Access, Admit, MixPolicy, Roster};
+    use plenary_proto::message::{Access, Admit, MemberMessage, MixPolicy, Roster};
     use plenary_proto::seal::Signed;
 
     use super::*;
