@@ -48,6 +48,8 @@ export interface Browsing {
   slowsHidden?: boolean;
   /** Address of a sound server: microphones and loudspeakers are its own, and there is no camera. */
   soundServer?: string;
+  /** A page in whose browser this one opens, in a window and with storage of its own: less work for the machine. */
+  beside?: Page;
 }
 
 /** Where browsers run. */

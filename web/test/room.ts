@@ -325,13 +325,21 @@ export class Room {
   }
 
   async #blank(browsing: Browsing): Promise<Page> {
+    const page = browsing.beside ? await this.#beside(browsing.beside) : await this.#first(browsing);
+    await watchPage(page);
+    return page;
+  }
+
+  async #beside(page: Page): Promise<Page> {
+    return (await page.browser().createBrowserContext()).newPage();
+  }
+
+  async #first(browsing: Browsing): Promise<Page> {
     const origin = this.invite ? new URL(this.invite).origin : "";
     const place = { folder: this.#folder, lab: this.lab, origin, trustsAll: this.#trust.length > 0 };
     const browser = await launch(browsing, place);
     this.#browsers.push(browser);
-    const page = await browser.newPage();
-    await watchPage(page);
-    return page;
+    return browser.newPage();
   }
 
   /** Path of a file that goes with the room. */
