@@ -193,9 +193,9 @@ pub(crate) struct HostPlan {
     pub(crate) link: Table,
 }
 
-/// The internet of the lab is the shared address space of RFC 6598.
-const PUBLIC_BASE: u32 = Ipv4Addr::new(100, 64, 0, 0).to_bits();
-const PUBLIC_PREFIX_LENGTH: u8 = 10;
+/// The internet of the lab is the range for benchmarks of RFC 2544: nobody's own, and not private.
+const PUBLIC_BASE: u32 = Ipv4Addr::new(198, 18, 0, 0).to_bits();
+const PUBLIC_PREFIX_LENGTH: u8 = 15;
 /// The n-th NAT has the private subnet 10.x.y.0/24 with x.y = n.
 const PRIVATE_BASE: u32 = Ipv4Addr::new(10, 0, 0, 0).to_bits();
 const PRIVATE_PREFIX_LENGTH: u8 = 24;
@@ -298,7 +298,7 @@ mod tests {
         )
         .unwrap();
         let addresses: Vec<_> = scenario.hosts.iter().map(|host| host.address.to_string()).collect();
-        assert_eq!(addresses, ["10.0.0.2", "10.0.0.3", "100.64.0.2", "100.64.0.3"]);
+        assert_eq!(addresses, ["10.0.0.2", "10.0.0.3", "198.18.0.2", "198.18.0.3"]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn hosts_in_the_open_see_each_other_as_they_are() {
     assert_eq!(x.seen_by(&y), Some(x.local()));
     // A private address means nothing outside.
     x.send(lab.udp("inner").local());
-    x.send("100.64.200.200:9".parse().unwrap());
+    x.send("198.18.200.200:9".parse().unwrap());
     thread::sleep(Duration::from_millis(50));
     assert_eq!(lab.stats("x")["dropped_out"]["no_route"], 2);
 }
