@@ -132,6 +132,10 @@ impl Transport {
             keepalive_interval: Some(CONSENT_INTERVAL),
             check_interval: CHECK_INTERVAL,
             max_binding_requests: Some(CHECKS_MAX),
+            // By default a pair behind a NAT waits 0.5 s for a better one, and 1 s if its address was not told. There
+            // is no better one than the first that answers, except in place of a relay: that wait stays.
+            srflx_acceptance_min_wait: Some(Duration::ZERO),
+            prflx_acceptance_min_wait: Some(Duration::ZERO),
             is_controlling: role == Role::Offer,
             ..AgentConfig::default()
         };
@@ -441,6 +445,22 @@ mod tests {
         let read: Vec<u8> =
             std::iter::from_fn(|| b.transport.read()).map(|(_, message)| message[0]).collect();
         assert_eq!(read, (0..20).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn an_end_with_a_hidden_address_is_met_as_soon_as_it_is_heard() {
+        for offering_is_hidden in [true, false] {
+            let mut now = Instant::now();
+            let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
+            let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+            let hidden = if offering_is_hidden { &mut a } else { &mut b };
+            hidden.description.candidates = List::truncated([]);
+            a.transport.start(now, &b.description).unwrap();
+            b.transport.start(now, &a.description).unwrap();
+            run(&mut a, &mut b, &mut now, 150, |_| {});
+            assert_eq!(a.events, [TransportEvent::Opened], "the offering end is hidden: {offering_is_hidden}");
+            assert_eq!(b.events, [TransportEvent::Opened]);
+        }
     }
 
     #[test]
