@@ -573,7 +573,7 @@ export type Layout = "grid"
 export type LineId = [number, number];
 
 /**
- * A link, with the peer at its other end and its way.
+ * A connected link with a peer.
  */
 export type LinkTo = {
 /**
@@ -583,7 +583,7 @@ peer: PeerId,
 /**
  * Its way.
  */
-way: "direct" | "relayed", };
+way: Way, };
 
 /**
  * A peer in the host's directory.
@@ -775,14 +775,6 @@ mixed_by: string | null,
  * What this peer sends of its own.
  */
 sends: Sends,
-/**
- * The way of the link to the parent.
- */
-way: "direct" | "relayed" | null,
-/**
- * Connected links, each direct or relayed.
- */
-links: Array<LinkTo>,
 /**
  * Time from joining to the first picture.
  */
@@ -1094,6 +1086,14 @@ viewers_below: number,
  */
 link_count: number,
 /**
+ * Connected links; two with a peer while a new one replaces an old one.
+ */
+links: Array<LinkTo>,
+/**
+ * The way of the link with the parent; null without a parent.
+ */
+way: Way | null,
+/**
  * Whether this peer makes the program.
  */
 mixing: boolean,
@@ -1231,6 +1231,12 @@ paused_ppm: number, };
 export type VoicesState = "coming"
   | "unavailable"
   | "not-agent";
+
+/**
+ * By which way the datagrams of a link go.
+ */
+export type Way = "direct"
+  | "relayed";
 
 /**
  * A reason with its sentence, for applications that have no text of their own for it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
-use plenary_proto::app::{ConnectionState, Shedding, Solo};
+use plenary_proto::app::{ConnectionState, LinkTo, Shedding, Solo, Way};
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
@@ -531,13 +531,18 @@ impl Body {
     }
 
     /// Returns what this peer knows of its room. `connection`: as the correspondence has it
-    /// ([`Correspondence::connection`](crate::Correspondence::connection)).
-    pub fn snapshot(&self, connection: ConnectionState) -> Snapshot {
+    /// ([`Correspondence::connection`](crate::Correspondence::connection)). `way`: by which way a link goes that is
+    /// connected and proven.
+    pub fn snapshot(&self, connection: ConnectionState, way: impl Fn(LinkId) -> Option<Way>) -> Snapshot {
         let mut snapshot = self.brain.snapshot();
         for member in &mut snapshot.stage {
             member.speaking = self.members.speaking.contains(&member.peer);
         }
         snapshot.connection = connection;
+        let link_to = |link| Some(LinkTo::new(self.link_of(link)?.0, way(link)?));
+        snapshot.links = self.links().filter_map(link_to).collect();
+        let to_parent = snapshot.parent.and_then(|parent| self.link_with(&parent, LinkKind::Peer));
+        snapshot.way = to_parent.and_then(&way);
         snapshot.home_mixer = self.home().filter(|_| snapshot.mode != Mode::Mesh);
         snapshot.reparented = self.reparented();
         snapshot.shedding = self.shedding();

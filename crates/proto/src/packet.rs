@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::app::Way;
 use crate::identity::PacketIdentity;
 
 /// Identifier of a link, chosen by the owner of the links and never reused.
@@ -103,4 +104,6 @@ pub struct LinkStats {
     pub queue_us: u64,
     /// Address that answered the newest connectivity check.
     pub remote: Option<IpAddr>,
+    /// By which way the link goes.
+    pub way: Way,
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use plenary_proto::app::Way;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description};
 use quinn_udp::Transmit;
@@ -65,7 +66,7 @@ pub(crate) struct Connection {
     sockets: Vec<LinkSocket>,
     wire: Arc<Wire>,
     /// The address of this end that the link goes by.
-    goes_by: Option<IpAddr>,
+    goes_by: Option<(IpAddr, Way)>,
     /// Datagrams that the sockets have not taken yet.
     outgoing: VecDeque<TaggedBytesMut>,
     /// Datagrams of one send.
@@ -272,7 +273,9 @@ impl Connection {
                     let goes_by = self.transport.goes_by();
                     if goes_by != self.goes_by {
                         self.goes_by = goes_by;
-                        self.wire.set_bound(goes_by);
+                        if let Some((address, way)) = goes_by {
+                            self.wire.set_path(address, way);
+                        }
                     }
                     return Ok(true);
                 }

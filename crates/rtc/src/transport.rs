@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use plenary_proto::app::Way;
 use plenary_proto::message::{Candidate, Description, Setup};
 use rtc::ice::candidate::candidate_host::CandidateHostConfig;
 use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
 use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
-use rtc::ice::candidate::{Candidate as IceCandidate, CandidateConfig};
+use rtc::ice::candidate::{Candidate as IceCandidate, CandidateConfig, CandidateType};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::state::ConnectionState;
 use rtc::ice::{Agent, AgentConfig};
@@ -58,6 +59,7 @@ pub(crate) struct Transport {
     paths: Paths,
     /// The pair of addresses that ICE has selected.
     path: Option<TransportContext>,
+    way: Way,
     /// `None` until the other end's description is known.
     dtls: Option<Dtls>,
     /// `None` until the handshake is complete.
@@ -151,6 +153,7 @@ impl Transport {
             agent,
             paths: Paths::new(credentials.provider.clone(), (ufrag, pwd)),
             path: None,
+            way: Way::Direct,
             dtls: None,
             srtp: None,
             channels: Channels::new(),
@@ -243,9 +246,9 @@ impl Transport {
         read
     }
 
-    /// Returns the address of this end that the link goes by, once there is a path.
-    pub(crate) fn goes_by(&self) -> Option<IpAddr> {
-        self.path.map(|path| path.local_addr.ip())
+    /// Returns the address of this end that the link goes by, and its way, once there is a path.
+    pub(crate) fn goes_by(&self) -> Option<(IpAddr, Way)> {
+        self.path.map(|path| (path.local_addr.ip(), self.way))
     }
 
     /// Handles the events of the ICE agent.
@@ -253,6 +256,8 @@ impl Transport {
         while let Some(tagged) = self.agent.poll_event() {
             match tagged.event {
                 rtc::ice::Event::SelectedCandidatePairChange(local, remote) => {
+                    let is_relay = |one: &IceCandidate| one.candidate_type() == CandidateType::Relay;
+                    self.way = if is_relay(&local) || is_relay(&remote) { Way::Relayed } else { Way::Direct };
                     self.path = Some(TransportContext {
                         local_addr: local.base_addr(),
                         peer_addr: remote.addr(),
@@ -458,7 +463,11 @@ mod tests {
             a.transport.start(now, &b.description).unwrap();
             b.transport.start(now, &a.description).unwrap();
             run(&mut a, &mut b, &mut now, 150, |_| {});
-            assert_eq!(a.events, [TransportEvent::Opened], "the offering end is hidden: {offering_is_hidden}");
+            assert_eq!(
+                a.events,
+                [TransportEvent::Opened],
+                "the offering end is hidden: {offering_is_hidden}"
+            );
             assert_eq!(b.events, [TransportEvent::Opened]);
         }
     }

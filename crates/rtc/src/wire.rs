@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
+use plenary_proto::app::Way;
 use plenary_proto::message::BrowserMedia;
 use plenary_proto::packet::{LinkStats, MediaPacket};
 use tokio::sync::Notify;
@@ -45,6 +46,7 @@ pub(crate) struct Wire {
     bound: Mutex<Vec<IpAddr>>,
     /// Source address of the answer to the newest check.
     answered_from: Mutex<Option<IpAddr>>,
+    is_relayed: AtomicBool,
     wakeups: Wakeups,
     /// Whether the link's sockets accept no datagrams.
     #[cfg(test)]
@@ -108,6 +110,7 @@ impl Wire {
             dropped: Notify::new(),
             bound: Mutex::default(),
             answered_from: Mutex::new(None),
+            is_relayed: AtomicBool::new(false),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
             wakeups: Wakeups::default(),
             #[cfg(test)]
@@ -195,7 +198,13 @@ impl Wire {
         (rtt_us != RTT_UNKNOWN).then(|| Duration::from_micros(rtt_us))
     }
 
-    /// Sets the addresses of this end's sockets, or the one that the link goes by from now on.
+    /// Sets the address of this end that the link goes by from now on, and its way.
+    pub(crate) fn set_path(&self, address: IpAddr, way: Way) {
+        self.set_bound([address]);
+        self.is_relayed.store(way == Way::Relayed, Ordering::Relaxed);
+    }
+
+    /// Sets the addresses of this end's sockets.
     pub(crate) fn set_bound(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         *lock(&self.bound) = addresses.into_iter().collect();
     }
@@ -220,6 +229,7 @@ impl Wire {
             rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),
             queue_us: 0,
             remote: *lock(&self.answered_from),
+            way: if self.is_relayed.load(Ordering::Relaxed) { Way::Relayed } else { Way::Direct },
         }
     }
 }

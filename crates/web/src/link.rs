@@ -3,6 +3,7 @@
 use plenary_proto::ordered::OrderedMap;
 use std::collections::VecDeque;
 
+use plenary_proto::app::Way;
 use plenary_proto::link_layout::{Channel, DescriptionError, NO_H264};
 use plenary_proto::message::{Description, Fingerprints, LinkKind};
 use plenary_proto::packet::{LinkId, LinkStats};
@@ -22,8 +23,6 @@ pub(crate) struct PageLink {
     paused_until_us: u64,
     paused: VecDeque<(Channel, Vec<u8>)>,
     paused_bytes: usize,
-    /// Whether the link goes over a relay, by the browser's last counters.
-    pub(crate) is_relayed: bool,
     /// The browser's counters, once known.
     pub(crate) stats: Option<LinkStats>,
 }
@@ -36,15 +35,7 @@ impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.
     pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
         let (own, paused) = (None, VecDeque::new());
-        let opened = PageLink {
-            own,
-            other,
-            is_relayed: false,
-            paused_until_us: 0,
-            paused,
-            paused_bytes: 0,
-            stats: None,
-        };
+        let opened = PageLink { own, other, paused_until_us: 0, paused, paused_bytes: 0, stats: None };
         self.0.insert(link, opened);
     }
 
@@ -66,10 +57,9 @@ impl PageLinks {
         self.0.get(&link).and_then(|known| known.stats)
     }
 
-    /// Returns by which way a link goes.
-    pub(crate) fn way(&self, link: LinkId) -> Option<&'static str> {
-        let known = self.0.get(&link)?;
-        Some(if known.is_relayed { "relayed" } else { "direct" })
+    /// Returns by which way a link goes; direct before the browser's first counters.
+    pub(crate) fn way(&self, link: LinkId) -> Option<Way> {
+        self.0.get(&link).map(|known| known.stats.map_or(Way::Direct, |stats| stats.way))
     }
 
     /// Returns the messages of links that are paused no more.

@@ -13,7 +13,7 @@ use plenary_body::{
     Wishes,
 };
 use plenary_media::Encoded;
-use plenary_proto::app::{ConnectionState, Event, Reason, Why, page};
+use plenary_proto::app::{ConnectionState, Event, Reason, Way, Why, page};
 use plenary_proto::bounded::{Text, composed};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Consent, MemberMessage, Message, Pieces, VideoRequest};
@@ -219,7 +219,6 @@ impl Joined {
             Call::Stats { link, counts } => {
                 if let Some(known) = self.links.get_mut(LinkId(link)) {
                     known.stats = Some(stats(counts));
-                    known.is_relayed = counts.is_relayed;
                 }
             }
             Call::OwnFrame { link, captured_us, media, data } => {
@@ -346,7 +345,7 @@ fn stats(counts: Counts) -> LinkStats {
         packets_received,
         rtt_us,
         queue_us,
-        ..
+        is_relayed,
     } = counts;
     LinkStats {
         udp_bytes_sent: bytes_sent,
@@ -356,6 +355,7 @@ fn stats(counts: Counts) -> LinkStats {
         repairs_sent,
         rtt_us,
         queue_us,
+        way: if is_relayed { Way::Relayed } else { Way::Direct },
         ..LinkStats::default()
     }
 }

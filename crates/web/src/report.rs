@@ -3,9 +3,9 @@
 
 use plenary_body::people::{self, People};
 use plenary_body::{Body, Spread};
-use plenary_proto::app::page::{Aside, LinkTo, Listed, Named, PageSnapshot, Quantiles, Sends};
-use plenary_proto::app::{ConnectionState, Snapshot};
-use plenary_proto::message::{LinkKind, Vote};
+use plenary_proto::app::page::{Aside, Listed, Named, PageSnapshot, Quantiles, Sends};
+use plenary_proto::app::{ConnectionState, Snapshot, Way};
+use plenary_proto::message::Vote;
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, PeerId};
 
@@ -46,12 +46,12 @@ pub(crate) struct About<'a> {
     pub(crate) connection: ConnectionState,
     pub(crate) invite: Option<String>,
     /// Returns by which way a link goes that is up.
-    pub(crate) way: &'a dyn Fn(LinkId) -> Option<&'static str>,
+    pub(crate) way: &'a dyn Fn(LinkId) -> Option<Way>,
 }
 
 impl Seen {
     pub(crate) fn new(body: &Body, about: About<'_>, now_us: u64) -> Seen {
-        let room = body.snapshot(about.connection);
+        let room = body.snapshot(about.connection, about.way);
         let reception = body.reception(now_us);
         let people = People::of(body, now_us);
         let listed = body.directory(now_us).into_iter().map(|(peer, entry, _)| Listed {
@@ -60,11 +60,6 @@ impl Seen {
             parent: entry.parent,
             depth: entry.depth,
         });
-        let to_parent = room.parent.and_then(|parent| body.link_with(&parent, LinkKind::Peer));
-        let link_to = |link| {
-            let (peer, _) = body.link_of(link)?;
-            Some(LinkTo { peer, way: (about.way)(link)? })
-        };
         let [picture, sound] = body.sends().map(|sends| sends && room.speaks);
         let page = PageSnapshot {
             labels: people.all().map(|(peer, name)| (*peer, people.label(peer, name))).collect(),
@@ -74,8 +69,6 @@ impl Seen {
             directory: listed.collect(),
             mixed_by: mixed_by(body, &people),
             sends: Sends { picture, sound },
-            way: to_parent.and_then(|link| (about.way)(link)),
-            links: body.links().filter_map(link_to).collect(),
             first_frame_ms: reception.first_frame_ms,
             frames_received: reception.frames_received,
             frames_expected: reception.frames_expected,

@@ -1,6 +1,6 @@
 //! Raw figures of one peer, in a form that also crosses process boundaries.
 
-use plenary::{FrameSeen, PeerId, Rank, ReceptionStats, Room, Spread, Tenure};
+use plenary::{FrameSeen, PeerId, Rank, ReceptionStats, Room, Spread, Tenure, Way};
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessReport;
@@ -46,6 +46,16 @@ pub(crate) struct ViewerReport {
     sound_latency_ms: Option<P50P95>,
     av_skew_ms: Option<P50P95>,
     reparented: u32,
+    /// By which way the link with the parent goes.
+    way: Option<Way>,
+    links: Vec<LinkReport>,
+}
+
+/// A connected link of a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LinkReport {
+    peer: String,
+    way: Way,
 }
 
 impl ViewerReport {
@@ -70,6 +80,12 @@ impl ViewerReport {
             sound_latency_ms: reception.sound_latency.map(P50P95::from),
             av_skew_ms: reception.av_skew.map(P50P95::from),
             reparented: snapshot.reparented,
+            way: snapshot.way,
+            links: snapshot
+                .links
+                .iter()
+                .map(|link| LinkReport { peer: short(&link.peer), way: link.way })
+                .collect(),
         }
     }
 }

@@ -85,7 +85,9 @@ impl Driver {
         let (now_us, correspondence) = (self.clock.now_us(), &mut self.correspondence);
         self.snapshot_due_us = now_us + SNAPSHOT_US;
         let connection = self.flow.read(|body| correspondence.connection(body, now_us));
-        let snapshot = self.flow.read(|body| body.snapshot(connection));
+        let links = &self.links;
+        let way = |link| links.stats(link).filter(|_| correspondence.is_proven(link)).map(|stats| stats.way);
+        let snapshot = self.flow.read(|body| body.snapshot(connection, way));
         self.share_line(&snapshot);
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;

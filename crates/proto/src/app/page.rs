@@ -53,17 +53,6 @@ pub struct Quantiles {
     pub p95: f64,
 }
 
-/// A link, with the peer at its other end and its way.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
-pub struct LinkTo {
-    /// Id of the peer.
-    pub peer: PeerId,
-    /// Its way.
-    #[cfg_attr(test, ts(type = "\"direct\" | \"relayed\""))]
-    pub way: &'static str,
-}
-
 /// Kinds of media that this peer sends of its own.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -95,11 +84,6 @@ pub struct PageSnapshot {
     pub mixed_by: Option<String>,
     /// What this peer sends of its own.
     pub sends: Sends,
-    /// The way of the link to the parent.
-    #[cfg_attr(test, ts(type = "\"direct\" | \"relayed\" | null"))]
-    pub way: Option<&'static str>,
-    /// Connected links, each direct or relayed.
-    pub links: Vec<LinkTo>,
     /// Time from joining to the first picture.
     pub first_frame_ms: Option<f64>,
     /// Pictures that arrived.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ConnectionState, Layout, Shedding};
 use crate::id::{PeerId, Rank, ShortId};
@@ -64,6 +64,37 @@ impl Member {
             named: entry.votes == Vote::Named,
             speaking: speaking.contains(&entry.peer),
         }
+    }
+}
+
+/// By which way the datagrams of a link go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[non_exhaustive]
+pub enum Way {
+    /// From one end to the other, through NATs at most.
+    #[default]
+    Direct,
+    /// Over a TURN server of either end (RFC 8656).
+    Relayed,
+}
+
+/// A connected link with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[non_exhaustive]
+pub struct LinkTo {
+    /// Id of the peer.
+    pub peer: PeerId,
+    /// Its way.
+    pub way: Way,
+}
+
+impl LinkTo {
+    /// A link with this peer, by this way.
+    pub fn new(peer: PeerId, way: Way) -> LinkTo {
+        LinkTo { peer, way }
     }
 }
 
@@ -133,6 +164,10 @@ pub struct Snapshot {
     pub viewers_below: u32,
     /// Number of links that are up, wanted, or being established.
     pub link_count: usize,
+    /// Connected links; two with a peer while a new one replaces an old one.
+    pub links: Vec<LinkTo>,
+    /// The way of the link with the parent; null without a parent.
+    pub way: Option<Way>,
     /// Whether this peer makes the program.
     pub mixing: bool,
     /// Whether this peer is on stage as a speaker.
