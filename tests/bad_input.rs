@@ -184,13 +184,13 @@ fn an_invite_that_leads_nowhere_says_why() {
     let other = if damaged[at..].starts_with('_') { "A" } else { "_" };
     damaged.replace_range(at..=at, other);
     let unknown = invite_to_nowhere(&url);
-    for (invite, password, words) in [
-        ("not-an-invite", None, "an invite looks like"),
-        ("http://127.0.0.1:9/#!!!", None, "invite"),
-        (&*damaged, None, "invite"),
-        (&*locked, None, "this room needs a password"),
-        (&*locked, Some("wrong"), "wrong password"),
-        (&*unknown, None, "the room is not open"),
+    for (invite, password, words, code) in [
+        ("not-an-invite", None, "an invite looks like", "not-an-invite"),
+        ("http://127.0.0.1:9/#!!!", None, "invite", "invite-damaged"),
+        (&*damaged, None, "invite", "invite-damaged"),
+        (&*locked, None, "this room needs a password", "password-needed"),
+        (&*locked, Some("wrong"), "wrong password", "wrong-password"),
+        (&*unknown, None, "the room is not open", "not-open"),
     ] {
         for begin in
             [&["join", invite, "--record", recording.to_str().unwrap()][..], &["mixer", "--no-wait", invite]]
@@ -198,6 +198,13 @@ fn an_invite_that_leads_nowhere_says_why() {
             let password = password.iter().flat_map(|password| ["--password", *password]);
             let args: Vec<&str> = begin.iter().copied().chain(password).collect();
             ends_with_a_line(&args, FAILED, words);
+            let reported = run(&[&args, &["--json", "-"][..]].concat());
+            let report: serde_json::Value = serde_json::from_str(&reported.stdout).unwrap();
+            assert_eq!(
+                (reported.code, report),
+                (Some(FAILED), serde_json::json!({ "end": code })),
+                "{args:?}"
+            );
         }
     }
     assert_eq!(names(folder.path()), [""; 0]);

@@ -8,6 +8,8 @@ use crate::architecture::{files, root, sources};
 const LINE_LEN_MAX: usize = 120;
 /// Maximum characters of a test's name: the rest is for the assertion's message.
 const TEST_NAME_LEN_MAX: usize = 70;
+/// Folders that git doesn't track, and its own.
+const UNREAD: &[&str] = &["target", "node_modules", "out", ".git"];
 
 /// Whether a line of Rust or TypeScript is a comment alone.
 fn is_comment(line: &str) -> bool {
@@ -48,6 +50,21 @@ fn pages() -> impl Iterator<Item = (PathBuf, String)> {
     files(&["web/src", "web/test", "web/kill"], "ts").into_iter().map(read)
 }
 
+/// Returns every Markdown file of the project.
+fn documents() -> Vec<PathBuf> {
+    let (mut folders, mut documents) = (vec![root()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !UNREAD.iter().any(|name| path.ends_with(name)) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == "md") {
+                documents.push(path);
+            }
+        }
+    }
+    documents
+}
+
 #[test]
 fn a_line_of_a_comment_or_document_has_at_most_120_characters() {
     let mut long = Vec::new();
@@ -55,10 +72,7 @@ fn a_line_of_a_comment_or_document_has_at_most_120_characters() {
         let comments = text.lines().enumerate().filter(|(_, line)| is_comment(line) && is_too_long(line));
         long.extend(comments.map(|(at, _)| format!("{}:{}", path.display(), at + 1)));
     }
-    let documents = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
-    let documents = documents.filter(|path| path.extension().is_some_and(|found| found == "md"));
-    for path in documents.chain(files(&["docs", "tests/netlab"], "md")).chain([root().join("web/README.md")])
-    {
+    for path in documents() {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines = prose(&text).filter(|(_, line)| is_too_long(line));
         long.extend(lines.map(|(number, _)| format!("{}:{number}", path.display())));

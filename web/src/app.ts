@@ -434,7 +434,8 @@ up: boolean,
  */
 reason: Reason | null,
 /**
- * Its sentence, in English.
+ * Natively the cause as an English sentence, and whether a further attempt follows. Null at pages, and while
+ * the rendezvous is reachable.
  */
 why: string | null, }
   | { "what": "other-version",
@@ -904,6 +905,7 @@ export type Reason = "not-an-invite"
   | "closing"
   | "unknown"
   | "unreachable"
+  | "untrusted"
   | "silent"
   | "slept"
   | "no-protocol"

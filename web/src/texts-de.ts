@@ -340,6 +340,7 @@ export const de: Texts = {
     late: unreachable,
     slow: unreachable,
     unreachable,
+    untrusted: unreachable,
     silent: unreachable,
     slept: unreachable,
     closing: unreachable,

@@ -339,6 +339,7 @@ export const en = {
     late: unreachable,
     slow: unreachable,
     unreachable,
+    untrusted: unreachable,
     silent: unreachable,
     slept: unreachable,
     closing: unreachable,

@@ -21,8 +21,8 @@ const ADA_HZ = 300;
  */
 const IS_NIGHTLY = env["NIGHTLY"] !== undefined;
 /**
- * The mixer's children, one page more watches, and pictures a second. By day a smaller room: with four pages that watch,
- * at 15 pictures a second, it takes more than two cores have, and starved pages relay to nobody.
+ * The mixer's children (one page more watches), and pictures a second. By day a smaller room: four pages that watch, at
+ * 15 pictures a second, take more than two cores have, and starved pages relay to nobody.
  */
 const [K1, FPS] = IS_NIGHTLY ? [3, 15] : [2, 10];
 const MEASURE_MS = 20_000;

@@ -26,19 +26,19 @@ struct Renewable {
 static RENEWABLE: OnceLock<Renewable> = OnceLock::new();
 
 /// Returns the log filter: the level given by flag, else `RUST_LOG`, else the default. The WebRTC stack is
-/// off unless `RUST_LOG` names it, since it logs each packet; its ICE agent stays at warnings, since it logs passwords.
+/// off unless `RUST_LOG` names it, since it logs each packet. Its ICE agent logs warnings at most, since others hold
+/// passwords.
 pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
-    let filter = match typed {
+    match typed {
         Some(level) => of_level(level),
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| of_level(default)),
-    };
-    without_passwords(filter)
+        None => EnvFilter::try_from_default_env().map_or_else(|_| of_level(default), without_passwords),
+    }
 }
 
 fn of_level(level: Level) -> EnvFilter {
     let ours = ["plenary", "plenary_proto", "plenary_media", "plenary_rtc", "plenary_signal", "plenary_cli"];
     let ours = ours.map(|name| format!("{name}={level}")).join(",");
-    EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}"))
+    EnvFilter::new(format!("error,webrtc=off,rtc=off,rtc_ice=off,{ours}"))
 }
 
 fn without_passwords(filter: EnvFilter) -> EnvFilter {
@@ -53,7 +53,7 @@ fn from_file(file: &Path) -> Result<EnvFilter, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let text = lines.collect::<Vec<_>>().join(",");
     if let Ok(level) = text.parse::<Level>() {
-        return Ok(quiet(without_passwords(of_level(level)), level));
+        return Ok(quiet(of_level(level), level));
     }
     // a single word would be the name of a module, and everything else off
     if !text.contains(['=', ',']) {

@@ -1,7 +1,7 @@
 //! Command line: parses the arguments, runs the command, and returns an exit code.
 //!
-//! Exit codes: 0 for success; 1 for a failure, with one line on stderr that says why; 2 for wrong usage or a
-//! feature that is not implemented yet. stdout carries data only.
+//! Exit codes: 0 for success; 1 for a failure, with one line on stderr that says why; 2 for wrong usage. stdout
+//! carries data only.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)] // they panic when their reader has gone: `say!`, `json::say`
 
@@ -30,7 +30,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
-use plenary::{Error, InviteError, Outage, Reason, SignalError};
+use plenary::{Error, InviteError, Reason};
 use plenary_proto::bounded::plain;
 
 /// Maximum length of a word after `#` that is no invite's secret.
@@ -43,7 +43,7 @@ const TRUST_HINT: &str =
 /// Reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Wrong usage, or a feature that is not implemented yet.
+    /// Wrong usage.
     Usage(String),
     /// A failure at run time.
     Failed(anyhow::Error),
@@ -57,7 +57,7 @@ impl Failure {
     }
 
     /// Returns the reason by which others know the failure.
-    fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         let Failure::Failed(error) = self else { return None };
         error.chain().find_map(|cause| {
             let of_invite = || cause.downcast_ref::<InviteError>().map(InviteError::reason);
@@ -73,7 +73,7 @@ impl std::fmt::Display for Failure {
             Failure::Usage(line) => f.write_str(line),
             Failure::Failed(error) => {
                 f.write_str(&one_line(error))?;
-                f.write_str(if is_untrusted(error) { TRUST_HINT } else { "" })
+                f.write_str(if self.reason() == Some(Reason::Untrusted) { TRUST_HINT } else { "" })
             }
         }
     }
@@ -167,12 +167,6 @@ fn run(command: Command) -> Result<(), Failure> {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// Whether the certificate of a rendezvous was not trusted.
-fn is_untrusted(error: &anyhow::Error) -> bool {
-    let why = error.downcast_ref::<Error>();
-    matches!(why, Some(Error::Signal(SignalError::Unreachable { last: Outage::Untrusted(_), .. })))
 }
 
 /// Returns the chain of causes of an error as one line, each cause once.

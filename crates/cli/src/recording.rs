@@ -42,11 +42,13 @@ pub(crate) fn tell(recording: &Recording) -> impl Future<Output = ()> + use<> {
         while states.changed().await.is_ok() {
             let state = states.borrow_and_update().clone();
             match state {
-                RecordingState::Writing { file } => say::event(&format!("recording to {}", file.display())),
+                RecordingState::Writing { file } => {
+                    say::event(&format!("recording to {}", file.display()), None)
+                }
                 RecordingState::Failed { error, .. } => {
-                    say::event(&format!(
-                        "nothing is recorded for now: {error}; trying again with a further file"
-                    ));
+                    let why =
+                        format!("nothing is recorded for now: {error}; trying again with a further file");
+                    say::event(&why, None);
                 }
                 _ => {}
             }

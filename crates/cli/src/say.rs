@@ -35,12 +35,12 @@ pub(crate) fn as_log() {
     AS_LOG.store(true, Ordering::Relaxed);
 }
 
-/// Reports an event of the room: as a bare line on a terminal, elsewhere in the log.
-pub(crate) fn event(line: &str) {
+/// Reports an event of the room: as a bare line on a terminal, elsewhere in the log, with the code of its reason.
+pub(crate) fn event(line: &str, reason: Option<Reason>) {
     if !AS_LOG.load(Ordering::Relaxed) && io::stderr().is_terminal() {
         write(format_args!("{line}\n"));
     } else {
-        tracing::info!(target: EVENTS, "{line}");
+        tracing::info!(target: EVENTS, reason = reason.map(Reason::code), "{line}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plenary::{
-    CodecOutcome, CodecUse, Member, Mode, OnEvent, PeerId, Room, RoomEvent, Shedding, VoicesState,
+    CodecOutcome, CodecUse, Member, Mode, OnEvent, PeerId, Reason, Room, RoomEvent, Shedding, VoicesState,
 };
 use plenary_body::{WISHES_EACH_US, Wishes, people};
 use plenary_proto::bounded::plain;
@@ -71,8 +71,8 @@ pub(crate) struct Teller {
     leaving: AtomicBool,
     /// Whether this peer tries to join again and again, and has said so.
     waiting: AtomicBool,
-    /// Why the rendezvous was last reported to be down.
-    outage_told: Mutex<Option<String>>,
+    /// The outage of the rendezvous that was reported last, by its reason.
+    outage_told: Mutex<Option<Option<Reason>>>,
     /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
     trouble_told: AtomicBool,
     /// Whether a clock that differs was reported.
@@ -134,9 +134,10 @@ impl Teller {
     pub(crate) fn on_event(self: &Arc<Teller>) -> OnEvent {
         let teller = self.clone();
         Arc::new(move |event| {
-            let lines = [teller.line(event), teller.due_knock(), teller.due_hand()];
-            for line in lines.into_iter().flatten() {
-                say::event(&plain(&line));
+            let lines =
+                [(teller.line(event), event.reason()), (teller.due_knock(), None), (teller.due_hand(), None)];
+            for (line, reason) in lines {
+                line.iter().for_each(|line| say::event(&plain(line), reason));
             }
             teller.log(event);
             teller.tell_later();
@@ -154,7 +155,7 @@ impl Teller {
         runtime.spawn(async move {
             tokio::time::sleep(Duration::from_micros(WISHES_EACH_US)).await;
             for line in [teller.due_knock(), teller.due_hand()].into_iter().flatten() {
-                say::event(&plain(&line));
+                say::event(&plain(&line), None);
             }
             teller.tells_later.store(false, Ordering::Relaxed);
             teller.tell_later();
@@ -249,13 +250,13 @@ impl Teller {
             RoomEvent::Rendezvous { .. } | RoomEvent::Waiting { .. } if self.waiting.load(Ordering::Relaxed) => {
                 return None;
             }
-            RoomEvent::Rendezvous { up, why, .. } => {
-                let why = why.as_ref().map(|why| format!("rendezvous: {why}")).filter(|_| !up);
-                let told = std::mem::replace(&mut *self.outage_told.lock(), why.clone());
-                if *up && told.is_some() {
-                    return Some("rendezvous: connected again".to_owned());
-                }
-                return why.filter(|why| told.as_ref() != Some(why)); // a retry that fails alike is nothing new
+            RoomEvent::Rendezvous { up: true, .. } => {
+                return self.outage_told.lock().take().map(|_| "rendezvous: connected again".to_owned());
+            }
+            RoomEvent::Rendezvous { up: false, reason, why } => {
+                let told = self.outage_told.lock().replace(*reason);
+                let is_news = told != Some(*reason); // a retry that fails alike is nothing new
+                return why.as_ref().filter(|_| is_news).map(|why| format!("rendezvous: {why}"));
             }
             RoomEvent::Waiting { tries } => format!("waiting for the host (asked {} times)", tries + 1),
             RoomEvent::Mode { mode } => format!("mode: {}", mode_word(*mode)),
@@ -274,9 +275,9 @@ impl Teller {
                 format!("{} failed, {}: {text}", codec_words(*codec), outcome_words(*then))
             }
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
-            RoomEvent::Solo { speaker, comes: true } => format!("the own stream of {speaker:?} arrives"),
+            RoomEvent::Solo { speaker, comes: true } => format!("{speaker:?}'s own stream arrives"),
             RoomEvent::Solo { speaker, comes: false } => {
-                format!("the own stream of {speaker:?} is unavailable for now")
+                format!("{speaker:?}'s own stream is unavailable for now")
             }
             RoomEvent::SoloRefused { speaker } => {
                 format!("{speaker:?} doesn't allow that it is shown alone: the program instead")
@@ -388,18 +389,17 @@ mod tests {
     #[test]
     fn an_outage_of_the_rendezvous_is_told_once_until_it_changes() {
         let teller = Teller::new();
-        let told = |why: Option<&str>| {
-            let why = why.map(str::to_owned);
-            teller.line(&RoomEvent::Rendezvous { up: why.is_none(), reason: None, why }).is_some()
+        let told = |reason: Option<Reason>| {
+            let why = reason.map(|reason| reason.to_string());
+            teller.line(&RoomEvent::Rendezvous { up: reason.is_none(), reason, why }).is_some()
         };
-        let rows = [(Some("refused"), true), (Some("refused"), false), (Some("no answer"), true)];
-        for (why, expected) in
-            rows.into_iter().chain([(None, true), (None, false), (Some("no answer"), true)])
-        {
-            assert_eq!(told(why), expected, "{why:?}");
+        let (unreachable, silent) = (Some(Reason::Unreachable), Some(Reason::Silent));
+        let rows = [(unreachable, true), (unreachable, false), (silent, true)];
+        for (reason, expected) in rows.into_iter().chain([(None, true), (None, false), (silent, true)]) {
+            assert_eq!(told(reason), expected, "{reason:?}");
         }
         teller.waits(true);
-        assert!(!told(Some("refused")), "one that waits to join has said so");
+        assert!(!told(unreachable), "one that waits to join has said so");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
 use plenary_proto::PeerId;
+use plenary_proto::app::Reason;
 use plenary_proto::seal::{self, Invite, Keypair, RoomSecret};
 use zeroize::Zeroizing;
 
@@ -18,7 +19,7 @@ const IDENTITY_FILE: &str = "plenary identity 1 ";
 const ROOM_KEYS_FILE: &str = "plenary room keys 2 ";
 /// Bytes or a file that are no identity or no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these are no keys of a version that this program reads")]
+#[error("{}", Reason::BadKeys)]
 pub struct NoKeys;
 
 /// Password of a room.

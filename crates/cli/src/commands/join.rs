@@ -9,7 +9,7 @@ use super::floor::{Floor, own_index};
 use super::govern::{Files, govern};
 use super::runtime;
 use super::signals::Signals;
-use super::stay::{stay, unless_over};
+use super::stay::{report_refusal, stay, unless_over};
 use super::wait;
 use super::watched::Watched;
 use crate::args::JoinArgs;
@@ -25,8 +25,8 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     options.on_event = Some(teller.on_event());
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
-    let invite = secrets::invite(args.invite.as_deref())?;
-    args.stay.prove(&mut options, &args.room, &invite)?;
+    let invite = report_refusal(&args.room, secrets::invite(args.invite.as_deref()))?;
+    report_refusal(&args.room, args.stay.prove(&mut options, &args.room, &invite))?;
     runtime()?.block_on(async {
         let (signals, _) = Signals::listen()?;
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
@@ -37,7 +37,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
         let Some(room) = signals.unless_ended(wait::join(&invite, options, &teller, args.wait)).await else {
             return Ok(());
         };
-        let room = room?;
+        let room = report_refusal(&args.room, room)?;
         watched.knows(&room);
         let begun = async {
             if args.speak {

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use tracing::Level;
 
 use super::govern::{Files, govern};
+use super::runtime;
 use super::signals::Signals;
+use super::stay::{report_refusal, stay};
 use super::wait;
 use super::watched::Watched;
-use super::{runtime, stay::stay};
 use crate::args::MixerArgs;
 use crate::logging::log_to_stderr;
 use crate::tell::Teller;
@@ -27,8 +28,8 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     options.on_event = Some(teller.on_event());
     args.stay.check(&args.room)?;
     args.room.check_sources(false)?;
-    let invite = secrets::invite(args.invite.as_deref())?;
-    args.stay.prove(&mut options, &args.room, &invite)?;
+    let invite = report_refusal(&args.room, secrets::invite(args.invite.as_deref()))?;
+    report_refusal(&args.room, args.stay.prove(&mut options, &args.room, &invite))?;
     runtime()?.block_on(async {
         let (signals, _) = Signals::listen()?;
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
@@ -39,7 +40,7 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
         let waits = !args.no_wait && (args.wait || !std::io::stdin().is_terminal());
         let joining = wait::join(&invite, options, &teller, waits);
         let Some(room) = signals.unless_ended(joining).await else { return Ok(()) };
-        let room = room?;
+        let room = report_refusal(&args.room, room)?;
         watched.knows(&room);
         beside.spawn(govern(room.clone(), Files::default()));
         stay(room, &args.room, &args.stay, &teller, &signals).await

@@ -17,7 +17,7 @@ use super::signals::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::figures::ViewerReport;
 use crate::tell::Teller;
-use crate::{Failure, json, recording, secrets};
+use crate::{Failure, json, recording, say, secrets};
 
 /// Picture file to be written at the end, and the newest picture so far.
 struct Snapshot {
@@ -74,6 +74,26 @@ struct Report {
     end: Reason,
 }
 
+/// The report of `--json` of a peer that didn't come in.
+#[derive(Serialize)]
+struct Refused {
+    end: Reason,
+}
+
+/// Writes the report of a peer that was refused, or found no host, in place of that of a stay.
+pub(crate) fn report_refusal<T>(
+    room_args: &RoomArgs,
+    joined: Result<T, impl Into<Failure>>,
+) -> Result<T, Failure> {
+    let joined = joined.map_err(Into::into);
+    if let (Err(failure), Some(to)) = (&joined, &room_args.json)
+        && let Some(end) = failure.reason()
+    {
+        json::write(to, &Refused { end })?;
+    }
+    joined
+}
+
 /// Stays until the duration is over or a signal arrives, then leaves gracefully.
 pub(crate) async fn stay(
     room: Room,
@@ -109,7 +129,7 @@ pub(crate) async fn stay(
     match end {
         End::Removed | End::Replaced => Err(anyhow::Error::from(end.reason()).into()),
         End::Ended => {
-            say!("{}", end.reason());
+            say::event(&end.reason().to_string(), Some(end.reason()));
             Ok(())
         }
         _ => Ok(()),

@@ -257,7 +257,8 @@ pub enum Event {
         up: bool,
         /// Reason of the first attempt that failed.
         reason: Option<Reason>,
-        /// Its sentence, in English.
+        /// Natively the cause as an English sentence, and whether a further attempt follows. Null at pages, and while
+        /// the rendezvous is reachable.
         why: Option<String>,
     },
     /// Another peer says that it speaks another version of the protocol: the older program needs an update. At most two
@@ -278,12 +279,12 @@ pub enum Event {
         ahead_s: i64,
     },
     /// This machine has slept, or this process was stopped, so that other peers have given its links up: all are made
-    /// anew. Pauses below 5 s are no event.
+    /// anew; natively. Pauses below 5 s are no event.
     StoodStill {
         /// Length of the pause, milliseconds.
         pause_ms: u64,
     },
-    /// A link could not be made: no UDP port is free, or there are too many links.
+    /// A link could not be made, since no UDP port is free, or there are too many links; natively.
     LinkTrouble {
         /// The cause, as an English sentence.
         text: String,
@@ -399,6 +400,26 @@ fn numbers<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 impl Event {
+    /// Returns the reason that the event carries.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Event::Refused(why) | Event::Trouble(why) => Some(why.reason),
+            Event::Rendezvous { reason, .. } => *reason,
+            _ => self.end().map(End::reason),
+        }
+    }
+
+    /// Returns how this peer's part in the room ends by the event; `None` if it goes on.
+    pub fn end(&self) -> Option<End> {
+        match self {
+            Event::Removed => Some(End::Removed),
+            Event::Ended => Some(End::Ended),
+            Event::HandedOver => Some(End::Left),
+            Event::Closed { end } => Some(*end),
+            _ => None,
+        }
+    }
+
     /// Returns the peers that the event names, for those that show them.
     pub fn peers(&self) -> Vec<PeerId> {
         match self {

@@ -2,7 +2,8 @@
 //!
 //! Each one has its sentence here, for terminals and logs (`Display`), and its code, by which applications, reports and
 //! the page tell it from others ([`Reason::code`]; serialized, too). Errors and refusals that carry more than a reason
-//! name theirs by a method `reason`, and begin with its sentence.
+//! name theirs by a method `reason`; where its sentence
+//! alone would leave questions, they have one of their own.
 
 use serde::{Serialize, Serializer};
 use strum::{IntoStaticStr, VariantArray};
@@ -22,7 +23,7 @@ pub enum Reason {
     #[error("an invite looks like http://HOST/#… or plenary:#…")]
     NotAnInvite,
     /// The part of the invite after `#` is damaged.
-    #[error("the invite is damaged")]
+    #[error("the invite is damaged: ask for it anew")]
     InviteDamaged,
     /// The invite is of another version than this program reads.
     #[error("the invite is of another version")]
@@ -115,6 +116,9 @@ pub enum Reason {
     /// The rendezvous can't be reached, or has closed the connection.
     #[error("the rendezvous can't be reached")]
     Unreachable,
+    /// The certificate of the rendezvous is signed by no authority that this machine trusts, or is another host's.
+    #[error("the rendezvous' certificate is not trusted")]
+    Untrusted,
     /// Nothing arrives from the rendezvous.
     #[error("the rendezvous is silent")]
     Silent,
@@ -192,7 +196,7 @@ pub enum Reason {
     #[error("several peers are called so: an id tells them apart")]
     SeveralPeers,
     /// Bytes are no room keys or no identity, or of another identity than the given one.
-    #[error("these are no keys of a room")]
+    #[error("these are no keys of this kind, or they are damaged")]
     BadKeys,
     /// A page opens rooms at a rendezvous with an address of http or https.
     #[error("a page opens a room at a rendezvous with an address of http or https")]

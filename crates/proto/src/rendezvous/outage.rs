@@ -24,6 +24,7 @@ impl Ended {
     pub fn reason(&self) -> Reason {
         match self {
             Ended::Refused(refusal) => refusal.reason(),
+            Ended::Unreachable { last: Outage::Untrusted(_), .. } => Reason::Untrusted,
             Ended::Unreachable { .. } => Reason::Unreachable,
         }
     }
@@ -37,7 +38,7 @@ pub enum Outage {
     #[error("{0}")]
     Connect(String),
     /// TLS failed since the server's certificate is not trusted; the reason.
-    #[error("its certificate is not trusted: {0}")]
+    #[error("{reason}: {0}", reason = Reason::Untrusted)]
     Untrusted(String),
     /// A web server answered, but did not open a websocket; the HTTP status.
     #[error("{}", answered(*.0))]
@@ -63,9 +64,8 @@ impl Outage {
     /// Returns the cause as others name it.
     pub fn reason(&self) -> Reason {
         match self {
-            Outage::Connect(_) | Outage::Untrusted(_) | Outage::Http(_) | Outage::Closed(_) => {
-                Reason::Unreachable
-            }
+            Outage::Connect(_) | Outage::Http(_) | Outage::Closed(_) => Reason::Unreachable,
+            Outage::Untrusted(_) => Reason::Untrusted,
             Outage::Silent(_) => Reason::Silent,
             Outage::Refused(refusal) => refusal.reason(),
             Outage::Renewed => Reason::Slept,

@@ -418,6 +418,10 @@ fn candidates(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Length of the shortest invite, in bytes: version, room, root key, flags, no hints, no expiry, signature, secrets and
+/// checksum.
+const SHORTEST_LEN: usize = 1 + 16 + 32 + 2 + 1 + 1 + 64;
+
 /// Parses a text that is an invite and nothing else.
 fn exact(text: &str) -> Result<Invite, InviteError> {
     let (place, body) = text.trim().split_once('#').ok_or(InviteError::NotAnInvite)?;
@@ -433,6 +437,8 @@ fn exact(text: &str) -> Result<Invite, InviteError> {
     match bytes.first() {
         None => return Err(InviteError::Malformed("nothing stands behind the #")),
         Some(&VERSION) => {}
+        // what is left of a link says no version
+        Some(_) if bytes.len() < SHORTEST_LEN => return Err(InviteError::Malformed("it ends too early")),
         Some(&other) => return Err(InviteError::Version(other)),
     }
     let ((signed, signature, secrets), rest): ((Body, Signature, Secrets), _) =

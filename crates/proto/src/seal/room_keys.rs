@@ -6,6 +6,7 @@ use super::envelope::KEYS_MAX;
 use super::invite::derive;
 use super::{DoorSeed, Invite, InviteError, Keypair, RoomKey, RoomSecret};
 use crate::PeerId;
+use crate::app::Reason;
 use crate::message::{Access, REMOVED_MAX, reign_of};
 
 /// Version of the encoded keys.
@@ -25,7 +26,7 @@ pub type Earlier = (u16, RoomSecret);
 
 /// Bytes that are no room keys of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these are no keys of a version that this program reads")]
+#[error("{}", Reason::BadKeys)]
 pub struct NoRoomKeys;
 
 /// Keys of a room. Their holder hosts the room, also after a restart: members accept it, and invites stay good.

@@ -36,12 +36,10 @@ impl Joined {
     fn emit_of_many(&mut self, event: Event, others: usize) {
         let aside = aside(&event, others, &self.body, self.called_us);
         self.asks.push(Ask::Event { event: json(&event), aside: json(&aside) });
-        match event {
-            Event::Removed => self.end(Some(End::Removed)),
-            Event::Ended => self.end(Some(End::Ended)),
-            Event::HandedOver => self.end(Some(End::Left)),
-            Event::Refused(_) => self.end(None),
-            _ => {}
+        match (&event, event.end()) {
+            (Event::Closed { .. }, _) => {}
+            (Event::Refused(_), _) => self.end(None),
+            (_, end) => end.into_iter().for_each(|end| self.end(Some(end))),
         }
     }
 

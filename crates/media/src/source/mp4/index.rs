@@ -163,13 +163,21 @@ fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Resu
     match B::decode(&bytes) {
         Ok((decoded, _)) => Ok(decoded),
         // the only format that the container crate can't parse at all
-        Err(error) if error.reason.contains("ChannelMappingFamily") => Err(SourceFault::Unsupported {
-            found: "Opus of more than 2 channels".to_owned(),
-            wanted: SOUND_WANTED,
-        }),
+        Err(_) if opus_channels(&bytes).is_some_and(|channels| channels > 2) => {
+            Err(SourceFault::Unsupported {
+                found: "Opus of more than 2 channels".to_owned(),
+                wanted: SOUND_WANTED,
+            })
+        }
         Err(error) if error.reason.is_empty() => Err(damaged(format!("its header ({:?})", error.kind))),
         Err(error) => Err(damaged(format!("its header ({})", error.reason))),
     }
+}
+
+/// Returns the number of channels in the description of Opus (`dOps`: version, channels, …) in these boxes.
+fn opus_channels(boxes: &[u8]) -> Option<u8> {
+    let at = boxes.windows(4).position(|name| name == b"dOps")?;
+    boxes.get(at + 5).copied()
 }
 
 /// Reads `len` bytes, or fewer at the end of the file.
