@@ -27,7 +27,7 @@ fn echo_program() {
 fn echo(lab: &Lab, host: &str) -> (Child, String) {
     let address = format!("{}:9000", lab.udp(host).local().ip());
     let mut echo = Command::new(NETLAB)
-        .args(["--lab", &lab.name, "exec", host, "--"])
+        .args(["--lab", lab.name(), "exec", host, "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "hosts::echo_program", "--ignored", "--nocapture"])
         .env(ECHO_AT, &address)

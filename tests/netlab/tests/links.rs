@@ -187,7 +187,7 @@ fn nothing_is_left_behind() {
         let background = "sleep 1000 & (trap '' TERM; while :; do sleep 1; done) &";
         lab.run(&["exec", "a", "--", "sh", "-c", &format!("({background}) >/dev/null 2>&1")]);
         lab.down(signal);
-        assert_eq!(leftovers(&lab.name), Vec::<String>::new());
+        assert_eq!(leftovers(lab.name()), Vec::<String>::new());
     }
 }
 
@@ -196,9 +196,9 @@ fn nothing_is_left_behind() {
 fn clean_removes_what_a_killed_lab_left() {
     let mut lab = Lab::up(TWO_HOSTS);
     lab.down(Signal::KILL);
-    assert_eq!(leftovers(&lab.name).len(), 3);
+    assert_eq!(leftovers(lab.name()).len(), 3);
     lab.run(&["clean"]);
-    assert_eq!(leftovers(&lab.name), Vec::<String>::new());
+    assert_eq!(leftovers(lab.name()), Vec::<String>::new());
 }
 
 /// Namespaces and sockets of a lab that still exist.

@@ -1,16 +1,17 @@
 //! A lab under test, and sockets inside its hosts.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+pub(crate) use netlab::is_possible;
+use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub(crate) const NETLAB: &str = env!("CARGO_BIN_EXE_netlab");
@@ -18,19 +19,17 @@ pub(crate) const NETLAB: &str = env!("CARGO_BIN_EXE_netlab");
 /// Labs are tested one at a time, for they would disturb each other's timing.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Returns whether labs can be made here; prints why not.
-pub(crate) fn is_possible() -> bool {
-    let possible = rustix::process::geteuid().is_root() && Path::new("/dev/net/tun").exists();
-    if !possible {
-        eprintln!("skipped: netlab needs root, and /dev/net/tun");
-    }
-    possible
+pub(crate) struct Lab {
+    lab: netlab::Lab,
+    _turn: MutexGuard<'static, ()>,
 }
 
-pub(crate) struct Lab {
-    pub(crate) name: String,
-    process: Child,
-    _turn: MutexGuard<'static, ()>,
+impl Deref for Lab {
+    type Target = netlab::Lab;
+
+    fn deref(&self) -> &netlab::Lab {
+        &self.lab
+    }
 }
 
 impl Lab {
@@ -38,22 +37,12 @@ impl Lab {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let path = std::env::temp_dir().join(format!("netlab-test-{}.toml", std::process::id()));
         fs::write(&path, scenario).unwrap();
-        let mut process = Command::new(NETLAB).arg("up").arg(path).stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let name = ready.trim().strip_prefix("ready ").expect("the lab is up (run as root)").to_owned();
-        Lab { name, process, _turn: turn }
-    }
-
-    pub(crate) fn command(&self, words: &[&str]) -> Output {
-        Command::new(NETLAB).args(["--lab", &self.name]).args(words).output().unwrap()
+        let lab = netlab::Lab::up(&[NETLAB], &path).expect("the lab is up (run as root)");
+        Lab { lab, _turn: turn }
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> String {
-        let output = self.command(words);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{words:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
+        self.lab.run(words).unwrap()
     }
 
     pub(crate) fn stats(&self, host: &str) -> serde_json::Value {
@@ -63,14 +52,14 @@ impl Lab {
 
     /// A UDP socket in a host, with that host's own address.
     pub(crate) fn udp(&self, host: &str) -> Udp {
-        let address = self.address(host);
+        let address = self.lab.address(host).unwrap();
         let socket = self.inside(host, move || UdpSocket::bind((address.as_str(), 0)).unwrap());
         Udp(socket)
     }
 
     /// Does something in a host's namespace, where the sockets that it makes then stay.
     pub(crate) fn inside<T: Send>(&self, host: &str, act: impl FnOnce() -> T + Send) -> T {
-        let path = Path::new("/run/netns").join(format!("{}-{host}", self.name));
+        let path = Path::new("/run/netns").join(self.lab.namespace(host));
         let enter_and_act = || {
             let namespace = File::open(path).unwrap();
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
@@ -79,24 +68,9 @@ impl Lab {
         thread::scope(|scope| scope.spawn(enter_and_act).join().unwrap())
     }
 
-    fn address(&self, host: &str) -> String {
-        let shown = self.run(&["exec", host, "--", "ip", "-4", "-brief", "addr", "show", "eth0"]);
-        let address = shown.split_whitespace().nth(2).expect("an address");
-        address.split('/').next().unwrap().to_owned()
-    }
-
     /// Stops the lab and waits until it is gone.
     pub(crate) fn down(&mut self, signal: Signal) {
-        let _ = kill_process(Pid::from_child(&self.process), signal);
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Ok(None) = self.process.try_wait() {
-            self.down(Signal::TERM);
-        }
+        self.lab.down(signal);
     }
 }
 

@@ -1,0 +1,44 @@
+//! The lab of a scenario, and peers in its hosts.
+
+use std::path::Path;
+
+use libtest_mimic::Failed;
+use netlab::Lab;
+
+use crate::running::{Running, invite_of};
+
+/// First argument of this program when it is `netlab` itself.
+pub(crate) const NETLAB: &str = "netlab";
+/// Port of the rendezvous.
+const PORT: u16 = 7420;
+/// Small pictures: the processes share a few cores.
+const SMALL: [&str; 6] = ["--program", "320x180@15", "--speaker-size", "320x180@15", "--bitrate", "300kbit"];
+
+/// An emulated internet.
+pub(crate) struct Network(Lab);
+
+impl Network {
+    /// Builds the network of `tests/netlab/scenarios/NAME.toml`; `None` where this isn't possible.
+    pub(crate) fn of(name: &str) -> Result<Option<Network>, Failed> {
+        if !netlab::is_possible() {
+            return Ok(None);
+        }
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/netlab/scenarios");
+        let program = std::env::current_exe()?;
+        let program = program.to_str().ok_or("the path of this program is no text")?;
+        Ok(Some(Network(Lab::up(&[program, NETLAB], &scenarios.join(name).with_extension("toml"))?)))
+    }
+
+    /// Starts a peer in a host.
+    pub(crate) fn peer(&self, at: &str, words: &[&str]) -> Running {
+        Running::start_in(&self.0.namespace(at), words)
+    }
+
+    /// Opens a room, whose host speaks and serves the rendezvous, and returns the invite.
+    pub(crate) fn room(&self, at: &str) -> Result<(Running, String), Failed> {
+        let listen = format!("{}:{PORT}", self.0.address(at)?);
+        let host = self.peer(at, &[&["host", "--speak", "--listen", &listen][..], &SMALL].concat());
+        let invite = invite_of(&host);
+        Ok((host, invite))
+    }
+}
