@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // labs would disturb each other's timing
     arguments.test_threads = Some(1);
-    let trials =
-        vec![Trial::test("a_viewer_behind_each_kind_of_nat_is_fed_by_a_host_in_the_open", nats::viewers)];
+    let trials = vec![
+        Trial::test("a_viewer_behind_each_kind_of_nat_is_fed_by_a_host_in_the_open", nats::viewers),
+        Trial::test("speakers_behind_nats_of_their_own_are_linked_directly", nats::homes),
+    ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

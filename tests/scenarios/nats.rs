@@ -24,3 +24,28 @@ pub(crate) fn viewers() -> Result<(), Failed> {
     }
     Ok(())
 }
+
+/// Speakers behind NATs of their own, one of which lets only known ports in, are linked with each other directly.
+pub(crate) fn homes() -> Result<(), Failed> {
+    let Some(network) = Network::of("nat-matrix")? else { return Ok(()) };
+    let (_host, invite) = network.room("open1")?;
+    // four on stage, of which each is linked with the three others
+    let at = ["full", "port_restricted", "family1"];
+    let speaker =
+        ["join", &invite, "--speak", "--mix", "never", "--speaker-size", "160x90@10", "--json", "-"];
+    // each leaves before the next one, so that its report has the links with all that come after it
+    let stays = ["5s", "6s", "7s"];
+    let speak = |at: &str, stays: &str| network.peer(at, &[&speaker[..], &["--duration", stays]].concat());
+    let speakers: Vec<_> = at.iter().zip(stays).map(|(at, stays)| (at, speak(at, stays))).collect();
+    for (gone, (at, speaker)) in speakers.into_iter().enumerate() {
+        let ended = speaker.ended();
+        let report: Value = serde_json::from_str(&ended.stdout).map_err(|_| format!("{at}: {ended:?}"))?;
+        let links = report["links"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let direct = links.iter().filter(|link| link["way"] == "direct").count();
+        println!("| speaker behind {at} | {direct} others, direct | {} |", report["nat"]);
+        if direct < stays.len() - gone || report["nat"] != "one-port" {
+            return Err(format!("{at}: {report}, {}", ended.stderr).into());
+        }
+    }
+    Ok(())
+}

@@ -667,7 +667,7 @@ muted: Muted,
  */
 shares: boolean,
 /**
- * Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
+ * Whether it refuses to be shown alone, by its own word: mixers forward its own stream to no peer.
  */
 no_solo: boolean,
 /**
@@ -725,6 +725,14 @@ peer: PeerId,
  * Name of the peer.
  */
 name: string, };
+
+/**
+ * The NAT in front of this peer, as STUN servers and other peers show it (RFC 5780, 4.3).
+ */
+export type Nat = "unknown"
+  | "open"
+  | "one-port"
+  | "port-each";
 
 /**
  * A peer that waits in the lobby, for the host's application.
@@ -1095,6 +1103,10 @@ links: Array<LinkTo>,
  * The way of the link with the parent; null without a parent.
  */
 way: Way | null,
+/**
+ * The NAT in front of this peer; unknown at pages, since browsers don't tell.
+ */
+nat: Nat,
 /**
  * Whether this peer makes the program.
  */

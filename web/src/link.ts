@@ -98,6 +98,12 @@ export class Link {
     await this.#connection.setRemoteDescription({ type: "answer", sdp });
   }
 
+  /** Checks further candidates of the other end; one that the browser refuses is left out. */
+  async addPaths(candidates: readonly string[]): Promise<void> {
+    const add = (candidate: string) => this.#connection.addIceCandidate({ candidate, sdpMLineIndex: 0 });
+    await Promise.allSettled(candidates.map(add));
+  }
+
   send(channel: number, bytes: Uint8Array<ArrayBuffer>): void {
     const to = this.#channels[channel];
     if (to?.readyState === "open") to.send(bytes);

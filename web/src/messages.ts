@@ -34,6 +34,7 @@ export type ToWindow =
   | { to: "offer"; link: number }
   | { to: "answer"; link: number; sdp: string }
   | { to: "accept"; link: number; sdp: string }
+  | { to: "paths"; link: number; candidates: string[] }
   | { to: "close"; link: number }
   | { to: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }
   | { to: "feed"; link: number }

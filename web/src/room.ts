@@ -452,6 +452,9 @@ export class Room extends EventTarget {
       case "accept":
         this.#during(message.link, (link) => link.accept(message.sdp));
         break;
+      case "paths":
+        this.#during(message.link, (link) => link.addPaths(message.candidates));
+        break;
       case "close":
         this.#links.get(message.link)?.close();
         this.#links.delete(message.link);

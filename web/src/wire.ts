@@ -115,7 +115,8 @@ export type Ask =
   | { ask: "own-keyframe" }
   | { ask: "keys"; keys: Uint8Array<ArrayBuffer> }
   | { ask: "decode" }
-  | { ask: "farewell"; bytes: Uint8Array<ArrayBuffer> };
+  | { ask: "farewell"; bytes: Uint8Array<ArrayBuffer> }
+  | { ask: "paths"; link: number; candidates: string[] };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -381,6 +382,8 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "decode" };
     case 19:
       return { ask: "farewell", bytes: from.bytes() };
+    case 20:
+      return { ask: "paths", link: from.varint(), candidates: from.list(() => from.text()) };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

@@ -77,6 +77,9 @@ function carryOut(ask: Ask): void {
     case "accept":
       window({ to: "accept", link: ask.link, sdp: ask.sdp });
       break;
+    case "paths":
+      window({ to: "paths", link: ask.link, candidates: ask.candidates });
+      break;
     case "close":
       forget(ask.link);
       window({ to: "close", link: ask.link });

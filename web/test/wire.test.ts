@@ -110,6 +110,7 @@ const asks: Record<string, Ask> = {
   keys: { ask: "keys", keys: bytes },
   farewell: { ask: "farewell", bytes },
   decode: { ask: "decode" },
+  paths: { ask: "paths", link: 3, candidates: ["candidate:6 1 udp 7 192.0.2.1 9 typ srflx"] },
   event: { ask: "event", event: '{"what":"removed"}', aside: '{"labels":{}}' },
   "snapshot-taken": { ask: "snapshot", room: "{}", page: "[]" },
   "send-frame": {

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::app::{ConnectionState, LinkTo, Shedding, Solo, Way};
+use plenary_proto::bounded::List;
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    Description, Entry, GenerationKey, Head, LinkKind, MediaMessage, Message, Muted, ProbeMessage, Resume,
-    Roster, Sharing, VideoRequest, path_hash,
+    Candidate, Description, Entry, FURTHER_CANDIDATES_MAX, GenerationKey, Head, LinkKind, MediaMessage,
+    Message, Muted, ProbeMessage, Resume, Roster, Sharing, VideoRequest, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -61,6 +62,13 @@ pub enum In {
         link: LinkId,
         /// Description of this end.
         description: Description,
+    },
+    /// Further candidates of this end of a new link.
+    PathsFound {
+        /// The link.
+        link: LinkId,
+        /// The candidates.
+        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
     },
     /// A link is up.
     LinkUp(LinkId),
@@ -301,6 +309,11 @@ impl Body {
             In::Described { link, description } => {
                 if let Some((peer, kind)) = self.media.links.of(link) {
                     self.input(now_us, Input::Described { peer, kind, description }, outs);
+                }
+            }
+            In::PathsFound { link, candidates } => {
+                if let Some((peer, kind)) = self.media.links.of(link) {
+                    self.input(now_us, Input::PathsFound { peer, kind, candidates }, outs);
                 }
             }
             In::LinkUp(link) => {

@@ -3,8 +3,8 @@
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    FailoverMessage, Heartbeat, LinkKind, MediaMessage, Message, PATH_LEN_MAX, PeerRates, PictureWanted,
-    ProbeMessage, Sharing, VideoRequest,
+    FailoverMessage, Heartbeat, LinkKind, MediaMessage, Message, PATH_LEN_MAX, Paths, PeerRates,
+    PictureWanted, ProbeMessage, Sharing, VideoRequest,
 };
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
@@ -74,6 +74,11 @@ impl Body {
                 if let Some(link) = self.media.links.newest(&peer, answer.kind) {
                     self.media.links.described(link, &answer.description);
                     outs.sends.push(Out::Accept { link, answer: answer.description });
+                }
+            }
+            Output::Paths(peer, Paths { kind, ufrag, candidates }) => {
+                if let Some(link) = self.media.links.newest(&peer, kind) {
+                    outs.sends.push(Out::Paths { link, ufrag, candidates });
                 }
             }
             Output::Close(peer, kind) => self.close(&peer, kind, outs),

@@ -6,10 +6,10 @@
 use plenary_media::mixer::MixerPart;
 use plenary_media::{CodecRemedy, Frame};
 use plenary_proto::app::{CodecOutcome, CodecUse};
-use plenary_proto::bounded::List;
+use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, RouteMessage,
-    VideoRequest,
+    Candidate, Description, FURTHER_CANDIDATES_MAX, GenerationKey, Heartbeat, LinkKind, Message,
+    RELAY_HOPS_MAX, Relay, RouteMessage, VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
@@ -105,6 +105,15 @@ pub enum Out {
         link: LinkId,
         /// The other end's description.
         answer: Description,
+    },
+    /// Checks further candidates of the other end of a link that is being made.
+    Paths {
+        /// The link.
+        link: LinkId,
+        /// User fragment of the other end's description, to which they belong.
+        ufrag: Text<32>,
+        /// The candidates.
+        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
     },
     /// Closes a link.
     Close {

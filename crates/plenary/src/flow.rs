@@ -190,6 +190,7 @@ impl Flow {
                 self.submit(Command::Answer { link, kind, offer, is_stranger });
             }
             Out::Accept { link, answer } => self.submit(Command::Accept { link, answer }),
+            Out::Paths { link, ufrag, candidates } => self.submit(Command::Paths { link, ufrag, candidates }),
             Out::Close { link } => self.submit(Command::Close { link }),
             Out::SenderReport { link, slot, ntp_time, rtp_time } => {
                 let (to, report) =

@@ -135,7 +135,7 @@ pub use plenary_media::{RepairError, Repaired, repair_recording};
 pub use plenary_proto::app::line;
 pub use plenary_proto::app::{
     CodecOutcome, CodecUse, Command, ConnectionState, Departure, Effort, EffortWhy, End, Event as RoomEvent,
-    Layout, LinkTo, Listing, Member, Reason, Shedding, Snapshot as RoomSnapshot, Solo, Way, Why,
+    Layout, LinkTo, Listing, Member, Nat, Reason, Shedding, Snapshot as RoomSnapshot, Solo, Way, Why,
 };
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{

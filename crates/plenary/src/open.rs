@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Span};
+use url::Url;
 
 use crate::advertise::Advertise;
 use crate::benches::Benches;
@@ -286,6 +287,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         links,
         link_events,
         signal: Some(signal),
+        rendezvous_url: invite
+            .rendezvous()
+            .filter(|_| rendezvous.is_none())
+            .and_then(|url| Url::parse(&url).ok()),
         correspondence: Correspondence::new(letters, random_bytes(), zero_us, options.patience),
         publishers: Vec::new(),
         ending: JoinSet::new(),

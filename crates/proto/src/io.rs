@@ -8,8 +8,8 @@ use crate::app::{Command, Event};
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
-    Answer, CodecSource, Description, GenerationKey, LinkKind, MediaSeen, Message, Muted, Offer,
-    RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
+    Answer, Candidate, CodecSource, Description, FURTHER_CANDIDATES_MAX, GenerationKey, LinkKind, MediaSeen,
+    Message, Muted, Offer, Paths, RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
 };
 use crate::seal::Verified;
 
@@ -103,6 +103,15 @@ pub enum Input {
         kind: LinkKind,
         /// Parameters of this end.
         description: Description,
+    },
+    /// Further candidates of this end of a link, found after its parameters.
+    PathsFound {
+        /// Other end of the link.
+        peer: PeerId,
+        /// Kind of the link.
+        kind: LinkKind,
+        /// The candidates.
+        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
     },
     /// A link is up: its channels are open at this end.
     LinkUp(PeerId, LinkKind),
@@ -312,6 +321,8 @@ pub enum Output {
     },
     /// Completes a link with the other end's answer.
     Accept(PeerId, Answer),
+    /// Checks further candidates of the other end of a link that is being made.
+    Paths(PeerId, Paths),
     /// Closes a link, and drops the streams on it.
     Close(PeerId, LinkKind),
     /// Watches the parent, and compares its feed with the backup's heads.

@@ -213,20 +213,7 @@ pub fn check(
     if description.candidates.is_empty() {
         return Err(DescriptionError::NoCandidates);
     }
-    for candidate in &description.candidates {
-        if let Candidate::Named(name, port) = candidate
-            && (*port == 0 || !is_local_name(name))
-        {
-            return Err(DescriptionError::Name(name.clone()));
-        }
-        let is_useless = |address: &SocketAddr| {
-            let ip = address.ip().to_canonical();
-            address.port() == 0 || ip.is_unspecified() || ip.is_multicast()
-        };
-        if let Some(address) = candidate.address().filter(is_useless) {
-            return Err(DescriptionError::Candidate(address));
-        }
-    }
+    description.candidates.iter().try_for_each(check_candidate)?;
     let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
     let of_browser = description.browser.as_ref();
     if of_browser.is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser, types)) {
@@ -238,6 +225,23 @@ pub fn check(
         return Err(DescriptionError::PayloadTypes(types));
     }
     Ok(types)
+}
+
+/// Checks a candidate.
+///
+/// # Errors
+/// [`DescriptionError::Name`], [`DescriptionError::Candidate`].
+pub(crate) fn check_candidate(candidate: &Candidate) -> Result<(), DescriptionError> {
+    if let Candidate::Named(name, port) = candidate
+        && (*port == 0 || !is_local_name(name))
+    {
+        return Err(DescriptionError::Name(name.clone()));
+    }
+    let is_useless = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        address.port() == 0 || ip.is_unspecified() || ip.is_multicast()
+    };
+    candidate.address().filter(is_useless).map_or(Ok(()), |address| Err(DescriptionError::Candidate(address)))
 }
 
 fn is_usable(browser: &BrowserMedia, types: PayloadTypes) -> bool {

@@ -9,10 +9,14 @@
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
-use crate::bounded::Bound;
+use crate::bounded::{Bound, List, Text};
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
-use crate::message::{Answer, Description, LinkKind, LinkMessage, Message, Offer, ROSTER_MAX, Ticket};
+use crate::link_layout::check_candidate;
+use crate::message::{
+    Answer, Candidate, Description, FURTHER_CANDIDATES_MAX, LinkKind, LinkMessage, Message, Offer, Paths,
+    ROSTER_MAX, Ticket,
+};
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
 use crate::seal::Signed;
@@ -52,6 +56,9 @@ pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
 
+/// Further candidates of an end.
+type Further = List<Candidate, FURTHER_CANDIDATES_MAX>;
+
 /// Purpose of a link; a bit in a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -80,10 +87,20 @@ enum State {
     Down { retry_at: Time },
     /// This end has requested an offer.
     Requested { since: Time },
-    /// Offer and answer are under way. `sent`: ufrag and fingerprint of this end's description.
-    Making { since: Time, sent: Option<(String, [u8; 32])> },
+    /// Offer and answer are under way.
+    Making { since: Time, sent: Option<Sent> },
     /// The channels are open.
     Up { since: Time },
+}
+
+/// What this end has sent while a link is being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    /// User fragment and fingerprint of its description.
+    ufrag: String,
+    fingerprint: [u8; 32],
+    /// Further candidates.
+    further: Further,
 }
 
 #[derive(Debug)]
@@ -430,12 +447,17 @@ impl LinkTable {
 
     /// Handles the other end's answer to this end's latest offer.
     pub(crate) fn answered(&mut self, out: &mut Outbox, peer: PeerId, answer: Answer) {
-        if let Some(link) = self.links.get(&(peer, answer.kind))
-            && let State::Making { sent: Some((ufrag, fingerprint)), .. } = &link.state
-            && **ufrag == *answer.offered_ufrag
-            && *fingerprint == answer.offered_fingerprint
+        let kind = answer.kind;
+        if let Some(link) = self.links.get(&(peer, kind))
+            && let State::Making { sent: Some(sent), .. } = &link.state
+            && *sent.ufrag == *answer.offered_ufrag
+            && sent.fingerprint == answer.offered_fingerprint
         {
             out.act(Output::Accept(peer, answer));
+            // these may have overtaken the offer
+            if !sent.further.is_empty() {
+                out.send(peer, paths(kind, &sent.ufrag, sent.further.clone()));
+            }
         }
     }
 
@@ -449,19 +471,45 @@ impl LinkTable {
     ) {
         let Some(link) = self.links.get_mut(&(peer, kind)) else { return };
         let State::Making { sent, .. } = &mut link.state else { return };
-        *sent = Some((description.ufrag.to_string(), description.fingerprint));
+        let (ufrag, fingerprint) = (description.ufrag.to_string(), description.fingerprint);
+        *sent = Some(Sent { ufrag, fingerprint, further: Further::new() });
         let message = match &link.taken {
             None => {
                 Message::Link(LinkMessage::Offer(Offer { kind, description, ticket: self.ticket.clone() }))
             }
             Some((offered_ufrag, offered_fingerprint)) => Message::Link(LinkMessage::Answer(Answer {
                 kind,
-                offered_ufrag: crate::bounded::Text::truncated(offered_ufrag),
+                offered_ufrag: Text::truncated(offered_ufrag),
                 offered_fingerprint: *offered_fingerprint,
                 description,
             })),
         };
         out.send(peer, message);
+    }
+
+    /// Tells the other end further candidates of this end, while the link is being made.
+    pub(crate) fn paths_found(
+        &mut self,
+        out: &mut Outbox,
+        peer: PeerId,
+        kind: LinkKind,
+        candidates: Further,
+    ) {
+        if let Some(link) = self.links.get_mut(&(peer, kind))
+            && let State::Making { sent: Some(sent), .. } = &mut link.state
+        {
+            sent.further = List::truncated(sent.further.iter().chain(&candidates).cloned());
+            out.send(peer, paths(kind, &sent.ufrag, candidates));
+        }
+    }
+
+    /// Handles further candidates of the other end. The transport compares the fragment, and bounds what is checked.
+    pub(crate) fn paths_told(&mut self, out: &mut Outbox, peer: PeerId, paths: Paths) {
+        let link = self.links.get(&(peer, paths.kind));
+        let is_making = link.is_some_and(|link| matches!(link.state, State::Making { .. }));
+        if is_making && paths.candidates.iter().all(|candidate| check_candidate(candidate).is_ok()) {
+            out.act(Output::Paths(peer, paths));
+        }
     }
 
     pub(crate) fn link_up(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
@@ -643,6 +691,10 @@ impl LinkTable {
     }
 }
 
+fn paths(kind: LinkKind, ufrag: &str, candidates: Further) -> Message {
+    Message::Link(LinkMessage::Paths(Paths { kind, ufrag: Text::truncated(ufrag), candidates }))
+}
+
 fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
     // On the link itself, as its last message.
     if kind == LinkKind::Peer {
@@ -653,137 +705,4 @@ fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns a table of links that are up and that this peer hasn't wanted for long.
-    fn idle(others: u8) -> LinkTable {
-        let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
-        for other in (1..=others).map(|other| PeerId([other; 32])) {
-            links.want(Time(0), &mut out, Want::Parent, other);
-            links.link_up(Time(0), &mut out, other, LinkKind::Peer);
-            links.unwant(Time(0), Want::Parent, other);
-        }
-        links
-    }
-
-    #[test]
-    fn without_a_rendezvous_the_last_two_links_stay_until_there_are_others() {
-        for (alone, others, expected) in [(true, 1, 1), (true, 2, 2), (true, 5, 2), (false, 5, 0)] {
-            let (mut links, mut out) = (idle(others), Outbox::default());
-            links.set_signal_up(!alone);
-            let mut rng = Rng::new(0);
-            for seconds in 1..10 {
-                links.on_time(Time(seconds * SECOND), &mut out, &mut rng);
-                // The other ends don't want the links any more either.
-                for other in (1..=others).map(|other| PeerId([other; 32])) {
-                    links.bye(Time(seconds * SECOND), &mut out, other, LinkKind::Peer);
-                }
-            }
-            let left = links.links.values().filter(|link| !link.bye_said).count();
-            assert_eq!(left, expected, "of {others}, alone: {alone}");
-            let due = links.next_timeout();
-            assert!(due.is_none_or(|due| due > Time(9 * SECOND)), "and nothing is done again and again");
-        }
-    }
-
-    fn offer(number: u32) -> Offer {
-        let description = Description {
-            ufrag: crate::bounded::Text::truncated(&format!("fragment{number}")),
-            pwd: crate::bounded::Text::default(),
-            fingerprint: [6; 32],
-            setup: crate::message::Setup::ActPass,
-            payload_types: None,
-            browser: None,
-            candidates: crate::bounded::List::new(),
-        };
-        Offer { kind: LinkKind::Peer, description, ticket: None }
-    }
-
-    /// Returns a table of the peer with the highest id, so that all others offer.
-    fn answering() -> LinkTable {
-        LinkTable::new(PeerId([255; 32]))
-    }
-
-    fn answers(out: &mut Outbox) -> usize {
-        let is_answer =
-            |item: &crate::outbox::Item| matches!(item, crate::outbox::Item::Do(Output::Answer { .. }));
-        let count = out.items.iter().filter(|item| is_answer(item)).count();
-        out.items.clear();
-        count
-    }
-
-    #[test]
-    fn a_peer_that_offers_a_new_link_all_the_time_is_answered_once_a_second() {
-        let (mut links, mut out, mut rng) = (answering(), Outbox::default(), Rng::new(0));
-        let mut answered = 0;
-        for number in 0..500u32 {
-            let now = Time(u64::from(number) * 10 * MS);
-            links.offered(now, &mut out, PeerId([1; 32]), offer(number), true);
-            if links.next_timeout().is_some_and(|due| due <= now) {
-                links.on_time(now, &mut out, &mut rng);
-            }
-            answered += answers(&mut out);
-        }
-        assert_eq!(answered, 5);
-    }
-
-    #[test]
-    fn strangers_have_at_most_eight_links_under_way() {
-        let (mut links, mut out, mut rng) = (answering(), Outbox::default(), Rng::new(0));
-        let peer = |number: u8| PeerId([number; 32]);
-        for number in 0..200 {
-            links.offered(Time(0), &mut out, peer(number), offer(0), false);
-        }
-        assert_eq!(answers(&mut out), STRANGERS_MAX);
-        assert_eq!(links.waiting.len(), OFFERS_WAITING_MAX);
-        links.offered(Time(0), &mut out, peer(254), offer(0), true);
-        assert_eq!(answers(&mut out), 1, "who is known doesn't wait");
-        links.link_up(Time(MS), &mut out, peer(0), LinkKind::Peer);
-        assert!(links.next_timeout().is_some_and(|due| due <= Time(MS)));
-        links.on_time(Time(MS), &mut out, &mut rng);
-        assert_eq!(answers(&mut out), 1);
-        links.on_time(Time(MAKE_US_MAX), &mut out, &mut rng);
-        assert!(links.waiting.is_empty() && links.next_timeout().is_none_or(|due| due > Time(MAKE_US_MAX)));
-    }
-
-    #[test]
-    fn strangers_that_request_offers_get_no_more_links_than_those_that_offer() {
-        let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
-        let offers = |out: &mut Outbox| {
-            let items = std::mem::take(&mut out.items);
-            let is_stranger = |item| match item {
-                crate::outbox::Item::Do(Output::Offer { is_stranger, .. }) => Some(is_stranger),
-                _ => None,
-            };
-            items.into_iter().filter_map(is_stranger).collect::<Vec<_>>()
-        };
-        let mut ask = |links: &mut LinkTable, at: Time, peer: u8, is_known: bool| {
-            links.link_wanted(at, &mut out, PeerId([peer; 32]), LinkKind::Peer, is_known);
-            offers(&mut out)
-        };
-        let told: Vec<_> = (1..=200).flat_map(|peer| ask(&mut links, Time(0), peer, false)).collect();
-        assert_eq!(told, [true; STRANGERS_MAX]);
-        assert_eq!(ask(&mut links, Time(0), 210, true), [false], "who is known doesn't wait");
-        // one that asks again and again gets an offer each second
-        let mut links = LinkTable::new(PeerId([0; 32]));
-        let again = (0..500u64).flat_map(|at| ask(&mut links, Time(at * 10 * MS), 1, false));
-        assert_eq!(again.count(), 5);
-    }
-
-    #[test]
-    fn a_child_gets_no_trunk_and_nobody_one_that_no_roster_needs() {
-        let peer = PeerId([1; 32]);
-        let trunk = |number| Offer { kind: LinkKind::Trunk(number), ..offer(0) };
-        for (number, is_known, taken) in
-            [(0, true, 1), (7, true, 1), (8, true, 0), (255, true, 0), (0, false, 0)]
-        {
-            let (mut links, mut out) = (answering(), Outbox::default());
-            links.offered(Time(0), &mut out, peer, trunk(number), is_known);
-            assert_eq!(answers(&mut out), taken, "trunk {number}, known: {is_known}");
-            let mut links = LinkTable::new(PeerId([0; 32]));
-            links.link_wanted(Time(0), &mut out, peer, LinkKind::Trunk(number), is_known);
-            assert_eq!(out.items.drain(..).count(), taken, "trunk {number}, known: {is_known}");
-        }
-    }
-}
+mod tests;

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use plenary_proto::Time;
 use plenary_proto::bucket::{Bucket, Rate};
-use plenary_proto::message::{CANDIDATES_MAX, Candidate};
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, FURTHER_CANDIDATES_MAX};
 
 use crate::sync::lock;
 
 /// Maximum number of different addresses of one description that are checked.
 pub(crate) const ADDRESSES_MAX: usize = 3;
+/// Maximum number of addresses that an end tells after its description and that are checked: one of IPv4, one of IPv6.
+const FURTHER_ADDRESSES_MAX: usize = 2;
 /// Checks of all links with strangers that have no path yet.
 const STRANGERS: Rate = Rate { per_s: 50, burst: 50 };
 /// Checks of all other links that have no path yet. A guess: 63 links of a stage at once, each with a check every 20 ms
@@ -53,6 +55,13 @@ pub(crate) fn is_request(datagram: &[u8]) -> bool {
 /// [`ADDRESSES_MAX`] addresses. A private or loopback address is only checked if this end has one of the same network
 /// itself; otherwise a stranger could scan a network that it can't reach.
 pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Candidate> {
+    let mut worth = checkable(candidates, own);
+    worth.truncate(CANDIDATES_MAX);
+    worth
+}
+
+/// Returns the candidates on the first [`ADDRESSES_MAX`] addresses that may be checked.
+fn checkable(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Candidate> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut worth = Vec::new();
     for candidate in candidates {
@@ -72,11 +81,44 @@ pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Ca
             addresses.push(ip);
         }
         worth.push(candidate.clone());
-        if worth.len() >= CANDIDATES_MAX {
-            break;
-        }
     }
     worth
+}
+
+/// Further candidates of the other end that are checked.
+#[derive(Debug, Default)]
+pub(crate) struct Further {
+    addresses: Vec<IpAddr>,
+    count: usize,
+}
+
+impl Further {
+    /// Returns those of `candidates` that are checked by an end with the addresses `own`, beside the ones before:
+    /// public ones and those of its own networks, on [`FURTHER_ADDRESSES_MAX`] addresses, [`FURTHER_CANDIDATES_MAX`] in
+    /// all.
+    pub(crate) fn worth_checking(&mut self, candidates: &[Candidate], own: &[IpAddr]) -> Vec<Candidate> {
+        let mut worth = checkable(candidates, own);
+        worth.retain(|candidate| {
+            let Some(ip) = candidate.address().map(|address| address.ip().to_canonical()) else {
+                return false;
+            };
+            let is_known = self.addresses.contains(&ip);
+            let fits = matches!(candidate, Candidate::Reflexive(_) | Candidate::Relayed(_))
+                && (is_known || self.addresses.len() < FURTHER_ADDRESSES_MAX)
+                && self.count < FURTHER_CANDIDATES_MAX;
+            if fits {
+                self.count += 1;
+                self.addresses.extend((!is_known).then_some(ip));
+            }
+            fits
+        });
+        worth
+    }
+}
+
+/// Returns whether the address is a public one: it leads to one host from every network.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    Network::of(ip.to_canonical()) == Network::Public
 }
 
 /// Network that an address belongs to, as far as addresses are used again in other places.
@@ -196,6 +238,20 @@ mod tests {
         let ports: Vec<String> = (1..=16).map(|port| format!("203.0.113.1:{port}")).collect();
         let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
         assert_eq!(checked(&ports, &["198.51.100.7"]), ports[..6]);
+    }
+
+    #[test]
+    fn further_candidates_are_checked_on_two_addresses_and_ten_in_all() {
+        let reflexive = |address: &str| Candidate::Reflexive(address.parse().unwrap());
+        let own: Vec<IpAddr> = vec!["198.51.100.7".parse().unwrap()];
+        let mut further = Further::default();
+        let many: Vec<_> = (1..=4).map(|last| reflexive(&format!("203.0.113.{last}:7"))).collect();
+        assert_eq!(further.worth_checking(&many, &own), many[..2]);
+        assert!(further.worth_checking(&hosts(&["203.0.113.1:9"]), &own).is_empty(), "a host's own");
+        assert!(further.worth_checking(&[reflexive("10.0.0.1:80")], &own).is_empty(), "a foreign network's");
+        let ports: Vec<_> = (8..=20).map(|port| reflexive(&format!("203.0.113.1:{port}"))).collect();
+        assert_eq!(further.worth_checking(&ports, &own), ports[..8]);
+        assert!(further.worth_checking(&ports, &own).is_empty());
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) legs: Legs,
     pub(crate) trains: Trains,
     pub(crate) checks: Checks,
+    /// STUN servers to ask.
+    pub(crate) stun: Vec<SocketAddr>,
 }
 
 /// A transport with its sockets.
@@ -131,7 +133,7 @@ impl Connection {
             credentials,
             (&plan.ufrag, &plan.pwd),
             (plan.legs, plan.trains),
-            sockets.iter().map(LinkSocket::local),
+            (sockets.iter().map(LinkSocket::local), &plan.stun),
             plan.checks,
         )?;
         Ok(Connection {
@@ -159,6 +161,12 @@ impl Connection {
     pub(crate) fn start(&mut self, other: &Description) -> Result<()> {
         self.is_changed = true;
         self.transport.start(Instant::now(), other)
+    }
+
+    /// Checks further candidates of the other end.
+    pub(crate) fn add_paths(&mut self, ufrag: &str, candidates: &[Candidate]) -> Result<()> {
+        self.is_changed = true;
+        self.transport.add_paths(ufrag, candidates)
     }
 
     /// Sends a message. The caller checks [`Connection::outstanding_bytes`] first.

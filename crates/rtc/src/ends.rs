@@ -53,7 +53,7 @@ impl End {
         let checks = Checks::new(Arc::new(CheckBudget::new()), false);
         let credentials_of = (ufrag, pwd);
         let transport =
-            Transport::new(now, role, &credentials, credentials_of, (legs, trains), addresses, checks)
+            Transport::new(now, role, &credentials, credentials_of, (legs, trains), (addresses, &[]), checks)
                 .unwrap();
         let description = Description {
             ufrag: Text::truncated(ufrag),

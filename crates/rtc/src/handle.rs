@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_proto::message::Description;
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{Candidate, Description, FURTHER_CANDIDATES_MAX};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::queue::{CarriedQueue, SendQueue};
 use crate::seam::{Channel, DownReason};
 use crate::wire::Wire;
+
+/// User fragment and further candidates of the other end.
+pub(crate) type Told = (Text<32>, List<Candidate, FURTHER_CANDIDATES_MAX>);
 
 /// The part of a link that commands act on.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(crate) struct Handle {
     /// Until when no message is read.
     pub(crate) paused: watch::Sender<Option<Instant>>,
     pub(crate) answers: mpsc::Sender<Description>,
+    pub(crate) paths: mpsc::Sender<Told>,
     pub(crate) refused_trains: mpsc::Sender<u32>,
     pub(crate) end: watch::Sender<Option<DownReason>>,
     /// What an attacker sends.
@@ -45,6 +50,13 @@ impl Handle {
     pub(crate) fn accept(&self, answer: Description) {
         if self.answers.try_send(answer).is_err() {
             tracing::debug!("an answer came for a link that wants none");
+        }
+    }
+
+    /// Hands further candidates of the other end to the link's task.
+    pub(crate) fn paths_told(&self, ufrag: Text<32>, candidates: List<Candidate, FURTHER_CANDIDATES_MAX>) {
+        if self.paths.try_send((ufrag, candidates)).is_err() {
+            tracing::debug!("too many further candidates came at a time");
         }
     }
 

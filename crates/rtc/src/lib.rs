@@ -51,6 +51,7 @@ mod legs;
 mod link;
 mod links;
 mod packet_queue;
+mod path;
 mod ports;
 mod queue;
 #[cfg(feature = "raw")]

@@ -18,12 +18,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::connection::{Connection, OpenError, Plan};
-use crate::handle::Handle;
+use crate::handle::{Handle, Told};
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::{CarriedQueue, SendQueue};
 use crate::seam::{Channel, DownReason, Event, queue_bytes_max};
 use crate::shared::Shared;
+use crate::sync::lock;
 use crate::train::TrainArrivals;
 use crate::trains::Trains;
 use crate::transport::Checks;
@@ -33,6 +34,9 @@ use plenary_proto::link_layout::{DescriptionError, NO_H264, PAYLOAD_TYPES, Role,
 /// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
 /// reported.
 const TRAINS_UNTOLD_MAX: usize = 16;
+
+/// Maximum number of messages with further candidates that wait for the link's task.
+const PATHS_UNREAD_MAX: usize = 4;
 
 /// The task of one link.
 pub(crate) struct Link {
@@ -46,6 +50,7 @@ pub(crate) struct Link {
     pwd: String,
     pub(crate) handle: Arc<Handle>,
     pub(crate) answers: mpsc::Receiver<Description>,
+    pub(crate) paths: mpsc::Receiver<Told>,
     measured_sender: mpsc::Sender<(u32, TrainArrivals)>,
     pub(crate) measured: mpsc::Receiver<(u32, TrainArrivals)>,
     pub(crate) refused_trains: mpsc::Receiver<u32>,
@@ -72,6 +77,7 @@ impl Link {
     ) -> (Link, Arc<Handle>) {
         let wire = Arc::new(Wire::new(Ssrcs::of(kind, &ufrag), shared.config.queue_packets_max));
         let (answer_sender, answers) = mpsc::channel(1);
+        let (paths_sender, paths) = mpsc::channel(PATHS_UNREAD_MAX);
         let (end_sender, end) = watch::channel(None);
         let queues = Channel::ALL.map(|channel| SendQueue::new(queue_bytes_max(channel)));
         let (measured_sender, measured) = mpsc::channel(TRAINS_UNTOLD_MAX);
@@ -83,6 +89,7 @@ impl Link {
             carried: CarriedQueue::default(),
             paused: pause,
             answers: answer_sender,
+            paths: paths_sender,
             refused_trains: refused_sender,
             end: end_sender,
             #[cfg(feature = "raw")]
@@ -97,6 +104,7 @@ impl Link {
             pwd,
             handle: handle.clone(),
             answers,
+            paths,
             measured_sender,
             measured,
             refused_trains,
@@ -179,6 +187,7 @@ impl Link {
                     self.measured_sender.clone(),
                 ),
                 checks: Checks::new(self.shared.checks.clone(), self.is_stranger),
+                stun: lock(&self.shared.stun).clone(),
             };
             match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),

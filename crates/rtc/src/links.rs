@@ -1,7 +1,9 @@
 //! All links of one peer: the implementation of [`LinkDriver`] over WebRTC.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock};
 
+use plenary_proto::app::Nat;
 use plenary_proto::message::{Description, LinkKind};
 use plenary_proto::packet::{Destinations, LinkId, LinkStats};
 use tokio::runtime;
@@ -67,6 +69,8 @@ impl Links {
             credentials,
             events,
             checks: Arc::new(CheckBudget::new()),
+            stun: Mutex::default(),
+            nat: Mutex::default(),
             is_closed: watch::Sender::new(false),
             table: RwLock::default(),
             sink: Mutex::new(Some(sink)),
@@ -83,6 +87,16 @@ impl Links {
     /// Counters of a link; `None` once it is down.
     pub fn stats(&self, link: LinkId) -> Option<LinkStats> {
         self.shared.handle(link).map(|handle| handle.wire.stats())
+    }
+
+    /// Sets the STUN servers that links ask from now on (RFC 8489): at most three are, of each family.
+    pub fn set_stun(&self, servers: Vec<SocketAddr>) {
+        *lock(&self.shared.stun) = servers;
+    }
+
+    /// Returns the NAT in front of this peer, as the newest answers show it.
+    pub fn nat(&self) -> Nat {
+        *lock(&self.shared.nat)
     }
 
     /// Reads the addresses of this machine, at most once a second, and ends links with vanished addresses. Call it each
@@ -187,6 +201,9 @@ impl LinkDriver for Links {
             }
             Command::SenderReport { to, report } => self.each(&to, |wire, slot| wire.report(slot, report)),
             Command::Accept { link, answer } => self.with(link, |handle| handle.accept(answer)),
+            Command::Paths { link, ufrag, candidates } => {
+                self.with(link, |handle| handle.paths_told(ufrag, candidates));
+            }
             Command::KeyframeWanted { link, slot } => {
                 self.with(link, |handle| handle.wire.want_keyframe(slot))
             }

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use plenary_proto::bounded::{List, Text};
 pub use plenary_proto::link_layout::Channel;
 use plenary_proto::link_layout::DescriptionError;
-use plenary_proto::message::{Description, Fingerprints, LinkKind};
+use plenary_proto::message::{Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, LinkKind};
 use plenary_proto::packet::{BrowserPacket, Destinations, LinkId, MediaPacket};
 
 use crate::train::TrainArrivals;
@@ -98,6 +99,15 @@ pub enum Command {
         /// Description of the other end.
         answer: Description,
     },
+    /// Checks further candidates of the other end, while the link has no path.
+    Paths {
+        /// The link.
+        link: LinkId,
+        /// User fragment of the other end's description, to which they belong.
+        ufrag: Text<32>,
+        /// The candidates.
+        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+    },
     /// Sends a packet in a slot of each destination link. A link that is not connected, or has a full queue,
     /// drops the packet; the other links are not affected.
     Forward {
@@ -176,6 +186,14 @@ pub enum Event {
         link: LinkId,
         /// Description of this end.
         description: Description,
+    },
+    /// Further candidates of this end, to be sent to the other end: STUN servers
+    /// ([`Links::set_stun`](crate::Links::set_stun)) have answered.
+    PathsFound {
+        /// The link.
+        link: LinkId,
+        /// The candidates.
+        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
     },
     /// All three channels are open at both ends, which have the certificates of their descriptions.
     Connected {
@@ -284,6 +302,7 @@ impl Event {
     pub fn link(&self) -> LinkId {
         match self {
             Event::Described { link, .. }
+            | Event::PathsFound { link, .. }
             | Event::Connected { link, .. }
             | Event::Received { link, .. }
             | Event::BulkDrained { link }

@@ -1,11 +1,12 @@
 //! What the links of one peer share: configuration, events, the table of links.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use plenary_proto::app::Nat;
 use plenary_proto::packet::LinkId;
 use tokio::sync::watch;
 
@@ -60,6 +61,9 @@ pub(crate) struct Shared {
     /// Ended when all links are closed and their tasks have ended.
     pub(crate) events: Arc<EventQueue>,
     pub(crate) checks: Arc<CheckBudget>,
+    /// STUN servers that links ask.
+    pub(crate) stun: Mutex<Vec<SocketAddr>>,
+    pub(crate) nat: Mutex<Nat>,
     pub(crate) is_closed: watch::Sender<bool>,
     pub(crate) table: RwLock<BTreeMap<LinkId, Arc<Handle>>>,
     /// Taken when the links are closed: the sink may hold a reference to them.

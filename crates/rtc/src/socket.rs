@@ -260,7 +260,8 @@ impl Check {
         }
         let (id, _) = rest.split_first_chunk()?;
         match kind {
-            [0x00, 0x01] => Some((Check::Request, *id)),
+            // a request to a STUN server has no attributes, and measures no link
+            [0x00, 0x01] if rest.len() > id.len() => Some((Check::Request, *id)),
             [0x01, 0x01] => Some((Check::Response, *id)),
             _ => None,
         }

@@ -17,12 +17,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_proto::message::Fingerprints;
+use plenary_proto::app::Nat;
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Candidate, Fingerprints};
 use rtc::shared::error::Error;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
 use crate::link::{Link, ended, failed};
+use crate::path::Behaviour;
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
 use crate::transport::TransportEvent;
@@ -96,6 +99,7 @@ impl Link {
                     progress.answered();
                     self.accept(connection, &answer)?;
                 }
+                Some((ufrag, candidates)) = self.paths.recv() => connection.add_paths(&ufrag, &candidates).map_err(failed)?,
                 Some((train, arrivals)) = self.measured.recv(), if !drains => {
                     self.tell(Event::Measured { link, train, arrivals });
                 }
@@ -155,6 +159,16 @@ impl Link {
                 progress.greet_at = Some(Instant::now());
             }
             Happening::Transport(TransportEvent::Opened) => {}
+            Happening::Transport(TransportEvent::Seen(Behaviour { nat, reachable_at })) => {
+                let mut known = lock(&self.shared.nat);
+                *known = if nat == Nat::Unknown { *known } else { nat };
+                drop(known);
+                if !progress.is_connected && !reachable_at.is_empty() {
+                    tracing::debug!(%link, ?nat, ?reachable_at, "further addresses of this end");
+                    let candidates = List::truncated(reachable_at.into_iter().map(Candidate::Reflexive));
+                    self.tell(Event::PathsFound { link, candidates });
+                }
+            }
             Happening::Transport(TransportEvent::Lost) => return Err(DownReason::Lost),
             Happening::Transport(TransportEvent::Hostile(what)) => return Err(DownReason::Hostile(what)),
             Happening::Transport(TransportEvent::Closed) => return Err(DownReason::ClosedByPeer),

@@ -26,9 +26,10 @@ use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use crate::channels::{Channels, ChannelsEvent};
-use crate::checks::{CheckBudget, is_request, worth_checking};
+use crate::checks::{CheckBudget, Further, is_public, is_request, worth_checking};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
+use crate::path::{Behaviour, Reflex, Seen, behaviour};
 use crate::screen::{Hostile, Paths, Verdict};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
@@ -74,6 +75,14 @@ pub(crate) struct Transport {
     raw_datagrams: Vec<Bytes>,
     /// Addresses of this end.
     own: Vec<IpAddr>,
+    reflex: Reflex,
+    /// Further addresses of this end that were told.
+    told: Vec<SocketAddr>,
+    /// User fragment of the other end, once its description is known.
+    other_ufrag: Option<String>,
+    further: Further,
+    /// The newest further candidates that came before the description, with their user fragment.
+    early: Option<(String, Vec<Candidate>)>,
     checks: Checks,
 }
 
@@ -101,7 +110,7 @@ impl Checks {
 }
 
 /// An event on a transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportEvent {
     /// The channels are open at this end.
     Opened,
@@ -109,19 +118,22 @@ pub(crate) enum TransportEvent {
     Lost,
     /// The other end has closed the link.
     Closed,
+    /// A STUN server has shown what the NAT in front of this end does; the addresses are those not told before.
+    Seen(Behaviour),
     /// The other end has sent what no honest end sends.
     Hostile(&'static str),
 }
 
 impl Transport {
-    /// Prepares a transport with local addresses. ICE begins once the other end is known ([`Transport::start`]).
+    /// Prepares a transport with local addresses, and STUN servers to ask. ICE begins once the other end is known
+    /// ([`Transport::start`]).
     pub(crate) fn new(
         now: Instant,
         role: Role,
         credentials: &Credentials,
         (ufrag, pwd): (&str, &str),
         (legs, trains): (Legs, Trains),
-        addresses: impl Iterator<Item = SocketAddr>,
+        (addresses, stun): (impl Iterator<Item = SocketAddr>, &[SocketAddr]),
         checks: Checks,
     ) -> Result<Transport> {
         let config = AgentConfig {
@@ -142,9 +154,10 @@ impl Transport {
             ..AgentConfig::default()
         };
         let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
-        let mut own = Vec::new();
+        let (mut own, mut sockets) = (Vec::new(), Vec::new());
         for (index, address) in (0..).zip(addresses) {
             own.push(address.ip());
+            sockets.push(address);
             agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
         }
         Ok(Transport {
@@ -164,6 +177,11 @@ impl Transport {
             #[cfg(feature = "raw")]
             raw_datagrams: Vec::new(),
             own,
+            reflex: Reflex::new(now, sockets.into_iter(), stun, draw),
+            told: Vec::new(),
+            other_ufrag: None,
+            further: Further::default(),
+            early: None,
             checks,
         })
     }
@@ -182,8 +200,34 @@ impl Transport {
         let (is_controlling, ufrag, pwd) =
             (self.role == Role::Offer, other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
+        self.other_ufrag = Some(ufrag.clone());
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
+        if let Some((ufrag, candidates)) = self.early.take() {
+            self.add_paths(&ufrag, &candidates)?;
+        }
         self.check_path()
+    }
+
+    /// Checks further candidates of the other end, unless there is a path already, or they belong to another
+    /// description. They may overtake an answer, which goes by another way.
+    pub(crate) fn add_paths(&mut self, ufrag: &str, candidates: &[Candidate]) -> Result<()> {
+        let Some(known) = &self.other_ufrag else {
+            self.early = Some((ufrag.to_owned(), candidates.to_vec()));
+            return Ok(());
+        };
+        tracing::debug!(
+            ?candidates,
+            has_path = self.path.is_some(),
+            belong = known == ufrag,
+            "further candidates"
+        );
+        if self.path.is_some() || known != ufrag {
+            return Ok(());
+        }
+        for candidate in self.further.worth_checking(candidates, &self.own) {
+            self.agent.add_remote_candidate(ice_candidate(&candidate, 0)?)?;
+        }
+        Ok(())
     }
 
     /// Takes a datagram.
@@ -198,8 +242,18 @@ impl Transport {
         datagram: &[u8],
     ) -> Result<()> {
         match Class::of(datagram) {
+            Class::Check if self.reflex.awaits(peer_addr) => {
+                if let Some(seen) = self.reflex.receive(local_addr, peer_addr, datagram) {
+                    self.seen(&seen);
+                }
+                Ok(())
+            }
             Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => Ok(()),
             Class::Check => {
+                // an end in the same private network is on this side of the NAT
+                let seen =
+                    is_public(peer_addr.ip()).then(|| self.reflex.answered(local_addr, peer_addr, datagram));
+                seen.flatten().iter().for_each(|seen| self.seen(seen));
                 let transport_protocol = TransportProtocol::UDP;
                 let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
                 let message = BytesMut::from(datagram);
@@ -221,6 +275,14 @@ impl Transport {
             }
             Class::Dtls => self.receive_dtls(now, datagram),
         }
+    }
+
+    /// Tells under which addresses STUN servers see a socket.
+    fn seen(&mut self, seen: &Seen) {
+        let mut behaviour = behaviour(seen.local, &seen.by);
+        behaviour.reachable_at.retain(|address| !self.told.contains(address));
+        self.told.extend(&behaviour.reachable_at);
+        self.events.push_back(TransportEvent::Seen(behaviour));
     }
 
     fn receive_dtls(&mut self, now: Instant, datagram: &[u8]) -> Result<()> {
@@ -326,6 +388,11 @@ impl Transport {
         takes_media: bool,
         outgoing: &mut VecDeque<TaggedBytesMut>,
     ) {
+        for (local_addr, peer_addr, request) in self.reflex.take_due(now) {
+            let transport_protocol = TransportProtocol::UDP;
+            let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+            outgoing.push_back(TaggedBytesMut { now, transport, message: BytesMut::from(&request[..]) });
+        }
         let mut due = Vec::new();
         while let Some(check) = self.agent.poll_write() {
             // answers, and the checks of a path, go to addresses that have shown that they want them
@@ -368,7 +435,8 @@ impl Transport {
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let dtls = self.dtls.as_ref().and_then(Dtls::poll_timeout);
         let media = [self.legs.deadline(), self.trains.deadline()];
-        let timeouts = [self.agent.poll_timeout(), dtls, self.channels.poll_timeout()];
+        let reflex = self.reflex.poll_timeout();
+        let timeouts = [self.agent.poll_timeout(), dtls, self.channels.poll_timeout(), reflex];
         media.into_iter().chain(timeouts).flatten().min()
     }
 
@@ -398,6 +466,13 @@ impl Transport {
         self.collect(now, false, outgoing);
         self.agent.close()
     }
+}
+
+/// Returns a random id of a transaction. Without randomness no answer is recognized, and links do without.
+fn draw() -> [u8; 12] {
+    let mut drawn = [0; 12];
+    let _ = getrandom::fill(&mut drawn);
+    drawn
 }
 
 /// The candidate as the ICE agent has it; `index` is its place in its description.
@@ -470,6 +545,38 @@ mod tests {
             );
             assert_eq!(b.events, [TransportEvent::Opened]);
         }
+    }
+
+    #[test]
+    fn two_hidden_ends_meet_by_further_candidates_of_the_description() {
+        let mut now = Instant::now();
+        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
+        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+        for end in [&mut a, &mut b] {
+            end.description.candidates = List::truncated([]);
+        }
+        a.transport.start(now, &b.description).unwrap();
+        b.transport.start(now, &a.description).unwrap();
+        let of_b = [Candidate::Reflexive(b.address)];
+        a.transport.add_paths("cccc", &of_b).unwrap();
+        run(&mut a, &mut b, &mut now, 300, |_| {});
+        assert_eq!((a.events.len(), b.events.len()), (0, 0), "they belong to another description");
+        a.transport.add_paths("bbbb", &of_b).unwrap();
+        run(&mut a, &mut b, &mut now, 300, |_| {});
+        let opened = [TransportEvent::Opened];
+        assert_eq!((&a.events[..], &b.events[..]), (&opened[..], &opened[..]));
+    }
+
+    #[test]
+    fn further_candidates_that_overtake_the_answer_are_checked_after_it() {
+        let mut now = Instant::now();
+        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
+        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+        b.transport.start(now, &Description { candidates: List::new(), ..a.description.clone() }).unwrap();
+        a.transport.add_paths("bbbb", &[Candidate::Reflexive(b.address)]).unwrap();
+        a.transport.start(now, &Description { candidates: List::new(), ..b.description.clone() }).unwrap();
+        run(&mut a, &mut b, &mut now, 300, |_| {});
+        assert_eq!((a.events, b.events), (vec![TransportEvent::Opened], vec![TransportEvent::Opened]));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 
 use plenary_proto::app::Way;
 use plenary_proto::link_layout::{Channel, DescriptionError, NO_H264};
-use plenary_proto::message::{Description, Fingerprints, LinkKind};
+use plenary_proto::message::{
+    CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, LinkKind,
+};
 use plenary_proto::packet::{LinkId, LinkStats};
-use plenary_proto::sdp::{OwnEnd, sdp};
+use plenary_proto::sdp::{OwnEnd, candidate_line, sdp};
 
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
 /// data channel. A guess: what a link's budget allows at once.
@@ -20,6 +22,8 @@ const OVERHEAD_BYTES: usize = 64;
 pub(crate) struct PageLink {
     own: Option<OwnEnd>,
     other: Option<Description>,
+    /// Number of further candidates of the other end.
+    further: u32,
     paused_until_us: u64,
     paused: VecDeque<(Channel, Vec<u8>)>,
     paused_bytes: usize,
@@ -35,7 +39,8 @@ impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.
     pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
         let (own, paused) = (None, VecDeque::new());
-        let opened = PageLink { own, other, paused_until_us: 0, paused, paused_bytes: 0, stats: None };
+        let opened =
+            PageLink { own, other, further: 0, paused_until_us: 0, paused, paused_bytes: 0, stats: None };
         self.0.insert(link, opened);
     }
 
@@ -79,6 +84,23 @@ impl PageLink {
     pub(crate) fn takes_pictures(&self) -> bool {
         let types = self.other.as_ref().and_then(|other| other.payload_types);
         types.is_none_or(|types| types.h264 != NO_H264)
+    }
+
+    /// Returns further candidates of the other end as its browser reads them: those that belong to its description,
+    /// [`FURTHER_CANDIDATES_MAX`] in all.
+    pub(crate) fn further(&mut self, ufrag: &str, candidates: &[Candidate]) -> Vec<String> {
+        let belong = self.other.as_ref().is_some_and(|other| *other.ufrag == *ufrag);
+        let room = FURTHER_CANDIDATES_MAX - self.further as usize;
+        let is_further = |candidate: &&Candidate| {
+            belong && matches!(candidate, Candidate::Reflexive(_) | Candidate::Relayed(_))
+        };
+        let taken = candidates.iter().filter(is_further).take(room);
+        let lines: Vec<String> = (self.further..)
+            .zip(taken)
+            .map(|(index, candidate)| candidate_line(candidate, CANDIDATES_MAX as u32 + index))
+            .collect();
+        self.further += lines.len() as u32;
+        lines
     }
 
     /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no
@@ -164,6 +186,23 @@ mod tests {
         };
         assert_eq!(pairs(of_native), [false, true, false]);
         assert_eq!(pairs(of_browser), [false, true, false]);
+    }
+
+    #[test]
+    fn further_candidates_of_the_description_reach_the_browser_ten_at_most() {
+        let offer = describe(CHROMIUM).unwrap().description;
+        let mut links = PageLinks::default();
+        links.open(LinkId(1), Some(offer.clone()));
+        let link = links.get_mut(LinkId(1)).unwrap();
+        let reflexive = |port| Candidate::Reflexive(([203, 0, 113, 5], port).into());
+        assert!(link.further("other", &[reflexive(7)]).is_empty(), "of another description");
+        assert!(link.further(&offer.ufrag, &[Candidate::Host(([203, 0, 113, 5], 7).into())]).is_empty());
+        let lines = link.further(&offer.ufrag, &[reflexive(7)]);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].ends_with(" 203.0.113.5 7 typ srflx raddr 0.0.0.0 rport 0"), "{lines:?}");
+        let many: Vec<_> = (8..40).map(reflexive).collect();
+        assert_eq!(link.further(&offer.ufrag, &many).len(), FURTHER_CANDIDATES_MAX - 1);
+        assert!(link.further(&offer.ufrag, &many).is_empty());
     }
 
     #[test]

@@ -276,6 +276,13 @@ pub enum Ask {
     Decode,
     /// Last piece on the control channel of each link. The window sends it when the page closes, without the worker.
     Farewell(#[serde(with = "as_bytes")] Bytes),
+    /// Checks further candidates of the other end of a connection that is being made.
+    Paths {
+        /// The link.
+        link: u64,
+        /// Candidates of RFC 8839, without the leading `a=`.
+        candidates: Vec<String>,
+    },
 }
 
 /// A picture to show, with its sound.

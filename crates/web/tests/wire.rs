@@ -133,6 +133,10 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("farewell", Ask::Farewell(bytes.clone())),
         ("decode", Ask::Decode),
         (
+            "paths",
+            Ask::Paths { link: 3, candidates: vec!["candidate:6 1 udp 7 192.0.2.1 9 typ srflx".to_owned()] },
+        ),
+        (
             "event",
             Ask::Event { event: r#"{"what":"removed"}"#.to_owned(), aside: r#"{"labels":{}}"#.to_owned() },
         ),

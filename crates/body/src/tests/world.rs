@@ -190,7 +190,8 @@ impl World {
                 self.send(peer, Coming::Connected(link));
                 self.send(other, Coming::Connected(end));
             }
-            Out::Pause { .. } => {} // what arrives is handled at once
+            // what arrives is handled at once, and ends know each other's addresses
+            Out::Pause { .. } | Out::Paths { .. } => {}
             Out::Close { link } => {
                 self.send(peer, Coming::In(In::LinkDown(link)));
                 if let Some((other, end)) = self.peers[peer].ends.remove(&link) {

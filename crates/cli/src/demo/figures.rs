@@ -1,6 +1,6 @@
 //! Raw figures of one peer, in a form that also crosses process boundaries.
 
-use plenary::{FrameSeen, PeerId, Rank, ReceptionStats, Room, Spread, Tenure, Way};
+use plenary::{FrameSeen, Nat, PeerId, Rank, ReceptionStats, Room, Spread, Tenure, Way};
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessReport;
@@ -49,6 +49,7 @@ pub(crate) struct ViewerReport {
     /// By which way the link with the parent goes.
     way: Option<Way>,
     links: Vec<LinkReport>,
+    nat: Nat,
 }
 
 /// A connected link of a peer.
@@ -81,6 +82,7 @@ impl ViewerReport {
             av_skew_ms: reception.av_skew.map(P50P95::from),
             reparented: snapshot.reparented,
             way: snapshot.way,
+            nat: snapshot.nat,
             links: snapshot
                 .links
                 .iter()

@@ -87,7 +87,8 @@ impl Driver {
         let connection = self.flow.read(|body| correspondence.connection(body, now_us));
         let links = &self.links;
         let way = |link| links.stats(link).filter(|_| correspondence.is_proven(link)).map(|stats| stats.way);
-        let snapshot = self.flow.read(|body| body.snapshot(connection, way));
+        let mut snapshot = self.flow.read(|body| body.snapshot(connection, way));
+        snapshot.nat = links.nat();
         self.share_line(&snapshot);
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;

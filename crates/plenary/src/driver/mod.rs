@@ -21,6 +21,7 @@ use plenary_rtc::{Event as LinkEvent, Events as LinkEvents, Links};
 use plenary_signal::{Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use url::Url;
 
 use crate::benches::{Benches, Found};
 use crate::event::OnEvent;
@@ -71,6 +72,8 @@ pub(crate) struct Driver {
     pub(crate) links: Arc<Links>,
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
+    /// Address of the rendezvous; `None` at the host that serves it.
+    pub(crate) rendezvous_url: Option<Url>,
     pub(crate) correspondence: Correspondence,
     /// What this peer publishes, with the ids of the tracks: at most three, a camera, a screen and a voice.
     pub(crate) publishers: Vec<(u64, Publisher)>,

@@ -13,6 +13,7 @@ impl Driver {
     pub(super) fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
+            LinkEvent::PathsFound { link, candidates } => self.input(In::PathsFound { link, candidates }),
             LinkEvent::Connected { link, fingerprints } => self.connected(link, fingerprints),
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
@@ -46,7 +47,10 @@ impl Driver {
     pub(super) fn signal_event(&mut self, event: SignalEvent) {
         match event {
             SignalEvent::Clock { unix_s } => self.told_time(unix_s),
-            SignalEvent::Up => self.signal_changed(Ok(())),
+            SignalEvent::Up => {
+                self.look_up_stun();
+                self.signal_changed(Ok(()));
+            }
             SignalEvent::Down { why, .. } => {
                 tracing::debug!("the rendezvous: {why}; trying again");
                 self.signal_changed(Err(why));
@@ -67,6 +71,22 @@ impl Driver {
                 self.answer_join(Err(error.into()));
             }
         }
+    }
+}
+
+impl Driver {
+    /// Looks up the addresses of the rendezvous: at its port's number it answers STUN requests.
+    fn look_up_stun(&self) {
+        let Some(url) = self.rendezvous_url.as_ref() else { return };
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
+        let at = format!("{host}:{port}");
+        let links = self.links.clone();
+        tokio::spawn(async move {
+            match tokio::net::lookup_host(&at).await {
+                Ok(found) => links.set_stun(found.collect()),
+                Err(error) => tracing::debug!(%error, "the addresses of the rendezvous are not known"),
+            }
+        });
     }
 }
 

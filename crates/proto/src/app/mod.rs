@@ -20,4 +20,4 @@ pub use event::{Event, Listing};
 pub use layout::Layout;
 pub use machine::{CodecOutcome, CodecUse, Effort, EffortWhy, Shedding};
 pub use reason::{Reason, Why};
-pub use snapshot::{LinkTo, Member, Snapshot, Way};
+pub use snapshot::{LinkTo, Member, Nat, Snapshot, Way};

@@ -33,7 +33,7 @@ pub struct Member {
     pub muted: Muted,
     /// Whether it sends a screen or a film, alone or beside its camera, by its own word.
     pub shares: bool,
-    /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
+    /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to no peer.
     pub no_solo: bool,
     /// Whether it records what it receives, by its own word.
     pub records: bool,
@@ -78,6 +78,24 @@ pub enum Way {
     Direct,
     /// Over a TURN server of either end (RFC 8656).
     Relayed,
+}
+
+/// The NAT in front of this peer, as STUN servers and other peers show it (RFC 5780, 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[non_exhaustive]
+pub enum Nat {
+    /// Not known: nobody, or one server alone, has told an address yet.
+    #[default]
+    Unknown,
+    /// None: others see this peer's own address.
+    Open,
+    /// It gives a socket one port for all other ends, so two peers behind such NATs reach each other.
+    OnePort,
+    /// It gives a socket a port for each other end (symmetric), so only peers in the open, or behind a NAT that lets
+    /// any port in, reach this one.
+    PortEach,
 }
 
 /// A connected link with a peer.
@@ -168,6 +186,8 @@ pub struct Snapshot {
     pub links: Vec<LinkTo>,
     /// The way of the link with the parent; null without a parent.
     pub way: Option<Way>,
+    /// The NAT in front of this peer; unknown at pages, since browsers don't tell.
+    pub nat: Nat,
     /// Whether this peer makes the program.
     pub mixing: bool,
     /// Whether this peer is on stage as a speaker.

@@ -30,6 +30,8 @@ pub enum LinkMessage {
     Answer(Answer),
     /// The sender no longer wants the link of that kind; it is closed when both ends have said so.
     Bye(LinkKind),
+    /// Further candidates of the sender's end of a link that is being made.
+    Paths(Paths),
 }
 
 impl LinkMessage {
@@ -46,6 +48,10 @@ impl LinkMessage {
 
 /// Maximum ICE candidates of a description: three addresses, each as it is and as a NAT shows it.
 pub const CANDIDATES_MAX: usize = 6;
+
+/// Maximum ICE candidates of one [`Paths`]: the next eight ports of a NAT that counts up, and two addresses that STUN
+/// servers have seen.
+pub const FURTHER_CANDIDATES_MAX: usize = 10;
 
 /// Kind of a link. Two peers have at most one link of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +182,18 @@ pub struct Answer {
     pub offered_fingerprint: [u8; 32],
     /// Parameters of the answering end.
     pub description: Description,
+}
+
+/// Candidates that an end has found after it has sent its description: a STUN server's answer takes a round trip, for
+/// which no description waits. The other end checks them beside those of the description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// Kind of the link.
+    pub kind: LinkKind,
+    /// User fragment of the sender's description, to which the candidates belong.
+    pub ufrag: Text<32>,
+    /// The candidates.
+    pub candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
 }
 
 /// First control message on a link: its sender's signature over both ids and the DTLS fingerprints of both ends.

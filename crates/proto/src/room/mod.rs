@@ -252,6 +252,9 @@ impl RoomState {
             Input::Described { peer, kind, description } => {
                 self.shared.links.described(&mut self.shared.out, peer, kind, description);
             }
+            Input::PathsFound { peer, kind, candidates } => {
+                self.shared.links.paths_found(&mut self.shared.out, peer, kind, candidates);
+            }
             Input::LinkUp(peer, kind) => {
                 self.heard(peer);
                 self.shared.links.link_up(self.shared.now, &mut self.shared.out, peer, kind);

@@ -243,21 +243,26 @@ fn write_transport(sdp: &mut String, mid: u8, description: &Description) -> std:
 
 fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Result {
     for (index, candidate) in (0_u32..).zip(&description.candidates) {
-        let kind = match candidate {
-            Candidate::Host(_) | Candidate::Named(..) => "host",
-            Candidate::Reflexive(_) => "srflx raddr 0.0.0.0 rport 0",
-            Candidate::Relayed(_) => "relay raddr 0.0.0.0 rport 0",
-        };
-        let priority = priority(candidate, index);
-        write!(sdp, "a=candidate:{index} 1 udp {priority} ")?;
-        if let Candidate::Named(name, port) = candidate {
-            write!(sdp, "{} {port}", &**name)?;
-        } else if let Some(address) = candidate.address() {
-            write!(sdp, "{} {}", address.ip(), address.port())?;
-        }
-        write!(sdp, " typ {kind}\r\n")?;
+        write!(sdp, "a={}\r\n", candidate_line(candidate, index))?;
     }
     write!(sdp, "a=end-of-candidates\r\n")
+}
+
+/// Returns a candidate as a browser reads it (RFC 8839, 5.1), without the leading `a=`. `index`: its place among those
+/// of its end.
+pub fn candidate_line(candidate: &Candidate, index: u32) -> String {
+    let kind = match candidate {
+        Candidate::Host(_) | Candidate::Named(..) => "host",
+        Candidate::Reflexive(_) => "srflx raddr 0.0.0.0 rport 0",
+        Candidate::Relayed(_) => "relay raddr 0.0.0.0 rport 0",
+    };
+    let at = match candidate {
+        Candidate::Named(name, port) => format!("{} {port}", &**name),
+        Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => {
+            format!("{} {}", address.ip(), address.port())
+        }
+    };
+    format!("candidate:{index} 1 udp {} {at} typ {kind}", priority(candidate, index))
 }
 
 #[cfg(test)]

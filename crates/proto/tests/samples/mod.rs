@@ -271,6 +271,11 @@ pub(crate) fn samples() -> Vec<Message> {
             description: Description { setup: Setup::Active, ..description() },
         })),
         Message::Link(LinkMessage::Bye(LinkKind::Trunk(2))),
+        Message::Link(LinkMessage::Paths(Paths {
+            kind: LinkKind::Peer,
+            ufrag: Text::truncated("abcd"),
+            candidates: List::truncated([Candidate::Reflexive("203.0.113.5:40000".parse().unwrap())]),
+        })),
         Message::Route(RouteMessage::Relay(Relay {
             from: key(2).id(),
             to: key(8).id(),

@@ -339,7 +339,8 @@ impl World {
                 }
             }
             Out::Offer { link, .. } | Out::Answer { link, .. } => self.open_leg(at, link),
-            Out::Pause { .. } => {} // simulated links have no flow control
+            // simulated links have no flow control, and their ends know each other's addresses
+            Out::Pause { .. } | Out::Paths { .. } => {}
             Out::Accept { link, .. } => {
                 if let Some((to, kind)) = self.other_end(at, link) {
                     self.accept(at, &self.peers[to].id.clone(), kind);

@@ -47,6 +47,12 @@ impl Joined {
                     self.ask_with_remote_sdp(link, |link, sdp| Ask::Accept { link, sdp });
                 }
             }
+            Out::Paths { link, ufrag, candidates } => {
+                let lines = self.links.get_mut(link).map(|known| known.further(&ufrag, &candidates));
+                if let Some(candidates) = lines.filter(|lines| !lines.is_empty()) {
+                    self.asks.push(Ask::Paths { link: link.0, candidates });
+                }
+            }
             Out::Close { link } => self.close(link),
             Out::Pause { link, pause_us } => {
                 if let Some(known) = self.links.get_mut(link) {

@@ -12,7 +12,7 @@ impl RoomState {
         match message {
             LinkMessage::LinkWanted { kind, ticket } => self.may_link(sender.peer, *kind, ticket.as_deref()),
             LinkMessage::Offer(offer) => self.may_link(sender.peer, offer.kind, offer.ticket.as_deref()),
-            LinkMessage::Answer(_) | LinkMessage::Bye(_) => true,
+            LinkMessage::Answer(_) | LinkMessage::Bye(_) | LinkMessage::Paths(_) => true,
             // the first message on a link, which its ends check
             LinkMessage::LinkProof(_) => false,
         }
@@ -34,6 +34,7 @@ impl RoomState {
                 self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer, is_known);
             }
             LinkMessage::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
+            LinkMessage::Paths(paths) => self.shared.links.paths_told(&mut self.shared.out, from, paths),
             LinkMessage::Bye(kind) => {
                 self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind)
             }
