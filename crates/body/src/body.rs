@@ -9,12 +9,11 @@ use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::app::{ConnectionState, LinkTo, Shedding, Solo, Way};
-use plenary_proto::bounded::List;
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    Candidate, Description, Entry, FURTHER_CANDIDATES_MAX, GenerationKey, Head, LinkKind, MediaMessage,
-    Message, Muted, ProbeMessage, Resume, Roster, Sharing, VideoRequest, path_hash,
+    Description, Entry, FurtherCandidates, GenerationKey, Head, LinkKind, MediaMessage, Message, Muted,
+    ProbeMessage, Resume, Roster, Sharing, VideoRequest, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -68,7 +67,7 @@ pub enum In {
         /// The link.
         link: LinkId,
         /// The candidates.
-        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+        candidates: FurtherCandidates,
     },
     /// A link is up.
     LinkUp(LinkId),

@@ -8,8 +8,8 @@ use plenary_media::{CodecRemedy, Frame};
 use plenary_proto::app::{CodecOutcome, CodecUse};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Candidate, Description, FURTHER_CANDIDATES_MAX, GenerationKey, Heartbeat, LinkKind, Message,
-    RELAY_HOPS_MAX, Relay, RouteMessage, VideoRequest,
+    Description, FurtherCandidates, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay,
+    RouteMessage, VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
@@ -113,7 +113,7 @@ pub enum Out {
         /// User fragment of the other end's description, to which they belong.
         ufrag: Text<32>,
         /// The candidates.
-        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+        candidates: FurtherCandidates,
     },
     /// Closes a link.
     Close {

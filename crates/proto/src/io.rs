@@ -8,8 +8,8 @@ use crate::app::{Command, Event};
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
-    Answer, Candidate, CodecSource, Description, FURTHER_CANDIDATES_MAX, GenerationKey, LinkKind, MediaSeen,
-    Message, Muted, Offer, Paths, RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
+    Answer, CodecSource, Description, FurtherCandidates, GenerationKey, LinkKind, MediaSeen, Message, Muted,
+    Offer, Paths, RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
 };
 use crate::seal::Verified;
 
@@ -111,7 +111,7 @@ pub enum Input {
         /// Kind of the link.
         kind: LinkKind,
         /// The candidates.
-        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+        candidates: FurtherCandidates,
     },
     /// A link is up: its channels are open at this end.
     LinkUp(PeerId, LinkKind),

@@ -14,8 +14,7 @@ use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::link_layout::check_candidate;
 use crate::message::{
-    Answer, Candidate, Description, FURTHER_CANDIDATES_MAX, LinkKind, LinkMessage, Message, Offer, Paths,
-    ROSTER_MAX, Ticket,
+    Answer, Description, FurtherCandidates, LinkKind, LinkMessage, Message, Offer, Paths, ROSTER_MAX, Ticket,
 };
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
@@ -55,9 +54,6 @@ const OFFERS_WAITING_MAX: usize = 64;
 pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
-
-/// Further candidates of an end.
-type Further = List<Candidate, FURTHER_CANDIDATES_MAX>;
 
 /// Purpose of a link; a bit in a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +96,7 @@ struct Sent {
     ufrag: String,
     fingerprint: [u8; 32],
     /// Further candidates.
-    further: Further,
+    further: FurtherCandidates,
 }
 
 #[derive(Debug)]
@@ -472,7 +468,7 @@ impl LinkTable {
         let Some(link) = self.links.get_mut(&(peer, kind)) else { return };
         let State::Making { sent, .. } = &mut link.state else { return };
         let (ufrag, fingerprint) = (description.ufrag.to_string(), description.fingerprint);
-        *sent = Some(Sent { ufrag, fingerprint, further: Further::new() });
+        *sent = Some(Sent { ufrag, fingerprint, further: FurtherCandidates::new() });
         let message = match &link.taken {
             None => {
                 Message::Link(LinkMessage::Offer(Offer { kind, description, ticket: self.ticket.clone() }))
@@ -493,7 +489,7 @@ impl LinkTable {
         out: &mut Outbox,
         peer: PeerId,
         kind: LinkKind,
-        candidates: Further,
+        candidates: FurtherCandidates,
     ) {
         if let Some(link) = self.links.get_mut(&(peer, kind))
             && let State::Making { sent: Some(sent), .. } = &mut link.state
@@ -691,7 +687,7 @@ impl LinkTable {
     }
 }
 
-fn paths(kind: LinkKind, ufrag: &str, candidates: Further) -> Message {
+fn paths(kind: LinkKind, ufrag: &str, candidates: FurtherCandidates) -> Message {
     Message::Link(LinkMessage::Paths(Paths { kind, ufrag: Text::truncated(ufrag), candidates }))
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Candidate, Description, FURTHER_CANDIDATES_MAX};
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{Description, FurtherCandidates};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::seam::{Channel, DownReason};
 use crate::wire::Wire;
 
 /// User fragment and further candidates of the other end.
-pub(crate) type Told = (Text<32>, List<Candidate, FURTHER_CANDIDATES_MAX>);
+pub(crate) type Told = (Text<32>, FurtherCandidates);
 
 /// The part of a link that commands act on.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Handle {
     }
 
     /// Hands further candidates of the other end to the link's task.
-    pub(crate) fn paths_told(&self, ufrag: Text<32>, candidates: List<Candidate, FURTHER_CANDIDATES_MAX>) {
+    pub(crate) fn paths_told(&self, ufrag: Text<32>, candidates: FurtherCandidates) {
         if self.paths.try_send((ufrag, candidates)).is_err() {
             tracing::debug!("too many further candidates came at a time");
         }

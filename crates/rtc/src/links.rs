@@ -89,7 +89,7 @@ impl Links {
         self.shared.handle(link).map(|handle| handle.wire.stats())
     }
 
-    /// Sets the STUN servers that links ask from now on (RFC 8489): at most three are, of each family.
+    /// Sets the STUN servers that links ask from now on (RFC 8489), three of each family at most.
     pub fn set_stun(&self, servers: Vec<SocketAddr>) {
         *lock(&self.shared.stun) = servers;
     }

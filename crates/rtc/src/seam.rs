@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_proto::bounded::{List, Text};
+use plenary_proto::bounded::Text;
 pub use plenary_proto::link_layout::Channel;
 use plenary_proto::link_layout::DescriptionError;
-use plenary_proto::message::{Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, LinkKind};
+use plenary_proto::message::{Description, Fingerprints, FurtherCandidates, LinkKind};
 use plenary_proto::packet::{BrowserPacket, Destinations, LinkId, MediaPacket};
 
 use crate::train::TrainArrivals;
@@ -106,7 +106,7 @@ pub enum Command {
         /// User fragment of the other end's description, to which they belong.
         ufrag: Text<32>,
         /// The candidates.
-        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+        candidates: FurtherCandidates,
     },
     /// Sends a packet in a slot of each destination link. A link that is not connected, or has a full queue,
     /// drops the packet; the other links are not affected.
@@ -193,7 +193,7 @@ pub enum Event {
         /// The link.
         link: LinkId,
         /// The candidates.
-        candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+        candidates: FurtherCandidates,
     },
     /// All three channels are open at both ends, which have the certificates of their descriptions.
     Connected {

@@ -99,7 +99,9 @@ impl Link {
                     progress.answered();
                     self.accept(connection, &answer)?;
                 }
-                Some((ufrag, candidates)) = self.paths.recv() => connection.add_paths(&ufrag, &candidates).map_err(failed)?,
+                Some((ufrag, candidates)) = self.paths.recv() => {
+                    connection.add_paths(&ufrag, &candidates).map_err(failed)?;
+                }
                 Some((train, arrivals)) = self.measured.recv(), if !drains => {
                     self.tell(Event::Measured { link, train, arrivals });
                 }

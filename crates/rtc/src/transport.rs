@@ -78,8 +78,6 @@ pub(crate) struct Transport {
     reflex: Reflex,
     /// Further addresses of this end that were told.
     told: Vec<SocketAddr>,
-    /// User fragment of the other end, once its description is known.
-    other_ufrag: Option<String>,
     further: Further,
     /// The newest further candidates that came before the description, with their user fragment.
     early: Option<(String, Vec<Candidate>)>,
@@ -118,7 +116,7 @@ pub(crate) enum TransportEvent {
     Lost,
     /// The other end has closed the link.
     Closed,
-    /// A STUN server has shown what the NAT in front of this end does; the addresses are those not told before.
+    /// A STUN server has shown what the NAT in front of this end does, with addresses that are new.
     Seen(Behaviour),
     /// The other end has sent what no honest end sends.
     Hostile(&'static str),
@@ -179,7 +177,6 @@ impl Transport {
             own,
             reflex: Reflex::new(now, sockets.into_iter(), stun, draw),
             told: Vec::new(),
-            other_ufrag: None,
             further: Further::default(),
             early: None,
             checks,
@@ -200,7 +197,6 @@ impl Transport {
         let (is_controlling, ufrag, pwd) =
             (self.role == Role::Offer, other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
-        self.other_ufrag = Some(ufrag.clone());
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
         if let Some((ufrag, candidates)) = self.early.take() {
             self.add_paths(&ufrag, &candidates)?;
@@ -211,7 +207,7 @@ impl Transport {
     /// Checks further candidates of the other end, unless there is a path already, or they belong to another
     /// description. They may overtake an answer, which goes by another way.
     pub(crate) fn add_paths(&mut self, ufrag: &str, candidates: &[Candidate]) -> Result<()> {
-        let Some(known) = &self.other_ufrag else {
+        let Some(known) = self.paths.other_ufrag() else {
             self.early = Some((ufrag.to_owned(), candidates.to_vec()));
             return Ok(());
         };

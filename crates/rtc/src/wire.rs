@@ -46,7 +46,8 @@ pub(crate) struct Wire {
     bound: Mutex<Vec<IpAddr>>,
     /// Source address of the answer to the newest check.
     answered_from: Mutex<Option<IpAddr>>,
-    is_relayed: AtomicBool,
+    /// By which way the link goes.
+    way: Mutex<Way>,
     wakeups: Wakeups,
     /// Whether the link's sockets accept no datagrams.
     #[cfg(test)]
@@ -110,7 +111,7 @@ impl Wire {
             dropped: Notify::new(),
             bound: Mutex::default(),
             answered_from: Mutex::new(None),
-            is_relayed: AtomicBool::new(false),
+            way: Mutex::default(),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
             wakeups: Wakeups::default(),
             #[cfg(test)]
@@ -201,7 +202,7 @@ impl Wire {
     /// Sets the address of this end that the link goes by from now on, and its way.
     pub(crate) fn set_path(&self, address: IpAddr, way: Way) {
         self.set_bound([address]);
-        self.is_relayed.store(way == Way::Relayed, Ordering::Relaxed);
+        *lock(&self.way) = way;
     }
 
     /// Sets the addresses of this end's sockets.
@@ -229,7 +230,7 @@ impl Wire {
             rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),
             queue_us: 0,
             remote: *lock(&self.answered_from),
-            way: if self.is_relayed.load(Ordering::Relaxed) { Way::Relayed } else { Way::Direct },
+            way: *lock(&self.way),
         }
     }
 }

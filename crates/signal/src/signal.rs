@@ -122,8 +122,7 @@ impl SignalError {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             SignalError::Refused(refusal) => Some(refusal.reason()),
-            SignalError::Unreachable { last: Outage::Untrusted(_), .. } => Some(Reason::Untrusted),
-            SignalError::Unreachable { .. } => Some(Reason::Unreachable),
+            SignalError::Unreachable { last, .. } => Some(last.final_reason()),
             _ => None,
         }
     }

@@ -306,12 +306,12 @@ impl Driver {
 
     fn event(&mut self, event: Event) {
         let steps = self.correspondence.note(&event);
+        self.end = event.end().unwrap_or(self.end);
         match &event {
             Event::Admitted => self.benches.start_first(),
             Event::Refused(why) => self.answer_join(Err(crate::Error::Refused(why.reason))),
-            Event::Removed => (self.left, self.end) = (true, End::Removed),
+            Event::Removed | Event::HandedOver => self.left = true,
             Event::Ended => {
-                self.end = End::Ended;
                 let hosts = self.flow.read(|body| body.roster().is_some_and(|roster| roster.host == self.me));
                 if hosts {
                     // peers that are being linked hear of it too
@@ -320,7 +320,6 @@ impl Driver {
                     self.left = true;
                 }
             }
-            Event::HandedOver => self.left = true,
             Event::Stage { .. } => {
                 let on_stage = self.flow.read(|body| body.brain().is_on_stage());
                 self.signal.iter().for_each(|signal| signal.set_on_stage(on_stage));

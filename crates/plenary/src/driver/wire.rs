@@ -1,5 +1,7 @@
 //! Events of links and rendezvous, and the shell of the correspondence.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
@@ -72,19 +74,20 @@ impl Driver {
             }
         }
     }
-}
 
-impl Driver {
     /// Looks up the addresses of the rendezvous: at its port's number it answers STUN requests.
     fn look_up_stun(&self) {
         let Some(url) = self.rendezvous_url.as_ref() else { return };
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
         let at = format!("{host}:{port}");
-        let links = self.links.clone();
+        // the links end with the room, however long the answer takes
+        let links = Arc::downgrade(&self.links);
         tokio::spawn(async move {
-            match tokio::net::lookup_host(&at).await {
-                Ok(found) => links.set_stun(found.collect()),
-                Err(error) => tracing::debug!(%error, "the addresses of the rendezvous are not known"),
+            let found = tokio::net::lookup_host(&at).await;
+            match (found, links.upgrade()) {
+                (Ok(found), Some(links)) => links.set_stun(found.collect()),
+                (Err(error), _) => tracing::debug!(%error, "the addresses of the rendezvous are not known"),
+                (_, None) => {}
             }
         });
     }

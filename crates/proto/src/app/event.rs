@@ -405,6 +405,7 @@ impl Event {
         match self {
             Event::Refused(why) | Event::Trouble(why) => Some(why.reason),
             Event::Rendezvous { reason, .. } => *reason,
+            Event::Closed { end } => Some(end.reason()),
             _ => self.end().map(End::reason),
         }
     }
@@ -415,7 +416,6 @@ impl Event {
             Event::Removed => Some(End::Removed),
             Event::Ended => Some(End::Ended),
             Event::HandedOver => Some(End::Left),
-            Event::Closed { end } => Some(*end),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Tests of the link table.
 
 use super::*;
+use crate::message::Candidate;
 use crate::outbox::Item;
 
 /// Returns a table of links that are up and that this peer hasn't wanted for long.

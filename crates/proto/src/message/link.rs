@@ -53,6 +53,9 @@ pub const CANDIDATES_MAX: usize = 6;
 /// servers have seen.
 pub const FURTHER_CANDIDATES_MAX: usize = 10;
 
+/// Candidates that an end tells after its description.
+pub type FurtherCandidates = List<Candidate, FURTHER_CANDIDATES_MAX>;
+
 /// Kind of a link. Two peers have at most one link of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LinkKind {
@@ -185,7 +188,7 @@ pub struct Answer {
 }
 
 /// Candidates that an end has found after it has sent its description: a STUN server's answer takes a round trip, for
-/// which no description waits. The other end checks them beside those of the description.
+/// which no description waits. The other end checks these, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
     /// Kind of the link.
@@ -193,7 +196,7 @@ pub struct Paths {
     /// User fragment of the sender's description, to which the candidates belong.
     pub ufrag: Text<32>,
     /// The candidates.
-    pub candidates: List<Candidate, FURTHER_CANDIDATES_MAX>,
+    pub candidates: FurtherCandidates,
 }
 
 /// First control message on a link: its sender's signature over both ids and the DTLS fingerprints of both ends.

@@ -24,8 +24,7 @@ impl Ended {
     pub fn reason(&self) -> Reason {
         match self {
             Ended::Refused(refusal) => refusal.reason(),
-            Ended::Unreachable { last: Outage::Untrusted(_), .. } => Reason::Untrusted,
-            Ended::Unreachable { .. } => Reason::Unreachable,
+            Ended::Unreachable { last, .. } => last.final_reason(),
         }
     }
 }
@@ -61,6 +60,11 @@ pub enum Outage {
 }
 
 impl Outage {
+    /// Returns the cause as others name it when this outcome was the last: no further attempt follows.
+    pub fn final_reason(&self) -> Reason {
+        if let Outage::Untrusted(_) = self { Reason::Untrusted } else { Reason::Unreachable }
+    }
+
     /// Returns the cause as others name it.
     pub fn reason(&self) -> Reason {
         match self {

@@ -248,8 +248,8 @@ fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Re
     write!(sdp, "a=end-of-candidates\r\n")
 }
 
-/// Returns a candidate as a browser reads it (RFC 8839, 5.1), without the leading `a=`. `index`: its place among those
-/// of its end.
+/// Returns a candidate as a browser reads it (RFC 8839, 5.1), without the leading `a=`. `index`: its number at its
+/// end.
 pub fn candidate_line(candidate: &Candidate, index: u32) -> String {
     let kind = match candidate {
         Candidate::Host(_) | Candidate::Named(..) => "host",

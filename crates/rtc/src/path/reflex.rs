@@ -93,8 +93,10 @@ impl Reflex {
         let waits = |ask: &&mut Ask| ask.local == local && ask.server == from && ask.seen.is_none();
         let ask = self.asks.iter_mut().find(waits)?;
         let (transaction, seen) = mapped(datagram)?;
-        ask.seen = Some(seen).filter(|_| transaction == ask.transaction);
-        ask.seen?;
+        if transaction != ask.transaction {
+            return None;
+        }
+        ask.seen = Some(seen);
         Some(self.seen_of(local))
     }
 

@@ -39,6 +39,11 @@ impl Paths {
         self.other = Some((ufrag.to_owned(), pwd.to_owned()));
     }
 
+    /// Returns the user fragment of the other end, once its description is known.
+    pub(crate) fn other_ufrag(&self) -> Option<&str> {
+        self.other.as_ref().map(|(ufrag, _)| &**ufrag)
+    }
+
     /// Reads a check, or the answer to one, and notes where it came from. Other datagrams, and other credentials, are
     /// dropped.
     pub(crate) fn check(&mut self, datagram: &[u8], from: SocketAddr) -> Verdict {

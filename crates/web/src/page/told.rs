@@ -36,10 +36,9 @@ impl Joined {
     fn emit_of_many(&mut self, event: Event, others: usize) {
         let aside = aside(&event, others, &self.body, self.called_us);
         self.asks.push(Ask::Event { event: json(&event), aside: json(&aside) });
-        match (&event, event.end()) {
-            (Event::Closed { .. }, _) => {}
-            (Event::Refused(_), _) => self.end(None),
-            (_, end) => end.into_iter().for_each(|end| self.end(Some(end))),
+        let end = event.end();
+        if end.is_some() || matches!(event, Event::Refused(_)) {
+            self.end(end);
         }
     }
 
