@@ -101,13 +101,27 @@ fn mixer(name: &str, codecs: impl Codecs + 'static) -> Options {
     quick(Options::mixer(name)).codecs(Some(Arc::new(codecs)))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn speakers_that_suffer_vote_their_mixer_out() {
+/// A room whose mixer's links no longer carry the program, which the speakers view; and which mixer that is.
+async fn suffering_speakers() -> (Cast, usize) {
     let mixers = ["Mia", "Max"].map(|name| mixer(name, SIZED));
     let shapers = mixers.each_ref().map(|options| options.testing.shaper.clone());
     let cast = Cast::of(mixers, true, &["Zoë"]).await;
     let first = cast.elected().await;
     shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() });
+    (cast, first)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speakers_report_that_a_thin_line_degrades_the_program() {
+    let (cast, _) = suffering_speakers().await;
+    Cast::is_degraded(&cast.speakers).await;
+    cast.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "100 s of real time: ./run nightly rooms"]
+async fn speakers_that_suffer_vote_their_mixer_out() {
+    let (cast, first) = suffering_speakers().await;
     cast.votes_out(first).await;
 }
 
