@@ -38,6 +38,10 @@ pub(crate) enum Command {
         hosts: Pattern,
         nat: Option<String>,
     },
+    /// Tell the addresses of these hosts.
+    Where {
+        hosts: Pattern,
+    },
     Stats,
 }
 
@@ -64,15 +68,15 @@ impl FromStr for Command {
         ensure!(words.next().is_none(), "too many words in {text:?}");
         let peers = word.map(Pattern::new);
         match verb {
-            "kill" => {
+            "kill" | "where" => {
                 ensure!(word.is_none(), "too many words in {text:?}");
-                Ok(Command::Kill { hosts })
+                Ok(if verb == "kill" { Command::Kill { hosts } } else { Command::Where { hosts } })
             }
             "stall" => Ok(Command::Stall { hosts, last: word.context("for how long?")?.parse()? }),
             "move" => Ok(Command::Move { hosts, nat: word.map(str::to_owned) }),
             "cut" => Ok(Command::Cut { hosts, peers }),
             "heal" => Ok(Command::Heal { hosts, peers }),
-            _ => bail!("unknown command {verb:?}: use set, cut, heal, kill, stall, move or stats"),
+            _ => bail!("unknown command {verb:?}: use set, cut, heal, kill, stall, move, where or stats"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -187,14 +188,13 @@ impl Lab {
             Command::Stall { hosts, last } => {
                 ("ok".into(), Some(HostChange::Stall(in_hosts(hosts, &self.router)?, last.0)))
             }
+            Command::Where { hosts } => (places(self.router.places(hosts)?), None),
             Command::Move { hosts, nat } => {
                 let moved = self.router.move_hosts(hosts, nat.as_deref())?;
-                let place = |moved: &Moved| json!({ "address": moved.address, "public": moved.public });
-                let places: Map<_, _> =
-                    moved.iter().map(|moved| (moved.host.clone(), place(moved))).collect();
+                let told = places(self.router.places(hosts)?);
                 let moved = moved.into_iter();
                 let named = moved.map(|moved| (namespace_name(&self.name, &moved.host), moved));
-                (json!({ "moved": places }), Some(HostChange::Move(named.collect())))
+                (told, Some(HostChange::Move(named.collect())))
             }
             _ => ("ok".into(), None),
         })
@@ -220,6 +220,12 @@ impl Lab {
             None => Ok(None),
         }
     }
+}
+
+/// The answer with the addresses of hosts.
+fn places(hosts: Vec<(String, Ipv4Addr, Ipv4Addr)>) -> Value {
+    let place = |(name, address, public)| (name, json!({ "address": address, "public": public }));
+    json!({ "places": hosts.into_iter().map(place).collect::<Map<_, _>>() })
 }
 
 /// What changes in hosts, by the names of their namespaces.

@@ -82,6 +82,15 @@ impl Lab {
         Ok(address.split('/').next().unwrap_or_default().to_owned())
     }
 
+    /// Returns the address at which others see a host.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn public_address(&self, host: &str) -> Result<String> {
+        let shown = self.run(&["where", host])?;
+        Ok(shown.split_whitespace().nth(2).context("an address")?.to_owned())
+    }
+
     /// Ends the lab by a signal, and waits until it is gone.
     pub fn down(&mut self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.process), signal);

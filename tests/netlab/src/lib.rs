@@ -73,6 +73,8 @@ enum Action {
         /// A NAT of the scenario, a kind of NAT, or none; by default another NAT of the same kind
         nat: Option<String>,
     },
+    /// Print the addresses of hosts: the own one, and the one that others see
+    Where { hosts: String },
     /// Show what happened to the packets of each host
     Stats {
         /// On one line, for programs
@@ -118,13 +120,9 @@ fn run(Cli { lab, action }: Cli) -> Result<u8> {
             return Ok(0);
         }
         Action::Move { hosts, nat } => {
-            let answer = control::ask(&lab()?, &format!("move {hosts} {}", nat.unwrap_or_default()))?;
-            for (host, place) in answer["moved"].as_object().into_iter().flatten() {
-                let address = |which: &str| place[which].as_str().unwrap_or_default().to_owned();
-                println!("{host} {} {}", address("address"), address("public"));
-            }
-            return Ok(0);
+            return tell_places(&lab()?, &format!("move {hosts} {}", nat.unwrap_or_default()));
         }
+        Action::Where { hosts } => return tell_places(&lab()?, &format!("where {hosts}")),
         Action::Kill { hosts } => format!("kill {hosts}"),
         Action::Stall { hosts, duration } => format!("stall {hosts} {duration}"),
         Action::Set { hosts, changes } => format!("set {hosts} {}", changes.join(" ")),
@@ -132,5 +130,15 @@ fn run(Cli { lab, action }: Cli) -> Result<u8> {
         Action::Heal { hosts, peers } => format!("heal {hosts} {}", peers.unwrap_or_default()),
     };
     control::ask(&lab()?, &command)?;
+    Ok(0)
+}
+
+/// Sends a command that is answered with addresses of hosts, and prints them.
+fn tell_places(lab: &str, command: &str) -> Result<u8> {
+    let answer = control::ask(lab, command)?;
+    for (host, place) in answer["places"].as_object().into_iter().flatten() {
+        let address = |which: &str| place[which].as_str().unwrap_or_default().to_owned();
+        println!("{host} {} {}", address("address"), address("public"));
+    }
     Ok(0)
 }

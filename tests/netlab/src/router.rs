@@ -58,8 +58,6 @@ pub(crate) struct Moved {
     pub(crate) host: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) prefix_length: u8,
-    /// The address that others see.
-    pub(crate) public: Ipv4Addr,
 }
 
 enum Owner {
@@ -301,7 +299,7 @@ impl Router {
             Command::Cut { hosts, peers } => self.cut(hosts, peers.as_ref(), true),
             Command::Heal { hosts, peers } => self.cut(hosts, peers.as_ref(), false),
             Command::Kill { hosts } => self.cut(hosts, None, true),
-            Command::Stall { .. } | Command::Move { .. } | Command::Stats => Ok(()),
+            Command::Stall { .. } | Command::Move { .. } | Command::Where { .. } | Command::Stats => Ok(()),
         }
     }
 
@@ -337,8 +335,17 @@ impl Router {
         self.owners.remove(&host.address);
         (host.nat, host.address) = (nat, address);
         self.owners.insert(address, Owner::Host(id));
-        let public = nat.map_or(address, |nat| self.nats[nat].public);
-        Ok(Moved { host: host.name.clone(), address, prefix_length, public })
+        Ok(Moved { host: host.name.clone(), address, prefix_length })
+    }
+
+    /// Returns the addresses of the matching hosts, own and public; an error if no host matches.
+    pub(crate) fn places(&self, pattern: &Pattern) -> Result<Vec<(String, Ipv4Addr, Ipv4Addr)>> {
+        let place = |id: HostId| {
+            let host = &self.hosts[id];
+            let public = host.nat.map_or(host.address, |nat| self.nats[nat].public);
+            (host.name.clone(), host.address, public)
+        };
+        Ok(self.select(pattern)?.into_iter().map(place).collect())
     }
 
     /// Returns the names of the matching hosts; an error if no host matches.
