@@ -16,6 +16,7 @@ mod governing;
 mod hostile;
 mod hostile_peer;
 mod moving;
+mod one_port;
 mod processes;
 mod prose;
 mod restarts;

@@ -475,7 +475,7 @@ impl HostilePeer {
                     self.input(Input::Message { from: opened.sender, via: Via::Signal, message });
                 }
             }
-            SignalEvent::Clock { .. } | SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Undeliverable { .. } => {}
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => self.is_out = true,
         }
     }

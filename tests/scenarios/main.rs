@@ -1,11 +1,14 @@
 //! Rooms across an emulated internet: processes of the command line in the hosts of a lab (`tests/netlab`). Each
 //! scenario prints rows of docs/measurements/networks.md. They need root, and are skipped without.
 
+mod ipv6;
 mod nats;
 mod network;
+mod router;
 #[path = "../running/mod.rs"]
 #[expect(dead_code, reason = "shared with the tests of the command line")]
 mod running;
+mod spaces;
 
 use std::process::ExitCode;
 
@@ -21,7 +24,14 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = vec![
         Trial::test("a_viewer_behind_each_kind_of_nat_is_fed_by_a_host_in_the_open", nats::viewers),
+        Trial::test("a_host_behind_a_one_to_one_nat_is_reached_at_its_outer_address", nats::cloud),
+        Trial::test("probe_tells_the_kind_of_nat_by_two_stun_servers", nats::kinds),
+        Trial::test("peers_with_ipv6_alone_meet", ipv6::alone),
+        Trial::test("a_host_at_home_is_reached_at_the_port_that_its_router_maps", router::mapped),
+        Trial::test("a_host_says_that_its_router_maps_no_port_of_use", router::useless),
         Trial::test("speakers_behind_nats_of_their_own_are_linked_directly", nats::homes),
+        Trial::test("speakers_behind_symmetric_nats_are_linked_over_relays", nats::relayed),
+        Trial::test("a_host_behind_a_one_to_one_nat_has_relays_at_its_outer_address", nats::relayed_by_cloud),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -12,7 +12,8 @@ pub(crate) const NETLAB: &str = "netlab";
 /// Port of the rendezvous.
 const PORT: u16 = 7420;
 /// Small pictures: the processes share a few cores.
-const SMALL: [&str; 6] = ["--program", "320x180@15", "--speaker-size", "320x180@15", "--bitrate", "300kbit"];
+pub(crate) const SMALL: [&str; 6] =
+    ["--program", "320x180@15", "--speaker-size", "320x180@15", "--bitrate", "300kbit"];
 
 /// An emulated internet.
 pub(crate) struct Network(Lab);
@@ -34,10 +35,23 @@ impl Network {
         Running::start_in(&self.0.namespace(at), words)
     }
 
-    /// Opens a room, whose host speaks and serves the rendezvous, and returns the invite.
-    pub(crate) fn room(&self, at: &str) -> Result<(Running, String), Failed> {
+    /// Returns the address at which others see a host.
+    pub(crate) fn public_address(&self, at: &str) -> Result<String, Failed> {
+        Ok(self.0.public_address(at)?)
+    }
+
+    /// Runs a rendezvous until the value is dropped, and returns its STUN server.
+    pub(crate) fn rendezvous(&self, at: &str) -> Result<(Running, String), Failed> {
         let listen = format!("{}:{PORT}", self.0.address(at)?);
-        let host = self.peer(at, &[&["host", "--speak", "--listen", &listen][..], &SMALL].concat());
+        let rendezvous = self.peer(at, &["rendezvous", "--listen", &listen]);
+        rendezvous.stderr.wait("line of the rendezvous", |line| line.contains(&listen).then_some(()));
+        Ok((rendezvous, format!("stun:{listen}")))
+    }
+
+    /// Opens a room, whose host speaks and serves the rendezvous, and returns the invite.
+    pub(crate) fn room(&self, at: &str, more: &[&str]) -> Result<(Running, String), Failed> {
+        let listen = format!("{}:{PORT}", self.0.address(at)?);
+        let host = self.peer(at, &[&["host", "--speak", "--listen", &listen][..], &SMALL, more].concat());
         let invite = invite_of(&host);
         Ok((host, invite))
     }

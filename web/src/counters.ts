@@ -1,6 +1,6 @@
 // What a browser counts of one link: traffic, and the encoder of this page's own pictures.
 
-import type { Counts } from "./wire.js";
+import { type Counts, OWN_CANDIDATES } from "./wire.js";
 
 /** What keeps an encoder from the size, rate and bit rate that the room asks for. */
 export type Limit = "cpu" | "bandwidth";
@@ -61,6 +61,7 @@ export class Counters {
       rttUs: null,
       queueUs: 0,
       isRelayed: false,
+      ownCandidate: "unknown",
     };
     const sums: Sums = { ...NONE, atMs: nowMs };
     let limit: Limit | null = null;
@@ -76,6 +77,7 @@ export class Counters {
             if (rtt !== undefined) counts.rttUs = Math.round(1e6 * rtt);
             const ends = [localCandidateId, remoteCandidateId].map((id) => report.get(id)?.candidateType);
             counts.isRelayed = ends.includes("relay");
+            counts.ownCandidate = OWN_CANDIDATES.find((kind) => kind === ends[0]) ?? "unknown";
           }
           break;
         case "outbound-rtp":

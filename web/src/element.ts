@@ -163,6 +163,7 @@ export class PlenaryRoom extends LitElement {
     this.#session.given = this.invite;
     if (this.#takeOver()) return this.#follow();
     const session = this.#session;
+    void session.watchLocalNetwork();
     const query = new URLSearchParams(location.search);
     const auto = query.get("auto");
     session.invite = this.invite || linkOfPage();

@@ -31,7 +31,7 @@ const SENDS: readonly Leg["side"][] = ["relay", "relay", "own", "own"];
 /** Control; heartbeats, which may be lost; bulk data. Their order is their id. */
 const CHANNELS: readonly RTCDataChannelInit[] = [{}, { ordered: false, maxRetransmits: 0 }, {}];
 /**
- * Time that gathering may take, in milliseconds: a description names all candidates. Without an answer of the
+ * Time that gathering may take, in milliseconds: a description names what is found by then. Without an answer of the
  * rendezvous' STUN it ends this long after the last candidate. Guesses.
  */
 const GATHERING_MS_MAX = 3000;
@@ -44,12 +44,16 @@ export interface LinkOptions {
   certificate: RTCCertificate;
   /** URL of a STUN server, which tells this end its address. */
   stun: string | null;
+  /** A TURN server, over which the link goes where there is no other way. */
+  turn: RTCIceServer | null;
 }
 
 export class Link {
   readonly #connection: RTCPeerConnection;
   readonly #channels: RTCDataChannel[];
   #isUp = false;
+  /** Whether its description waits for all candidates, or for an outer address: a relay takes some round trips. */
+  readonly #waitsForAll: boolean;
   #parameters = Promise.resolve();
   #timer: ReturnType<typeof setInterval> | undefined;
   /** What the browser counts of it, renewed once a second. */
@@ -57,12 +61,13 @@ export class Link {
 
   constructor(
     readonly id: number,
-    { certificate, stun }: LinkOptions,
+    { certificate, stun, turn }: LinkOptions,
     private readonly worker: Worker,
     /** Hears that the link has ended by itself. */
     private readonly onEnded: () => void,
   ) {
-    const iceServers = stun ? [{ urls: stun }] : [];
+    const iceServers = [...(stun ? [{ urls: stun }] : []), ...(turn ? [turn] : [])];
+    this.#waitsForAll = !turn;
     this.#connection = new RTCPeerConnection({ certificates: [certificate], bundlePolicy: "max-bundle", iceServers });
     this.#connection.onconnectionstatechange = () => this.#changed();
     this.#channels = CHANNELS.map((options, id) => {
@@ -178,7 +183,7 @@ export class Link {
 
   close(): void {
     clearInterval(this.#timer);
-    this.#connection.onconnectionstatechange = null;
+    this.#connection.onconnectionstatechange = this.#connection.onicecandidate = null;
     for (const channel of this.#channels) channel.onmessage = channel.onopen = channel.onclose = null;
     this.#connection.close();
   }
@@ -202,6 +207,10 @@ export class Link {
     await this.#gathered();
     const sdp = this.#connection.localDescription?.sdp;
     if (sdp) this.#tell({ to: "described", link: this.id, sdp });
+    // the core leaves out what the description has
+    this.#connection.onicecandidate = ({ candidate }) => {
+      if (candidate) this.#tell({ to: "found", link: this.id, candidates: [candidate.candidate] });
+    };
   }
 
   #gathered(): Promise<void> {
@@ -210,7 +219,9 @@ export class Link {
       const isOver = () => connection.iceGatheringState === "complete" && resolve();
       let rest: ReturnType<typeof setTimeout> | undefined;
       connection.onicegatheringstatechange = isOver;
-      connection.onicecandidate = () => {
+      connection.onicecandidate = ({ candidate }) => {
+        if (candidate?.type === "relay") return;
+        if (candidate?.type === "srflx" && !this.#waitsForAll) resolve();
         clearTimeout(rest);
         rest = setTimeout(resolve, GATHERING_REST_MS);
       };

@@ -18,6 +18,7 @@ import type { Counts, Opening, PictureFormat, Shown } from "./wire.js";
 export type ToWorker =
   | { to: "join"; module: string; opening: Opening }
   | { to: "described"; link: number; sdp: string }
+  | { to: "found"; link: number; candidates: string[] }
   | { to: "link-up"; link: number }
   | { to: "link-down"; link: number }
   | { to: "stats"; link: number; counts: Counts }
@@ -31,6 +32,7 @@ export type ToWorker =
 /** From the worker to the window. */
 export type ToWindow =
   | { to: "rendezvous"; stun: string }
+  | { to: "turn"; server: RTCIceServer }
   | { to: "offer"; link: number }
   | { to: "answer"; link: number; sdp: string }
   | { to: "accept"; link: number; sdp: string }

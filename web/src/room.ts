@@ -172,6 +172,7 @@ export class Room extends EventTarget {
   /** Whether speakers are shown, those of a mesh or a pinned one, and not the program. */
   #showsSpeakers = false;
   #stun: string | null = null;
+  #turn: RTCIceServer | null = null;
   #invite: string | null = null;
   #mixedBy = "Mixed by";
   #keys: Uint8Array | null = null;
@@ -442,6 +443,10 @@ export class Room extends EventTarget {
     switch (message.to) {
       case "rendezvous":
         this.#stun = message.stun;
+        this.#turn = null;
+        break;
+      case "turn":
+        this.#turn = message.server;
         break;
       case "offer":
         this.#open(message.link, (link) => link.offer());
@@ -561,7 +566,7 @@ export class Room extends EventTarget {
   }
 
   #open(id: number, describe: (link: Link) => Promise<void>): void {
-    const options = { certificate: this.certificate, stun: this.#stun };
+    const options = { certificate: this.certificate, stun: this.#stun, turn: this.#turn };
     this.#links.set(id, new Link(id, options, this.worker, () => this.#links.delete(id)));
     this.#during(id, describe);
   }

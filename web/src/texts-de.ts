@@ -266,6 +266,22 @@ export const de: Texts = {
   encoder: "Dein Bild",
   encoderOf: (bps, encodeMs) => `${rate(bps)}${encodeMs === null ? "" : `, ${Math.round(encodeMs)} ms zum Kodieren`}`,
   links: "Verbindungen",
+  ways: { direct: "direkt", relayed: "über einen Server" },
+  nat: "Router vor dir",
+  nats: {
+    unknown: "noch nicht bekannt",
+    open: "keiner",
+    "one-port": "lässt andere zu dir durch",
+    "port-each": "lässt nur wenige zu dir durch",
+  },
+  localNetworkAsked:
+    "Dein Browser fragt vielleicht, ob diese Seite dein lokales Netz erreichen darf. Dann sprichst du mit Menschen in deiner Nähe direkt.",
+  localNetwork: "Dein lokales Netz",
+  localNetworks: {
+    granted: "erreichbar",
+    denied: "vom Browser verwehrt",
+    prompt: "der Browser fragt",
+  },
   tree: "Wer die Zuschauer dieses Raums beliefert",
   none: "keine",
   unknown: "noch nicht bekannt",

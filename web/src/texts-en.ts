@@ -1,6 +1,6 @@
 // All texts of the page in English.
 
-import type { Mode } from "./app.js";
+import type { Mode, Way } from "./app.js";
 import { megabits } from "./megabits.js";
 import type { Reason } from "./refused.js";
 import type { EmptyStage } from "./ui/empty-stage.js";
@@ -266,6 +266,22 @@ export const en = {
   encoderOf: (bps: number, encodeMs: number | null) =>
     `${megabits(bps)}${encodeMs === null ? "" : `, ${Math.round(encodeMs)} ms to encode`}`,
   links: "Connections",
+  ways: { direct: "direct", relayed: "relayed" } as Record<Way, string>,
+  nat: "Router in front of you",
+  nats: {
+    unknown: "not known yet",
+    open: "none",
+    "one-port": "lets others reach you",
+    "port-each": "lets few others reach you",
+  },
+  localNetworkAsked:
+    "Your browser may ask whether this page may reach your local network. Allowed, it reaches people near you directly.",
+  localNetwork: "Your local network",
+  localNetworks: {
+    granted: "in reach",
+    denied: "kept from this page by the browser",
+    prompt: "the browser asks",
+  } as Record<PermissionState, string>,
   tree: "Who feeds this room's viewers",
   none: "none",
   unknown: "not known yet",

@@ -50,7 +50,12 @@ export interface Counts {
   queueUs: number;
   /** Whether the link goes over a relay (TURN). */
   isRelayed: boolean;
+  /** Kind of this end's address in the pair that ICE has selected. */
+  ownCandidate: (typeof OWN_CANDIDATES)[number];
 }
+
+/** Kinds of local ICE candidates as statistics name them, and before one is selected. */
+export const OWN_CANDIDATES = ["unknown", "host", "srflx", "prflx", "relay"] as const;
 
 /** A picture to show, with its sound: link and slot of each. */
 export interface Shown {
@@ -93,7 +98,8 @@ export type Call =
   | { call: "stats"; link: number; counts: Counts }
   | { call: "own-frame"; link: number; capturedUs: number; media: OwnMedia; data: Uint8Array }
   | { call: "sources"; picture: boolean; sound: boolean; shares: boolean }
-  | { call: "line"; line: string };
+  | { call: "line"; line: string }
+  | { call: "found"; link: number; candidates: string[] };
 
 export type Ask =
   | { ask: "dial"; url: string }
@@ -116,7 +122,8 @@ export type Ask =
   | { ask: "keys"; keys: Uint8Array<ArrayBuffer> }
   | { ask: "decode" }
   | { ask: "farewell"; bytes: Uint8Array<ArrayBuffer> }
-  | { ask: "paths"; link: number; candidates: string[] };
+  | { ask: "paths"; link: number; candidates: string[] }
+  | { ask: "turn"; urls: string[]; username: string; password: string };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -137,6 +144,7 @@ const CALLS: readonly Call["call"][] = [
   "own-frame",
   "sources",
   "line",
+  "found",
 ];
 class Writer {
   #bytes = new Uint8Array(256);
@@ -250,11 +258,13 @@ export function encode(call: Call): Uint8Array {
     case "stats": {
       const { bytesSent, bytesReceived, packetsSent, repairsSent, packetsReceived, rttUs, queueUs, isRelayed } =
         call.counts;
+      const { ownCandidate } = call.counts;
       to.varint(call.link).varint(bytesSent).varint(bytesReceived).varint(packetsSent).varint(repairsSent);
       to.varint(packetsReceived)
         .option(rttUs, (rttUs) => to.varint(rttUs))
         .varint(queueUs)
-        .bool(isRelayed);
+        .bool(isRelayed)
+        .varint(OWN_CANDIDATES.indexOf(ownCandidate));
       break;
     }
     case "command":
@@ -262,6 +272,10 @@ export function encode(call: Call): Uint8Array {
       break;
     case "line":
       to.text(call.line);
+      break;
+    case "found":
+      to.varint(call.link).varint(call.candidates.length);
+      for (const candidate of call.candidates) to.text(candidate);
       break;
     case "own-frame": {
       const { media } = call;
@@ -384,6 +398,8 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "farewell", bytes: from.bytes() };
     case 20:
       return { ask: "paths", link: from.varint(), candidates: from.list(() => from.text()) };
+    case 21:
+      return { ask: "turn", urls: from.list(() => from.text()), username: from.text(), password: from.text() };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

@@ -80,6 +80,9 @@ function carryOut(ask: Ask): void {
     case "paths":
       window({ to: "paths", link: ask.link, candidates: ask.candidates });
       break;
+    case "turn":
+      window({ to: "turn", server: { urls: ask.urls, username: ask.username, credential: ask.password } });
+      break;
     case "close":
       forget(ask.link);
       window({ to: "close", link: ask.link });
@@ -191,6 +194,9 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       break;
     case "described":
       call({ call: "described", link: data.link, sdp: data.sdp });
+      break;
+    case "found":
+      call({ call: "found", link: data.link, candidates: data.candidates });
       break;
     case "link-up":
       call({ call: "link-up", link: data.link });

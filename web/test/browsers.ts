@@ -48,6 +48,12 @@ export interface Browsing {
   slowsHidden?: boolean;
   /** Address of a sound server: microphones and loudspeakers are its own, and there is no camera. */
   soundServer?: string;
+  /** Flags of Chromium's command line. */
+  flags?: readonly string[];
+  /** The user's answer when the page asks for the local network. */
+  localNetwork?: "granted" | "denied";
+  /** What runs in the page before its own scripts. */
+  onNew?: () => void;
   /** A page in whose browser this one opens, in a window and with storage of its own: less work for the machine. */
   beside?: Page;
 }
@@ -90,6 +96,7 @@ function chromium(browsing: Browsing, { folder, lab, origin, trustsAll }: Place)
         ? []
         : ["--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire"]),
       ...(trustsAll ? ["--ignore-certificate-errors"] : []),
+      ...(browsing.flags ?? []),
     ],
   });
 }
@@ -109,6 +116,14 @@ function firefox(hasPlugin: boolean): Promise<Browser> {
     extraPrefsFirefox: FIREFOX_PREFERENCES,
     env: hasPlugin ? env : others,
   });
+}
+
+/** Answers for the user when pages of an origin ask for the local network. */
+export async function answerLocalNetwork(page: Page, origin: string, setting: "granted" | "denied"): Promise<void> {
+  const session = await page.browser().target().createCDPSession();
+  for (const name of ["local-network", "loopback-network"]) {
+    await session.send("Browser.setPermission", { origin, permission: { name }, setting });
+  }
 }
 
 /** Kills a page's browser, with all its processes. */

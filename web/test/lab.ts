@@ -21,21 +21,25 @@ export class Lab {
   readonly #folder: string;
   readonly #process: ChildProcess;
 
-  private constructor(hosts: Record<string, string>) {
+  private constructor(hosts: Record<string, string>, shared: Record<string, string>) {
     this.#folder = mkdtempSync(join(tmpdir(), "plenary-lab-"));
     const tables = Object.entries(hosts).map(([name, line]) => {
       const settings = line.split(" ").filter((word) => word !== "");
       return `[hosts.${name}]\n${settings.map((word) => word.replace(/=(.*)/, ' = "$1"\n')).join("")}`;
     });
     const path = join(this.#folder, "scenario.toml");
-    writeFileSync(path, `seed = 7\n${tables.join("")}`);
+    const nats = Object.entries(shared).map(([name, kind]) => `[nats.${name}]\nkind = "${kind}"\n`);
+    writeFileSync(path, `seed = 7\n${nats.join("")}${tables.join("")}`);
     const driver = "env | grep ^NETLAB; echo up; exec cat";
     this.#process = spawn(NETLAB, ["up", path, "--", "sh", "-c", driver], { stdio: ["pipe", "pipe", "inherit"] });
   }
 
-  /** Builds a lab of these hosts, each with its line's settings (`delay=30ms loss=1%`). */
-  static async up(hosts: Record<string, string>): Promise<Lab> {
-    const lab = new Lab(hosts);
+  /**
+   * Builds a lab of these hosts, each with its line's settings (`delay=30ms loss=1%`), and of NATs that several of them
+   * are behind, each with its kind.
+   */
+  static async up(hosts: Record<string, string>, shared: Record<string, string> = {}): Promise<Lab> {
+    const lab = new Lab(hosts, shared);
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the lab doesn't come up")), UP_MS_MAX);
       lab.#process.once("error", reject);

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "puppeteer-core";
 
 import type * as library from "../src/room.js";
-import { type Browsing, INSECURE, kill, launch, watchPage } from "./browsers.js";
+import { answerLocalNetwork, type Browsing, INSECURE, kill, launch, watchPage } from "./browsers.js";
 import type { Lab } from "./lab.js";
 
 declare global {
@@ -191,8 +191,8 @@ export class Room {
   }
 
   /** Starts the rendezvous. */
-  async serve(listen: string): Promise<void> {
-    this.#rendezvous = this.start("rendezvous", "--listen", listen, ...(await this.embeds()));
+  async serve(listen: string, ...options: string[]): Promise<void> {
+    this.#rendezvous = this.start("rendezvous", "--listen", listen, ...(await this.embeds()), ...options);
     this.rendezvous = (await this.line(this.#rendezvous, (line) => line.includes("http"))).replace(/.*(http)/, "$1");
   }
 
@@ -258,7 +258,12 @@ export class Room {
 
   /** Starts a process of the command line. */
   start(...args: string[]): ChildProcess {
-    const [program = PLENARY, ...rest] = [...(this.lab?.enter(this.at) ?? []), PLENARY, ...args];
+    return this.startAt(this.at, ...args);
+  }
+
+  /** Starts such a process in a host of the lab. */
+  startAt(at: string, ...args: string[]): ChildProcess {
+    const [program = PLENARY, ...rest] = [...(this.lab?.enter(at) ?? []), PLENARY, ...args];
     const process = spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] });
     process.stderr.on("data", (data) => env["VERBOSE"] && console.error(`${args[0]}: ${data}`));
     this.#processes.push(process);
@@ -327,6 +332,8 @@ export class Room {
   async #blank(browsing: Browsing): Promise<Page> {
     const page = browsing.beside ? await this.#beside(browsing.beside) : await this.#first(browsing);
     await watchPage(page);
+    if (browsing.localNetwork) await answerLocalNetwork(page, new URL(this.invite).origin, browsing.localNetwork);
+    if (browsing.onNew) await page.evaluateOnNewDocument(browsing.onNew);
     return page;
   }
 

@@ -71,6 +71,7 @@ const calls: Record<string, Call> = {
   sources: { call: "sources", picture: true, sound: true, shares: false },
   command: { call: "command", json: '"leave"' },
   line: { call: "line", line: "/mute Grüße" },
+  found: { call: "found", link: 3, candidates: ["candidate:6 1 udp 7 192.0.2.1 9 typ relay"] },
   stats: {
     call: "stats",
     link: 9,
@@ -83,6 +84,7 @@ const calls: Record<string, Call> = {
       rttUs: 60_000,
       queueUs: 7,
       isRelayed: true,
+      ownCandidate: "prflx",
     },
   },
 };
@@ -111,6 +113,7 @@ const asks: Record<string, Ask> = {
   farewell: { ask: "farewell", bytes },
   decode: { ask: "decode" },
   paths: { ask: "paths", link: 3, candidates: ["candidate:6 1 udp 7 192.0.2.1 9 typ srflx"] },
+  turn: { ask: "turn", urls: ["turn:example.org:7420?transport=udp"], username: "1:ada", password: "pz" },
   event: { ask: "event", event: '{"what":"removed"}', aside: '{"labels":{}}' },
   "snapshot-taken": { ask: "snapshot", room: "{}", page: "[]" },
   "send-frame": {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plenary::{Consent, HostOptions, MixPolicy, ProgramFormat, Shape};
+use plenary::{Consent, HostOptions, MixPolicy, ProgramFormat, Shape, StunServer, TurnServer};
 use plenary_media::TEMPORAL_LAYERS_MAX;
 use plenary_media::compose::Layout;
 use plenary_media::mixer::INPUTS_MAX;
@@ -171,6 +171,34 @@ pub(crate) struct NetworkArgs {
     /// UDP ports for media, one per link
     #[arg(long, value_name = "A-B", value_parser = ports)]
     pub(crate) udp_ports: Option<RangeInclusive<u16>>,
+    /// UDP port for all media, in place of one per link: for a firewall or router that lets one port in. Not that of
+    /// --listen
+    #[arg(long, value_name = "P", conflicts_with = "udp_ports", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) udp_port: Option<u16>,
+    /// Whether to ask the router of a home network to let others in: at the port of a host's own server, unless it is
+    /// advertised, and at --udp-port
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) port_map: PortMapWord,
+    /// Address of a one-to-one NAT in front of this machine, as in clouds: told to others beside its own addresses, and
+    /// named by a host's invite
+    #[arg(long, value_name = "IP", value_parser = outer_address)]
+    pub(crate) nat_1to1: Option<IpAddr>,
+    /// Check only addresses that the other end's checks came from, for a machine in the open (ICE-lite)
+    #[arg(long)]
+    pub(crate) ice_lite: bool,
+    /// STUN server to ask for this machine's outer address, beside the rendezvous; repeatable: stun:HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) stun: Vec<StunServer>,
+    /// TURN server for relays to peers that are reached by no other way, beside the rendezvous'; repeatable:
+    /// turn:HOST[:PORT]
+    #[arg(long, value_name = "URL", requires = "turn_user")]
+    pub(crate) turn: Vec<TurnServer>,
+    /// Username at the TURN servers
+    #[arg(long, value_name = "NAME", requires = "turn")]
+    pub(crate) turn_user: Option<String>,
+    /// Password at the TURN servers; @FILE, - for a line of standard input, or PLENARY_TURN_SECRET hide it from `ps`
+    #[arg(long, value_name = "SECRET", requires = "turn")]
+    pub(crate) turn_secret: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -318,6 +346,13 @@ pub(crate) struct HostArgs {
     pub(crate) mixing: Option<Mixing>,
 }
 
+/// Whether a router is asked to map ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortMapWord {
+    Auto,
+    Never,
+}
+
 /// How peers come on stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
@@ -389,6 +424,12 @@ pub(crate) struct RendezvousArgs {
     pub(crate) bind: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// Address of a one-to-one NAT in front of this machine, as in clouds: told as that of --serve-turn's relays
+    #[arg(long, value_name = "IP", value_parser = outer_address)]
+    pub(crate) nat_1to1: Option<IpAddr>,
+    /// Whether to ask the router of a home network to let others in, unless the server is advertised
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) port_map: PortMapWord,
     /// Serve `/metrics` for Prometheus, and `/healthz`, at this address too
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -435,6 +476,10 @@ pub(crate) struct ProbeArgs {
     /// File with certificates (PEM) to trust for a rendezvous at https://, beside public authorities
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_trust: Vec<PathBuf>,
+    /// STUN server to ask for the NAT in front of this machine, beside the invite's rendezvous; repeatable:
+    /// stun:HOST[:PORT]. One alone can't tell all kinds of NATs apart
+    #[arg(long, value_name = "URL")]
+    pub(crate) stun: Vec<StunServer>,
     /// File for the figures; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -566,6 +611,9 @@ pub(crate) struct RelayBenchArgs {
     /// Another server to measure: a name, and a command as docs/benchmarks/sfu.md describes
     #[arg(long, value_name = "NAME=COMMAND")]
     pub(crate) server: Vec<Server>,
+    /// Measure beside them a relay with this one UDP port for all its links
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) udp_port: Option<u16>,
     /// Relay in this process, as standard input says
     #[arg(long, hide = true, value_enum)]
     pub(crate) part: Option<RelayPart>,
@@ -634,9 +682,13 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "an address looks like 127.0.0.1 or 127.0.0.1:7420".to_owned())
 }
 
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "an address looks like 192.0.2.1 or 2001:db8::1".to_owned())
+}
+
 /// Parses an address that this machine has.
 fn own_address(text: &str) -> Result<IpAddr, String> {
-    let ip: IpAddr = text.parse().map_err(|_| "an address looks like 192.0.2.1 or 2001:db8::1".to_owned())?;
+    let ip = address(text)?;
     match UdpSocket::bind((ip, 0)) {
         _ if ip.is_unspecified() => Err(format!("{ip} is no single address")),
         Ok(_) => Ok(ip),
@@ -644,8 +696,17 @@ fn own_address(text: &str) -> Result<IpAddr, String> {
     }
 }
 
+/// Parses the address of a NAT.
+fn outer_address(text: &str) -> Result<IpAddr, String> {
+    let ip = address(text)?;
+    match ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
+        true => Err(format!("{ip} is no address at which others reach this machine")),
+        false => Ok(ip),
+    }
+}
+
 /// Parses `40000-40099`.
-fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+pub(crate) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let wrong = || "ports look like 40000-40099".to_owned();
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
     let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);

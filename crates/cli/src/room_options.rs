@@ -6,10 +6,10 @@ use std::sync::Arc;
 use plenary::media::codec::Codecs;
 use plenary::media::source::{Source, TestSource, open_source};
 use plenary::media::{BuiltinCodecs, Clock};
-use plenary::{Consent, HostOptions, Options};
+use plenary::{Consent, HostOptions, Options, TurnServer};
 
-use crate::args::{RelayWord, RoomArgs};
-use crate::{Failure, json, serving, usage};
+use crate::args::{NetworkArgs, PortMapWord, RelayWord, RoomArgs};
+use crate::{Failure, json, secrets, serving, usage};
 
 /// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
@@ -21,6 +21,15 @@ fn cache_folder() -> Option<PathBuf> {
     let of = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?;
     Some(folder.join("plenary"))
+}
+
+impl NetworkArgs {
+    /// Returns the TURN servers with the login there.
+    fn turn(&self) -> Result<Vec<TurnServer>, Failure> {
+        let Some(user) = self.turn_user.as_deref() else { return Ok(Vec::new()) };
+        let secret = secrets::turn(self.turn_secret.as_deref())?;
+        Ok(self.turn.iter().map(|server| server.clone().login(user, secret.clone())).collect())
+    }
 }
 
 impl RoomArgs {
@@ -37,6 +46,12 @@ impl RoomArgs {
         options.solo_allowed = !self.no_solo;
         options.bind = self.network.bind.clone();
         options.udp_ports = self.network.udp_ports.clone();
+        options.udp_port = self.network.udp_port;
+        options.ice_lite = self.network.ice_lite;
+        options.maps_ports = self.network.port_map == PortMapWord::Auto;
+        options.nat_1to1 = self.network.nat_1to1;
+        options.stun = self.network.stun.clone();
+        options.turn = self.network.turn()?;
         options.tls_roots = serving::roots(&self.network.tls_trust)?;
         options.cache = cache_folder();
         options.testing.seed = self.seed;

@@ -13,6 +13,7 @@ use crate::{Failure, usage};
 /// Environment variables for secrets that are not given as arguments.
 const INVITE_VARIABLE: &str = "PLENARY_INVITE";
 const PASSWORD_VARIABLE: &str = "PLENARY_PASSWORD";
+const TURN_VARIABLE: &str = "PLENARY_TURN_SECRET";
 /// Maximum bytes of a secret's line: an invite has up to 2.6 kB.
 const LINE_MAX: u64 = 4096;
 
@@ -48,6 +49,13 @@ pub(crate) fn password_text(typed: Option<&str>, needed: bool) -> Result<Option<
         Some(text) if text.is_empty() => Err(usage("the password is empty")),
         text => Ok(text),
     }
+}
+
+/// Returns the password at TURN servers.
+pub(crate) fn turn(typed: Option<&str>) -> Result<String, Failure> {
+    let missing =
+        || usage(format!("no password for --turn: give it by --turn-secret, or in {TURN_VARIABLE}"));
+    given(typed, TURN_VARIABLE)?.ok_or_else(missing)
 }
 
 /// Returns a secret as the user gives it, without asking.

@@ -1,14 +1,16 @@
 //! Flags of the commands that serve a rendezvous, and of those that reach one by https.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use plenary::{Advertise, Certificate, PageOrigin, Router};
+use plenary::{Advertise, Certificate, PageOrigin, Router, ServeTurn};
 
 use crate::Failure;
+use crate::args::ports;
 
 /// Where the certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +40,13 @@ pub(crate) struct ServeArgs {
     /// Private key of the certificate: PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Serve TURN, for members that no others reach, over UDP, TCP and, with a certificate, TLS: at the port of
+    /// --listen, or at this address
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1)]
+    pub(crate) serve_turn: Option<Option<SocketAddr>>,
+    /// UDP ports of the TURN server's relays, one each [default: any]
+    #[arg(long, value_name = "A-B", value_parser = ports, requires = "serve_turn")]
+    pub(crate) turn_ports: Option<RangeInclusive<u16>>,
     /// Directory of what is kept between starts: the certificate of --tls self [default: plenary in the user's data
     /// directory]
     #[arg(long, value_name = "DIR")]
@@ -49,6 +58,12 @@ impl ServeArgs {
     pub(crate) fn page(&self, auto_speak: bool) -> Option<Router> {
         let embed: Vec<_> = self.embed.iter().map(PageOrigin::to_string).collect();
         plenary_page::routes(auto_speak, &embed)
+    }
+
+    /// Returns the TURN server to serve, if there is to be one.
+    pub(crate) fn turn(&self) -> Option<ServeTurn> {
+        let listen = self.serve_turn?;
+        Some(ServeTurn::default().listen(listen).ports(self.turn_ports.clone()))
     }
 
     /// Returns the certificate to serve with; `None` for plain HTTP.

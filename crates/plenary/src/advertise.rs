@@ -1,7 +1,7 @@
 //! The host and port, or the address at a proxy, by which others reach a rendezvous, as an invite names them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use plenary_signal::Authority;
@@ -61,6 +61,16 @@ impl Advertise {
         reachable(local).into()
     }
 
+    /// Returns the address; `None` of a name, or of a proxy.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self.host {
+            _ if self.proxied.is_some() => None,
+            Host::Domain(_) => None,
+            Host::Ipv4(ip) => Some(ip.into()),
+            Host::Ipv6(ip) => Some(ip.into()),
+        }
+    }
+
     /// Returns the name for a certificate: an IPv6 address without brackets.
     pub(crate) fn name(&self) -> String {
         match &self.host {
@@ -92,25 +102,32 @@ impl FromStr for Advertise {
             }
             None => (text, None),
         };
-        // an IPv6 address without brackets leaves open which colon begins the port
-        let end = text.find(']').map(|end| end + 1).or(text.find(':')).unwrap_or(text.len());
-        let (host, rest) = text.split_at(end);
-        let port = match rest.strip_prefix(':') {
-            Some(port) => {
-                let digits = port.bytes().all(|digit| digit.is_ascii_digit());
-                Some(port.parse().ok().filter(|port| digits && *port != 0).ok_or(NoAddress)?)
-            }
-            None if rest.is_empty() => None,
-            None => return Err(NoAddress),
-        };
-        let host = Host::parse(host).map_err(|_| NoAddress)?;
-        let is_nowhere = match &host {
-            Host::Domain(name) => name.len() > 253,
-            Host::Ipv4(ip) => ip.is_unspecified() || ip.is_multicast(),
-            Host::Ipv6(ip) => ip.is_unspecified() || ip.is_multicast(),
-        };
-        if is_nowhere { Err(NoAddress) } else { Ok(Advertise { host, port, proxied }) }
+        let (host, port) = host_and_port(text).ok_or(NoAddress)?;
+        Ok(Advertise { host, port, proxied })
     }
+}
+
+/// Reads `HOST` or `HOST:PORT`, an IPv6 address in brackets. `None` for anything else, and for an address that no host
+/// has.
+pub(crate) fn host_and_port(text: &str) -> Option<(Host, Option<u16>)> {
+    // an IPv6 address without brackets leaves open which colon begins the port
+    let end = text.find(']').map(|end| end + 1).or(text.find(':')).unwrap_or(text.len());
+    let (host, rest) = text.split_at(end);
+    let port = match rest.strip_prefix(':') {
+        Some(port) => {
+            let digits = port.bytes().all(|digit| digit.is_ascii_digit());
+            Some(port.parse().ok().filter(|port| digits && *port != 0)?)
+        }
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    let host = Host::parse(host).ok()?;
+    let is_nowhere = match &host {
+        Host::Domain(name) => name.len() > 253,
+        Host::Ipv4(ip) => ip.is_unspecified() || ip.is_multicast(),
+        Host::Ipv6(ip) => ip.is_unspecified() || ip.is_multicast(),
+    };
+    (!is_nowhere).then_some((host, port))
 }
 
 /// Returns a path of plain segments without the slash at its end; `None` for another one.

@@ -103,6 +103,7 @@ mod notices;
 mod open;
 mod options;
 mod outlets;
+mod port_map;
 mod power;
 mod publish;
 mod reachable;
@@ -111,10 +112,12 @@ mod room;
 mod secret_file;
 mod secrets;
 mod signed_name;
+mod stun;
 #[doc(hidden)]
 pub mod testing;
 mod threads;
 mod track;
+mod turn;
 #[cfg(feature = "files")]
 mod verify;
 mod voices;
@@ -153,13 +156,16 @@ pub use plenary_signal::{
     Authority, FIGURES_TYPE, Figures, MoreFigures, NoOrigin, Outage, PageOrigin,
     Refusal as RendezvousRefusal, RendezvousError, Router, ServerTls, SignalError, TlsError,
 };
+pub use port_map::{Outer, PortMap, PortMapping};
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::{AnnouncedRecording, RecordParts, Recording, RecordingState};
 pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, RoomKeysLock, save_invite, save_secret};
 pub use signed_name::{SignedName, SignedNameError};
+pub use stun::{NatSeen, NoStunServer, StunServer, ask_stun};
 pub use threads::CLOSE_MAX;
 pub use track::{Track, TrackKind};
+pub use turn::{NoTurnServer, ServeTurn, TurnServer};
 #[cfg(feature = "files")]
 pub use verify::{Verified, VerifyError, verify_recording};
 pub use voices::{Voice, VoiceStream, Voices, VoicesError, VoicesOf};

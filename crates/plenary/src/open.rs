@@ -1,8 +1,8 @@
 //! Opening and joining of rooms, up to the moment the driver runs.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Correspondence, HOST_ANSWER_US_MAX, Letters, layout};
@@ -21,7 +21,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Span};
-use url::Url;
 
 use crate::advertise::Advertise;
 use crate::benches::Benches;
@@ -32,15 +31,22 @@ use crate::event::EVENTS_MAX;
 use crate::flow::Flow;
 use crate::line_share::outflow_bytes_per_s;
 use crate::options::{HostOptions, Options};
+use crate::port_map::{Outer, PortMap};
 use crate::power::on_mains;
 use crate::reachable::reachable;
 use crate::room::{Inner, Room};
 use crate::secrets::{Identity, Password, RoomKeys};
+use crate::stun::{StunServer, StunServers};
 use crate::threads::Threads;
+use crate::turn::TurnServers;
 use crate::{random_bytes, random_u64};
 
 /// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
+
+/// Time that an invite waits for a router's answer: most answer within 0.2 s, by any of the three protocols (measured
+/// with miniupnpd).
+const MAPPED_MAX: Duration = Duration::from_secs(1);
 
 /// Parts of a room before it is opened.
 struct Opening {
@@ -53,6 +59,8 @@ struct Opening {
     host: Option<HostConfig>,
     signal: Arc<dyn Signal>,
     rendezvous: Option<Rendezvous>,
+    /// The port of the own rendezvous at the router.
+    port_map: Option<PortMap>,
     span: Span,
 }
 
@@ -129,12 +137,16 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let layout = layout::for_command(&host.layout).map_err(Error::Layout)?.to_roster();
     check_mixers(host.mixers).map_err(Error::Command)?;
     let seal::RoomKeys { root, host: me, removed, reign, locked, .. } = keys.0.clone();
-    let (rendezvous, url) = match &host.rendezvous {
-        Some(url) => (None, url.trim_end_matches('/').to_owned()),
+    let (rendezvous, url, port_map) = match &host.rendezvous {
+        Some(url) => (None, url.trim_end_matches('/').to_owned(), None),
         None => {
             let address = host.listen.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
             let tls = host.certificate.as_ref().map(Certificate::server_tls);
             let page_at = host.page_at.iter().filter_map(|url| PageOrigin::of_url(url).ok());
+            let turn = host.turn.as_ref();
+            let turn = turn.map(|turn| {
+                turn.config(address, options.nat_1to1, host.advertise.as_ref(), options.uplink_bps_max)
+            });
             let config = RendezvousConfig {
                 page: host.page.clone(),
                 figures: host.figures.clone(),
@@ -145,19 +157,29 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
                     outflow_bytes_per_s: outflow_bytes_per_s(options.uplink_bps_max),
                     ..Limits::default()
                 },
+                turn,
                 tls,
             };
             let rendezvous = Rendezvous::bind(address, config)?;
             let local = rendezvous.local_addr();
-            let advertise = host.advertise.clone().unwrap_or_else(|| Advertise::of_listener(local));
-            if host.advertise.is_none() && local.ip().is_unspecified() && reachable(local).ip().is_loopback()
-            {
+            let port_map = (options.maps_ports && host.advertise.is_none() && options.nat_1to1.is_none())
+                .then(|| PortMap::of_rendezvous(local))
+                .flatten();
+            let mapped = match &port_map {
+                Some(map) => map.outer(MAPPED_MAX).await.and_then(Outer::mapped),
+                None => None,
+            };
+            let outer = options.nat_1to1.map(|outer| SocketAddr::new(outer, local.port())).or(mapped);
+            let wanted = host.advertise.clone().or(outer.map(Advertise::from));
+            let advertise = wanted.unwrap_or_else(|| Advertise::of_listener(local));
+            let is_told = host.advertise.is_some() || options.nat_1to1.is_some();
+            if !is_told && local.ip().is_unspecified() && reachable(local).ip().is_loopback() {
                 tracing::warn!(
                     "the invite leads to this machine alone, which has no other address: advertise one"
                 );
             }
             let url = advertise.url(rendezvous.is_secure(), local.port());
-            (Some(rendezvous), url)
+            (Some(rendezvous), url, port_map)
         }
     };
     let expires_unix_s = (options.clock.now_us() / 1_000_000).saturating_add(host.invite_life.as_secs());
@@ -198,8 +220,11 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     // the next session begins above this one, and above a reign that is handed over without being begun
     let earlier = keys.earlier_keys(&key);
     let keys = Some(RoomKeys(seal::RoomKeys { reign: reign.saturating_add(2), ..keys }));
-    open(Opening { me, invite, keys, key, earlier, host: Some(host), signal, rendezvous, span }, options)
-        .await
+    open(
+        Opening { me, invite, keys, key, earlier, host: Some(host), signal, rendezvous, port_map, span },
+        options,
+    )
+    .await
 }
 
 /// Returns the first 64 characters of a title.
@@ -211,13 +236,13 @@ async fn join_as(me: Keypair, invite: Invite, options: Options, span: Span) -> R
     let key = key_of(&invite, &options).await?;
     let url = invite.rendezvous().ok_or(Error::NoRendezvous)?;
     let signal = Arc::new(websocket(&url, &me, None, &key, &options)?);
-    let (keys, earlier, host, rendezvous) = (None, Vec::new(), None, None);
-    open(Opening { me, invite, keys, key, earlier, host, signal, rendezvous, span }, options).await
+    let (keys, earlier, host, rendezvous, port_map) = (None, Vec::new(), None, None, None);
+    open(Opening { me, invite, keys, key, earlier, host, signal, rendezvous, port_map, span }, options).await
 }
 
 /// Assembles a room, starts its driver, and waits until the host has admitted this peer.
 async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
-    let Opening { me, invite, keys, key, earlier, host, signal, rendezvous, span } = opening;
+    let Opening { me, invite, keys, key, earlier, host, signal, rendezvous, port_map, span } = opening;
     let id = me.id();
     options.password = None; // its key is derived
     let mixes = prepare_to_mix(&mut options);
@@ -271,13 +296,27 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let config = LinksConfig {
         bind: options.bind.clone(),
         udp_ports: options.udp_ports.clone(),
+        udp_port: options.udp_port,
+        ice_lite: options.ice_lite,
+        nat_1to1: options.nat_1to1,
         shaper: options.testing.shaper.clone(),
         epoch: Instant::now(),
         ..LinksConfig::default()
     };
+    // a rendezvous of this process would see no NAT; the relays of its TURN server have to know the links' sockets
+    let elsewhere = invite.rendezvous().filter(|_| rendezvous.is_none());
+    let of_rendezvous = elsewhere.and_then(|url| StunServer::of_rendezvous(&url));
+    let of_relays = rendezvous.iter().flat_map(Rendezvous::turn_addrs).map(StunServer::from);
+    let turn = TurnServers::new(options.turn.clone(), of_rendezvous.clone());
+    let stun = options.stun.iter().cloned().chain(of_rendezvous).chain(of_relays).collect();
     let (links, link_events) = Links::new(config, flow.clone())?;
     let links = Arc::new(links);
     flow.connect(links.clone());
+    let media_map = options.udp_port.filter(|_| options.maps_ports).and_then(PortMap::of_media);
+    if let Some(map) = &media_map {
+        tokio::spawn(tell_mapped(map.watch().outer, Arc::downgrade(&links)));
+    }
+    let port_mapping = port_map.as_ref().map(PortMap::watch);
     let (joined, answer) = oneshot::channel();
     let recordings = Arc::<AtomicUsize>::default();
     let driver = Driver {
@@ -287,10 +326,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         links,
         link_events,
         signal: Some(signal),
-        rendezvous_url: invite
-            .rendezvous()
-            .filter(|_| rendezvous.is_none())
-            .and_then(|url| Url::parse(&url).ok()),
+        stun: StunServers(stun),
+        turn,
         correspondence: Correspondence::new(letters, random_bytes(), zero_us, options.patience),
         publishers: Vec::new(),
         ending: JoinSet::new(),
@@ -314,6 +351,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         end: End::Left,
         ended,
         rendezvous,
+        port_maps: port_map.into_iter().chain(media_map).collect(),
         uplink_bps_max: options.uplink_bps_max,
     };
     let events = events.downgrade();
@@ -333,6 +371,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         driver: Some(driver).into(),
         wants_to_speak,
         published,
+        port_mapping,
         recordings,
         threads: Threads::new(span.clone()),
         runtime: Handle::current(),
@@ -344,6 +383,15 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
             room.close().await;
             Err(error)
         }
+    }
+}
+
+/// Tells the links where a router maps their port, until either is gone.
+async fn tell_mapped(mut outer: watch::Receiver<Option<Outer>>, links: Weak<Links>) {
+    while outer.changed().await.is_ok() {
+        let mapped = outer.borrow_and_update().and_then(Outer::mapped);
+        let Some(links) = links.upgrade() else { return };
+        links.set_mapped(mapped);
     }
 }
 

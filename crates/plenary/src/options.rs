@@ -19,7 +19,9 @@ use crate::advertise::Advertise;
 use crate::certificate::Certificate;
 use crate::event::OnEvent;
 use crate::secrets::{Identity, Password, RoomKeys};
+use crate::stun::StunServer;
 use crate::testing::Testing;
+use crate::turn::{ServeTurn, TurnServer};
 
 /// Options of one peer in one room.
 ///
@@ -71,6 +73,28 @@ pub struct Options {
     pub bind: Vec<IpAddr>,
     /// UDP ports for media, one per link; `None` for any free port.
     pub udp_ports: Option<RangeInclusive<u16>>,
+    /// UDP port for all media, in place of one per link, for a firewall or a router's forwarding; `None`, the default,
+    /// for a port per link. Rooms of one process need a port each. A second link with the same peer takes a port of its
+    /// own at the answering end, which needs none open.
+    pub udp_port: Option<u16>,
+    /// Sends connectivity checks only where the other end's came from (ICE-lite), so nothing to addresses that a
+    /// stranger names; for a machine in the open. Two such peers link as others do. Off by default.
+    pub ice_lite: bool,
+    /// Asks the router of a home network to let others in: at a host's own rendezvous, unless it is
+    /// [advertised](HostOptions::advertise) or [`nat_1to1`](Self::nat_1to1) is known, and then the invite names the
+    /// router's address; and at [`udp_port`](Self::udp_port). Off by default. [`Room::port_map`](crate::Room::port_map)
+    /// says what came of it.
+    pub maps_ports: bool,
+    /// Address of a one-to-one NAT in front of this machine, as cloud providers have it, which leaves ports as they
+    /// are. Other peers are told it beside this machine's own addresses. The invite names it for a host's own
+    /// rendezvous that is not [advertised](HostOptions::advertise). `None`, the default, for no such NAT.
+    pub nat_1to1: Option<IpAddr>,
+    /// STUN servers to ask, beside the rendezvous, under which address other peers see this one; those of the first
+    /// three addresses of each family. None by default.
+    pub stun: Vec<StunServer>,
+    /// TURN servers at which links get a relay where there is no other way, the first of each family, beside that of
+    /// the rendezvous.
+    pub turn: Vec<TurnServer>,
     /// Time that the rendezvous may stay unreachable before joining fails; 10 s by default.
     pub patience: Duration,
     /// Certificates (DER) trusted for a rendezvous at `https://`, beside those of public authorities; none by default
@@ -115,6 +139,8 @@ pub struct HostOptions {
     /// Page that the host's own rendezvous serves, beside signalling, at the address that the invite names; by default
     /// a line of text.
     pub page: Option<Router>,
+    /// A TURN server beside the host's own rendezvous, for peers that no others reach; `None`, the default, for none.
+    pub turn: Option<ServeTurn>,
     /// Serves `/healthz` and, for Prometheus, `/metrics` at the host's own rendezvous: its figures, and these. Anyone
     /// may read them. `None`, the default, serves neither.
     pub figures: Option<MoreFigures>,
@@ -182,6 +208,12 @@ impl Options {
         identity: Option<Identity>,
         bind: Vec<IpAddr>,
         udp_ports: Option<RangeInclusive<u16>>,
+        udp_port: Option<u16>,
+        ice_lite: bool,
+        maps_ports: bool,
+        nat_1to1: Option<IpAddr>,
+        stun: Vec<StunServer>,
+        turn: Vec<TurnServer>,
         patience: Duration,
         tls_roots: Vec<Bytes>,
         codecs: Option<Arc<dyn Codecs>>,
@@ -223,6 +255,12 @@ impl Options {
             identity: None,
             bind: Vec::new(),
             udp_ports: None,
+            udp_port: None,
+            ice_lite: false,
+            maps_ports: false,
+            nat_1to1: None,
+            stun: Vec::new(),
+            turn: Vec::new(),
             patience: Duration::from_secs(10),
             tls_roots: Vec::new(),
             codecs: builtin_codecs(),
@@ -270,6 +308,7 @@ impl HostOptions {
         page: Option<Router>,
         figures: Option<MoreFigures>,
         page_at: Option<String>,
+        turn: Option<ServeTurn>,
         embed: Vec<PageOrigin>,
         stage_open: bool,
         mixing: Option<MixPolicy>,
@@ -302,6 +341,7 @@ impl Default for HostOptions {
             page: None,
             figures: None,
             page_at: None,
+            turn: None,
             embed: Vec::new(),
             stage_open: true,
             mixing: None,

@@ -13,14 +13,22 @@ pub(crate) fn reachable(local: SocketAddr) -> SocketAddr {
     if !local.ip().is_unspecified() {
         return local;
     }
-    // a listener on [::] takes connections by IPv4 too
-    let takes = |ip: &IpAddr| ip.is_ipv4() || local.is_ipv6();
+    let ip = reachable_ips(local.ip()).first().copied();
+    SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), local.port())
+}
+
+/// Returns the addresses at which other machines may reach a listener on `local`, at most one of IPv4 and one of IPv6.
+/// Empty on a machine without a network.
+pub(crate) fn reachable_ips(local: IpAddr) -> Vec<IpAddr> {
+    if !local.is_unspecified() {
+        return vec![local];
+    }
     let own = plenary_rtc::local_addresses().unwrap_or_default();
     let of_interfaces =
         |is_v4: bool| own.iter().copied().find(|ip| ip.is_ipv4() == is_v4 && !ip.is_loopback());
-    let found = [route(FAR_V4), of_interfaces(true), route(FAR_V6), of_interfaces(false)];
-    let ip = found.into_iter().flatten().find(takes);
-    SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), local.port())
+    // a listener on [::] takes connections by IPv4 too
+    let v6 = local.is_ipv6().then(|| route(FAR_V6).or_else(|| of_interfaces(false)));
+    [route(FAR_V4).or_else(|| of_interfaces(true)), v6.flatten()].into_iter().flatten().collect()
 }
 
 /// Returns the address from which this machine would send to another one.

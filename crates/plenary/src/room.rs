@@ -36,6 +36,7 @@ use crate::from_key::FramesFromKey;
 use crate::hosting::Host;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
+use crate::port_map::PortMapping;
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
 use crate::record::{AnnouncedRecording, RecordParts, Recorded, Recording};
 use crate::secrets::RoomKeys;
@@ -82,6 +83,8 @@ pub(crate) struct Inner {
     /// Whether this peer wants to speak, as its application said last.
     pub(crate) wants_to_speak: AtomicBool,
     pub(crate) published: Arc<Published>,
+    /// The port of the host's own rendezvous at the router.
+    pub(crate) port_mapping: Option<PortMapping>,
     /// Number of recordings that the application makes.
     pub(crate) recordings: Arc<AtomicUsize>,
     pub(crate) threads: Threads,
@@ -153,6 +156,12 @@ impl Room {
         let newest =
             self.0.flow.read(|body| body.roster().map_or(0, |roster| roster.rules.access.generation));
         (newest <= invite.generation()).then_some(invite)
+    }
+
+    /// Returns what the router says about the port of the host's own rendezvous, now and later. `None` where no port is
+    /// to be mapped ([`Options::maps_ports`]).
+    pub fn port_map(&self) -> Option<PortMapping> {
+        self.0.port_mapping.clone()
     }
 
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`

@@ -40,6 +40,7 @@ mod membership;
 pub mod message;
 mod mixing;
 mod mutation;
+pub mod network;
 pub mod ordered;
 mod outbox;
 pub mod packet;

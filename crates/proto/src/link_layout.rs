@@ -207,7 +207,7 @@ pub fn check(
     if !is_ice_text(&description.pwd, 22..=64) {
         return Err(DescriptionError::Pwd);
     }
-    if (description.setup == Setup::ActPass) != (role == Role::Offer) {
+    if description.setup.is_offer() != (role == Role::Offer) {
         return Err(DescriptionError::Setup(description.setup));
     }
     if description.candidates.is_empty() {

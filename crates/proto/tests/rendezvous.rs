@@ -1,8 +1,11 @@
 //! The wire format, as in docs/RENDEZVOUS.md, and bytes that are not frames.
 
+use std::net::IpAddr;
+
+use plenary_proto::bounded::Text;
 use plenary_proto::rendezvous::{
     Address, Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal,
-    WIRE_VERSION,
+    TurnAccess, WIRE_VERSION,
 };
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature};
 use plenary_proto::{PeerId, RoomId};
@@ -65,6 +68,25 @@ fn every_frame_of_a_peer_has_its_bytes() {
     }
 }
 
+fn turn(ip: Option<IpAddr>) -> TurnAccess {
+    let (username, password) = (Text::truncated("1:ada"), Text::truncated("pz"));
+    TurnAccess { ip, port: 14_860, has_tls: true, username, password }
+}
+
+#[test]
+fn a_turn_server_without_an_address_is_at_the_rendezvous_host() {
+    let at_host = turn(None);
+    assert_eq!(
+        at_host.urls("[2001:db8::1]"),
+        ["turn:[2001:db8::1]:14860?transport=udp", "turns:[2001:db8::1]:14860?transport=tcp"]
+    );
+    let elsewhere = TurnAccess { has_tls: false, ..turn(Some([192, 0, 2, 1].into())) };
+    assert_eq!(
+        elsewhere.urls("example.org"),
+        ["turn:192.0.2.1:14860?transport=udp", "turn:192.0.2.1:14860?transport=tcp"]
+    );
+}
+
 #[test]
 fn every_frame_of_a_rendezvous_has_its_bytes() {
     let peer = "aa".repeat(32);
@@ -82,6 +104,11 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
         (FromRendezvous::Undeliverable { to: Address::Peer(PEER) }, format!("010401{peer}")),
         (FromRendezvous::Ping, "0105".to_owned()),
         (FromRendezvous::Clock { unix_s: 1_800_000_000 }, "010680a4a7da06".to_owned()),
+        (FromRendezvous::Turn(turn(None)), "0107008c740105313a61646102707a".to_owned()),
+        (
+            FromRendezvous::Turn(turn(Some([192, 0, 2, 1].into()))),
+            "01070100c00002018c740105313a61646102707a".to_owned(),
+        ),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -116,7 +143,7 @@ fn what_is_no_frame_is_said_to_be_none() {
     for (bytes, expected) in cases {
         assert_eq!(FromPeer::from_bytes(bytes), Err(expected));
     }
-    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 7]), Err(FrameError::Unknown(7)));
+    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 8]), Err(FrameError::Unknown(8)));
 }
 
 #[test]

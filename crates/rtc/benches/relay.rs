@@ -78,7 +78,7 @@ async fn main() {
                 drop(relay);
                 let children = to.clone();
                 let relay = Box::new(|links| Arc::new(Forwarder { links, children }) as Arc<dyn PacketSink>);
-                let mut relay = OurRelay::new(1, LOCALHOST, relay).await;
+                let mut relay = OurRelay::new(1, LOCALHOST, None, relay).await;
                 own.push(ours(work, &mut relay, source(packets_per_frame)).await.unwrap());
             }
             let frame_bits = packets_per_frame as f64 * (PAYLOAD_LEN * 8) as f64;

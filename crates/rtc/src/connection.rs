@@ -11,13 +11,13 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use plenary_proto::app::Way;
+use plenary_proto::app::{Nat, Way};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description};
 use quinn_udp::Transmit;
@@ -27,6 +27,9 @@ use tokio::time::Sleep;
 
 use crate::credentials::Credentials;
 use crate::legs::Legs;
+use crate::mux::{Place, SharedSocket};
+use crate::path::{self, TurnServer};
+use crate::relays::Relays;
 use crate::seam::Channel;
 use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
@@ -52,20 +55,33 @@ pub(crate) struct Plan {
     pub(crate) role: Role,
     pub(crate) ufrag: String,
     pub(crate) pwd: String,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) sockets: Sockets,
     pub(crate) wire: Arc<Wire>,
     pub(crate) shaper: Shaper,
     pub(crate) legs: Legs,
     pub(crate) trains: Trains,
     pub(crate) checks: Checks,
+    /// Whether this is an ICE-lite end.
+    pub(crate) is_lite: bool,
     /// STUN servers to ask.
     pub(crate) stun: Vec<SocketAddr>,
+    /// TURN servers at which the link may get a relay.
+    pub(crate) turn: Arc<Mutex<Vec<TurnServer>>>,
+}
+
+/// The sockets of a connection.
+pub(crate) enum Sockets {
+    /// Of its own, to be bound to these addresses.
+    Own(Vec<SocketAddr>),
+    /// Those of the port that all links share.
+    Shared(Vec<Arc<SharedSocket>>),
 }
 
 /// A transport with its sockets.
 pub(crate) struct Connection {
     transport: Box<Transport>,
     sockets: Vec<LinkSocket>,
+    relays: Relays,
     wire: Arc<Wire>,
     /// The address of this end that the link goes by.
     goes_by: Option<(IpAddr, Way)>,
@@ -121,15 +137,22 @@ impl Connection {
                 None
             }
         };
-        let sockets: Vec<LinkSocket> = plan.addresses.iter().filter_map(bind).collect();
+        let share = |socket| LinkSocket::share(socket, &plan.ufrag, plan.wire.clone(), plan.shaper.clone());
+        let sockets: Vec<LinkSocket> = match &plan.sockets {
+            Sockets::Own(addresses) => addresses.iter().filter_map(bind).collect(),
+            Sockets::Shared(sockets) => sockets.iter().map(share).collect(),
+        };
         if sockets.is_empty() {
             return Err(OpenError::Unbound(why));
         }
         plan.wire.set_bound(sockets.iter().map(|socket| socket.local().ip()));
+        let binds = if plan.is_lite { Vec::new() } else { sockets.iter().map(LinkSocket::base).collect() };
+        let sends_by = (plan.wire.clone(), plan.shaper.clone());
+        let relays = Relays::new(plan.turn, credentials.provider.clone(), binds, sends_by);
         let now = Instant::now();
         let transport = Transport::new(
             now,
-            plan.role,
+            (plan.role, plan.is_lite),
             credentials,
             (&plan.ufrag, &plan.pwd),
             (plan.legs, plan.trains),
@@ -139,6 +162,7 @@ impl Connection {
         Ok(Connection {
             transport: Box::new(transport),
             sockets,
+            relays,
             wire: plan.wire,
             goes_by: None,
             outgoing: VecDeque::new(),
@@ -151,22 +175,32 @@ impl Connection {
         })
     }
 
-    /// Candidates for the description: the addresses of the sockets.
-    pub(crate) fn candidates(&self) -> List<Candidate, CANDIDATES_MAX> {
-        // sockets have at most `CANDIDATES_MAX` addresses (`ports.rs`)
-        List::truncated(self.sockets.iter().map(|socket| Candidate::Host(socket.local())))
+    /// Candidates for the description.
+    pub(crate) fn candidates(&self, outer: path::Outer) -> List<Candidate, CANDIDATES_MAX> {
+        path::candidates(self.sockets.iter().map(LinkSocket::local), outer)
     }
 
-    /// Begins to connect with the other end.
-    pub(crate) fn start(&mut self, other: &Description) -> Result<()> {
+    /// Begins to connect with the other end. The NAT in front of this end says when a relay is asked for.
+    pub(crate) fn start(&mut self, other: &Description, nat: Nat) -> Result<()> {
+        let now = Instant::now();
         self.is_changed = true;
-        self.transport.start(Instant::now(), other)
+        self.told(&other.candidates);
+        self.relays.start(now, nat);
+        self.transport.start(now, other)
     }
 
     /// Checks further candidates of the other end.
     pub(crate) fn add_paths(&mut self, ufrag: &str, candidates: &[Candidate]) -> Result<()> {
         self.is_changed = true;
+        self.told(candidates);
         self.transport.add_paths(ufrag, candidates)
+    }
+
+    /// Notes at a shared port where the other end is.
+    fn told(&self, candidates: &[Candidate]) {
+        for place in self.sockets.iter().filter_map(LinkSocket::place) {
+            place.told(candidates.iter().filter_map(Candidate::address));
+        }
     }
 
     /// Sends a message. The caller checks [`Connection::outstanding_bytes`] first.
@@ -207,7 +241,9 @@ impl Connection {
         }
         for _ in 0..TURNS_MAX {
             let mut goes_on = self.receive(cx);
+            goes_on |= self.relays.settle(cx, &mut self.transport)?;
             goes_on |= self.expire(cx)?;
+            self.note_path();
             self.is_changed |= goes_on;
             if let Some(happening) = self.happening(reads_messages) {
                 return Poll::Ready(Ok(happening));
@@ -246,21 +282,26 @@ impl Connection {
             self.is_changed = true;
             return Some(Happening::Message(channel, message));
         }
-        self.transport.poll_event().map(Happening::Transport)
+        let is_replaced = self.sockets.iter().filter_map(LinkSocket::place).any(Place::is_replaced);
+        let event = if is_replaced { Some(TransportEvent::Lost) } else { self.transport.poll_event() };
+        event.map(Happening::Transport)
     }
 
     /// Reads one batch of each socket. Returns whether anything arrived.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        for socket in &mut self.sockets {
+        for socket in self.sockets.iter_mut().chain(self.relays.sockets()) {
             let local = socket.local();
-            let arrived = |datagram: &[u8], from| {
-                // the time of each, by which packet trains are measured
-                if let Err(error) = self.transport.receive(Instant::now(), local, from, datagram) {
+            let arrived = |datagram: &[u8], from, at| {
+                if let Err(error) = self.transport.receive(at, local, from, datagram) {
                     tracing::debug!(%error, "a datagram was dropped");
                 }
             };
             any |= socket.poll_recv(cx, arrived).is_ready();
+            let answered = self.transport.take_answered();
+            if let Some(place) = socket.place() {
+                answered.into_iter().for_each(|address| place.learned(address));
+            }
         }
         any
     }
@@ -268,7 +309,8 @@ impl Connection {
     /// Handles the timeout of the transport if it has passed, else sets the timer. Returns whether it has passed.
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         loop {
-            let Some(mut due) = self.transport.poll_timeout() else { return Ok(false) };
+            let due = [self.transport.poll_timeout(), self.relays.poll_timeout()].into_iter().flatten().min();
+            let Some(mut due) = due else { return Ok(false) };
             // a timer that is set to an earlier time is left alone: the next timeout moves with each packet
             if self.timer_at.is_some_and(|at| at <= due) && self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(false);
@@ -278,13 +320,7 @@ impl Connection {
                 if now >= self.timeout_handled + TIMEOUT_INTERVAL_MIN {
                     self.timeout_handled = now;
                     self.transport.handle_timeout(now)?;
-                    let goes_by = self.transport.goes_by();
-                    if goes_by != self.goes_by {
-                        self.goes_by = goes_by;
-                        if let Some((address, way)) = goes_by {
-                            self.wire.set_path(address, way);
-                        }
-                    }
+                    self.relays.handle_timeout(cx, now);
                     return Ok(true);
                 }
                 due = self.timeout_handled + TIMEOUT_INTERVAL_MIN;
@@ -297,14 +333,26 @@ impl Connection {
         }
     }
 
+    /// Tells commands by which address and way the link goes.
+    fn note_path(&mut self) {
+        let goes_by = self.transport.goes_by();
+        let goes_by = goes_by.map(|(local, way)| (self.relays.base_of(local).ip(), way));
+        if goes_by != self.goes_by {
+            self.goes_by = goes_by;
+            if let Some((address, way)) = goes_by {
+                self.wire.set_path(address, way);
+            }
+        }
+    }
+
     /// Sends the collected datagrams, as far as the sockets take them.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(first) = self.outgoing.front() else { return Poll::Ready(()) };
             let transport = first.transport;
             let len = first.message.len();
-            let Some(socket) = self.sockets.iter_mut().find(|socket| socket.local() == transport.local_addr)
-            else {
+            let mut sockets = self.sockets.iter_mut().chain(self.relays.sockets());
+            let Some(socket) = sockets.find(|socket| socket.local() == transport.local_addr) else {
                 self.outgoing.pop_front();
                 continue;
             };
@@ -341,6 +389,11 @@ impl Connection {
             tracing::debug!(%error, "a connection did not close cleanly");
         }
         let _ = poll_fn(|cx| self.poll_flush(cx)).now_or_never();
+        let end = |cx: &mut Context<'_>| {
+            self.relays.end(cx, Instant::now());
+            Poll::Ready(())
+        };
+        let _ = poll_fn(end).now_or_never();
     }
 }
 

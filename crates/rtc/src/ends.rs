@@ -42,6 +42,17 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(now: Instant, role: Role, ufrag: &str, other: &str, port: u16) -> End {
+        End::of((role, false), now, ufrag, other, port)
+    }
+
+    /// An end that is perhaps ICE-lite.
+    pub(crate) fn of(
+        (role, is_lite): (Role, bool),
+        now: Instant,
+        ufrag: &str,
+        other: &str,
+        port: u16,
+    ) -> End {
         let credentials = Credentials::generate().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let wire = Arc::new(Wire::new(Ssrcs::of(LinkKind::Peer, ufrag), 64));
@@ -52,14 +63,21 @@ impl End {
         let addresses = [address].into_iter();
         let checks = Checks::new(Arc::new(CheckBudget::new()), false);
         let credentials_of = (ufrag, pwd);
-        let transport =
-            Transport::new(now, role, &credentials, credentials_of, (legs, trains), (addresses, &[]), checks)
-                .unwrap();
+        let transport = Transport::new(
+            now,
+            (role, is_lite),
+            &credentials,
+            credentials_of,
+            (legs, trains),
+            (addresses, &[]),
+            checks,
+        )
+        .unwrap();
         let description = Description {
             ufrag: Text::truncated(ufrag),
             pwd: Text::truncated(pwd),
             fingerprint: credentials.fingerprint,
-            setup: if role == Role::Offer { Setup::ActPass } else { Setup::Active },
+            setup: Setup::of(role == Role::Offer, is_lite),
             payload_types: None,
             browser: None,
             candidates: List::truncated([Candidate::Host(address)]),

@@ -50,12 +50,14 @@ mod handle;
 mod legs;
 mod link;
 mod links;
+mod mux;
 mod packet_queue;
 mod path;
 mod ports;
 mod queue;
 #[cfg(feature = "raw")]
 pub mod raw;
+mod relays;
 mod repair;
 mod screen;
 mod seam;
@@ -78,6 +80,7 @@ mod support;
 
 pub use events::Events;
 pub use links::{LinkError, Links};
+pub use path::{TurnServer, ask_stun};
 pub use plenary_proto::link_layout::DescriptionError;
 pub use plenary_proto::packet::{
     BrowserPacket, CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,

@@ -10,16 +10,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use plenary_proto::app::Nat;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
+use plenary_proto::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
 use plenary_proto::packet::LinkId;
 use rtc::shared::error::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::connection::{Connection, OpenError, Plan};
+use crate::connection::{Connection, OpenError, Plan, Sockets};
 use crate::handle::{Handle, Told};
 use crate::legs::Legs;
+use crate::mux::SharedSocket;
 use crate::ports::Port;
 use crate::queue::{CarriedQueue, SendQueue};
 use crate::seam::{Channel, DownReason, Event, queue_bytes_max};
@@ -166,17 +168,24 @@ impl Link {
 
     /// Opens a connection on the first free port. When another process takes a port between claim and bind,
     /// the next port is tried.
-    fn connect(&self) -> Result<(Connection, Port), DownReason> {
+    fn connect(&self) -> Result<(Connection, Option<Port>), DownReason> {
         let (wire, config) = (&self.handle.wire, &self.shared.config);
         let mut from = 0;
         loop {
-            let port = self.shared.ports.claim(from).ok_or(DownReason::NoPort)?;
+            let (port, sockets) = match self.shared_sockets() {
+                Some(shared) => (None, Sockets::Shared(shared)),
+                None => {
+                    let port = self.shared.ports.claim(from).ok_or(DownReason::NoPort)?;
+                    let addresses = port.addresses();
+                    (Some(port), Sockets::Own(addresses))
+                }
+            };
             let sink = self.shared.sink().ok_or(DownReason::Closed)?;
             let plan = Plan {
                 role: self.role(),
                 ufrag: self.ufrag.clone(),
                 pwd: self.pwd.clone(),
-                addresses: port.addresses(),
+                sockets,
                 wire: wire.clone(),
                 shaper: config.shaper.clone(),
                 legs: Legs::new(self.id, wire.clone(), sink, self.payload_types, config.epoch),
@@ -187,13 +196,15 @@ impl Link {
                     self.measured_sender.clone(),
                 ),
                 checks: Checks::new(self.shared.checks.clone(), self.is_stranger),
+                is_lite: config.ice_lite,
                 stun: lock(&self.shared.stun).clone(),
+                turn: self.shared.turn.clone(),
             };
             match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),
                 Err(OpenError::Stack(error)) => return Err(failed(error)),
                 Err(OpenError::Unbound(error)) if error.kind() == io::ErrorKind::AddrInUse => {
-                    match port.number() {
+                    match port.as_ref().map_or(0, Port::number) {
                         0 | u16::MAX => return Err(DownReason::NoPort),
                         taken => from = taken + 1,
                     }
@@ -203,20 +214,29 @@ impl Link {
         }
     }
 
+    /// Returns the sockets of the port that all links share. `None` without a shared port, and for the answer to
+    /// a second link with the same end, which takes another port.
+    fn shared_sockets(&self) -> Option<Vec<Arc<SharedSocket>>> {
+        let mux = lock(&self.shared.mux).clone()?;
+        let offered = self.offer.iter().flat_map(|offer| offer.candidates.iter());
+        let remotes: Vec<_> = offered.filter_map(Candidate::address).collect();
+        mux.sockets(&self.shared.ports.addresses(), &remotes)
+    }
+
     /// Describes this end. The answering end begins to connect.
     fn describe(&self, connection: &mut Connection) -> Result<Description, DownReason> {
         if let Some(offer) = &self.offer {
-            connection.start(offer).map_err(failed)?;
+            connection.start(offer, self.nat()).map_err(failed)?;
         }
         let types = self.payload_types;
         Ok(Description {
             ufrag: Text::truncated(&self.ufrag),
             pwd: Text::truncated(&self.pwd),
             fingerprint: self.shared.credentials.fingerprint,
-            setup: if self.offer.is_none() { Setup::ActPass } else { Setup::Active },
+            setup: Setup::of(self.offer.is_none(), self.shared.config.ice_lite),
             payload_types: (types != PAYLOAD_TYPES).then_some(types),
             browser: None,
-            candidates: connection.candidates(),
+            candidates: connection.candidates(self.shared.outer()),
         })
     }
 
@@ -232,7 +252,12 @@ impl Link {
             return Err(DescriptionError::PayloadTypes(answered).into());
         }
         self.other_fingerprint = Some(answer.fingerprint);
-        connection.start(answer).map_err(failed)
+        connection.start(answer, self.nat()).map_err(failed)
+    }
+
+    /// The NAT in front of this peer.
+    fn nat(&self) -> Nat {
+        *lock(&self.shared.nat)
     }
 }
 

@@ -15,6 +15,8 @@ use crate::credentials::{Credentials, ice_credentials};
 use crate::events::{EventQueue, Events};
 use crate::handle::Handle;
 use crate::link::Link;
+use crate::mux::Mux;
+use crate::path::TurnServer;
 use crate::ports::{AddressChange, Ports};
 use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
@@ -35,6 +37,9 @@ pub enum LinkError {
     /// The addresses of this machine could not be listed.
     #[error("the network interfaces cannot be listed: {0}")]
     Interfaces(#[source] std::io::Error),
+    /// The UDP port that all links share is taken, or may not be bound.
+    #[error("UDP port {0} for all links cannot be bound: {1}")]
+    Port(u16, #[source] std::io::Error),
 }
 
 /// All links of one peer, over WebRTC. Dropping it closes them; [`Links::close`] also waits until they are
@@ -53,8 +58,8 @@ impl Links {
     /// read its events, a link waits.
     ///
     /// # Errors
-    /// Outside a tokio runtime, without a source of randomness, or where the network interfaces cannot be
-    /// listed.
+    /// Outside a tokio runtime, without a source of randomness, where the network interfaces cannot be listed, or
+    /// where [`LinksConfig::udp_port`] cannot be bound.
     pub fn new(config: LinksConfig, sink: Arc<dyn PacketSink>) -> Result<(Links, Events), LinkError> {
         let runtime = runtime::Handle::try_current().map_err(|_| LinkError::NoRuntime)?;
         let ports = Ports::new(&config.bind, config.udp_ports.clone()).map_err(LinkError::Interfaces)?;
@@ -63,6 +68,11 @@ impl Links {
         let events = Arc::new(EventQueue::default());
         let unread = Events(events.clone());
         let (alive, all_gone) = mpsc::channel(1);
+        let bind = |port| {
+            Mux::bind(port, &ports.addresses(), runtime.clone(), alive.clone())
+                .map_err(|error| LinkError::Port(port, error))
+        };
+        let mux = config.udp_port.map(bind).transpose()?;
         let shared = Arc::new(Shared {
             config,
             ports: Arc::new(ports),
@@ -70,7 +80,10 @@ impl Links {
             events,
             checks: Arc::new(CheckBudget::new()),
             stun: Mutex::default(),
+            turn: Arc::default(),
             nat: Mutex::default(),
+            mapped: Mutex::default(),
+            mux: Mutex::new(mux.map(Arc::new)),
             is_closed: watch::Sender::new(false),
             table: RwLock::default(),
             sink: Mutex::new(Some(sink)),
@@ -92,6 +105,19 @@ impl Links {
     /// Sets the STUN servers that links ask from now on (RFC 8489), three of each family at most.
     pub fn set_stun(&self, servers: Vec<SocketAddr>) {
         *lock(&self.shared.stun) = servers;
+    }
+
+    /// Sets the TURN servers (RFC 8656) at which links get relays, by UDP: the first of each family. A link asks for
+    /// one when it has found no other way after half a second, or later, once there are servers. A relay that a link
+    /// has stays until the link ends, or goes another way.
+    pub fn set_turn(&self, servers: Vec<TurnServer>) {
+        *lock(&self.shared.turn) = servers;
+    }
+
+    /// Sets the address at which a router maps the port that all links share ([`LinksConfig::udp_port`]). Links tell it
+    /// from now on.
+    pub fn set_mapped(&self, outer: Option<SocketAddr>) {
+        *lock(&self.shared.mapped) = outer;
     }
 
     /// Returns the NAT in front of this peer, as the newest answers show it.
@@ -132,6 +158,7 @@ impl Links {
         let handles: Vec<_> = self.shared.table().values().cloned().collect();
         handles.iter().for_each(|handle| handle.end(DownReason::Closed));
         lock(&self.shared.sink).take();
+        lock(&self.shared.mux).take();
     }
 
     /// `is_stranger`: the link belongs to the budget of strangers' checks.

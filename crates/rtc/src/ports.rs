@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::checks::ADDRESSES_MAX;
+use crate::path::ADDRESSES_MAX;
 use crate::sync::lock;
 
 /// Time for which the addresses of this machine are known: a peer may open many links at once, and asking the system
@@ -75,7 +75,7 @@ impl Ports {
     }
 
     /// Returns the addresses that a link binds to at present.
-    fn addresses(&self) -> Vec<IpAddr> {
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let mut addresses = if self.wanted.is_empty() { usable(&self.known()) } else { self.wanted.clone() };
         addresses.truncate(ADDRESSES_MAX);
         addresses

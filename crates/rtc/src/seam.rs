@@ -188,7 +188,8 @@ pub enum Event {
         description: Description,
     },
     /// Further candidates of this end, to be sent to the other end: STUN servers
-    /// ([`Links::set_stun`](crate::Links::set_stun)) have answered.
+    /// ([`Links::set_stun`](crate::Links::set_stun)) have answered, or a TURN server
+    /// ([`Links::set_turn`](crate::Links::set_turn)) has allocated a relay.
     PathsFound {
         /// The link.
         link: LinkId,

@@ -52,6 +52,9 @@ pub struct Shaper(Arc<State>);
 struct State {
     is_plain: AtomicBool,
     is_killed: AtomicBool,
+    /// Addresses that datagrams reach; empty for all.
+    reached: Mutex<Vec<SocketAddr>>,
+    reaches_all: AtomicBool,
     shape: Mutex<Shape>,
     draws: AtomicU64,
     bytes_sent: AtomicU64,
@@ -78,6 +81,8 @@ impl Shaper {
         Shaper(Arc::new(State {
             is_plain: AtomicBool::new(true),
             is_killed: AtomicBool::new(false),
+            reached: Mutex::default(),
+            reaches_all: AtomicBool::new(true),
             shape: Mutex::new(Shape::default()),
             draws: AtomicU64::new(seed),
             bytes_sent: AtomicU64::new(0),
@@ -90,6 +95,12 @@ impl Shaper {
     pub fn set(&self, shape: Shape) {
         *lock(&self.0.shape) = shape;
         self.0.is_plain.store(shape == Shape::default(), Ordering::Release);
+    }
+
+    /// Has datagrams reach these addresses only from the next one on, as behind a strict firewall; empty for all.
+    pub fn reach_only(&self, addresses: Vec<SocketAddr>) {
+        self.0.reaches_all.store(addresses.is_empty(), Ordering::Release);
+        *lock(&self.0.reached) = addresses;
     }
 
     /// Cuts the peer off permanently.
@@ -121,6 +132,10 @@ impl Shaper {
     pub(crate) fn count(&self, bytes: usize, packets: usize) {
         self.0.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.0.packets_sent.fetch_add(packets as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reaches(&self, address: SocketAddr) -> bool {
+        self.0.reaches_all.load(Ordering::Acquire) || lock(&self.0.reached).contains(&address)
     }
 
     pub(crate) fn is_plain(&self) -> bool {

@@ -14,6 +14,8 @@ use crate::checks::CheckBudget;
 use crate::credentials::Credentials;
 use crate::events::EventQueue;
 use crate::handle::Handle;
+use crate::mux::Mux;
+use crate::path::{Outer, TurnServer};
 use crate::ports::Ports;
 use crate::seam::PacketSink;
 use crate::shaper::Shaper;
@@ -26,8 +28,19 @@ pub struct LinksConfig {
     /// machine has no other address.
     pub bind: Vec<IpAddr>,
     /// Range of UDP ports, one port per link; `None` for any port. A link that finds no free port ends with
-    /// [`DownReason::NoPort`](crate::DownReason::NoPort).
+    /// [`DownReason::NoPort`](crate::DownReason::NoPort). A relay ([`Links::set_turn`](crate::Links::set_turn)) is
+    /// reached from any port, and needs none open.
     pub udp_ports: Option<RangeInclusive<u16>>,
+    /// UDP port that all links share, for example behind a firewall with a single open port. A second
+    /// link with the same end still takes another port, at the end that answers, and needs none open; so does a link's
+    /// relay ([`Links::set_turn`](crate::Links::set_turn)). With it, `udp_ports` are not used.
+    pub udp_port: Option<u16>,
+    /// This end is an ICE-lite end (RFC 8445, 2.5), for a machine in the open: it sends checks only to addresses from
+    /// which the other end's came, and so nothing to those that a stranger names.
+    pub ice_lite: bool,
+    /// Address of a one-to-one NAT in front of this machine, as cloud providers have it: others reach each port of this
+    /// machine at the same port there. It is told beside the private addresses.
+    pub nat_1to1: Option<IpAddr>,
     /// Network shaper of this peer.
     pub shaper: Shaper,
     /// Maximum number of media packets queued per link. Packets dropped at the limit are reported by
@@ -45,6 +58,9 @@ impl Default for LinksConfig {
         LinksConfig {
             bind: Vec::new(),
             udp_ports: None,
+            udp_port: None,
+            ice_lite: false,
+            nat_1to1: None,
             shaper: Shaper::default(),
             queue_packets_max: 512,
             links_max: 512,
@@ -63,7 +79,13 @@ pub(crate) struct Shared {
     pub(crate) checks: Arc<CheckBudget>,
     /// STUN servers that links ask.
     pub(crate) stun: Mutex<Vec<SocketAddr>>,
+    /// TURN servers at which links get relays.
+    pub(crate) turn: Arc<Mutex<Vec<TurnServer>>>,
     pub(crate) nat: Mutex<Nat>,
+    /// Where a router maps the port that all links share.
+    pub(crate) mapped: Mutex<Option<SocketAddr>>,
+    /// The port that all links share; `None` without one, and when the links are closed.
+    pub(crate) mux: Mutex<Option<Arc<Mux>>>,
     pub(crate) is_closed: watch::Sender<bool>,
     pub(crate) table: RwLock<BTreeMap<LinkId, Arc<Handle>>>,
     /// Taken when the links are closed: the sink may hold a reference to them.
@@ -100,6 +122,12 @@ impl Shared {
 
     pub(crate) fn remove(&self, link: LinkId) {
         self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
+    }
+
+    /// Returns the outer addresses of this end's sockets, as far as they are known without asking.
+    pub(crate) fn outer(&self) -> Outer {
+        let mapped = self.config.udp_port.zip(*lock(&self.mapped));
+        Outer { nat_1to1: self.config.nat_1to1, mapped }
     }
 
     pub(crate) fn sink(&self) -> Option<Arc<dyn PacketSink>> {

@@ -171,6 +171,11 @@ impl Link {
                     self.tell(Event::PathsFound { link, candidates });
                 }
             }
+            Happening::Transport(TransportEvent::Relayed(candidates)) if !progress.is_connected => {
+                tracing::debug!(%link, ?candidates, "a relay of this end");
+                self.tell(Event::PathsFound { link, candidates: List::truncated(candidates) });
+            }
+            Happening::Transport(TransportEvent::Relayed(_)) => {}
             Happening::Transport(TransportEvent::Lost) => return Err(DownReason::Lost),
             Happening::Transport(TransportEvent::Hostile(what)) => return Err(DownReason::Hostile(what)),
             Happening::Transport(TransportEvent::Closed) => return Err(DownReason::ClosedByPeer),

@@ -26,16 +26,17 @@ use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use crate::channels::{Channels, ChannelsEvent};
-use crate::checks::{CheckBudget, Further, is_public, is_request, worth_checking};
+use crate::checks::{CheckBudget, is_request};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
-use crate::path::{Behaviour, Reflex, Seen, behaviour};
+use crate::path::{Behaviour, Checked, Reflex, Relay, Seen, behaviour};
 use crate::screen::{Hostile, Paths, Verdict};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
 use crate::trains::Trains;
 use plenary_proto::link_layout::{Role, priority};
+use plenary_proto::network::is_public;
 
 /// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
 /// link on loopback is up a little later than that.
@@ -47,6 +48,12 @@ const CHECKS_MAX: u16 = (SILENCE_MAX.as_millis() / CHECK_INTERVAL.as_millis()) a
 /// Silence after which the other end is given up. After half of this time the ICE agent is disconnected, from
 /// which it can recover; after the full time it has failed.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Time from the first check until a pair with a relay may be selected: no other one replaces it later. A guess: a STUN
+/// server's answer, the message that tells the other end, and a check take three round trips, which are 0.3 s each on
+/// slow paths. The stack's 2 s was most of a relayed link's set-up.
+const RELAY_WAIT: Duration = Duration::from_secs(1);
+/// Maximum number of the other end's relays that are remembered: several messages' of two addresses each. A guess.
+const RELAYS_MAX: usize = 16;
 /// Interval between checks of an established link (RFC 7675 requires less than 5 s). The checks also measure
 /// the round trip.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,6 +61,7 @@ const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
 /// The transport of a link.
 pub(crate) struct Transport {
     role: Role,
+    is_lite: bool,
     credentials: Credentials,
     agent: Agent,
     /// Addresses of the other end, as checks have shown them.
@@ -76,9 +84,13 @@ pub(crate) struct Transport {
     /// Addresses of this end.
     own: Vec<IpAddr>,
     reflex: Reflex,
+    /// Relays of this end, and those that the other end has told.
+    relays: Vec<SocketAddr>,
+    other_relays: Vec<SocketAddr>,
     /// Further addresses of this end that were told.
     told: Vec<SocketAddr>,
-    further: Further,
+    /// Candidates of the other end that are checked.
+    checked: Checked,
     /// The newest further candidates that came before the description, with their user fragment.
     early: Option<(String, Vec<Candidate>)>,
     checks: Checks,
@@ -118,16 +130,18 @@ pub(crate) enum TransportEvent {
     Closed,
     /// A STUN server has shown what the NAT in front of this end does, with addresses that are new.
     Seen(Behaviour),
+    /// A TURN server has allocated a relay; the candidates that follow from it.
+    Relayed(Vec<Candidate>),
     /// The other end has sent what no honest end sends.
     Hostile(&'static str),
 }
 
 impl Transport {
-    /// Prepares a transport with local addresses, and STUN servers to ask. ICE begins once the other end is known
-    /// ([`Transport::start`]).
+    /// Prepares a transport with local addresses, and STUN servers to ask, which an ICE-lite end doesn't. ICE begins
+    /// once the other end is known ([`Transport::start`]).
     pub(crate) fn new(
         now: Instant,
-        role: Role,
+        (role, is_lite): (Role, bool),
         credentials: &Credentials,
         (ufrag, pwd): (&str, &str),
         (legs, trains): (Legs, Trains),
@@ -144,11 +158,14 @@ impl Transport {
             keepalive_interval: Some(CONSENT_INTERVAL),
             check_interval: CHECK_INTERVAL,
             max_binding_requests: Some(CHECKS_MAX),
-            // By default a pair behind a NAT waits 0.5 s for a better one, and 1 s if its address was not told. There
-            // is no better one than the first that answers, except in place of a relay: that wait stays.
+            // By default a pair behind a NAT waits 0.5 s for a better one, 1 s if its address was not told, and 2 s if
+            // it goes over a relay. There is no better one than the first that answers, except in place of a relay.
+            relay_acceptance_min_wait: Some(RELAY_WAIT),
             srflx_acceptance_min_wait: Some(Duration::ZERO),
             prflx_acceptance_min_wait: Some(Duration::ZERO),
             is_controlling: role == Role::Offer,
+            lite: is_lite,
+            candidate_types: if is_lite { vec![CandidateType::Host] } else { Vec::new() },
             ..AgentConfig::default()
         };
         let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
@@ -160,6 +177,7 @@ impl Transport {
         }
         Ok(Transport {
             role,
+            is_lite,
             credentials: credentials.clone(),
             agent,
             paths: Paths::new(credentials.provider.clone(), (ufrag, pwd)),
@@ -175,9 +193,11 @@ impl Transport {
             #[cfg(feature = "raw")]
             raw_datagrams: Vec::new(),
             own,
-            reflex: Reflex::new(now, sockets.into_iter(), stun, draw),
+            reflex: Reflex::new(now, sockets.into_iter(), if is_lite { &[] } else { stun }, draw),
+            relays: Vec::new(),
+            other_relays: Vec::new(),
             told: Vec::new(),
-            further: Further::default(),
+            checked: Checked::default(),
             early: None,
             checks,
         })
@@ -186,16 +206,22 @@ impl Transport {
     /// Begins to connect with the other end. Its description has passed the check of `layout.rs`.
     pub(crate) fn start(&mut self, now: Instant, other: &Description) -> Result<()> {
         let is_client = match other.setup {
-            Setup::ActPass | Setup::Passive => true,
-            Setup::Active => false,
+            Setup::ActPass | Setup::ActPassLite | Setup::Passive => true,
+            Setup::Active | Setup::ActiveLite => false,
         };
         let is_browser = other.browser.is_some();
         self.dtls = Some(Dtls::new(&self.credentials, other.fingerprint, is_client, is_browser)?);
-        for (index, candidate) in (0..).zip(worth_checking(&other.candidates, &self.own)) {
+        self.note_relays(&other.candidates);
+        for (index, candidate) in (0..).zip(self.checked.of_description(&other.candidates, &self.own)) {
             self.agent.add_remote_candidate(ice_candidate(&candidate, index)?)?;
         }
-        let (is_controlling, ufrag, pwd) =
-            (self.role == Role::Offer, other.ufrag.to_string(), other.pwd.to_string());
+        // a full end controls a lite one (RFC 8445, 6.1.1)
+        let is_controlling = match (self.is_lite, other.setup.is_lite()) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.role == Role::Offer,
+        };
+        let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
         if let Some((ufrag, candidates)) = self.early.take() {
@@ -217,13 +243,47 @@ impl Transport {
             belong = known == ufrag,
             "further candidates"
         );
-        if self.path.is_some() || known != ufrag {
+        if known != ufrag {
             return Ok(());
         }
-        for candidate in self.further.worth_checking(candidates, &self.own) {
+        self.note_relays(candidates);
+        if self.path.is_some() {
+            return Ok(());
+        }
+        for candidate in self.checked.of_paths(candidates, &self.own) {
             self.agent.add_remote_candidate(ice_candidate(&candidate, 0)?)?;
         }
         Ok(())
+    }
+
+    /// A TURN server has allocated a relay: the other end's candidates are checked from there, too.
+    pub(crate) fn add_relay(&mut self, Relay { relayed, seen }: Relay) -> Result<()> {
+        self.relays.push(relayed);
+        self.agent.add_local_candidate(ice_candidate(&Candidate::Relayed(relayed), 0)?)?;
+        // Where a NAT gives a port for each destination, no other server's answer was worth telling. The other end's
+        // relay needs a permission for the address, whatever the port.
+        let seen = seen.filter(|seen| !self.told.contains(seen) && !self.own.contains(&seen.ip()));
+        self.told.extend(seen);
+        let candidates = [Candidate::Relayed(relayed)].into_iter().chain(seen.map(Candidate::Reflexive));
+        self.events.push_back(TransportEvent::Relayed(candidates.collect()));
+        Ok(())
+    }
+
+    /// A relay of this end has ended, and none has the address `local` of the path any more.
+    pub(crate) fn relay_gone(&mut self, local: SocketAddr) {
+        if self.relays.contains(&local) {
+            self.events.push_back(TransportEvent::Lost);
+        }
+    }
+
+    /// Notes which of the other end's addresses are relays: ICE may have met them before they were told.
+    fn note_relays(&mut self, candidates: &[Candidate]) {
+        let relayed = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Relayed(_)));
+        let room = RELAYS_MAX.saturating_sub(self.other_relays.len());
+        self.other_relays.extend(relayed.filter_map(Candidate::address).take(room));
+        if self.path.is_some_and(|path| self.other_relays.contains(&path.peer_addr)) {
+            self.way = Way::Relayed;
+        }
     }
 
     /// Takes a datagram.
@@ -246,9 +306,9 @@ impl Transport {
             }
             Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => Ok(()),
             Class::Check => {
-                // an end in the same private network is on this side of the NAT
-                let seen =
-                    is_public(peer_addr.ip()).then(|| self.reflex.answered(local_addr, peer_addr, datagram));
+                // an end in the same private network is on this side of the NAT, and a relay is in front of it
+                let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
+                let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
                 seen.flatten().iter().for_each(|seen| self.seen(seen));
                 let transport_protocol = TransportProtocol::UDP;
                 let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
@@ -271,6 +331,11 @@ impl Transport {
             }
             Class::Dtls => self.receive_dtls(now, datagram),
         }
+    }
+
+    /// Returns the addresses from which the other end has answered its first check since the last call.
+    pub(crate) fn take_answered(&mut self) -> Vec<SocketAddr> {
+        self.paths.take_answered()
     }
 
     /// Tells under which addresses STUN servers see a socket.
@@ -305,8 +370,8 @@ impl Transport {
     }
 
     /// Returns the address of this end that the link goes by, and its way, once there is a path.
-    pub(crate) fn goes_by(&self) -> Option<(IpAddr, Way)> {
-        self.path.map(|path| (path.local_addr.ip(), self.way))
+    pub(crate) fn goes_by(&self) -> Option<(SocketAddr, Way)> {
+        self.path.map(|path| (path.local_addr, self.way))
     }
 
     /// Handles the events of the ICE agent.
@@ -315,7 +380,9 @@ impl Transport {
             match tagged.event {
                 rtc::ice::Event::SelectedCandidatePairChange(local, remote) => {
                     let is_relay = |one: &IceCandidate| one.candidate_type() == CandidateType::Relay;
-                    self.way = if is_relay(&local) || is_relay(&remote) { Way::Relayed } else { Way::Direct };
+                    let is_relayed =
+                        is_relay(&local) || is_relay(&remote) || self.other_relays.contains(&remote.addr());
+                    self.way = if is_relayed { Way::Relayed } else { Way::Direct };
                     self.path = Some(TransportContext {
                         local_addr: local.base_addr(),
                         peer_addr: remote.addr(),
@@ -465,7 +532,7 @@ impl Transport {
 }
 
 /// Returns a random id of a transaction. Without randomness no answer is recognized, and links do without.
-fn draw() -> [u8; 12] {
+pub(crate) fn draw() -> [u8; 12] {
     let mut drawn = [0; 12];
     let _ = getrandom::fill(&mut drawn);
     drawn
@@ -614,6 +681,34 @@ mod tests {
         }
         assert!((50..=300).contains(&sent.len()), "{} checks in five seconds", sent.len());
         assert!(sent.iter().all(|to| to.ip() == SocketAddr::from(([203, 0, 113, 9], 7)).ip()), "{sent:?}");
+    }
+
+    #[test]
+    fn a_lite_end_sends_nothing_before_it_is_checked_and_meets_any_other() {
+        for (a_is_lite, b_is_lite) in [(true, false), (false, true), (true, true)] {
+            let mut now = Instant::now();
+            let mut a = End::of((Role::Offer, a_is_lite), now, "aaaa", "bbbb", 5_001);
+            let mut b = End::of((Role::Answer, b_is_lite), now, "bbbb", "aaaa", 5_002);
+            let (lite, other) = if b_is_lite { (&mut b, &a) } else { (&mut a, &b) };
+            lite.transport.start(now, &other.description).unwrap();
+            if !(a_is_lite && b_is_lite) {
+                for _ in 0..100 {
+                    now += Duration::from_millis(5);
+                    lite.transport.handle_timeout(now).unwrap();
+                    lite.transport.collect(now, true, &mut lite.outgoing);
+                    assert!(lite.outgoing.is_empty(), "the other end has not begun");
+                }
+            }
+            let (late, other) = if b_is_lite { (&mut a, &b) } else { (&mut b, &a) };
+            late.transport.start(now, &other.description).unwrap();
+            run(&mut a, &mut b, &mut now, 300, |_| {});
+            let opened = [TransportEvent::Opened];
+            assert_eq!(
+                (&a.events[..], &b.events[..]),
+                (&opened[..], &opened[..]),
+                "{a_is_lite}, {b_is_lite}"
+            );
+        }
     }
 
     #[test]

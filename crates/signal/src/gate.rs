@@ -81,7 +81,7 @@ impl Gate {
             bucket: Bucket::new(self.limits.connects_per_address, now),
             downloads: None,
         });
-        if !visits.bucket.try_take(now) {
+        if !visits.bucket.try_take(1, now) {
             return Err(Turned::TooFast);
         }
         let of_network = self.networks.get(&network(address)).copied().unwrap_or(0);

@@ -33,7 +33,9 @@ mod rendezvous;
 mod rooms;
 mod signal;
 mod socket;
+mod stun;
 mod switchboard;
+mod turn;
 mod wall;
 mod websocket;
 
@@ -50,4 +52,8 @@ pub use rendezvous::{MoreFigures, Rendezvous, RendezvousConfig, RendezvousError}
 pub use rendezvous::{ServerTls, TlsError, certificates_from_pem};
 pub use signal::{Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
+#[cfg(feature = "targets")]
+#[doc(hidden)]
+pub use turn::target;
+pub use turn::{RelayAddress, TurnConfig, TurnLimits};
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};

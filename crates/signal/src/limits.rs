@@ -173,12 +173,12 @@ impl Bucket {
         Duration::from_secs_f64((-self.tokens / self.per_s()).max(0.0))
     }
 
-    /// Takes one token if the bucket holds one.
-    pub(crate) fn try_take(&mut self, now: Instant) -> bool {
+    /// Takes `cost` tokens if the bucket holds as many.
+    pub(crate) fn try_take(&mut self, cost: u32, now: Instant) -> bool {
         self.refill(now);
-        let there = self.tokens >= 1.0;
+        let there = self.tokens >= f64::from(cost);
         if there {
-            self.tokens -= 1.0;
+            self.tokens -= f64::from(cost);
         }
         there
     }
@@ -210,10 +210,10 @@ mod tests {
     fn an_empty_bucket_gives_nothing_until_time_has_passed() {
         let start = Instant::now();
         let mut bucket = Bucket::new(RATE, start);
-        let taken = (0..10).filter(|_| bucket.try_take(start)).count();
+        let taken = (0..10).filter(|_| bucket.try_take(1, start)).count();
         assert_eq!(taken, 3);
-        assert!(!bucket.try_take(start + Duration::from_millis(90)));
-        assert!(bucket.try_take(start + Duration::from_millis(110)));
+        assert!(!bucket.try_take(1, start + Duration::from_millis(90)));
+        assert!(bucket.try_take(1, start + Duration::from_millis(110)));
         assert!(!bucket.is_full(start + Duration::from_millis(110)));
         assert!(bucket.is_full(start + Duration::from_secs(60)));
     }
@@ -223,6 +223,6 @@ mod tests {
         let start = Instant::now() + Duration::from_secs(10);
         let mut bucket = Bucket::new(Rate { per_s: 0, burst: 0 }, start);
         assert_eq!(bucket.take(u32::MAX, start - Duration::from_secs(5)), Duration::from_secs(4294967295));
-        assert!(!bucket.try_take(start));
+        assert!(!bucket.try_take(1, start));
     }
 }

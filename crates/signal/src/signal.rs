@@ -8,7 +8,7 @@ use plenary_proto::PeerId;
 use plenary_proto::app::Reason;
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 
-use plenary_proto::rendezvous::{Address, Outage, Refusal};
+use plenary_proto::rendezvous::{Address, Outage, Refusal, TurnAccess};
 
 /// Carries sealed envelopes to and from the other peers of one room.
 #[async_trait]
@@ -52,6 +52,9 @@ pub enum SignalEvent {
         /// Seconds since 1970.
         unix_s: u64,
     },
+    /// A TURN server that this peer may use: a first time ahead of [`Up`](SignalEvent::Up), later with newer
+    /// credentials.
+    Turn(TurnAccess),
     /// The connection is up: envelopes are carried from now on.
     Up,
     /// The connection broke or could not be established; the signal retries by itself.

@@ -158,6 +158,11 @@ impl Membership {
         self.switchboard.limits()
     }
 
+    /// The peer.
+    pub(crate) fn peer(&self) -> &PeerId {
+        &self.ticket.peer
+    }
+
     /// Whether the room was opened by a peer of another process.
     pub(crate) fn is_of_others(&self) -> bool {
         self.ticket.is_of_others

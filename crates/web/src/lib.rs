@@ -20,4 +20,4 @@ mod report;
 mod wire;
 
 pub use page::Page;
-pub use wire::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, Shown};
+pub use wire::{Ask, Call, Counts, Entered, Hosting, Opening, OwnCandidate, OwnMedia, Shown};

@@ -1,15 +1,18 @@
 //! The page's links: descriptions, proofs of identity, and messages held back while a link is paused.
 
-use plenary_proto::ordered::OrderedMap;
 use std::collections::VecDeque;
 
-use plenary_proto::app::Way;
+use plenary_proto::app::{Nat, Way};
+use plenary_proto::bounded::List;
 use plenary_proto::link_layout::{Channel, DescriptionError, NO_H264};
 use plenary_proto::message::{
-    CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, LinkKind,
+    CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, FurtherCandidates, LinkKind,
 };
+use plenary_proto::ordered::OrderedMap;
 use plenary_proto::packet::{LinkId, LinkStats};
-use plenary_proto::sdp::{OwnEnd, candidate_line, sdp};
+use plenary_proto::sdp::{OwnEnd, candidate, candidate_line, sdp};
+
+use crate::wire::OwnCandidate;
 
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
 /// data channel. A guess: what a link's budget allows at once.
@@ -29,6 +32,7 @@ pub(crate) struct PageLink {
     paused_bytes: usize,
     /// The browser's counters, once known.
     pub(crate) stats: Option<LinkStats>,
+    pub(crate) own_candidate: OwnCandidate,
 }
 
 /// All links of the page that have not ended.
@@ -38,9 +42,17 @@ pub(crate) struct PageLinks(OrderedMap<LinkId, PageLink>);
 impl PageLinks {
     /// Adds a link. `other` is the offer that it answers.
     pub(crate) fn open(&mut self, link: LinkId, other: Option<Description>) {
-        let (own, paused) = (None, VecDeque::new());
-        let opened =
-            PageLink { own, other, further: 0, paused_until_us: 0, paused, paused_bytes: 0, stats: None };
+        let (own, paused, own_candidate) = (None, VecDeque::new(), OwnCandidate::default());
+        let opened = PageLink {
+            own,
+            other,
+            further: 0,
+            paused_until_us: 0,
+            paused,
+            paused_bytes: 0,
+            stats: None,
+            own_candidate,
+        };
         self.0.insert(link, opened);
     }
 
@@ -67,6 +79,20 @@ impl PageLinks {
         self.0.get(&link).map(|known| known.stats.map_or(Way::Direct, |stats| stats.way))
     }
 
+    /// Returns the NAT in front of the browser. It has one port for all if the other end has seen the address that a
+    /// STUN server saw, and a port each if it has seen another one. A browser that goes by its own address may be in
+    /// the open, or on one side of a NAT with the other end.
+    pub(crate) fn nat(&self) -> Nat {
+        let has = |kind| self.0.values().any(|link| link.own_candidate == kind && link.knows_reflexive());
+        if has(OwnCandidate::PeerReflexive) {
+            Nat::PortEach
+        } else if has(OwnCandidate::Reflexive) {
+            Nat::OnePort
+        } else {
+            Nat::Unknown
+        }
+    }
+
     /// Returns the messages of links that are paused no more.
     pub(crate) fn resumed(&mut self, now_us: u64) -> Vec<(LinkId, Channel, Vec<u8>)> {
         let due = self.0.iter_mut().filter(|(_, link)| link.paused_until_us <= now_us);
@@ -80,6 +106,12 @@ impl PageLinks {
 }
 
 impl PageLink {
+    /// Whether a STUN server has shown an address of this end.
+    fn knows_reflexive(&self) -> bool {
+        let is_reflexive = |candidate: &Candidate| matches!(candidate, Candidate::Reflexive(_));
+        self.own.as_ref().is_some_and(|own| own.description.candidates.iter().any(is_reflexive))
+    }
+
     /// Whether the other end takes pictures: its browser has H.264.
     pub(crate) fn takes_pictures(&self) -> bool {
         let types = self.other.as_ref().and_then(|other| other.payload_types);
@@ -101,6 +133,16 @@ impl PageLink {
             .collect();
         self.further += lines.len() as u32;
         lines
+    }
+
+    /// Returns what an end that has been described tells the other one of these candidates: outer addresses that the
+    /// description lacks.
+    pub(crate) fn found(&self, lines: &[String]) -> FurtherCandidates {
+        let described = self.own.as_ref().map(|own| &*own.description.candidates).unwrap_or_default();
+        let is_news = |found: &Candidate| {
+            matches!(found, Candidate::Reflexive(_) | Candidate::Relayed(_)) && !described.contains(found)
+        };
+        List::truncated(lines.iter().filter_map(|line| candidate(line)).filter(is_news))
     }
 
     /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no
@@ -189,6 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn the_other_end_is_told_relayed_and_reflexive_addresses_found_later() {
+        let mut links = PageLinks::default();
+        links.open(LinkId(1), None);
+        let link = links.get_mut(LinkId(1)).unwrap();
+        let mut own = describe(FIREFOX).unwrap();
+        own.description.candidates = List::truncated([Candidate::Reflexive(([203, 0, 113, 5], 7).into())]);
+        link.describe_own(own);
+        let lines = [
+            "candidate:1 1 udp 7 203.0.113.5 7 typ srflx raddr 0.0.0.0 rport 0", // described
+            "candidate:2 1 udp 7 192.168.1.5 7 typ host",
+            "candidate:3 1 udp 7 203.0.113.5 8 typ srflx raddr 0.0.0.0 rport 0 generation 0",
+            "candidate:4 1 udp 7 198.51.100.1 50000 typ relay raddr 203.0.113.5 rport 7",
+            "candidate:5 1 tcp 7 198.51.100.1 9 typ host tcptype active",
+            "",
+        ];
+        let found = link.found(&lines.map(str::to_owned));
+        let relayed = Candidate::Relayed(([198, 51, 100, 1], 50_000).into());
+        assert_eq!(*found, [Candidate::Reflexive(([203, 0, 113, 5], 8).into()), relayed]);
+    }
+
+    #[test]
     fn further_candidates_of_the_description_reach_the_browser_ten_at_most() {
         let offer = describe(CHROMIUM).unwrap().description;
         let mut links = PageLinks::default();
@@ -203,6 +266,29 @@ mod tests {
         let many: Vec<_> = (8..40).map(reflexive).collect();
         assert_eq!(link.further(&offer.ufrag, &many).len(), FURTHER_CANDIDATES_MAX - 1);
         assert!(link.further(&offer.ufrag, &many).is_empty());
+    }
+
+    #[test]
+    fn a_page_tells_its_nat_by_the_address_that_the_other_end_has_seen() {
+        let own = describe(CHROMIUM).unwrap();
+        let seen = Candidate::Reflexive(([203, 0, 113, 5], 7).into());
+        for (of_stun, own_candidate, nat) in [
+            (true, OwnCandidate::Unknown, Nat::Unknown),
+            (true, OwnCandidate::Host, Nat::Unknown),
+            (true, OwnCandidate::Reflexive, Nat::OnePort),
+            (true, OwnCandidate::PeerReflexive, Nat::PortEach),
+            (true, OwnCandidate::Relayed, Nat::Unknown),
+            (false, OwnCandidate::PeerReflexive, Nat::Unknown),
+        ] {
+            let mut links = PageLinks::default();
+            links.open(LinkId(1), None);
+            let link = links.get_mut(LinkId(1)).unwrap();
+            let mut own = own.clone();
+            own.description.candidates = List::truncated(of_stun.then(|| seen.clone()));
+            link.describe_own(own);
+            link.own_candidate = own_candidate;
+            assert_eq!(links.nat(), nat, "{of_stun}, {own_candidate:?}");
+        }
     }
 
     #[test]

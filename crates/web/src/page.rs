@@ -196,6 +196,7 @@ impl Joined {
                 self.socket(now_us, Happening::Closed(Outage::Connect("no websocket".to_owned())));
             }
             Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
+            Call::Found { link, candidates } => self.found(now_us, LinkId(link), &candidates),
             Call::LinkUp(link) => self.prove(LinkId(link)),
             Call::LinkDown(link) => {
                 if self.links.close(LinkId(link)) {
@@ -218,6 +219,7 @@ impl Joined {
             }
             Call::Stats { link, counts } => {
                 if let Some(known) = self.links.get_mut(LinkId(link)) {
+                    known.own_candidate = counts.own_candidate;
                     known.stats = Some(stats(counts));
                 }
             }
@@ -234,7 +236,7 @@ impl Joined {
             Call::Snapshot => {
                 let invite = self.knows_invite().then(|| self.invite.0.to_string());
                 let way = |link| self.links.way(link).filter(|_| self.correspondence.is_proven(link));
-                let about = About { connection: self.state, invite, way: &way };
+                let about = About { connection: self.state, invite, way: &way, nat: self.links.nat() };
                 let Seen { room, page } = Seen::new(&self.body, about, now_us);
                 self.asks.push(Ask::Snapshot { room: json(&room), page: json(&page) });
             }
@@ -346,6 +348,7 @@ fn stats(counts: Counts) -> LinkStats {
         rtt_us,
         queue_us,
         is_relayed,
+        own_candidate: _,
     } = counts;
     LinkStats {
         udp_bytes_sent: bytes_sent,

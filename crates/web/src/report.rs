@@ -4,7 +4,7 @@
 use plenary_body::people::{self, People};
 use plenary_body::{Body, Spread};
 use plenary_proto::app::page::{Aside, Listed, Named, PageSnapshot, Quantiles, Sends};
-use plenary_proto::app::{ConnectionState, Snapshot, Way};
+use plenary_proto::app::{ConnectionState, Nat, Snapshot, Way};
 use plenary_proto::message::Vote;
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, PeerId};
@@ -47,11 +47,13 @@ pub(crate) struct About<'a> {
     pub(crate) invite: Option<String>,
     /// Returns by which way a link goes that is up.
     pub(crate) way: &'a dyn Fn(LinkId) -> Option<Way>,
+    pub(crate) nat: Nat,
 }
 
 impl Seen {
     pub(crate) fn new(body: &Body, about: About<'_>, now_us: u64) -> Seen {
-        let room = body.snapshot(about.connection, about.way);
+        let mut room = body.snapshot(about.connection, about.way);
+        room.nat = about.nat;
         let reception = body.reception(now_us);
         let people = People::of(body, now_us);
         let listed = body.directory(now_us).into_iter().map(|(peer, entry, _)| Listed {

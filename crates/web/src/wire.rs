@@ -93,6 +93,13 @@ pub enum Call {
     },
     /// A line that the user has typed: a command ([`line`](plenary_proto::app::line)).
     Line(String),
+    /// The browser has found further candidates of this end, after its description.
+    Found {
+        /// The link.
+        link: u64,
+        /// Candidates of RFC 8839, without the leading `a=`.
+        candidates: Vec<String>,
+    },
 }
 
 /// What a frame of the page's own stream is.
@@ -129,6 +136,24 @@ pub struct Counts {
     pub queue_us: u64,
     /// Whether the link goes over a relay (TURN).
     pub is_relayed: bool,
+    /// Kind of this end's address in the pair that ICE has selected.
+    pub own_candidate: OwnCandidate,
+}
+
+/// Kind of a local ICE candidate (RFC 8445, 4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OwnCandidate {
+    /// No pair is selected yet.
+    #[default]
+    Unknown,
+    /// The browser's own address.
+    Host,
+    /// The address that a STUN server has seen.
+    Reflexive,
+    /// An address that only the other end has seen.
+    PeerReflexive,
+    /// A TURN server's.
+    Relayed,
 }
 
 /// How to enter a room.
@@ -282,6 +307,15 @@ pub enum Ask {
         link: u64,
         /// Candidates of RFC 8839, without the leading `a=`.
         candidates: Vec<String>,
+    },
+    /// A TURN server for links that are made from now on.
+    Turn {
+        /// URLs of RFC 7065.
+        urls: Vec<String>,
+        /// Username.
+        username: String,
+        /// Password.
+        password: String,
     },
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnMedia, Shown};
+use plenary_web::{Ask, Call, Counts, Entered, Hosting, Opening, OwnCandidate, OwnMedia, Shown};
 
 static GOLDEN: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/golden/wire.json");
@@ -73,6 +73,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rtt_us: Some(60_000),
         queue_us: 7,
         is_relayed: true,
+        own_candidate: OwnCandidate::PeerReflexive,
     };
     vec![
         ("open", Call::Open(Box::new(opening))),
@@ -107,6 +108,10 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("own-picture", own(OwnMedia::Picture { key: true }, data)),
         ("own-sound", own(OwnMedia::Sound { level: Some(30) }, Bytes::from_static(&[4, 5]))),
         ("sources", Call::Sources { picture: true, sound: true, shares: false }),
+        (
+            "found",
+            Call::Found { link: 3, candidates: vec!["candidate:6 1 udp 7 192.0.2.1 9 typ relay".to_owned()] },
+        ),
     ]
 }
 
@@ -135,6 +140,14 @@ fn asks() -> Vec<(&'static str, Ask)> {
         (
             "paths",
             Ask::Paths { link: 3, candidates: vec!["candidate:6 1 udp 7 192.0.2.1 9 typ srflx".to_owned()] },
+        ),
+        (
+            "turn",
+            Ask::Turn {
+                urls: vec!["turn:example.org:7420?transport=udp".to_owned()],
+                username: "1:ada".to_owned(),
+                password: "pz".to_owned(),
+            },
         ),
         (
             "event",

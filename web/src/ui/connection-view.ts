@@ -47,8 +47,15 @@ export function connectionPanel(session: Session): Part {
         ...(snapshot.encoder
           ? [[texts.encoder, texts.encoderOf(snapshot.encoder.bitrate_bps, snapshot.encoder.encode_ms)] as const]
           : []),
-        [texts.links, snapshot.links.length],
+        [texts.nat, texts.nats[snapshot.nat]],
+        ...(session.localNetwork
+          ? [[texts.localNetwork, texts.localNetworks[session.localNetwork.state]] as const]
+          : []),
       ])}
+    </section>
+    <section>
+      <h3>${texts.links}</h3>
+      ${list(snapshot.links.map(({ peer, way }) => [name(peer), texts.ways[way]]))}
     </section>
     ${
       snapshot.rates_above.length > 0

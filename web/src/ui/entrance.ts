@@ -5,7 +5,7 @@ import { html, nothing } from "lit";
 
 import { texts } from "../texts.js";
 import { icon } from "./icons.js";
-import { mark, nameField, type Part, passwordField, switchPart } from "./parts.js";
+import { localNetworkHint, mark, nameField, type Part, passwordField, switchPart } from "./parts.js";
 import { asksPassword } from "./refusals.js";
 import type { Session } from "./session.js";
 import { refusalPart, wayButton, waysOf } from "./ways.js";
@@ -47,7 +47,7 @@ export function entrance(session: Session): Part {
           </label>`
       }
       ${nameField(session)} ${wantsPassword ? passwordField(session, texts.password) : nothing}
-      ${isInsecure() ? html`<p class="hint">${texts.reasons.insecure}</p>` : nothing}
+      ${isInsecure() ? html`<p class="hint">${texts.reasons.insecure}</p>` : nothing} ${localNetworkHint(session)}
       <div class="stack">
         ${isInsecure() ? nothing : html`<button data-act="join">${icon("camera")}${texts.join}</button>`}
         ${
@@ -107,6 +107,7 @@ export function openForm(session: Session): Part {
         </select>
       </label>
       ${switchPart(texts.lobbyWanted, opening.lobby, (isOn) => (opening.lobby = isOn), "", "lobby")}
+      ${localNetworkHint(session)}
       <div class="stack"><button data-act="open">${icon("people")}${texts.open}</button></div>
       <button type="button" class="link" data-act="to-link" @click=${() => session.go("entrance")}>
         ${texts.linkInstead}

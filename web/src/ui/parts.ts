@@ -17,6 +17,11 @@ export function switchPart(label: string, isOn: boolean, set: (isOn: boolean) =>
   </label>`;
 }
 
+/** What a browser is about to ask of the local network, ahead of its question. */
+export function localNetworkHint({ localNetwork }: Session): Part {
+  return localNetwork?.state === "prompt" ? html`<p class="hint">${texts.localNetworkAsked}</p>` : nothing;
+}
+
 /** A button with an icon alone. */
 export function iconButton(
   name: Icon,

@@ -1,5 +1,6 @@
 // What <plenary-room> shows: the fields that views read, and the simplest changes of them.
 
+import { localNetwork } from "../local-network.js";
 import type { MixPolicy, Room, RoomEvent, Snapshot } from "../room.js";
 import { texts } from "../texts.js";
 import { Capture } from "./capture.js";
@@ -67,6 +68,8 @@ export class State {
   isRendezvousUp = true;
   /** Why the rendezvous takes this page no more, which is in the room still. */
   rejected: string | null = null;
+  /** The browser's permission for the local network; null where none is needed. */
+  localNetwork: PermissionStatus | null = null;
   /** Whether the application wants speakers alone: watching is not offered. */
   speaksOnly = false;
   /**
@@ -84,6 +87,13 @@ export class State {
     const lost = (says: string, whileTrue: () => boolean) =>
       this.tell({ says, ways: ["settings", "dismiss"], isAlert: true, whileTrue });
     this.capture = new Capture(loadChoices(), () => this.changed(), lost);
+  }
+
+  /** Looks up the browser's permission for the local network, and follows it. */
+  async watchLocalNetwork(): Promise<void> {
+    this.localNetwork = await localNetwork(location.hostname);
+    this.localNetwork?.addEventListener("change", () => this.changed());
+    this.changed();
   }
 
   /** To be called after a change of a field. */

@@ -13,6 +13,7 @@ use tracing::Level;
 
 use super::floor::Floor;
 use super::govern::{Files, govern};
+use super::port_map;
 use super::runtime;
 use super::signals::Signals;
 use super::stay::{stay, unless_over};
@@ -39,6 +40,11 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     args.stay.identify(&mut options, &args.room)?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
     let host = args.room.host_options();
+    if args.rendezvous.is_some() && args.serve.turn().is_some() {
+        return Err(usage(
+            "--serve-turn is for the host's own server: with --rendezvous, that one serves TURN",
+        ));
+    }
     let own = args.room.network.bind.first().copied().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
     let listen = host.listen.unwrap_or(SocketAddr::new(own, 0));
     // there is nowhere to show it where another rendezvous serves the page
@@ -59,6 +65,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .page(page)
         .figures(Some(watched.figures()))
         .page_at(args.page_at.clone())
+        .turn(args.serve.turn())
         .embed(args.serve.embed.clone())
         .invite_life(args.invite_life)
         .title(args.title.clone().unwrap_or_default())
@@ -91,6 +98,9 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
             let origin = invite.rendezvous().unwrap_or_default();
             publish_tree(&topology.address(&origin), args.tree_file.as_deref(), &args.stay.format)?;
             beside.spawn(topology.serve(room.clone()));
+        }
+        if let Some(mapping) = room.port_map() {
+            beside.spawn(port_map::tell(mapping, certificate.is_some()));
         }
         beside.spawn(govern(room.clone(), files));
         beside.spawn(floor.follow(room.clone()));

@@ -8,6 +8,7 @@ pub(crate) mod identity;
 pub(crate) mod join;
 pub(crate) mod mixer;
 pub(crate) mod people;
+mod port_map;
 pub(crate) mod probe;
 pub(crate) mod rendezvous;
 pub(crate) mod repair;

@@ -1,5 +1,6 @@
-//! `plenary probe`: measures this machine's codecs, and how well a room's candidates reach it.
+//! `plenary probe`: measures this machine's codecs, the NAT in front of it, and how well a room's candidates reach it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,7 +9,9 @@ use plenary::media::codec::{Codecs as _, VideoFormat};
 use plenary::media::compose::{Composer, Tile, grid};
 use plenary::media::source::{Source as _, TestSource};
 use plenary::media::{BuiltinCodecs, codec_bench};
-use plenary::{CodecClaim, Invite, MediaSeen, Options, Password, PeerId, Room, RoomEvent};
+use plenary::{
+    CodecClaim, Invite, MediaSeen, Nat, Options, Password, PeerId, Room, RoomEvent, StunServer, ask_stun,
+};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
@@ -31,6 +34,10 @@ struct Probed {
     composite_us: f64,
     /// Whether a peer with `--mix auto` would count as real-time capable by these figures.
     would_mix: bool,
+    /// Kind of the NAT in front of this machine, by STUN servers; with an invite, by rendezvous and peers too.
+    nat: Nat,
+    /// Addresses of this machine as STUN servers see it.
+    outer_addresses: Vec<IpAddr>,
     candidates: Vec<Candidate>,
 }
 
@@ -68,9 +75,14 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let tls_roots = serving::roots(&args.tls_trust)?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
     let composite_us = composite_us()?;
-    let candidates = match &invite {
-        Some(invite) => runtime()?.block_on(measure(invite, password, tls_roots))?,
-        None => Vec::new(),
+    let of_invite =
+        invite.as_ref().and_then(Invite::rendezvous).and_then(|url| StunServer::of_rendezvous(&url));
+    let stun: Vec<StunServer> = args.stun.into_iter().chain(of_invite).collect();
+    let runtime = runtime()?;
+    let seen = runtime.block_on(ask_stun(&stun, &[])).context("the STUN servers weren't asked")?;
+    let (candidates, nat_of_links) = match &invite {
+        Some(invite) => runtime.block_on(measure(invite, password, tls_roots, stun))?,
+        None => (Vec::new(), Nat::Unknown),
     };
     // a slower peer is elected only if there is no real-time capable candidate
     let would_mix = bench.encode_us + bench.decode_us <= 16_667;
@@ -79,6 +91,9 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
         decode_us: bench.decode_us,
         composite_us,
         would_mix,
+        // the peers of a room show more than a single server
+        nat: if nat_of_links == Nat::Unknown { seen.nat } else { nat_of_links },
+        outer_addresses: seen.addresses,
         candidates,
     };
     match &args.json {
@@ -98,6 +113,10 @@ fn summary(probed: &Probed) -> String {
         "only without a faster candidate: half a frame time is 16.7 ms"
     };
     text += &format!("would mix  {word}\n");
+    if !probed.outer_addresses.is_empty() {
+        let seen: Vec<String> = probed.outer_addresses.iter().map(ToString::to_string).collect();
+        text += &format!("nat        {}; seen as {}\n", nat_words(probed.nat), seen.join(", "));
+    }
     for candidate in &probed.candidates {
         let bandwidth = match (candidate.bandwidth_bps, candidate.bandwidth_bps_interval) {
             (Some(bps), Some(half)) => format!("{:.1} ± {:.1} Mbit/s", bps as f64 / 1e6, half as f64 / 1e6),
@@ -122,6 +141,15 @@ fn summary(probed: &Probed) -> String {
             "once a mixer is elected, packet trains are limited in rate: bandwidths may be lower bounds\n";
     }
     text
+}
+
+fn nat_words(nat: Nat) -> &'static str {
+    match nat {
+        Nat::Open => "none: others see this machine's own address",
+        Nat::OnePort => "one port for all others: peers behind such NATs reach each other",
+        Nat::PortEach => "a port for each other end: peers behind most NATs don't reach this machine",
+        _ => "of a kind that one answer alone doesn't tell",
+    }
 }
 
 /// Returns the thread's processor time to compose one picture of four moving tiles.
@@ -153,13 +181,14 @@ fn thread_us() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
 }
 
-/// Joins the room, measures every candidate in turn, and leaves.
+/// Joins the room, measures every candidate in turn, and leaves. Also returns the kind of NAT that its links have seen.
 async fn measure(
     invite: &Invite,
     password: Option<Password>,
     tls_roots: Vec<Bytes>,
-) -> Result<Vec<Candidate>, Failure> {
-    let mut options = Options::viewer("probe").tls_roots(tls_roots);
+    stun: Vec<StunServer>,
+) -> Result<(Vec<Candidate>, Nat), Failure> {
+    let mut options = Options::viewer("probe").tls_roots(tls_roots).stun(stun);
     (options.views, options.password) = (false, password);
     let room = Room::join(invite, options).await?;
     // the roster may arrive after the admission
@@ -183,9 +212,10 @@ async fn measure(
         let found = found.await.ok().flatten().unwrap_or_default();
         measured.push(candidate(member.peer, &member.name, &found));
     }
+    let nat = room.snapshot().nat;
     room.leave().await;
     room.close().await;
-    Ok(measured)
+    Ok((measured, nat))
 }
 
 fn candidate(peer: PeerId, name: &str, found: &Found) -> Candidate {

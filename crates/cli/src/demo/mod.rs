@@ -78,6 +78,11 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     if args.churn.is_some() && args.viewers == 0 {
         return Err(usage("--churn: there is no viewer to replace"));
     }
+    if args.room.network.udp_port.is_some() {
+        return Err(usage(
+            "--udp-port: the peers of a demo share this machine, and need a port each: --udp-ports A-B",
+        ));
+    }
     if args.processes {
         check_processes(args)?;
     }

@@ -21,14 +21,16 @@ use plenary_rtc::{Event as LinkEvent, Events as LinkEvents, Links};
 use plenary_signal::{Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use url::Url;
 
 use crate::benches::{Benches, Found};
 use crate::event::OnEvent;
 use crate::flow::Flow;
+use crate::port_map::PortMap;
 use crate::publish::Publisher;
 use crate::room::LEAVE_MAX;
+use crate::stun::StunServers;
 use crate::threads::{CLOSE_MAX, aside, ended_by};
+use crate::turn::TurnServers;
 
 /// Time for which a host that has ended its room stays, so that it can tell newcomers with unfinished links. A guess:
 /// a link through a rendezvous.
@@ -72,8 +74,10 @@ pub(crate) struct Driver {
     pub(crate) links: Arc<Links>,
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
-    /// Address of the rendezvous; `None` at the host that serves it.
-    pub(crate) rendezvous_url: Option<Url>,
+    /// STUN servers that links ask.
+    pub(crate) stun: StunServers,
+    /// TURN servers at which links get relays.
+    pub(crate) turn: TurnServers,
     pub(crate) correspondence: Correspondence,
     /// What this peer publishes, with the ids of the tracks: at most three, a camera, a screen and a voice.
     pub(crate) publishers: Vec<(u64, Publisher)>,
@@ -108,6 +112,8 @@ pub(crate) struct Driver {
     pub(crate) ended: watch::Sender<Option<End>>,
     /// Rendezvous that the host itself serves; it ends with the room.
     pub(crate) rendezvous: Option<Rendezvous>,
+    /// Ports that the router of this network maps; they end with the room.
+    pub(crate) port_maps: Vec<PortMap>,
     /// Uplink bandwidth that this peer may use, bits per second.
     pub(crate) uplink_bps_max: Option<u64>,
 }
@@ -366,6 +372,7 @@ impl Driver {
         for farewell in std::mem::take(&mut self.farewell) {
             let _ = farewell.send(());
         }
+        futures::future::join_all(self.port_maps.drain(..).map(PortMap::close)).await;
         if let Some(rendezvous) = self.rendezvous.take() {
             rendezvous.close().await;
         }

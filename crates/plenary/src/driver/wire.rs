@@ -1,7 +1,5 @@
 //! Events of links and rendezvous, and the shell of the correspondence.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
@@ -49,8 +47,10 @@ impl Driver {
     pub(super) fn signal_event(&mut self, event: SignalEvent) {
         match event {
             SignalEvent::Clock { unix_s } => self.told_time(unix_s),
+            SignalEvent::Turn(access) => self.turn.told(&access, &self.links),
             SignalEvent::Up => {
-                self.look_up_stun();
+                self.stun.look_up(&self.links);
+                self.turn.up(&self.links);
                 self.signal_changed(Ok(()));
             }
             SignalEvent::Down { why, .. } => {
@@ -73,23 +73,6 @@ impl Driver {
                 self.answer_join(Err(error.into()));
             }
         }
-    }
-
-    /// Looks up the addresses of the rendezvous: at its port's number it answers STUN requests.
-    fn look_up_stun(&self) {
-        let Some(url) = self.rendezvous_url.as_ref() else { return };
-        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
-        let at = format!("{host}:{port}");
-        // the links end with the room, however long the answer takes
-        let links = Arc::downgrade(&self.links);
-        tokio::spawn(async move {
-            let found = tokio::net::lookup_host(&at).await;
-            match (found, links.upgrade()) {
-                (Ok(found), Some(links)) => links.set_stun(found.collect()),
-                (Err(error), _) => tracing::debug!(%error, "the addresses of the rendezvous are not known"),
-                (_, None) => {}
-            }
-        });
     }
 }
 

@@ -14,6 +14,7 @@ use super::roster::ROSTER_MAX;
 use super::tree::Sufferers;
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, RoomId, ShortId};
+use crate::network::is_public;
 use crate::seal::{Countersigned, SealError, Signature, Signed, Statement};
 
 /// The election of mixers, and what opens it.
@@ -192,27 +193,14 @@ pub struct MediaSeen {
 pub struct LineId(pub [u8; 2]);
 
 impl LineId {
-    /// Returns the line of a public address; `None` for a private, link-local, loopback or unspecified one,
-    /// which two distant peers may share. Of IPv6 the first 8 bytes count, the prefix of the line; the rest
-    /// belongs to a machine.
+    /// Returns the line of a public address; `None` for another one, which two distant peers may share. Of IPv6 the
+    /// first 8 bytes count, the prefix of the line; the rest belongs to a machine.
     pub fn of(room: &RoomId, address: IpAddr) -> Option<LineId> {
         let mut hash = blake3::Hasher::new_derive_key("plenary 2 line");
         hash.update(&room.0);
         match address.to_canonical() {
-            IpAddr::V4(v4)
-                if v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() =>
-            {
-                return None;
-            }
+            _ if !is_public(address) => return None,
             IpAddr::V4(v4) => hash.update(&v4.octets()),
-            IpAddr::V6(v6)
-                if v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_unique_local()
-                    || v6.is_unicast_link_local() =>
-            {
-                return None;
-            }
             IpAddr::V6(v6) => hash.update(&v6.octets()[..8]),
         };
         let [first, second, ..] = *hash.finalize().as_bytes();

@@ -67,7 +67,8 @@ pub enum LinkKind {
     Trunk(u8),
 }
 
-/// DTLS setup role (RFC 8842).
+/// DTLS setup role (RFC 8842), and whether the sender is an ICE-lite end (RFC 8445, 2.5): it checks only addresses from
+/// which it was checked, and the other end nominates the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Setup {
     /// Either role; sent in an offer.
@@ -76,6 +77,32 @@ pub enum Setup {
     Active,
     /// The sender waits for the other end's handshake.
     Passive,
+    /// As `ActPass`, of an ICE-lite end.
+    ActPassLite,
+    /// As `Active`, of an ICE-lite end.
+    ActiveLite,
+}
+
+impl Setup {
+    /// Returns the role of an end that offers, or of one that answers.
+    pub fn of(offers: bool, is_lite: bool) -> Setup {
+        match (offers, is_lite) {
+            (true, false) => Setup::ActPass,
+            (true, true) => Setup::ActPassLite,
+            (false, false) => Setup::Active,
+            (false, true) => Setup::ActiveLite,
+        }
+    }
+
+    /// Whether an offer has it.
+    pub fn is_offer(self) -> bool {
+        matches!(self, Setup::ActPass | Setup::ActPassLite)
+    }
+
+    /// Whether the sender is an ICE-lite end.
+    pub fn is_lite(self) -> bool {
+        matches!(self, Setup::ActPassLite | Setup::ActiveLite)
+    }
 }
 
 /// RTP payload types, where they differ from the usual 102 and 111.

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::outage::{Ended, NotSent, Outage};
 use super::{
-    Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, silence_ms_max,
+    Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, TurnAccess,
+    silence_ms_max,
 };
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
@@ -64,6 +65,8 @@ pub enum Step {
         /// Seconds since 1970.
         unix_s: u64,
     },
+    /// A TURN server that this peer may use: a first time ahead of [`Up`](Step::Up), later with newer credentials.
+    Turn(TurnAccess),
     /// The peer is in its room.
     Up,
     /// There is no connection. A further attempt follows by itself.
@@ -338,6 +341,7 @@ impl Connection {
                 Vec::new()
             }
             (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],
+            (Ok(FromRendezvous::Turn(access)), Some(_)) => vec![Step::Turn(access)],
             (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                 let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
                 self.state = State::Up { nonce, since_us: now_us, heard_us: now_us, silence_us_max };
@@ -359,6 +363,7 @@ impl Connection {
             }
             Ok(FromRendezvous::Undeliverable { to }) => vec![Step::Undeliverable(to)],
             Ok(FromRendezvous::Clock { unix_s }) => vec![Step::Clock { unix_s }],
+            Ok(FromRendezvous::Turn(access)) => vec![Step::Turn(access)],
             Ok(FromRendezvous::Ping) => {
                 self.owed.pong = true;
                 Vec::new()
@@ -422,6 +427,7 @@ fn out_of_turn() -> Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::Text;
 
     const S: u64 = 1_000_000;
 
@@ -433,6 +439,16 @@ mod tests {
 
     fn frame(connection: &mut Connection, now_us: u64, frame: &FromRendezvous<'_>) -> Vec<Step> {
         connection.handle(now_us, Happening::Frame(&frame.to_bytes()))
+    }
+
+    fn turn(port: u16) -> TurnAccess {
+        TurnAccess {
+            ip: None,
+            port,
+            has_tls: false,
+            username: Text::truncated("1:ada"),
+            password: Text::truncated("pz"),
+        }
     }
 
     fn closed() -> Happening<'static> {
@@ -457,6 +473,7 @@ mod tests {
         assert_eq!(connection.next_frame(now_us), None, "nothing before the welcome");
         let clock = FromRendezvous::Clock { unix_s: 1_800_000_000 };
         assert_eq!(frame(connection, now_us, &clock), [Step::Clock { unix_s: 1_800_000_000 }]);
+        assert_eq!(frame(connection, now_us, &FromRendezvous::Turn(turn(1))), [Step::Turn(turn(1))]);
         frame(connection, now_us, &FromRendezvous::Welcome { ping_interval_ms: 5_000 })
     }
 

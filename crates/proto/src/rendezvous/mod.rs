@@ -12,11 +12,13 @@
 //! New variants are appended to the enums. An unknown variant is [`FrameError::Unknown`] and is ignored. The
 //! byte layout is in docs/RENDEZVOUS.md.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::app::Reason;
-use crate::bounded::List;
+use crate::bounded::{List, Text};
 use crate::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
 use crate::{PeerId, RoomId};
 
@@ -44,7 +46,7 @@ const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Number of variants of [`FromPeer`] in this version.
 const FROM_PEER_VARIANTS: u32 = 4;
 /// Number of variants of [`FromRendezvous`] in this version.
-const FROM_RENDEZVOUS_VARIANTS: u32 = 7;
+const FROM_RENDEZVOUS_VARIANTS: u32 = 8;
 
 /// Address of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +116,23 @@ pub enum FromRendezvous<'a> {
         /// Seconds since 1970.
         unix_s: u64,
     },
+    /// A TURN server that the peer may use; sent before `Welcome`, and again before the credentials expire.
+    Turn(TurnAccess),
+}
+
+/// Address of a TURN server (RFC 8656), and credentials for it. The server takes clients over UDP and TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnAccess {
+    /// Its address; `None` for the host at which the peer has reached the rendezvous.
+    pub ip: Option<IpAddr>,
+    /// Its port, of UDP and TCP.
+    pub port: u16,
+    /// Whether it takes clients over TLS too, at the same port.
+    pub has_tls: bool,
+    /// Username, in ASCII.
+    pub username: Text<64>,
+    /// Password, in ASCII.
+    pub password: Text<64>,
 }
 
 /// Reason for which a rendezvous refuses a peer. Encoded as one byte, so that an older peer can read a newer
@@ -259,6 +278,21 @@ pub struct HostProof {
     pub proof: Signature,
     /// The room's doors.
     pub doors: Doors,
+}
+
+impl TurnAccess {
+    /// Returns the server's URLs (RFC 7065) for a peer that has reached the rendezvous at `host`, an IPv6 address in
+    /// brackets: over UDP, and over TLS or else TCP, which more firewalls let through.
+    pub fn urls(&self, host: &str) -> [String; 2] {
+        let ip = self.ip.map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+        let (host, port) = (ip.as_deref().unwrap_or(host), self.port);
+        let over_stream = if self.has_tls { "turns" } else { "turn" };
+        [("turn", "udp"), (over_stream, "tcp")]
+            .map(|(scheme, transport)| format!("{scheme}:{host}:{port}?transport={transport}"))
+    }
 }
 
 impl HostProof {

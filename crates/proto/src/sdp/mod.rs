@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::identity::PACKET_EXTENSION_URI;
 use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Retransmission, Setup};
 
-pub use self::read::{OwnEnd, SdpError, describe};
+pub use self::read::{OwnEnd, SdpError, candidate, describe};
 use crate::link_layout::{
     AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, DescriptionError, NO_H264, OWN_SLOTS,
     PACKET_EXTENSION_ID, PAYLOAD_TYPES, Role, Ssrcs, TWCC_EXTENSION_ID, check, is_video, priority,
@@ -50,7 +50,7 @@ pub fn sdp(
     description: &Description,
     offer: Option<&OwnEnd>,
 ) -> Result<String, DescriptionError> {
-    let role = if description.setup == Setup::ActPass { Role::Offer } else { Role::Answer };
+    let role = if description.setup.is_offer() { Role::Offer } else { Role::Answer };
     let types = check(kind, description, role)?;
     let mut sdp = String::with_capacity(700 * usize::from(slot_count(kind)));
     let end = End {
@@ -146,7 +146,8 @@ impl End<'_> {
         let End { kind, description, .. } = *self;
         let ssrcs = Ssrcs::described(kind, description);
         let application = slot_count(kind);
-        write!(sdp, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 ")?;
+        let lite = if description.setup.is_lite() { "a=ice-lite\r\n" } else { "" };
+        write!(sdp, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{lite}a=fingerprint:sha-256 ")?;
         for (index, byte) in description.fingerprint.iter().enumerate() {
             write!(sdp, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
         }
@@ -230,8 +231,8 @@ impl End<'_> {
 
 fn write_transport(sdp: &mut String, mid: u8, description: &Description) -> std::fmt::Result {
     let setup = match description.setup {
-        Setup::ActPass => "actpass",
-        Setup::Active => "active",
+        Setup::ActPass | Setup::ActPassLite => "actpass",
+        Setup::Active | Setup::ActiveLite => "active",
         Setup::Passive => "passive",
     };
     write!(
@@ -314,5 +315,21 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn a_lite_end_says_so_once_and_keeps_its_role() {
+        for (setup, role) in [(Setup::ActPassLite, "a=setup:actpass"), (Setup::ActiveLite, "a=setup:active")]
+        {
+            let described = Description { setup, ..description() };
+            let sdp = sdp(LinkKind::Peer, &described, None).unwrap();
+            let at = |line: &str| sdp.lines().position(|found| found == line);
+            assert!(
+                at("a=ice-lite") < at("a=group:BUNDLE 0 1 2 3 4 5 6") && at("a=ice-lite").is_some(),
+                "{sdp}"
+            );
+            assert!(at(role).is_some() && setup.is_lite() && setup.is_offer() == (role == "a=setup:actpass"));
+        }
+        assert!(!sdp(LinkKind::Peer, &description(), None).unwrap().contains("ice-lite"));
     }
 }

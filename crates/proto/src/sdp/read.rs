@@ -181,7 +181,7 @@ impl<'a> Section<'a> {
 
 /// Parses the value of a candidate line (RFC 8839, 5.1). `None` for another transport or component, or an address of no
 /// kind.
-fn candidate(line: &str) -> Option<Candidate> {
+pub fn candidate(line: &str) -> Option<Candidate> {
     let fields: Vec<&str> = line.split(' ').collect();
     let [_, "1", transport, _, address, port, "typ", kind, ..] = fields[..] else { return None };
     let port = port.parse().ok().filter(|port| *port != 0)?;

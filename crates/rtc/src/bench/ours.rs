@@ -65,12 +65,17 @@ impl PacketSink for Late {
 }
 
 impl Peer {
-    async fn new(name: &str, workers: usize, address: IpAddr, sink: Arc<dyn PacketSink>) -> Peer {
+    async fn new(
+        name: &str,
+        workers: usize,
+        (address, udp_port): (IpAddr, Option<u16>),
+        sink: Arc<dyn PacketSink>,
+    ) -> Peer {
         let host = Host::new(name, workers);
         let (links, events) = host
             .run(async move {
                 let bind = vec![address];
-                let config = LinksConfig { bind, epoch: Instant::now(), ..LinksConfig::default() };
+                let config = LinksConfig { bind, udp_port, epoch: Instant::now(), ..LinksConfig::default() };
                 Links::new(config, sink).unwrap()
             })
             .await;
@@ -116,10 +121,10 @@ pub struct OurRelay {
 }
 
 impl OurRelay {
-    /// Returns a relay with that many worker threads, at that address.
-    pub async fn new(workers: usize, address: IpAddr, make_relay: Relay) -> OurRelay {
+    /// Returns a relay with that many worker threads, at that address, and if wanted with one UDP port for all links.
+    pub async fn new(workers: usize, address: IpAddr, udp_port: Option<u16>, make_relay: Relay) -> OurRelay {
         let late = Arc::new(Late(std::sync::OnceLock::new()));
-        let peer = Peer::new("relay", workers, address, late.clone()).await;
+        let peer = Peer::new("relay", workers, (address, udp_port), late.clone()).await;
         let _ = late.0.set(make_relay(Arc::downgrade(&peer.links)));
         OurRelay { peer, children: 0 }
     }
@@ -157,8 +162,8 @@ pub(crate) async fn start(
 ) -> Result<Running, Failed> {
     let start = Instant::now();
     let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
-    let mut source = Peer::new("source", 1, work.address, Arc::new(Nothing)).await;
-    let mut leaves = Peer::new("leaves", 1, work.address, Arc::new(Leaf(arrived.clone()))).await;
+    let mut source = Peer::new("source", 1, (work.address, None), Arc::new(Nothing)).await;
+    let mut leaves = Peer::new("leaves", 1, (work.address, None), Arc::new(Leaf(arrived.clone()))).await;
     source.links.submit(Command::Offer { link: UPSTREAM, kind: KIND, is_stranger: false });
     let offer = in_time("an offer of the source", source.described(UPSTREAM)).await?;
     let answer = in_time("an answer to the source", relay.publish(offer)).await?;

@@ -16,7 +16,12 @@ pub(crate) const SERVERS_MAX: usize = 3;
 const ASK_EACH: Duration = Duration::from_millis(250);
 /// Maximum number of requests to a server.
 const ASKS_MAX: u8 = 3;
+/// Time from the first request after which no answer is expected.
+pub(crate) const ANSWERED_MAX: Duration = Duration::from_millis(250 * ASKS_MAX as u64);
 
+/// Types of messages (RFC 8489, section 18.2).
+const BINDING_REQUEST: [u8; 2] = [0, 0x01];
+const BINDING_INDICATION: [u8; 2] = [0, 0x11];
 /// Maximum number of views of the other end that are kept: by two of its NATs, IPv4 and IPv6.
 const ENDS_MAX: usize = 4;
 
@@ -33,6 +38,8 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Reflex {
     asks: Vec<Ask>,
+    /// Sockets, and the servers on this machine that learn of them.
+    greets: Vec<(SocketAddr, SocketAddr, [u8; 12])>,
     due: Option<Instant>,
     asked: u8,
     /// What other ends of the link have seen: the socket, their address, and the socket's as they saw it.
@@ -48,30 +55,33 @@ struct Ask {
 }
 
 impl Reflex {
-    /// Prepares requests of each socket to each server of its family. A server on this machine is left out: no NAT
-    /// translates its packets. `draw` returns the random ids of transactions, by which answers are recognized.
+    /// Prepares requests of each socket to each server of its family. A server on this machine is asked for nothing,
+    /// since no NAT translates its packets: it gets an indication (RFC 8489, section 5), by which its TURN relays reach
+    /// the socket. `draw` returns the random ids of transactions, by which answers are recognized.
     pub(crate) fn new(
         now: Instant,
         locals: impl Iterator<Item = SocketAddr>,
         servers: &[SocketAddr],
         mut draw: impl FnMut() -> [u8; 12],
     ) -> Reflex {
-        let mut asks = Vec::new();
+        let (mut asks, mut greets) = (Vec::new(), Vec::new());
         for local in locals {
             let of_family = servers.iter().filter(|server| server.is_ipv4() == local.is_ipv4());
-            let elsewhere =
-                of_family.filter(|server| !server.ip().is_loopback() && server.ip() != local.ip());
-            asks.extend(elsewhere.take(SERVERS_MAX).map(|&server| Ask {
+            let is_here = |server: &&SocketAddr| server.ip() == local.ip() || server.ip().is_loopback();
+            let (here, elsewhere): (Vec<_>, Vec<_>) = of_family.partition(is_here);
+            asks.extend(elsewhere.into_iter().take(SERVERS_MAX).map(|&server| Ask {
                 local,
                 server,
                 transaction: draw(),
                 seen: None,
             }));
+            greets.extend(here.into_iter().take(SERVERS_MAX).map(|&server| (local, server, draw())));
         }
-        Reflex { due: (!asks.is_empty()).then_some(now), asks, asked: 0, by_ends: Vec::new() }
+        let has_any = !asks.is_empty() || !greets.is_empty();
+        Reflex { due: has_any.then_some(now), asks, greets, asked: 0, by_ends: Vec::new() }
     }
 
-    /// Returns the requests that are due, each with the socket that sends it and the server.
+    /// Returns the messages that are due, each with the socket that sends it and the server.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(SocketAddr, SocketAddr, [u8; 20])> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
@@ -79,12 +89,20 @@ impl Reflex {
         self.asked += 1;
         self.due = (self.asked < ASKS_MAX).then_some(now + ASK_EACH);
         let open = self.asks.iter().filter(|ask| ask.seen.is_none());
-        open.map(|ask| (ask.local, ask.server, request(ask.transaction))).collect()
+        let requests = open.map(|ask| (ask.local, ask.server, message(BINDING_REQUEST, ask.transaction)));
+        let greets = self.greets.drain(..);
+        let greets = greets.map(|(local, server, drawn)| (local, server, message(BINDING_INDICATION, drawn)));
+        requests.chain(greets).collect()
     }
 
     /// Time of the next call of [`Reflex::take_due`].
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.filter(|_| self.asks.iter().any(|ask| ask.seen.is_none()))
+        self.due.filter(|_| self.is_open() || !self.greets.is_empty())
+    }
+
+    /// Whether a server owes an answer.
+    pub(crate) fn is_open(&self) -> bool {
+        self.asks.iter().any(|ask| ask.seen.is_none())
     }
 
     /// Takes a datagram if it answers a request; returns what servers have seen of that socket so far if the answer is
@@ -124,10 +142,11 @@ impl Reflex {
     }
 }
 
-/// Returns a binding request without attributes.
-fn request(transaction: [u8; 12]) -> [u8; 20] {
+/// Returns a message without attributes.
+fn message(kind: [u8; 2], transaction: [u8; 12]) -> [u8; 20] {
     let mut bytes = [0; 20];
-    bytes[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+    bytes[..2].copy_from_slice(&kind);
+    bytes[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
     bytes[8..].copy_from_slice(&transaction);
     bytes
 }
@@ -205,7 +224,7 @@ mod tests {
         let mut reflex = reflex(now, &["192.0.2.1:3478"]);
         let (local, server, request) = reflex.take_due(now)[0];
         let genuine = answer(BINDING_SUCCESS, &request, "203.0.113.5:7");
-        let other = answer(BINDING_SUCCESS, &super::request([9; 12]), "203.0.113.5:7");
+        let other = answer(BINDING_SUCCESS, &message(super::BINDING_REQUEST, [9; 12]), "203.0.113.5:7");
         assert_eq!(reflex.receive(local, address("192.0.2.9:3478"), &genuine), None, "of another address");
         assert_eq!(reflex.receive(address("10.0.0.3:1"), server, &genuine), None, "at another socket");
         for wrong in [other, answer(BINDING_ERROR, &request, "203.0.113.5:7"), Vec::new(), request.to_vec()] {
@@ -226,7 +245,7 @@ mod tests {
         let (local, server, request) = reflex.take_due(now)[0];
         let by_server = answer(BINDING_SUCCESS, &request, "203.0.113.5:7");
         assert_eq!(reflex.receive(local, server, &by_server).map(|seen| seen.by.len()), Some(1));
-        let by_end = answer(BINDING_SUCCESS, &super::request([9; 12]), "203.0.113.5:8");
+        let by_end = answer(BINDING_SUCCESS, &message(super::BINDING_REQUEST, [9; 12]), "203.0.113.5:8");
         let seen = reflex.answered(local, address("198.51.100.1:5000"), &by_end).unwrap();
         assert_eq!(seen.by, [address("203.0.113.5:7"), address("203.0.113.5:8")]);
         assert_eq!(reflex.answered(local, address("198.51.100.1:5000"), &by_end), None, "a second time");
@@ -240,6 +259,10 @@ mod tests {
     fn servers_of_another_family_and_on_this_machine_are_not_asked() {
         let now = Instant::now();
         let mut reflex = reflex(now, &["[2001:db8::1]:3478", "127.0.0.1:3478", "10.0.0.2:7420"]);
+        assert_eq!((reflex.poll_timeout(), reflex.is_open()), (Some(now), false));
+        // those on this machine learn of the socket, once, and owe no answer
+        let told: Vec<_> = reflex.take_due(now).into_iter().map(|(_, to, sent)| (to, sent[1])).collect();
+        assert_eq!(told, [(address("127.0.0.1:3478"), 0x11), (address("10.0.0.2:7420"), 0x11)]);
         assert_eq!((reflex.poll_timeout(), reflex.take_due(now).len()), (None, 0));
     }
 }

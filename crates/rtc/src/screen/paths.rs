@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::stun::attributes::ATTR_USERNAME;
 use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message};
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType};
 
 use super::Verdict;
 
 /// Maximum number of addresses of the other end. The agent keeps a candidate, and checks, for each. A guess: the six of
-/// its description, and two that NATs give it.
-const ADDRESSES_MAX: usize = 8;
+/// its description, its two relays, and four that NATs give it, towards this end and towards this end's relays.
+const ADDRESSES_MAX: usize = 12;
 
 /// User fragment and password of one end of a link (RFC 8445, 5.3).
 type Credentials = (String, String);
@@ -27,11 +27,21 @@ pub(crate) struct Paths {
     /// `None` until the other end's description is known.
     other: Option<Credentials>,
     checked: Vec<SocketAddr>,
+    /// Addresses that have answered a check, and the number of those already returned.
+    answered: Vec<SocketAddr>,
+    taken: usize,
 }
 
 impl Paths {
     pub(crate) fn new(provider: Arc<dyn RTCCryptoProvider>, (ufrag, pwd): (&str, &str)) -> Paths {
-        Paths { provider, own: (ufrag.to_owned(), pwd.to_owned()), other: None, checked: Vec::new() }
+        Paths {
+            provider,
+            own: (ufrag.to_owned(), pwd.to_owned()),
+            other: None,
+            checked: Vec::new(),
+            answered: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// The other end's credentials are known.
@@ -51,8 +61,9 @@ impl Paths {
         if !is_known && self.checked.len() >= ADDRESSES_MAX {
             return Verdict::Drop;
         }
-        if !self.is_of_other_end(datagram) {
-            return Verdict::Drop;
+        let Some(kind) = self.of_other_end(datagram) else { return Verdict::Drop };
+        if kind == BINDING_SUCCESS && !self.answered.contains(&from) {
+            self.answered.push(from);
         }
         if !is_known {
             self.checked.push(from);
@@ -60,30 +71,37 @@ impl Paths {
         Verdict::Pass
     }
 
+    /// Returns the addresses from which the other end has answered its first check since the last call.
+    pub(crate) fn take_answered(&mut self) -> Vec<SocketAddr> {
+        let news = self.answered.get(self.taken..).unwrap_or_default().to_vec();
+        self.taken = self.answered.len();
+        news
+    }
+
     /// Whether the other end was heard from this address.
     pub(crate) fn knows(&self, address: SocketAddr) -> bool {
         self.checked.contains(&address)
     }
 
-    fn is_of_other_end(&self, datagram: &[u8]) -> bool {
-        let Some((other_ufrag, other_pwd)) = &self.other else { return false };
+    /// Returns the kind of a check or an answer that has the link's credentials.
+    fn of_other_end(&self, datagram: &[u8]) -> Option<MessageType> {
+        let (other_ufrag, other_pwd) = self.other.as_ref()?;
         let (own_ufrag, own_pwd) = &self.own;
         let mut message = Message::new();
-        if message.unmarshal_binary(datagram).is_err() {
-            return false;
-        }
+        message.unmarshal_binary(datagram).ok()?;
         let pwd = match message.typ {
             BINDING_REQUEST => {
-                let Ok(username) = message.get(ATTR_USERNAME) else { return false };
+                let username = message.get(ATTR_USERNAME).ok()?;
                 if username != format!("{own_ufrag}:{other_ufrag}").as_bytes() {
-                    return false;
+                    return None;
                 }
                 own_pwd
             }
             BINDING_SUCCESS => other_pwd,
-            _ => return false,
+            _ => return None,
         };
-        MessageIntegrity::check(&mut message, pwd.as_bytes(), self.provider.crypto()).is_ok()
+        MessageIntegrity::check(&mut message, pwd.as_bytes(), self.provider.crypto()).ok()?;
+        Some(message.typ)
     }
 }
 
@@ -155,12 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_heard_from_eight_addresses_at_most() {
+    fn an_end_is_heard_from_twelve_addresses_at_most() {
         let provider = credentials::Credentials::generate().unwrap().provider;
         let mut paths = paths(&provider);
         let genuine = check(&provider, BINDING_REQUEST, "own:other", Some("own pwd"));
         let passed = (1..100).filter(|port| paths.check(&genuine, address(*port)) == Verdict::Pass).count();
         assert_eq!(passed, ADDRESSES_MAX);
         assert_eq!(paths.check(&genuine, address(8)), Verdict::Pass, "known ones go on");
+        assert!(paths.take_answered().is_empty(), "checks alone show no address: theirs may be forged");
+        assert_eq!(
+            paths.check(&check(&provider, BINDING_SUCCESS, "", Some("other pwd")), address(8)),
+            Verdict::Pass
+        );
+        assert_eq!((paths.take_answered(), paths.take_answered()), (vec![address(8)], vec![]));
     }
 }

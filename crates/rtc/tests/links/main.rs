@@ -3,8 +3,11 @@
 mod channels;
 mod media;
 mod network;
+mod one_port;
 mod opening;
 mod raw;
+mod relayed;
 mod sdp;
 mod standard;
 mod support;
+mod turn_server;

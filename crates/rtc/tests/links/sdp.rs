@@ -28,7 +28,13 @@ proptest! {
         ufrag in prop_oneof!["[a-zA-Z0-9+/]{4,32}", ".{0,32}", "[a-z]{4}\r\na=x"],
         pwd in prop_oneof!["[a-zA-Z0-9+/]{22,64}", "\\PC{0,64}"],
         fingerprint in any::<[u8; 32]>(),
-        setup in prop_oneof![Just(Setup::ActPass), Just(Setup::Active), Just(Setup::Passive)],
+        setup in prop_oneof![
+            Just(Setup::ActPass),
+            Just(Setup::Active),
+            Just(Setup::Passive),
+            Just(Setup::ActPassLite),
+            Just(Setup::ActiveLite),
+        ],
         types in proptest::option::of((any::<u8>(), any::<u8>())),
         candidates in proptest::collection::vec(any_candidate(), 0..5),
     ) {

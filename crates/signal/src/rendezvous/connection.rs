@@ -24,8 +24,10 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::owner::owner;
 use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
-use crate::switchboard::{Membership, Switchboard};
+use crate::switchboard::Membership;
+use crate::turn;
 use crate::wall::wall_unix_s;
+use plenary_proto::PeerId;
 use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Hello, Refusal};
 
 /// Maximum number of frames written before a flush. A guess.
@@ -97,14 +99,14 @@ async fn talk<S>(socket: &mut WebSocketStream<Leash<S>>, lobby: &Lobby, address:
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (switchboard, limits) = (&lobby.switchboard, lobby.switchboard.limits());
+    let limits = lobby.switchboard.limits();
     let hello = match timeout(limits.hello_timeout, hear_hello(socket)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(ending)) => return ending,
         Err(_) => return Refusal::Late.into(),
     };
     let nonce = hello.nonce;
-    let (membership, mailbox) = match let_in(socket, switchboard, hello, address).await {
+    let (membership, mailbox) = match let_in(socket, lobby, hello, address).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
@@ -115,7 +117,7 @@ where
     // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
     tokio::select! {
         ending = read_all(stream, &membership, (limits, &nonce), address) => ending,
-        ending = write_all(sink, mailbox, &membership, limits, paced) => ending,
+        ending = write_all(sink, mailbox, &membership, lobby, paced, address) => ending,
     }
 }
 
@@ -154,13 +156,14 @@ where
 /// Checks a hello, and lets the peer into its room.
 async fn let_in<S>(
     socket: &mut WebSocketStream<Leash<S>>,
-    switchboard: &Switchboard,
+    lobby: &Lobby,
     Greeting { nonce, hello }: Greeting,
     address: Option<SocketAddr>,
 ) -> Result<(Membership, Mailbox), Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let switchboard = &lobby.switchboard;
     if hello.host.is_none() {
         // before any signature is verified
         let found = tokio::select! {
@@ -179,6 +182,9 @@ where
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
     let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
     socket.feed(Message::Binary(clock())).await.map_err(|error| gone(&error))?;
+    if let Some(frame) = turn_access(lobby, &hello.peer, address) {
+        socket.feed(Message::Binary(frame)).await.map_err(|error| gone(&error))?;
+    }
     socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
     debug!(room = %hello.room, peer = %hello.peer, host = hello.host.is_some(), "a peer came in");
     Ok(entered)
@@ -271,12 +277,16 @@ async fn write_all<S>(
     mut sink: SplitSink<&mut WebSocketStream<S>, Message>,
     mut mailbox: Mailbox,
     membership: &Membership,
-    limits: &Limits,
+    lobby: &Lobby,
     paced: Option<(&Outflow, IpAddr)>,
+    address: Option<SocketAddr>,
 ) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let limits = lobby.switchboard.limits();
+    let renewal = turn::CREDENTIALS_TIME / 2;
+    let mut renewals = interval_at(tokio::time::Instant::now() + renewal, renewal);
     let mut pings = interval_at(tokio::time::Instant::now() + limits.ping_interval, limits.ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -290,6 +300,10 @@ where
                     return ending;
                 }
                 FromRendezvous::Ping.to_bytes()
+            }
+            _ = renewals.tick() => match turn_access(lobby, membership.peer(), address) {
+                Some(frame) => frame,
+                None => continue,
             }
         };
         if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout, paced).await {
@@ -333,6 +347,12 @@ async fn in_time(
         Ok(written) => written.map_err(|error| Ending::Gone(error.to_string())),
         Err(_) => Err(Refusal::Slow.into()),
     }
+}
+
+/// Returns the frame by which a member may use the TURN server, if there is one.
+fn turn_access(lobby: &Lobby, peer: &PeerId, address: Option<SocketAddr>) -> Option<Bytes> {
+    let access = lobby.turn.as_ref()?.access(peer, address.map(|address| address.ip()))?;
+    Some(FromRendezvous::Turn(access).to_bytes())
 }
 
 /// Returns the frame that tells the time.

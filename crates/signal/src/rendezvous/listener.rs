@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
@@ -24,6 +24,7 @@ use super::seldom::Seldom;
 use super::tls::{self, Opened};
 use crate::gate::{Gate, Pass, Turned};
 use crate::limits::Limits;
+use crate::turn::{self, Turn};
 
 /// Maximum length of a request's head, in bytes: hyper's minimum. Browsers send about 1 KiB, and no cookies of this
 /// page.
@@ -34,6 +35,8 @@ const HEAD_LEN_MAX: usize = 8 * 1024;
 const BACKLOG: i32 = 4096;
 /// Pause of accepting after an error that shows a lack of resources, mostly of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a connection that are read before it is known to speak HTTP.
+const PEEKED_LEN: usize = 64;
 /// Time for the answer to a last request, in intervals of the pings: twice what a request for mail waits. A guess.
 const ANSWER_PINGS: u32 = 4;
 
@@ -70,8 +73,17 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(no_family)
 }
 
+/// What is served at a port.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    /// HTTP.
+    pub(super) routes: Option<Router>,
+    /// TURN.
+    pub(super) turn: Option<Turn>,
+}
+
 /// Accepts connections until the lobby closes.
-pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
+pub(super) async fn serve(listener: TcpListener, served: Served, lobby: Lobby) {
     let mut logged = Seldom::default();
     let accepting = async {
         loop {
@@ -79,7 +91,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, lobby: Lobby) {
                 Ok((stream, address)) => match Gate::pass(&lobby.gate, address.ip(), Instant::now()) {
                     Ok(pass) => {
                         lobby.switchboard.counts().connections.fetch_add(1, Relaxed);
-                        let serving = connection(stream, address, pass, router.clone(), lobby.clone());
+                        let serving = connection(stream, address, pass, served.clone(), lobby.clone());
                         lobby.tasks.spawn(serving);
                     }
                     Err(turned) => {
@@ -126,28 +138,54 @@ fn turn_away(stream: &TcpStream, address: SocketAddr, turned: Turned, is_secure:
 }
 
 /// Serves one connection until it closes or becomes a websocket.
-async fn connection(stream: TcpStream, address: SocketAddr, pass: Arc<Pass>, router: Router, lobby: Lobby) {
+async fn connection(stream: TcpStream, address: SocketAddr, pass: Arc<Pass>, served: Served, lobby: Lobby) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%address, %error, "cannot switch Nagle's algorithm off");
     }
     let limits = lobby.switchboard.limits();
     let of_connection =
         |router: Router| router.layer(Extension(pass.clone())).layer(Extension(ConnectInfo(address)));
-    let routes = of_connection(router);
+    let Served { routes, turn } = served;
+    let routes = routes.map(of_connection);
+    let turn = turn.as_ref();
     let serving = async {
         #[cfg(feature = "tls")]
         if let Some(tls) = &lobby.tls {
             return match tls.open(stream, limits.hello_timeout).await {
-                Ok(Opened::Secure(stream)) => http(stream, routes, limits, address).await,
+                Ok(Opened::Secure(stream)) => open(stream, routes, turn, limits, address).await,
                 Ok(Opened::Plain(stream)) => {
-                    http(stream, of_connection(tls::redirects(&lobby)), limits, address).await;
+                    let redirects = routes.map(|_| of_connection(tls::redirects(&lobby)));
+                    open(stream, redirects, turn, limits, address).await;
                 }
                 Err(error) => debug!(%address, %error, "a connection was not secured"),
             };
         }
-        http(stream, routes, limits, address).await;
+        open(stream, routes, turn, limits, address).await;
     };
     lobby.switchboard.closing().run_until_cancelled(serving).await;
+}
+
+/// Serves TURN or HTTP, as the first byte tells.
+async fn open<S>(stream: S, routes: Option<Router>, turn: Option<&Turn>, limits: &Limits, address: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(turn) = turn else {
+        if let Some(routes) = routes {
+            http(stream, routes, limits, address).await;
+        }
+        return;
+    };
+    let mut stream = BufReader::with_capacity(PEEKED_LEN, stream);
+    let first = match timeout(limits.hello_timeout, stream.fill_buf()).await {
+        Ok(Ok([first, ..])) => *first,
+        _ => return debug!(%address, "a connection has sent nothing"),
+    };
+    if turn::is_message(first) {
+        turn.serve_stream(stream, address, limits.hello_timeout).await;
+    } else if let Some(routes) = routes {
+        http(stream, routes, limits, address).await;
+    }
 }
 
 /// Serves HTTP until the connection closes or becomes a websocket, within the limits on time. At the limit a request in

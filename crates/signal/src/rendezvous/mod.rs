@@ -3,8 +3,9 @@
 //! With a certificate it serves https and wss, without one http and ws. `GET /` answers with a short text, `/signal`
 //! opens a websocket that speaks [frames](plenary_proto::rendezvous), requests below `/signal/fetch` carry the same
 //! frames where a browser opens no websocket, and all other requests go to a page that the embedding program may add.
-//! The UDP port of the same number answers STUN requests. All state is in memory, in a [`Switchboard`]: an envelope
-//! moves from the incoming connection to the recipient's mailbox and is stored nowhere else.
+//! The UDP port of the same number answers STUN requests; a TURN server may be added, there or elsewhere. All state is
+//! in memory, in a [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox and is
+//! stored nowhere else.
 //!
 //! One task accepts connections. Each connection has a task of its own: first plain HTTP, then, after an
 //! upgrade, a second task for the websocket. A connection that violates the protocol is refused with a reason
@@ -12,13 +13,13 @@
 
 mod callers;
 mod connection;
+mod datagrams;
 mod downloads;
 mod fetch;
 mod leash;
 mod listener;
 mod outflow;
 mod seldom;
-mod stun;
 #[cfg(feature = "tls")]
 mod tls;
 mod watched;
@@ -47,9 +48,11 @@ use crate::limits::Limits;
 use crate::local::LocalSignal;
 use crate::page_origin::PageOrigin;
 use crate::switchboard::Switchboard;
+use crate::turn::{Turn, TurnConfig};
 use callers::Callers;
 pub(crate) use downloads::Downloads;
 use fetch::Fetched;
+use listener::Served;
 use outflow::Outflow;
 use plenary_proto::rendezvous::{Doors, Refusal, SIGNAL_PATH};
 #[cfg(feature = "tls")]
@@ -77,6 +80,8 @@ pub struct RendezvousConfig {
     /// Serves `/healthz` and, in the text format of Prometheus, `/metrics`: the rendezvous's own figures and these.
     /// Anyone may read them. `None`, the default, serves neither; otherwise `page` has no such routes.
     pub figures: Option<MoreFigures>,
+    /// A TURN server for members of the rooms; by default there is none.
+    pub turn: Option<TurnConfig>,
     /// Certificate for https; by default the rendezvous serves plain HTTP. With it, plain requests are redirected to
     /// https on the same port.
     #[cfg(feature = "tls")]
@@ -118,6 +123,7 @@ struct Lobby {
     fetched: Arc<Fetched>,
     callers: Arc<Callers>,
     outflow: Arc<Outflow>,
+    turn: Option<Turn>,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     /// All tasks that must have ended before closing is complete.
@@ -133,12 +139,15 @@ impl Rendezvous {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn bind(address: SocketAddr, config: RendezvousConfig) -> Result<Rendezvous, RendezvousError> {
-        let wrong = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => RendezvousError::AddressInUse { address },
-            _ => RendezvousError::Bind { address, error },
-        };
+        let wrong = |error| cannot_listen(address, error);
         let listener = listener::listen(address).map_err(wrong)?;
         let local_addr = listener.local_addr().map_err(wrong)?;
+        let turn_at = config.turn.as_ref().and_then(|turn| turn.listen);
+        let listen_at = |at| {
+            let listening = listener::listen(at).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            listening.map_err(|error| cannot_listen(at, error))
+        };
+        let turn_listener = turn_at.map(listen_at).transpose()?;
         let switchboard = Switchboard::new(config.limits);
         let gate = Arc::new(Mutex::new(Gate::new(switchboard.limits().clone())));
         #[cfg(feature = "tls")]
@@ -146,6 +155,9 @@ impl Rendezvous {
         #[cfg(not(feature = "tls"))]
         let is_secure = false;
         let outflow = Outflow::new(switchboard.limits().outflow_bytes_per_s);
+        let turn_addr = turn_listener.as_ref().map_or(local_addr, |(turn_addr, _)| *turn_addr);
+        let turn = config.turn.map(|turn| turn_server(turn, turn_addr, is_secure)).transpose();
+        let turn = turn.map_err(|error| cannot_listen(turn_addr, error))?;
         let callers = Callers::new(config.embed, config.advertised, is_secure, local_addr.port());
         let lobby = Lobby {
             switchboard,
@@ -153,17 +165,30 @@ impl Rendezvous {
             fetched: Arc::default(),
             callers: Arc::new(callers),
             outflow: Arc::new(outflow),
+            turn,
             #[cfg(feature = "tls")]
             tls: config.tls,
             tasks: TaskTracker::new(),
         };
         let router = lobby.router(config.page, config.figures);
-        lobby.tasks.spawn(listener::serve(listener, router, lobby.clone()));
+        let at_own_port = lobby.turn.clone().filter(|_| turn_listener.is_none());
+        let answers_stun = at_own_port.is_none();
+        let served = Served { routes: Some(router), turn: at_own_port };
+        lobby.tasks.spawn(listener::serve(listener, served, lobby.clone()));
+        if let Some((_, listener)) = turn_listener {
+            let served = Served { routes: None, turn: lobby.turn.clone() };
+            lobby.tasks.spawn(listener::serve(listener, served, lobby.clone()));
+        }
+        if let Some(turn) = lobby.turn.clone() {
+            let closing = lobby.switchboard.closing().clone();
+            lobby.tasks.spawn(async move { closing.run_until_cancelled(turn.serve()).await });
+        }
         let (outflow, closing) = (lobby.outflow.clone(), lobby.switchboard.closing().clone());
         lobby.tasks.spawn(async move { closing.run_until_cancelled(outflow.serve()).await });
-        match stun::bind(local_addr) {
-            Ok(socket) => _ = lobby.tasks.spawn(stun::serve(socket, lobby.clone())),
-            Err(error) => {
+        match answers_stun.then(|| datagrams::bind(local_addr)) {
+            None => {}
+            Some(Ok(socket)) => _ = lobby.tasks.spawn(datagrams::serve(socket, lobby.clone())),
+            Some(Err(error)) => {
                 warn!(address = %local_addr, %error, "pages learn no address of theirs here: no UDP port")
             }
         }
@@ -174,6 +199,12 @@ impl Rendezvous {
     /// The address on which the rendezvous listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Addresses of this machine at which a TURN server takes clients; empty without one. A socket that sends a STUN
+    /// binding indication there (RFC 8489) is reached by its relays.
+    pub fn turn_addrs(&self) -> Vec<SocketAddr> {
+        self.lobby.turn.as_ref().map(Turn::local_addrs).unwrap_or_default()
     }
 
     /// Whether the rendezvous serves https instead of plain HTTP.
@@ -228,6 +259,22 @@ impl Rendezvous {
         self.lobby.close();
         self.lobby.tasks.wait().await;
     }
+}
+
+fn cannot_listen(address: SocketAddr, error: io::Error) -> RendezvousError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => RendezvousError::AddressInUse { address },
+        _ => RendezvousError::Bind { address, error },
+    }
+}
+
+/// Binds the UDP port of a TURN server. Members are told its address if it has one of its own.
+fn turn_server(config: TurnConfig, address: SocketAddr, is_secure: bool) -> io::Result<Turn> {
+    let own = config.listen.map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified());
+    let outer = |ip| config.addresses.iter().find(|relay| relay.bind == ip).map_or(ip, |relay| relay.outer);
+    let ip = own.map(outer);
+    // the certificate is for the rendezvous' host
+    Turn::new(config, datagrams::bind(address)?, ip, is_secure && ip.is_none())
 }
 
 impl Drop for Rendezvous {

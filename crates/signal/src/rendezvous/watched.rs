@@ -69,6 +69,9 @@ fn of_lobby(lobby: &Lobby, mut figures: Figures) -> Figures {
         "Bytes of envelopes that wait for a peer",
         queued as f64,
     );
+    if let Some(turn) = &lobby.turn {
+        figures.gauge("plenary_turn_relays", "Relays of clients of the TURN server", turn.count() as f64);
+    }
     lobby.switchboard.counts().write(&mut figures);
     figures
 }

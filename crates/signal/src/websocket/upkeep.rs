@@ -225,6 +225,7 @@ impl Upkeep {
         let url = &self.dial.url;
         Some(match step {
             Step::Dial | Step::HangUp => return None,
+            Step::Turn(access) => SignalEvent::Turn(access),
             Step::Clock { unix_s } => SignalEvent::Clock { unix_s },
             Step::Up => SignalEvent::Up,
             Step::Down { why, retry_in } => {

@@ -357,7 +357,8 @@ async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
         match next(&guest).await {
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => break,
             SignalEvent::Up => assert!(!welcome, "up twice"),
-            SignalEvent::Clock { .. } | SignalEvent::Envelope { .. } | SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Clock { .. } | SignalEvent::Turn(_) => {}
+            SignalEvent::Envelope { .. } | SignalEvent::Undeliverable { .. } => {}
         }
     }
     within(guest.close()).await;

@@ -199,7 +199,7 @@ async fn a_flooding_peer_is_not_disconnected_for_it() {
 async fn a_flood_of_stun_requests_from_one_address_takes_nobody_else_s_answers() {
     /// A binding request (RFC 8489, 6) without attributes.
     const REQUEST: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
-    const FLOOD: usize = 400;
+    const FLOOD: usize = 1_200;
     let rendezvous = rendezvous(Limits::default()).await;
     let flooder = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let other = UdpSocket::bind("127.0.0.9:0").await.unwrap();

@@ -13,3 +13,4 @@ mod serving;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod turn;

@@ -105,6 +105,14 @@ impl Joined {
         }
     }
 
+    /// The browser has found further candidates of this end.
+    pub(super) fn found(&mut self, now_us: u64, link: LinkId, lines: &[String]) {
+        let found = self.links.get_mut(link).map(|known| known.found(lines));
+        if let Some(candidates) = found.filter(|found| !found.is_empty()) {
+            self.input(now_us, In::PathsFound { link, candidates });
+        }
+    }
+
     /// Sends the proof that this peer is at its end of a link, once both descriptions are known.
     pub(super) fn prove(&mut self, link: LinkId) {
         if let Some(fingerprints) = self.links.get_mut(link).and_then(|known| known.fingerprints()) {
@@ -138,6 +146,11 @@ impl Joined {
             Step::Dial => self.asks.push(Ask::Dial(self.url.clone())),
             Step::HangUp => self.asks.push(Ask::HangUp),
             Step::Clock { unix_s } => self.told_time(unix_s),
+            Step::Turn(access) => {
+                let urls = access.urls(host_of(&self.url)).to_vec();
+                let (username, password) = (access.username.to_string(), access.password.to_string());
+                self.asks.push(Ask::Turn { urls, username, password });
+            }
             Step::Up => self.signal_changed(Ok(())),
             Step::Down { why, .. } => {
                 self.signal_changed(Err(why));
@@ -154,6 +167,16 @@ impl Joined {
                 self.signal_ended();
             }
         }
+    }
+}
+
+/// Returns the host of a websocket's URL; an IPv6 address stands in brackets.
+fn host_of(url: &str) -> &str {
+    let authority = url.split("://").nth(1).unwrap_or(url);
+    let authority = authority.split('/').next().unwrap_or(authority);
+    match authority.rsplit_once(':') {
+        Some((host, _)) if !authority.ends_with(']') => host,
+        _ => authority,
     }
 }
 

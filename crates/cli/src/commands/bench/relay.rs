@@ -79,6 +79,10 @@ struct Report {
     bare_added_ms: Delay,
     bare_delivered: f64,
     ratio: f64,
+    /// The relay with one UDP port for all its links, and its processor time for each packet as a multiple of that with
+    /// a port each.
+    one_port: Option<Measured>,
+    one_port_ratio: Option<f64>,
     children: usize,
     workers: usize,
     rate_bps: u32,
@@ -93,24 +97,29 @@ pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
         return Ok(serve_part(part, args)?);
     }
     let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
-    let (mut stack, mut own, mut others) = (Vec::new(), Vec::new(), vec![Vec::new(); args.server.len()]);
+    let mut rounds = Rounds { others: vec![Vec::new(); args.server.len()], ..Rounds::default() };
     for number in 1..=args.rounds {
         say!("round {number} of {}", args.rounds);
-        runtime.block_on(round_of_all(args, &mut stack, &mut own, &mut others))?;
+        runtime.block_on(round_of_all(args, &mut rounds))?;
     }
     let server = |(server, rounds): (&super::Server, &Vec<Figures>)| Server {
         name: server.name.clone(),
         measured: Measured::of(rounds),
     };
+    let Rounds { stack, own, one_port, others } = rounds;
     let (measured, bare) = (Measured::of(&own), Measured::of(&stack));
+    let one_port = args.udp_port.map(|_| Measured::of(&one_port));
+    let times = |part: &Measured, of: &Measured| round(part.cpu_us_per_packet / of.cpu_us_per_packet);
     let report = Report {
         bare_us_per_packet: bare.cpu_us_per_packet,
         bare_added_ms: bare.added_ms,
         bare_delivered: bare.delivered,
-        ratio: round(measured.cpu_us_per_packet / bare.cpu_us_per_packet),
+        ratio: times(&measured, &bare),
         children: usize::from(args.children),
         workers: usize::from(args.workers),
         rate_bps: args.rate,
+        one_port_ratio: one_port.as_ref().map(|one_port| times(one_port, &measured)),
+        one_port,
         packets_per_s: round(median(&own, |figures| figures.packets_per_s)),
         measured,
         bare,
@@ -125,6 +134,10 @@ pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
         report.measured.added_ms.p95,
         report.bare_added_ms.p95
     );
+    if let (Some(measured), Some(ratio)) = (&report.one_port, report.one_port_ratio) {
+        let (cost, delay) = (measured.cpu_us_per_packet, measured.added_ms.p95);
+        say!("one port for all links: {cost:.2} µs a packet ({ratio:.2} times); delay p95 {delay:.2} ms");
+    }
     for Server { name, measured } in &report.servers {
         let (cost, delay) = (measured.cpu_us_per_packet, measured.added_ms.p95);
         say!("{name}: {cost:.2} µs a packet; delay p95 {delay:.2} ms");
@@ -142,18 +155,22 @@ fn serve_part(part: RelayPart, args: &RelayBenchArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         match part {
             RelayPart::Bare => serve(BareRelay::new(workers, args.address)).await,
-            RelayPart::Body => serve(OurRelay::new(workers, args.address, relay).await).await,
+            RelayPart::Body => serve(OurRelay::new(workers, args.address, args.udp_port, relay).await).await,
         }
     })
 }
 
+/// Figures of each relay, of all rounds.
+#[derive(Default)]
+struct Rounds {
+    stack: Vec<Figures>,
+    own: Vec<Figures>,
+    one_port: Vec<Figures>,
+    others: Vec<Vec<Figures>>,
+}
+
 /// Runs a round of each relay in turn.
-async fn round_of_all(
-    args: &RelayBenchArgs,
-    stack: &mut Vec<Figures>,
-    own: &mut Vec<Figures>,
-    others: &mut [Vec<Figures>],
-) -> anyhow::Result<()> {
+async fn round_of_all(args: &RelayBenchArgs, rounds: &mut Rounds) -> anyhow::Result<()> {
     let work = Work { children: usize::from(args.children), address: args.address, measured: args.duration };
     let frame_len = u64::from(args.rate) * FRAME_INTERVAL.as_micros() as u64 / 8_000_000;
     let frame_len = usize::try_from(frame_len).unwrap_or(usize::MAX).max(1);
@@ -166,11 +183,16 @@ async fn round_of_all(
     };
     let mut relay = RelayProcess::start(this(RelayPart::Bare)?).await?;
     let figures = bare(work, &mut relay, source(frame_len)).await;
-    stack.push(relay.end(figures).await?);
-    let mut relay = RelayProcess::start(this(RelayPart::Body)?).await?;
-    let figures = ours(work, &mut relay, source(frame_len)).await;
-    own.push(relay.end(figures).await?);
-    for (server, rounds) in args.server.iter().zip(others) {
+    rounds.stack.push(relay.end(figures).await?);
+    let one_port = args.udp_port.map(|port| (Some(port), &mut rounds.one_port));
+    for (port, rounds) in [(None, &mut rounds.own)].into_iter().chain(one_port) {
+        let mut command = this(RelayPart::Body)?;
+        command.args(port.map(|port| format!("--udp-port={port}")));
+        let mut relay = RelayProcess::start(command).await?;
+        let figures = ours(work, &mut relay, source(frame_len)).await;
+        rounds.push(relay.end(figures).await?);
+    }
+    for (server, rounds) in args.server.iter().zip(&mut rounds.others) {
         let named = || format!("server {}", server.name);
         let mut relay = RelayProcess::start(server.command()).await.with_context(named)?;
         let figures = bare(work, &mut relay, source(frame_len)).await;

@@ -1,72 +1,35 @@
-//! STUN binding requests (RFC 8489), answered on the rendezvous' UDP port: a page learns the address at which others
-//! see it.
+//! STUN binding requests (RFC 8489), which the rendezvous answers at its UDP port: a peer learns the address at which
+//! others see it.
 //!
 //! A response has 32 or 44 bytes, a request at least 20. Responses per second are limited per address, per network, and
 //! in total: a flood from one address doesn't use up the responses of others, and forged sender addresses reflect
 //! little traffic.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, is_stun_message};
 use rtc_stun::xoraddr::XorMappedAddress;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
-use tokio::time::sleep;
-use tracing::debug;
 
-use super::Lobby;
 use crate::owner::{network, owner};
 
-/// Maximum length of a request: browsers send 20 to 100 bytes. Longer datagrams are cut, and are then no requests.
-const REQUEST_LEN_MAX: usize = 512;
 /// Answers to all within a second: some 300 KiB. A guess; a room of 10,000 pages that opens at once asks for less each
 /// second.
 const ANSWERS_PER_SECOND_MAX: u32 = 5_000;
 /// Answers to one network (IPv4 /16, IPv6 /48) within a second: a fifth of all.
 const ANSWERS_PER_NETWORK_MAX: u32 = 1_000;
-/// Answers to one address (IPv6: one /64) within a second. A guess: pages behind one address repeat a request after 500
-/// ms (RFC 8489, 6.2.1).
-const ANSWERS_PER_ADDRESS_MAX: u32 = 20;
+/// Answers to one address (IPv6: one /64) within a second. A newcomer to a full stage asks from the sockets of 63 links
+/// at once; a guess for the rest: a few pages behind one address.
+const ANSWERS_PER_ADDRESS_MAX: u32 = 100;
+/// Type of a binding indication (RFC 8489, section 18.2).
+const BINDING_INDICATION: [u8; 2] = [0, 0x11];
 /// Time in which answers are counted.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Pause after an error of the socket, which may last. Requests wait in the socket's buffer meanwhile. A guess.
-const ERROR_PAUSE: Duration = Duration::from_millis(10);
-
-/// Answers requests until the lobby closes.
-pub(super) async fn serve(socket: UdpSocket, lobby: Lobby) {
-    let answering = async {
-        let mut answers = Answers::new(Instant::now());
-        let mut buffer = [0; REQUEST_LEN_MAX];
-        loop {
-            let (length, from) = match socket.recv_from(&mut buffer).await {
-                Ok(received) => received,
-                // mostly of one datagram: an answer before it could not be delivered
-                Err(error) => {
-                    debug!(%error, "no STUN request was received");
-                    sleep(ERROR_PAUSE).await;
-                    continue;
-                }
-            };
-            // before parsing, so that a flood costs little
-            if !answers.allow(from.ip(), Instant::now()) {
-                continue;
-            }
-            if let Some(answer) = answer(&buffer[..length], from) {
-                answers.count(from.ip());
-                if let Err(error) = socket.try_send_to(&answer, from) {
-                    debug!(%error, "a STUN request was not answered");
-                }
-            }
-        }
-    };
-    lobby.switchboard.closing().run_until_cancelled(answering).await;
-}
 
 /// Responses within the current window. Each entry stands for a response, so the total limit bounds the tables.
-struct Answers {
+#[derive(Debug)]
+pub(crate) struct Answers {
     since: Instant,
     all: u32,
     of_address: HashMap<IpAddr, u32>,
@@ -74,12 +37,12 @@ struct Answers {
 }
 
 impl Answers {
-    fn new(now: Instant) -> Answers {
+    pub(crate) fn new(now: Instant) -> Answers {
         Answers { since: now, all: 0, of_address: HashMap::new(), of_network: HashMap::new() }
     }
 
     /// Returns whether one more answer may go to an address.
-    fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
+    pub(crate) fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
             (self.since, self.all) = (now, 0);
             self.of_address.clear();
@@ -91,35 +54,34 @@ impl Answers {
             && self.all < ANSWERS_PER_SECOND_MAX
     }
 
-    fn count(&mut self, ip: IpAddr) {
+    pub(crate) fn count(&mut self, ip: IpAddr) {
         self.all += 1;
         *self.of_address.entry(owner(ip)).or_default() += 1;
         *self.of_network.entry(network(ip)).or_default() += 1;
     }
 }
 
-/// Binds the UDP port of that address.
-pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?; // as the TCP port of the same number
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
 /// Returns the answer to a datagram; `None` if it is no binding request.
-fn answer(request: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
-    let mut asked = Message::new();
-    asked.unmarshal_binary(request).ok().filter(|()| is_stun_message(request))?;
-    if asked.typ != BINDING_REQUEST {
+pub(crate) fn answer(request: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+    if !is_request(request) {
         return None;
     }
+    let mut asked = Message::new();
+    asked.unmarshal_binary(request).ok().filter(|()| is_stun_message(request))?;
     let seen = XorMappedAddress { ip: from.ip().to_canonical(), port: from.port() };
     let mut answer = Message::new();
     answer.build(&[Box::new(BINDING_SUCCESS), Box::new(asked.transaction_id), Box::new(seen)]).ok()?;
     Some(answer.raw)
+}
+
+/// Whether a datagram begins as a binding indication does, by which a socket tells a server of itself.
+pub(crate) fn is_indication(datagram: &[u8]) -> bool {
+    datagram.starts_with(&BINDING_INDICATION)
+}
+
+/// Whether a datagram begins as a binding request does.
+pub(crate) fn is_request(datagram: &[u8]) -> bool {
+    datagram.starts_with(&BINDING_REQUEST.value().to_be_bytes())
 }
 
 #[cfg(test)]
@@ -186,8 +148,8 @@ mod tests {
         assert_eq!(ask(&mut answers, "192.0.2.1", 100_000, now), ANSWERS_PER_ADDRESS_MAX);
         assert_eq!(ask(&mut answers, "192.0.2.2", 3, now), 3);
         // from one of the flood's /64 as well
-        assert_eq!(ask(&mut answers, "2001:db8::1", 15, now), 15);
-        assert_eq!(ask(&mut answers, "2001:db8::2", 15, now), ANSWERS_PER_ADDRESS_MAX - 15);
+        assert_eq!(ask(&mut answers, "2001:db8::1", 95, now), 95);
+        assert_eq!(ask(&mut answers, "2001:db8::2", 15, now), ANSWERS_PER_ADDRESS_MAX - 95);
         let later = now + WINDOW;
         assert_eq!(ask(&mut answers, "192.0.2.1", 3, later), 3);
         assert_eq!(answers.of_address.len(), 1, "the second before is forgotten");
