@@ -184,6 +184,7 @@ impl HostilePeer {
             relays: false,
             children_max: 0,
             uplink_bps_max: None,
+            carries: false,
             sends_trains: true,
             key: None,
             unix_us_at_zero: unix_s() * 1_000_000,
@@ -476,6 +477,7 @@ impl HostilePeer {
                 }
             }
             SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Carries | SignalEvent::Tunnel { .. } => {}
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => self.is_out = true,
         }
     }

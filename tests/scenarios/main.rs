@@ -1,6 +1,7 @@
 //! Rooms across an emulated internet: processes of the command line in the hosts of a lab (`tests/netlab`). Each
 //! scenario prints rows of docs/measurements/networks.md. They need root, and are skipped without.
 
+mod carried;
 mod ipv6;
 mod nats;
 mod network;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
         Trial::test("a_host_says_that_its_router_maps_no_port_of_use", router::useless),
         Trial::test("speakers_behind_nats_of_their_own_are_linked_directly", nats::homes),
         Trial::test("speakers_behind_symmetric_nats_are_linked_over_relays", nats::relayed),
+        Trial::test("speakers_that_reach_the_host_alone_are_linked_through_it", carried::by_members),
+        Trial::test("a_viewer_without_udp_is_fed_over_the_websocket", carried::without_udp),
+        Trial::test("a_viewer_without_udp_or_a_carrier_gets_no_picture", carried::refused),
         Trial::test("a_host_behind_a_one_to_one_nat_has_relays_at_its_outer_address", nats::relayed_by_cloud),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

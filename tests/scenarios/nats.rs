@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use crate::network::Network;
 use crate::running::Running;
 
+/// Flags of peers that leave links to relays.
+const CARRIES_NOTHING: [&str; 2] = ["--carry", "never"];
+
 /// A host in the open feeds a viewer behind each kind of NAT, directly.
 pub(crate) fn viewers() -> Result<(), Failed> {
     let Some(network) = Network::of("nat-matrix")? else { return Ok(()) };
@@ -78,7 +81,7 @@ pub(crate) fn are_fed(
 pub(crate) fn homes() -> Result<(), Failed> {
     let Some(network) = Network::of("nat-matrix")? else { return Ok(()) };
     let at = ["full", "port_restricted", "family1"];
-    for (gone, speaker) in speak(&network, "open1", &[], &at, 5)?.into_iter().enumerate() {
+    for (gone, speaker) in speak(&network, "open1", &[], &[], &at, 5)?.into_iter().enumerate() {
         let Speaker { at, report, said } = &speaker;
         let direct = speaker.links("direct");
         println!("| speaker behind {at} | {direct} others, direct | {} |", report["nat"]);
@@ -106,7 +109,8 @@ pub(crate) fn relayed_by_cloud() -> Result<(), Failed> {
 /// Speakers join at these places, of which no two reach each other; each is linked with the host directly, and with all
 /// others over a relay.
 fn meet_over_relays(network: &Network, host: &str, serves: &[&str], at: &[&str]) -> Result<(), Failed> {
-    for (gone, speaker) in speak(network, host, serves, at, 9)?.into_iter().enumerate() {
+    let (serves, never) = ([serves, &CARRIES_NOTHING].concat(), &CARRIES_NOTHING);
+    for (gone, speaker) in speak(network, host, &serves, never, at, 9)?.into_iter().enumerate() {
         let Speaker { at: place, report, said } = &speaker;
         let (direct, relayed) = (speaker.links("direct"), speaker.links("relayed"));
         println!("| speaker behind {place} | {direct} direct, {relayed} relayed | {} |", report["nat"]);
@@ -118,26 +122,32 @@ fn meet_over_relays(network: &Network, host: &str, serves: &[&str], at: &[&str])
 }
 
 /// A speaker after its stay.
-struct Speaker {
-    at: String,
+pub(crate) struct Speaker {
+    pub(crate) at: String,
     report: Value,
     said: String,
 }
 
 impl Speaker {
+    /// What is wrong with it.
+    pub(crate) fn wrong(&self) -> Failed {
+        format!("{}: {}, {}", self.at, self.report, self.said).into()
+    }
+
     /// Number of its links by this way.
-    fn links(&self, way: &str) -> usize {
+    pub(crate) fn links(&self, way: &str) -> usize {
         let links = self.report["links"].as_array().map(Vec::as_slice).unwrap_or_default();
         links.iter().filter(|link| link["way"] == way).count()
     }
 }
 
-/// Has a speaker join from each place a room at `host`. The first leaves after `stay_s`, and each further one a second
+/// Has a speaker join from each place a room at `host`, with these further flags of host and guests. The first leaves after `stay_s`, and each further one a second
 /// later: a report has the links with the speakers that are still there.
-fn speak(
+pub(crate) fn speak(
     network: &Network,
     host: &str,
     serves: &[&str],
+    guests: &[&str],
     at: &[&str],
     stay_s: usize,
 ) -> Result<Vec<Speaker>, Failed> {
@@ -145,7 +155,7 @@ fn speak(
     let words = ["join", &invite, "--speak", "--mix", "never", "--speaker-size", "160x90@10", "--json", "-"];
     let start = |(place, at): (usize, &&str)| {
         let stay = format!("{}s", stay_s + place);
-        (at.to_string(), network.peer(at, &[&words[..], &["--duration", &stay]].concat()))
+        (at.to_string(), network.peer(at, &[&words[..], guests, &["--duration", &stay]].concat()))
     };
     let peers: Vec<_> = at.iter().enumerate().map(start).collect();
     let ended = |(at, peer): (String, Running)| {
@@ -156,7 +166,7 @@ fn speak(
 }
 
 /// Waits for a peer's end, and returns its report and what it has said.
-fn report(at: &str, peer: Running) -> Result<(Value, String), Failed> {
+pub(crate) fn report(at: &str, peer: Running) -> Result<(Value, String), Failed> {
     let ended = peer.ended();
     let report = serde_json::from_str(&ended.stdout).map_err(|_| format!("{at}: {ended:?}"))?;
     Ok((report, ended.stderr))

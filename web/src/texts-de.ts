@@ -266,7 +266,12 @@ export const de: Texts = {
   encoder: "Dein Bild",
   encoderOf: (bps, encodeMs) => `${rate(bps)}${encodeMs === null ? "" : `, ${Math.round(encodeMs)} ms zum Kodieren`}`,
   links: "Verbindungen",
-  ways: { direct: "direkt", relayed: "über einen Server" },
+  ways: {
+    direct: "direkt",
+    relayed: "über einen TURN-Server",
+    carried: "über ein Mitglied",
+    websocket: "über den Server",
+  },
   nat: "Router vor dir",
   nats: {
     unknown: "noch nicht bekannt",

@@ -69,6 +69,12 @@ pub enum In {
         /// The candidates.
         candidates: FurtherCandidates,
     },
+    /// A new link has found no path yet: the other end is a native peer.
+    PathWanted(LinkId),
+    /// Whether the rendezvous carries links.
+    RendezvousCarries(bool),
+    /// A new link goes through a tunnel. Comes ahead of [`In::LinkUp`].
+    LinkCarried(LinkId),
     /// A link is up.
     LinkUp(LinkId),
     /// A link has ended.
@@ -313,6 +319,17 @@ impl Body {
             In::PathsFound { link, candidates } => {
                 if let Some((peer, kind)) = self.media.links.of(link) {
                     self.input(now_us, Input::PathsFound { peer, kind, candidates }, outs);
+                }
+            }
+            In::PathWanted(link) => {
+                if let Some((peer, kind)) = self.media.links.of(link) {
+                    self.input(now_us, Input::PathWanted(peer, kind), outs);
+                }
+            }
+            In::RendezvousCarries(carries) => self.input(now_us, Input::RendezvousCarries(carries), outs),
+            In::LinkCarried(link) => {
+                if let Some((peer, kind)) = self.media.links.of(link) {
+                    self.input(now_us, Input::LinkCarried(peer, kind), outs);
                 }
             }
             In::LinkUp(link) => {

@@ -12,7 +12,7 @@ use plenary_proto::message::{
     RouteMessage, VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
-use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
+use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec, TunnelCommand};
 use smallvec::SmallVec;
 
 use crate::apart::VoiceFrame;
@@ -115,6 +115,8 @@ pub enum Out {
         /// The candidates.
         candidates: FurtherCandidates,
     },
+    /// Carries links for others, or goes through a carrier.
+    Tunnel(TunnelCommand<LinkId, LinkId>),
     /// Closes a link.
     Close {
         /// The link.

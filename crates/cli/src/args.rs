@@ -84,8 +84,9 @@ impl From<MixWord> for Consent {
     }
 }
 
+/// Whether this peer does something for others, or asks its router to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RelayWord {
+pub(crate) enum AutoOrNever {
     Auto,
     Never,
 }
@@ -125,7 +126,7 @@ pub(crate) struct RoomArgs {
     pub(crate) k1: Option<u8>,
     /// Whether this peer forwards the program to further viewers
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(crate) relay: RelayWord,
+    pub(crate) relay: AutoOrNever,
     /// Uplink bandwidth that this peer may use
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) max_uplink: Option<u64>,
@@ -178,7 +179,7 @@ pub(crate) struct NetworkArgs {
     /// Whether to ask the router of a home network to let others in: at the port of a host's own server, unless it is
     /// advertised, and at --udp-port
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(crate) port_map: PortMapWord,
+    pub(crate) port_map: AutoOrNever,
     /// Address of a one-to-one NAT in front of this machine, as in clouds: told to others beside its own addresses, and
     /// named by a host's invite
     #[arg(long, value_name = "IP", value_parser = outer_address)]
@@ -186,6 +187,9 @@ pub(crate) struct NetworkArgs {
     /// Check only addresses that the other end's checks came from, for a machine in the open (ICE-lite)
     #[arg(long)]
     pub(crate) ice_lite: bool,
+    /// Whether to carry links between others that can't reach each other: sealed, 4 Mbit/s each, half of --max-uplink
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) carry: AutoOrNever,
     /// STUN server to ask for this machine's outer address, beside the rendezvous; repeatable: stun:HOST[:PORT]
     #[arg(long, value_name = "URL")]
     pub(crate) stun: Vec<StunServer>,
@@ -346,13 +350,6 @@ pub(crate) struct HostArgs {
     pub(crate) mixing: Option<Mixing>,
 }
 
-/// Whether a router is asked to map ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PortMapWord {
-    Auto,
-    Never,
-}
-
 /// How peers come on stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
@@ -429,7 +426,10 @@ pub(crate) struct RendezvousArgs {
     pub(crate) nat_1to1: Option<IpAddr>,
     /// Whether to ask the router of a home network to let others in, unless the server is advertised
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(crate) port_map: PortMapWord,
+    pub(crate) port_map: AutoOrNever,
+    /// Whether to carry the sealed datagrams of members between which no path exists: up to 4 Mbit/s from each
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) carry: AutoOrNever,
     /// Serve `/metrics` for Prometheus, and `/healthz`, at this address too
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,

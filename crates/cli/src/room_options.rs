@@ -8,7 +8,7 @@ use plenary::media::source::{Source, TestSource, open_source};
 use plenary::media::{BuiltinCodecs, Clock};
 use plenary::{Consent, HostOptions, Options, TurnServer};
 
-use crate::args::{NetworkArgs, PortMapWord, RelayWord, RoomArgs};
+use crate::args::{AutoOrNever, NetworkArgs, RoomArgs};
 use crate::{Failure, json, secrets, serving, usage};
 
 /// Size and frame rate of the test source by default.
@@ -39,7 +39,7 @@ impl RoomArgs {
         let mut options = Options::viewer(self.name.as_deref().unwrap_or("somebody"));
         (options.speaks, options.views) = (speaks, views);
         options.mix = self.mix.map_or(mix, Consent::from);
-        options.relays = self.relay == RelayWord::Auto;
+        options.relays = self.relay == AutoOrNever::Auto;
         options.uplink_bps_max = self.max_uplink;
         options.picture_max = self.speaker_size;
         options.shares = self.share;
@@ -48,8 +48,9 @@ impl RoomArgs {
         options.udp_ports = self.network.udp_ports.clone();
         options.udp_port = self.network.udp_port;
         options.ice_lite = self.network.ice_lite;
-        options.maps_ports = self.network.port_map == PortMapWord::Auto;
+        options.maps_ports = self.network.port_map == AutoOrNever::Auto;
         options.nat_1to1 = self.network.nat_1to1;
+        options.carries = self.network.carry == AutoOrNever::Auto;
         options.stun = self.network.stun.clone();
         options.turn = self.network.turn()?;
         options.tls_roots = serving::roots(&self.network.tls_trust)?;

@@ -117,6 +117,7 @@ mod stun;
 pub mod testing;
 mod threads;
 mod track;
+mod tunnels;
 mod turn;
 #[cfg(feature = "files")]
 mod verify;
@@ -149,7 +150,7 @@ pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{
     CodecClaim, Mode, Newcomer, NoPeerId, PeerId, Rank, ShortId, Sources, StreamId, Tally, VoicesState,
 };
-pub use plenary_rtc::LinkError;
+pub use plenary_rtc::{CarriedFigures, LinkError};
 #[doc(hidden)]
 pub use plenary_rtc::{Shape, Shaper};
 pub use plenary_signal::{

@@ -38,6 +38,7 @@ use crate::room::{Inner, Room};
 use crate::secrets::{Identity, Password, RoomKeys};
 use crate::stun::{StunServer, StunServers};
 use crate::threads::Threads;
+use crate::tunnels::ByRendezvous;
 use crate::turn::TurnServers;
 use crate::{random_bytes, random_u64};
 
@@ -153,6 +154,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
                 embed: host.embed.iter().cloned().chain(page_at).collect(),
                 advertised: host.advertise.as_ref().and_then(Advertise::authority),
                 limits: Limits {
+                    carries: options.carries,
                     holds_newcomers: Duration::ZERO, // its own room is open from the start
                     outflow_bytes_per_s: outflow_bytes_per_s(options.uplink_bps_max),
                     ..Limits::default()
@@ -273,6 +275,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         relays: options.relays,
         children_max: options.children_max,
         uplink_bps_max: options.uplink_bps_max,
+        carries: options.carries,
         sends_trains: true,
         key: Some(key.for_member()),
         unix_us_at_zero: zero_us,
@@ -299,6 +302,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         udp_port: options.udp_port,
         ice_lite: options.ice_lite,
         nat_1to1: options.nat_1to1,
+        uplink_bps_max: options.uplink_bps_max,
         shaper: options.testing.shaper.clone(),
         epoch: Instant::now(),
         ..LinksConfig::default()
@@ -312,6 +316,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (links, link_events) = Links::new(config, flow.clone())?;
     let links = Arc::new(links);
     flow.connect(links.clone());
+    links.set_courier(Some(Arc::new(ByRendezvous(signal.clone()))));
+    let carrying = Arc::downgrade(&links);
     let media_map = options.udp_port.filter(|_| options.maps_ports).and_then(PortMap::of_media);
     if let Some(map) = &media_map {
         tokio::spawn(tell_mapped(map.watch().outer, Arc::downgrade(&links)));
@@ -372,6 +378,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         wants_to_speak,
         published,
         port_mapping,
+        carrying,
         recordings,
         threads: Threads::new(span.clone()),
         runtime: Handle::current(),

@@ -89,6 +89,10 @@ pub struct Options {
     /// are. Other peers are told it beside this machine's own addresses. The invite names it for a host's own
     /// rendezvous that is not [advertised](HostOptions::advertise). `None`, the default, for no such NAT.
     pub nat_1to1: Option<IpAddr>,
+    /// Carries links between others that can't reach each other, as members that are linked with both ends do: sealed
+    /// datagrams, 16 links at most, 4 Mbit/s each way of each, and half of [`uplink_bps_max`](Self::uplink_bps_max). On
+    /// by default; others carry this peer's links in any case.
+    pub carries: bool,
     /// STUN servers to ask, beside the rendezvous, under which address other peers see this one; those of the first
     /// three addresses of each family. None by default.
     pub stun: Vec<StunServer>,
@@ -212,6 +216,7 @@ impl Options {
         ice_lite: bool,
         maps_ports: bool,
         nat_1to1: Option<IpAddr>,
+        carries: bool,
         stun: Vec<StunServer>,
         turn: Vec<TurnServer>,
         patience: Duration,
@@ -259,6 +264,7 @@ impl Options {
             ice_lite: false,
             maps_ports: false,
             nat_1to1: None,
+            carries: true,
             stun: Vec::new(),
             turn: Vec::new(),
             patience: Duration::from_secs(10),

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
 use plenary_proto::seal::{Invite, RoomKey};
 use plenary_proto::{PeerId, StreamId};
+use plenary_rtc::{CarriedFigures, Links};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -85,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) published: Arc<Published>,
     /// The port of the host's own rendezvous at the router.
     pub(crate) port_mapping: Option<PortMapping>,
+    pub(crate) carrying: Weak<Links>,
     /// Number of recordings that the application makes.
     pub(crate) recordings: Arc<AtomicUsize>,
     pub(crate) threads: Threads,
@@ -162,6 +164,11 @@ impl Room {
     /// to be mapped ([`Options::maps_ports`]).
     pub fn port_map(&self) -> Option<PortMapping> {
         self.0.port_mapping.clone()
+    }
+
+    /// Returns what this peer has carried of links between others ([`Options::carries`](crate::Options::carries)).
+    pub fn carried(&self) -> CarriedFigures {
+        self.0.carrying.upgrade().map(|links| links.carried()).unwrap_or_default()
     }
 
     /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`

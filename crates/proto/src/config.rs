@@ -36,6 +36,8 @@ pub struct RoomConfig {
     pub children_max: u8,
     /// Uplink cap set by this peer's user, bits per second.
     pub uplink_bps_max: Option<u64>,
+    /// The peer carries links of others that can't reach each other.
+    pub carries: bool,
     /// The peer can send packet trains, by which its parents measure its uplink. A page can't: only its user's and the
     /// room's limits count there.
     pub sends_trains: bool,

@@ -62,6 +62,46 @@ pub enum VoicesState {
     NotAgent,
 }
 
+/// What a peer's links do about tunnels. `Link` names a link that is carried, `Carrier` one by which its datagrams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum TunnelCommand<Link, Carrier> {
+    /// Passes what arrives in this channel of one link on to the other.
+    Carry {
+        /// Number of the tunnel.
+        channel: u16,
+        /// The two links.
+        between: [Carrier; 2],
+    },
+    /// Carries that tunnel no more.
+    Uncarry {
+        /// Number of the tunnel.
+        channel: u16,
+    },
+    /// The link may go through a tunnel.
+    Open {
+        /// The link.
+        link: Link,
+        /// The link with the carrier.
+        carrier: Carrier,
+        /// Number of the tunnel there.
+        channel: u16,
+    },
+    /// The link goes through that tunnel no more.
+    Shut {
+        /// The link.
+        link: Link,
+        /// The link with the carrier.
+        carrier: Carrier,
+    },
+    /// The link may go by the rendezvous.
+    OpenByRendezvous {
+        /// The link.
+        link: Link,
+        /// Its other end.
+        peer: PeerId,
+    },
+}
+
 /// Input to the brain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -113,6 +153,13 @@ pub enum Input {
         /// The candidates.
         candidates: FurtherCandidates,
     },
+    /// A link that is being made has found no path yet: the other end is a native peer, which others may carry it to.
+    PathWanted(PeerId, LinkKind),
+    /// Whether the rendezvous carries links for peers that nobody else does; `false` until it says so, and while it is
+    /// unavailable.
+    RendezvousCarries(bool),
+    /// A link that will be up goes through a tunnel.
+    LinkCarried(PeerId, LinkKind),
     /// A link is up: its channels are open at this end.
     LinkUp(PeerId, LinkKind),
     /// A link went down, or establishing it failed.
@@ -323,6 +370,8 @@ pub enum Output {
     Accept(PeerId, Answer),
     /// Checks further candidates of the other end of a link that is being made.
     Paths(PeerId, Paths),
+    /// Carries links for others, or goes through a carrier.
+    Tunnel(TunnelCommand<(PeerId, LinkKind), PeerId>),
     /// Closes a link, and drops the streams on it.
     Close(PeerId, LinkKind),
     /// Watches the parent, and compares its feed with the backup's heads.

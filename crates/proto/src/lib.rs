@@ -68,6 +68,7 @@ mod tickets;
 pub mod time;
 mod tree;
 mod trouble;
+mod tunnels;
 mod uplink;
 mod view;
 mod voices;
@@ -78,7 +79,10 @@ pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use host::Reopening;
 pub use id::{InForce, NoPeerId, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
-pub use io::{Address, CodecClaim, Input, MixRole, Output, Senders, Verdict, Via, VoiceRoutes, VoicesState};
+pub use io::{
+    Address, CodecClaim, Input, MixRole, Output, Senders, TunnelCommand, Verdict, Via, VoiceRoutes,
+    VoicesState,
+};
 pub use lobby::Newcomer;
 #[cfg(debug_assertions)]
 #[doc(hidden)]

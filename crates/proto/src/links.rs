@@ -105,6 +105,8 @@ struct Link {
     state: State,
     /// User fragment and fingerprint of the other end's offer that was accepted.
     taken: Option<(String, [u8; 32])>,
+    /// It goes through a tunnel.
+    is_carried: bool,
     /// Only a stranger wants the link: it counts towards [`STRANGERS_MAX`] until it is up.
     is_stranger: bool,
     /// The other end has sent `Bye`: it doesn't want the link any more.
@@ -205,6 +207,24 @@ impl LinkTable {
         self.links.get(&(*peer, kind)).is_some_and(|link| matches!(link.state, State::Up { .. }))
     }
 
+    /// Returns whether a link is being made.
+    pub(crate) fn is_making(&self, peer: &PeerId, kind: LinkKind) -> bool {
+        self.links.get(&(*peer, kind)).is_some_and(|link| matches!(link.state, State::Making { .. }))
+    }
+
+    /// Returns whether a link is up, and goes through a tunnel.
+    pub(crate) fn is_carried(&self, peer: &PeerId, kind: LinkKind) -> bool {
+        let link = self.links.get(&(*peer, kind));
+        link.is_some_and(|link| link.is_carried && matches!(link.state, State::Up { .. }))
+    }
+
+    /// A link that will be up goes through a tunnel.
+    pub(crate) fn carried(&mut self, peer: &PeerId, kind: LinkKind) {
+        if let Some(link) = self.links.get_mut(&(*peer, kind)) {
+            link.is_carried = true;
+        }
+    }
+
     /// Returns the peers with a peer link (not a trunk) that is up.
     pub(crate) fn up(&self) -> impl Iterator<Item = PeerId> {
         let up = self
@@ -293,6 +313,7 @@ impl LinkTable {
                 wants: 0,
                 state: State::Down { retry_at: Time(0) },
                 taken: None,
+                is_carried: false,
                 is_stranger: false,
                 bye_heard: false,
                 idle_since: Some(now),
@@ -308,7 +329,7 @@ impl LinkTable {
     /// Starts the set-up of a link: sends an offer or requests one.
     fn make(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind)) {
         let Some(link) = self.links.get_mut(&key) else { return };
-        link.bye_heard = false;
+        (link.bye_heard, link.is_carried) = (false, false);
         if self.me < key.0 {
             link.state = State::Making { since: now, sent: None };
             out.act(Output::Offer {
@@ -413,7 +434,7 @@ impl LinkTable {
         }
         let Some(offer) = offer else { return self.make(now, out, key) };
         link.taken = Some((offer.description.ufrag.to_string(), offer.description.fingerprint));
-        link.bye_heard = false;
+        (link.bye_heard, link.is_carried) = (false, false);
         link.state = State::Making { since: now, sent: None };
         out.act(Output::Answer { peer: key.0, offer, is_stranger });
     }

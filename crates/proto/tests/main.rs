@@ -32,5 +32,6 @@ mod sources;
 mod squatting;
 mod strangers;
 mod timeouts;
+mod tunnels;
 mod uplink;
 mod voices;

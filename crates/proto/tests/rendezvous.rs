@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use plenary_proto::bounded::Text;
 use plenary_proto::rendezvous::{
-    Address, Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal,
-    TurnAccess, WIRE_VERSION,
+    Address, Batch, Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof,
+    MalformedBatch, NotBatched, Refusal, TUNNEL_BATCH_LEN_MAX, TUNNEL_DATAGRAM_LEN_MAX, TurnAccess,
+    WIRE_VERSION, datagrams, is_batch,
 };
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature};
 use plenary_proto::{PeerId, RoomId};
@@ -61,6 +62,7 @@ fn every_frame_of_a_peer_has_its_bytes() {
         (FromPeer::Send { to: Address::Peer(PEER), envelope: b"" }, format!("010101{peer}00")),
         (FromPeer::Pong, "0102".to_owned()),
         (FromPeer::Claim(Box::new(host)), format!("0103{host_proof}")),
+        (FromPeer::Tunnel { to: PEER, batch: b"\0\x02ab\0\x01c" }, format!("0104{peer}0700026162000163")),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -109,6 +111,8 @@ fn every_frame_of_a_rendezvous_has_its_bytes() {
             FromRendezvous::Turn(turn(Some([192, 0, 2, 1].into()))),
             "01070100c00002018c740105313a61646102707a".to_owned(),
         ),
+        (FromRendezvous::Tunnel { from: PEER, batch: b"\0\x02ab" }, format!("0108{peer}0400026162")),
+        (FromRendezvous::Carries, "0109".to_owned()),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -134,7 +138,7 @@ fn what_is_no_frame_is_said_to_be_none() {
         (&[], FrameError::Malformed),
         (&[9, 2], FrameError::Version(9)),
         (&[WIRE_VERSION], FrameError::Malformed),
-        (&[WIRE_VERSION, 4], FrameError::Unknown(4)),
+        (&[WIRE_VERSION, 5], FrameError::Unknown(5)),
         (&[WIRE_VERSION, 1, 0, 200], FrameError::Malformed),
         (&behind, FrameError::Malformed),
         (&oversized, FrameError::TooLong),
@@ -143,7 +147,41 @@ fn what_is_no_frame_is_said_to_be_none() {
     for (bytes, expected) in cases {
         assert_eq!(FromPeer::from_bytes(bytes), Err(expected));
     }
-    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 8]), Err(FrameError::Unknown(8)));
+    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 10]), Err(FrameError::Unknown(10)));
+}
+
+/// Returns why a batch is no part of a frame; both ways alike.
+fn refused(batch: &[u8]) -> FrameError {
+    let sent = FromPeer::Tunnel { to: PEER, batch }.to_bytes();
+    let arrived = FromRendezvous::Tunnel { from: PEER, batch }.to_bytes();
+    let error = FromPeer::from_bytes(&sent).unwrap_err();
+    assert_eq!(FromRendezvous::from_bytes(&arrived), Err(error));
+    error
+}
+
+#[test]
+fn a_batch_has_whole_datagrams_of_sizes_that_networks_carry() {
+    let mut batch = Batch::new();
+    for len in [0, TUNNEL_DATAGRAM_LEN_MAX + 1, 70_000] {
+        assert_eq!(batch.push(&vec![7; len]), Err(NotBatched::Len(len)));
+    }
+    assert!(batch.is_empty() && !is_batch(&[]));
+    while batch.push(&[7; TUNNEL_DATAGRAM_LEN_MAX]).is_ok() {}
+    assert_eq!(batch.push(&[7; TUNNEL_DATAGRAM_LEN_MAX]), Err(NotBatched::Full));
+    assert_eq!(batch.push(&vec![7; TUNNEL_BATCH_LEN_MAX - batch.len() - 2]), Ok(()));
+    assert_eq!((batch.len(), batch.push(&[7])), (TUNNEL_BATCH_LEN_MAX, Err(NotBatched::Full)));
+    let full = batch.take();
+    assert!(is_batch(&full) && batch.is_empty());
+    let sent = FromPeer::Tunnel { to: PEER, batch: &full };
+    assert_eq!(FromPeer::from_bytes(&sent.to_bytes()), Ok(sent));
+    assert_eq!(refused(&[&full[..], &[0, 1, 7]].concat()), FrameError::TooLong);
+    let behind_one = |bytes: &[u8]| [&[0, 1, 7], bytes].concat();
+    let long = behind_one(&[&[0x05, 0xdd][..], &[7; 1501]].concat());
+    for torn in [&[][..], &[0], &[0, 0], &behind_one(&[0]), &behind_one(&[0, 2, 7]), &long] {
+        assert_eq!(refused(torn), FrameError::Malformed, "{torn:?}");
+    }
+    let read: Vec<_> = datagrams(&[0, 1, 7, 0, 2, 8]).collect();
+    assert_eq!(read, [Ok(&[7][..]), Err(MalformedBatch)]);
 }
 
 #[test]
@@ -205,11 +243,37 @@ proptest! {
     }
 
     #[test]
+    fn what_is_put_into_a_batch_comes_out_of_it(
+        all in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..20),
+    ) {
+        let mut batch = Batch::new();
+        let put: Vec<_> = all.iter().filter(|datagram| batch.push(datagram).is_ok()).collect();
+        let len = batch.len();
+        let bytes = batch.take();
+        prop_assert_eq!(bytes.len(), len);
+        prop_assert_eq!(is_batch(&bytes), !put.is_empty());
+        let read: Result<Vec<_>, _> = datagrams(&bytes).collect();
+        prop_assert_eq!(read, Ok(put.into_iter().map(Vec::as_slice).collect()));
+    }
+
+    #[test]
+    fn any_bytes_are_a_batch_or_an_error(bytes in prop::collection::vec(0..4u8, 0..40)) {
+        let read: Vec<_> = datagrams(&bytes).collect();
+        let errors = read.iter().filter(|datagram| datagram.is_err()).count();
+        prop_assert!(errors <= 1 && read.iter().rev().skip(1).all(Result::is_ok));
+        prop_assert_eq!(is_batch(&bytes), errors == 0 && !bytes.is_empty());
+        // whatever could be read goes into a batch of the same bytes
+        let mut batch = Batch::new();
+        read.into_iter().flatten().for_each(|datagram| batch.push(datagram).unwrap());
+        prop_assert!(bytes.starts_with(&batch.take()));
+    }
+
+    #[test]
     fn any_bytes_are_a_frame_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = FromPeer::from_bytes(&bytes);
         let _ = FromRendezvous::from_bytes(&bytes);
         // sets a valid version and mostly a valid variant
-        let variant = bytes.first().copied().unwrap_or(0) % 7;
+        let variant = bytes.first().copied().unwrap_or(0) % 11;
         bytes.splice(0..bytes.len().min(2), [WIRE_VERSION, variant]);
         if let Ok(frame) = FromPeer::from_bytes(&bytes) {
             prop_assert!(FromPeer::from_bytes(&frame.to_bytes()) == Ok(frame.clone()));

@@ -64,6 +64,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        carries: true,
         sends_trains: true,
         key: None,
         unix_us_at_zero: NOW * 1_000_000,

@@ -149,6 +149,15 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
             rank.failover_count
         )))),
         any::<u8>().prop_map(|count| Message::Election(ElectionMessage::Trouble { count })),
+        peer_id()
+            .prop_map(|with| TunnelMessage::Wanted { with, kind: LinkKind::Peer })
+            .prop_map(Message::from),
+        (peer_id(), any::<u16>())
+            .prop_map(|(with, channel)| TunnelMessage::Opened { with, kind: LinkKind::Peer, channel })
+            .prop_map(Message::from),
+        peer_id()
+            .prop_map(|with| TunnelMessage::Closed { with, kind: LinkKind::Peer })
+            .prop_map(Message::from),
         (number(), number()).prop_map(|(suffering, viewers)| Message::Election(ElectionMessage::Suffering(
             Sufferers { suffering, viewers }
         ))),

@@ -35,6 +35,7 @@ use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
 use crate::trains::Trains;
 use crate::transport::{Checks, Transport, TransportEvent};
+use crate::tunnels::{self, Tunnel, is_tunnel};
 use crate::wire::Wire;
 use plenary_proto::link_layout::Role;
 
@@ -67,6 +68,7 @@ pub(crate) struct Plan {
     pub(crate) stun: Vec<SocketAddr>,
     /// TURN servers at which the link may get a relay.
     pub(crate) turn: Arc<Mutex<Vec<TurnServer>>>,
+    pub(crate) tunnel: Tunnel,
 }
 
 /// The sockets of a connection.
@@ -82,9 +84,10 @@ pub(crate) struct Connection {
     transport: Box<Transport>,
     sockets: Vec<LinkSocket>,
     relays: Relays,
+    tunnel: Tunnel,
     wire: Arc<Wire>,
-    /// The address of this end that the link goes by.
-    goes_by: Option<(IpAddr, Way)>,
+    /// The address of this end that the link goes by, unless it is a tunnel, and its way.
+    goes_by: Option<(Option<IpAddr>, Way)>,
     /// Datagrams that the sockets have not taken yet.
     outgoing: VecDeque<TaggedBytesMut>,
     /// Datagrams of one send.
@@ -163,6 +166,7 @@ impl Connection {
             transport: Box::new(transport),
             sockets,
             relays,
+            tunnel: plan.tunnel,
             wire: plan.wire,
             goes_by: None,
             outgoing: VecDeque::new(),
@@ -240,7 +244,7 @@ impl Connection {
             return Poll::Ready(Ok(Happening::MessagesWait));
         }
         for _ in 0..TURNS_MAX {
-            let mut goes_on = self.receive(cx);
+            let mut goes_on = self.receive(cx) | self.receive_by_tunnel()?;
             goes_on |= self.relays.settle(cx, &mut self.transport)?;
             goes_on |= self.expire(cx)?;
             self.note_path();
@@ -253,6 +257,7 @@ impl Connection {
                 let takes_media = self.wire.take_nudge();
                 if takes_media || self.is_changed {
                     self.is_changed = false;
+                    self.take_frames();
                     self.transport.collect(Instant::now(), takes_media, &mut self.outgoing);
                     // datagrams sent may have moved the next timeout: one more turn sets the timer
                     goes_on |= !self.outgoing.is_empty();
@@ -293,7 +298,11 @@ impl Connection {
         for socket in self.sockets.iter_mut().chain(self.relays.sockets()) {
             let local = socket.local();
             let arrived = |datagram: &[u8], from, at| {
-                if let Err(error) = self.transport.receive(at, local, from, datagram) {
+                if Class::of(datagram) == Class::Tunnel {
+                    if self.transport.knows(from) {
+                        self.tunnel.frame_arrived(datagram, at);
+                    }
+                } else if let Err(error) = self.transport.receive(at, local, from, datagram) {
                     tracing::debug!(%error, "a datagram was dropped");
                 }
             };
@@ -304,6 +313,44 @@ impl Connection {
             }
         }
         any
+    }
+
+    /// Reads what has come through tunnels. Returns whether anything has.
+    fn receive_by_tunnel(&mut self) -> Result<bool> {
+        if !self.wire.tunnel.is_open() {
+            return Ok(false);
+        }
+        self.transport.open_tunnel()?;
+        let now = Instant::now();
+        let arrived = self.tunnel.receive(&self.wire.tunnel, now);
+        for (_, datagram) in &arrived {
+            if let Some(rtt) = self.tunnel.round_trip(datagram) {
+                self.wire.answered(rtt, None);
+            }
+            if let Err(error) = self.transport.receive(now, tunnels::OWN, tunnels::OTHER, datagram) {
+                tracing::debug!(%error, "a datagram from a tunnel was dropped");
+            }
+        }
+        Ok(!arrived.is_empty())
+    }
+
+    /// Takes the frames of tunnels that this link carries. Without a path there is nowhere to send them.
+    fn take_frames(&mut self) {
+        let frames = self.wire.take_frames();
+        let Some(transport) = self.transport.path_of_frames() else { return };
+        let now = Instant::now();
+        let framed = |frame: Bytes| TaggedBytesMut { now, transport, message: frame.into() };
+        self.outgoing.extend(frames.into_iter().map(framed));
+    }
+
+    /// Whether the link goes through a tunnel.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.transport.goes_by().is_some_and(|(local, _)| is_tunnel(local))
+    }
+
+    /// Whether the link has a path.
+    pub(crate) fn has_path(&self) -> bool {
+        self.transport.goes_by().is_some()
     }
 
     /// Handles the timeout of the transport if it has passed, else sets the timer. Returns whether it has passed.
@@ -336,7 +383,10 @@ impl Connection {
     /// Tells commands by which address and way the link goes.
     fn note_path(&mut self) {
         let goes_by = self.transport.goes_by();
-        let goes_by = goes_by.map(|(local, way)| (self.relays.base_of(local).ip(), way));
+        let goes_by = goes_by.map(|(local, way)| match is_tunnel(local) {
+            true => (None, self.wire.tunnel.way()),
+            false => (Some(self.relays.base_of(local).ip()), way),
+        });
         if goes_by != self.goes_by {
             self.goes_by = goes_by;
             if let Some((address, way)) = goes_by {
@@ -348,8 +398,16 @@ impl Connection {
     /// Sends the collected datagrams, as far as the sockets take them.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(first) = self.outgoing.front() else { return Poll::Ready(()) };
+            let Some(first) = self.outgoing.front() else {
+                self.tunnel.flush();
+                return Poll::Ready(());
+            };
             let transport = first.transport;
+            if is_tunnel(transport.local_addr) {
+                self.tunnel.send(&self.wire.tunnel, &first.message);
+                self.outgoing.pop_front();
+                continue;
+            }
             let len = first.message.len();
             let mut sockets = self.sockets.iter_mut().chain(self.relays.sockets());
             let Some(socket) = sockets.find(|socket| socket.local() == transport.local_addr) else {
@@ -385,6 +443,7 @@ impl Connection {
 
     /// Closes the connection and tells the other end, as far as the sockets take datagrams at once.
     pub(crate) fn close(mut self) {
+        self.take_frames(); // the good-byes of links that go by this one
         if let Err(error) = self.transport.close(Instant::now(), &mut self.outgoing) {
             tracing::debug!(%error, "a connection did not close cleanly");
         }

@@ -72,6 +72,7 @@ mod traffic;
 mod train;
 mod trains;
 mod transport;
+mod tunnels;
 mod wire;
 
 #[cfg(test)]
@@ -95,3 +96,4 @@ pub use seam::{
 pub use shaper::{Shape, ShapedTcp, Shaper};
 pub use shared::LinksConfig;
 pub use train::{Arrival, TRAIN_BYTES_MAX, TRAIN_DURATION_US_MAX, TrainArrivals};
+pub use tunnels::{CarriedFigures, Courier};

@@ -30,6 +30,7 @@ use crate::sync::lock;
 use crate::train::TrainArrivals;
 use crate::trains::Trains;
 use crate::transport::Checks;
+use crate::tunnels::Tunnel;
 use crate::wire::Wire;
 use plenary_proto::link_layout::{DescriptionError, NO_H264, PAYLOAD_TYPES, Role, Ssrcs, check};
 
@@ -139,6 +140,9 @@ impl Link {
             }
             Err(reason) => reason,
         };
+        if reason == DownReason::Closed {
+            self.outlast_carried(&mut connection).await;
+        }
         connection.close();
         for event in std::mem::take(&mut self.outbox) {
             self.shared.events.push(event);
@@ -199,6 +203,7 @@ impl Link {
                 is_lite: config.ice_lite,
                 stun: lock(&self.shared.stun).clone(),
                 turn: self.shared.turn.clone(),
+                tunnel: Tunnel::new(self.shared.clone(), self.id),
             };
             match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),

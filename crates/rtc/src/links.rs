@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, RwLock};
 
+use plenary_proto::PeerId;
 use plenary_proto::app::Nat;
 use plenary_proto::message::{Description, LinkKind};
 use plenary_proto::packet::{Destinations, LinkId, LinkStats};
@@ -21,6 +22,7 @@ use crate::ports::{AddressChange, Ports};
 use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
 use crate::sync::lock;
+use crate::tunnels::{CarriedFigures, Courier, Tunnels};
 use crate::wire::Wire;
 use plenary_proto::link_layout::Ssrcs;
 
@@ -73,12 +75,14 @@ impl Links {
                 .map_err(|error| LinkError::Port(port, error))
         };
         let mux = config.udp_port.map(bind).transpose()?;
+        let tunnels = Tunnels::new(config.uplink_bps_max, config.tunnel_bps_max);
         let shared = Arc::new(Shared {
             config,
             ports: Arc::new(ports),
             credentials,
             events,
             checks: Arc::new(CheckBudget::new()),
+            tunnels,
             stun: Mutex::default(),
             turn: Arc::default(),
             nat: Mutex::default(),
@@ -120,6 +124,22 @@ impl Links {
         *lock(&self.shared.mapped) = outer;
     }
 
+    /// Sets what takes datagrams of links to the rendezvous ([`TunnelCommand::OpenByRendezvous`]); `None` without one.
+    pub fn set_courier(&self, courier: Option<Arc<dyn Courier>>) {
+        self.shared.tunnels.set_courier(courier);
+    }
+
+    /// Takes a datagram that the rendezvous has brought for a link, from the peer at its other end: the link may go that
+    /// way from now on.
+    pub fn came_by_rendezvous(&self, link: LinkId, from: PeerId, datagram: &[u8]) {
+        Tunnels::came_by_rendezvous(&self.shared, link, from, datagram);
+    }
+
+    /// Returns what this peer has carried for others.
+    pub fn carried(&self) -> CarriedFigures {
+        self.shared.tunnels.figures()
+    }
+
     /// Returns the NAT in front of this peer, as the newest answers show it.
     pub fn nat(&self) -> Nat {
         *lock(&self.shared.nat)
@@ -159,6 +179,7 @@ impl Links {
         handles.iter().for_each(|handle| handle.end(DownReason::Closed));
         lock(&self.shared.sink).take();
         lock(&self.shared.mux).take();
+        self.shared.tunnels.set_courier(None);
     }
 
     /// `is_stranger`: the link belongs to the budget of strangers' checks.
@@ -212,6 +233,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.shared.remove(self.id);
+        Tunnels::forget(&self.shared, self.id);
         self.shared.events.push(Event::Down { link: self.id, reason: self.reason.clone() });
     }
 }
@@ -240,6 +262,7 @@ impl LinkDriver for Links {
             Command::Train { link, train, bytes, rate_bps } => {
                 self.with(link, |handle| handle.send_train(train, bytes, rate_bps));
             }
+            Command::Tunnel(command) => Tunnels::command(&self.shared, command),
             Command::Close { link } => self.with(link, |handle| handle.end(DownReason::Closed)),
         }
     }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use plenary_proto::TunnelCommand;
 use plenary_proto::bounded::Text;
 pub use plenary_proto::link_layout::Channel;
 use plenary_proto::link_layout::DescriptionError;
@@ -170,6 +171,8 @@ pub enum Command {
         /// Payload bits per second; 0 sends at full speed.
         rate_bps: u64,
     },
+    /// Carries links of others, or lets a link go through a tunnel, while it has no path.
+    Tunnel(TunnelCommand<LinkId, LinkId>),
     /// Closes a link. Control messages that were queued before are sent first, for at most half a second.
     Close {
         /// The link.
@@ -195,6 +198,17 @@ pub enum Event {
         link: LinkId,
         /// The candidates.
         candidates: FurtherCandidates,
+    },
+    /// A link has found no path for half a second. The other end is a native peer, which others may carry it to
+    /// ([`Command::Tunnel`]).
+    PathWanted {
+        /// The link.
+        link: LinkId,
+    },
+    /// The link goes through a tunnel. Comes ahead of [`Event::Connected`].
+    Carried {
+        /// The link.
+        link: LinkId,
     },
     /// All three channels are open at both ends, which have the certificates of their descriptions.
     Connected {
@@ -304,6 +318,8 @@ impl Event {
         match self {
             Event::Described { link, .. }
             | Event::PathsFound { link, .. }
+            | Event::PathWanted { link }
+            | Event::Carried { link }
             | Event::Connected { link, .. }
             | Event::Received { link, .. }
             | Event::BulkDrained { link }

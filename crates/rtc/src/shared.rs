@@ -20,6 +20,7 @@ use crate::ports::Ports;
 use crate::seam::PacketSink;
 use crate::shaper::Shaper;
 use crate::sync::lock;
+use crate::tunnels::Tunnels;
 
 /// Configuration of a peer's links. [`Default`] binds to all addresses and any ports.
 #[derive(Clone, Debug)]
@@ -41,6 +42,11 @@ pub struct LinksConfig {
     /// Address of a one-to-one NAT in front of this machine, as cloud providers have it: others reach each port of this
     /// machine at the same port there. It is told beside the private addresses.
     pub nat_1to1: Option<IpAddr>,
+    /// Cap of this peer's uplink, bits per second: carrying for others takes half of it at most.
+    pub uplink_bps_max: Option<u64>,
+    /// In place of the usual bound of 4 Mbit/s each way of a tunnel that this peer carries; for benches.
+    #[doc(hidden)]
+    pub tunnel_bps_max: Option<u64>,
     /// Network shaper of this peer.
     pub shaper: Shaper,
     /// Maximum number of media packets queued per link. Packets dropped at the limit are reported by
@@ -61,6 +67,8 @@ impl Default for LinksConfig {
             udp_port: None,
             ice_lite: false,
             nat_1to1: None,
+            uplink_bps_max: None,
+            tunnel_bps_max: None,
             shaper: Shaper::default(),
             queue_packets_max: 512,
             links_max: 512,
@@ -77,6 +85,7 @@ pub(crate) struct Shared {
     /// Ended when all links are closed and their tasks have ended.
     pub(crate) events: Arc<EventQueue>,
     pub(crate) checks: Arc<CheckBudget>,
+    pub(crate) tunnels: Tunnels,
     /// STUN servers that links ask.
     pub(crate) stun: Mutex<Vec<SocketAddr>>,
     /// TURN servers at which links get relays.

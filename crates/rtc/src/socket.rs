@@ -316,7 +316,7 @@ fn time_check(sent: &mut Option<(TransactionId, Instant)>, wire: &Wire, datagram
     if let Some((Check::Response, id)) = Check::of(datagram)
         && let Some((_, at)) = sent.take_if(|(asked, _)| *asked == id)
     {
-        wire.answered(at.elapsed(), from.ip());
+        wire.answered(at.elapsed(), Some(from.ip()));
     }
 }
 
@@ -375,12 +375,15 @@ pub(crate) enum Class {
     Dtls,
     /// RTP and RTCP.
     Media,
+    /// A frame of a tunnel (`tunnels/frame.rs`).
+    Tunnel,
 }
 
 impl Class {
     pub(crate) fn of(datagram: &[u8]) -> Class {
         match datagram.first() {
             Some(20..64) => Class::Dtls,
+            Some(80 | 81) => Class::Tunnel,
             Some(128..192) => Class::Media,
             _ => Class::Check,
         }

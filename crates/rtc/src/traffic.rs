@@ -39,6 +39,9 @@ const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 /// SCTP and the greeting, with one retransmission of each (1 s). The stack itself never gives up a failing
 /// handshake.
 const SETUP_MAX: Duration = Duration::from_secs(8);
+/// Time from the first connectivity check until others are asked to carry the link, if it has no path by then. A link on
+/// loopback has one after 0.1 s, one over a NAT after two round trips more. A guess.
+const PATH_WAIT: Duration = Duration::from_millis(500);
 /// Interval between two greetings.
 const GREETING_INTERVAL: Duration = Duration::from_millis(20);
 /// Interval between a control message and its first probe, and between two probes. Three probes reveal a
@@ -60,6 +63,8 @@ struct Progress {
     is_connected: bool,
     give_up_at: Option<Instant>,
     greet_at: Option<Instant>,
+    /// When others are to be found that carry the link, if it has no path by then.
+    path_wanted_at: Option<Instant>,
     tell_drops_at: Option<Instant>,
     /// Next probe for the last control message.
     probe_at: Option<Instant>,
@@ -129,6 +134,12 @@ impl Link {
         if progress.give_up_at.is_some_and(|at| at <= now) {
             return Err(DownReason::Lost);
         }
+        if progress.path_wanted_at.take_if(|at| *at <= now).is_some()
+            && !connection.has_path()
+            && self.handle.wire.browser.get().is_none()
+        {
+            self.tell(Event::PathWanted { link });
+        }
         if progress.tell_drops_at.take_if(|at| *at <= now).is_some() {
             let drops = lock(&self.handle.wire.packet_queue).take_drops();
             for (slot, packets) in drops {
@@ -194,6 +205,9 @@ impl Link {
                     // known, since the handshake has checked it
                     let other = self.other_fingerprint.unwrap_or_default();
                     let fingerprints = Fingerprints { own, other };
+                    if connection.is_carried() {
+                        self.tell(Event::Carried { link });
+                    }
                     self.tell(Event::Connected { link, fingerprints });
                     self.send_queued(connection, progress)?;
                 }
@@ -247,6 +261,18 @@ impl Link {
         Ok(())
     }
 
+    /// Waits until the links that go by this one have said good-bye, or can't.
+    pub(crate) async fn outlast_carried(&self, connection: &mut Connection) {
+        let gone = async {
+            while self.shared.tunnels.carries_own(self.id) {
+                if let Ok(Err(_)) = timeout(FLUSH_CHECK_INTERVAL, connection.next(false)).await {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(FLUSH_MAX, gone).await;
+    }
+
     /// Completes when all queued control messages have been sent and acknowledged, or can't be.
     async fn flush(&mut self, connection: &mut Connection, progress: &mut Progress) {
         self.handle.queue(Channel::Control).finish();
@@ -269,6 +295,7 @@ impl Progress {
             is_connected: false,
             give_up_at: None,
             greet_at: None,
+            path_wanted_at: None,
             tell_drops_at: None,
             probe_at: None,
             probes_left: 0,
@@ -281,16 +308,20 @@ impl Progress {
 
     /// Called when both descriptions are known: the ends begin to connect.
     fn answered(&mut self) {
-        (self.is_answered, self.give_up_at) = (true, Some(Instant::now() + SETUP_MAX));
+        let now = Instant::now();
+        (self.is_answered, self.give_up_at) = (true, Some(now + SETUP_MAX));
+        self.path_wanted_at = Some(now + PATH_WAIT);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.give_up_at, self.greet_at, self.tell_drops_at, self.probe_at];
+        let set_up = [self.give_up_at, self.greet_at, self.path_wanted_at];
+        let deadlines = set_up.into_iter().chain([self.tell_drops_at, self.probe_at]);
         deadlines.into_iter().flatten().min()
     }
 
     fn connected(&mut self) {
-        (self.is_connected, self.greet_at, self.give_up_at) = (true, None, None);
+        (self.is_connected, self.greet_at) = (true, None);
+        (self.give_up_at, self.path_wanted_at) = (None, None);
     }
 }
 

@@ -35,6 +35,7 @@ use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
 use crate::trains::Trains;
+use crate::tunnels::{self, is_tunnel};
 use plenary_proto::link_layout::{Role, priority};
 use plenary_proto::network::is_public;
 
@@ -87,6 +88,8 @@ pub(crate) struct Transport {
     /// Relays of this end, and those that the other end has told.
     relays: Vec<SocketAddr>,
     other_relays: Vec<SocketAddr>,
+    /// The link may go through a tunnel.
+    has_tunnel: bool,
     /// Further addresses of this end that were told.
     told: Vec<SocketAddr>,
     /// Candidates of the other end that are checked.
@@ -196,6 +199,7 @@ impl Transport {
             reflex: Reflex::new(now, sockets.into_iter(), if is_lite { &[] } else { stun }, draw),
             relays: Vec::new(),
             other_relays: Vec::new(),
+            has_tunnel: false,
             told: Vec::new(),
             checked: Checked::default(),
             early: None,
@@ -269,6 +273,26 @@ impl Transport {
         Ok(())
     }
 
+    /// The link may go through a tunnel from now on: one more pair of relayed candidates. An ICE-lite end is in the open.
+    pub(crate) fn open_tunnel(&mut self) -> Result<()> {
+        if !self.has_tunnel && self.path.is_none() && !self.is_lite {
+            self.has_tunnel = true;
+            self.agent.add_local_candidate(ice_candidate(&Candidate::Relayed(tunnels::OWN), 0)?)?;
+            self.agent.add_remote_candidate(ice_candidate(&Candidate::Relayed(tunnels::OTHER), 0)?)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the pair of addresses that the link goes by, where frames of tunnels go too: not through another tunnel.
+    pub(crate) fn path_of_frames(&self) -> Option<TransportContext> {
+        self.path.filter(|path| !is_tunnel(path.local_addr))
+    }
+
+    /// Whether the other end was heard from this address.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.paths.knows(address)
+    }
+
     /// A relay of this end has ended, and none has the address `local` of the path any more.
     pub(crate) fn relay_gone(&mut self, local: SocketAddr) {
         if self.relays.contains(&local) {
@@ -330,6 +354,8 @@ impl Transport {
                 Ok(())
             }
             Class::Dtls => self.receive_dtls(now, datagram),
+            // no tunnel goes through another one
+            Class::Tunnel => Ok(()),
         }
     }
 
@@ -382,7 +408,11 @@ impl Transport {
                     let is_relay = |one: &IceCandidate| one.candidate_type() == CandidateType::Relay;
                     let is_relayed =
                         is_relay(&local) || is_relay(&remote) || self.other_relays.contains(&remote.addr());
-                    self.way = if is_relayed { Way::Relayed } else { Way::Direct };
+                    self.way = match is_relayed {
+                        _ if is_tunnel(local.addr()) => Way::Carried,
+                        true => Way::Relayed,
+                        false => Way::Direct,
+                    };
                     self.path = Some(TransportContext {
                         local_addr: local.base_addr(),
                         peer_addr: remote.addr(),
@@ -458,6 +488,9 @@ impl Transport {
         }
         let mut due = Vec::new();
         while let Some(check) = self.agent.poll_write() {
+            if is_tunnel(check.transport.local_addr) != is_tunnel(check.transport.peer_addr) {
+                continue; // a tunnel leads to its other end alone
+            }
             // answers, and the checks of a path, go to addresses that have shown that they want them
             if self.path.is_none() && is_request(&check.message) {
                 due.push(check);

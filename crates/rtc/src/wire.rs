@@ -4,12 +4,14 @@
 //! turn of its loop, independent of the number of packets waiting. Each turn takes one batch of media, so
 //! that a caller that submits packets without pause cannot keep the task from sending.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use plenary_proto::app::Way;
 use plenary_proto::message::BrowserMedia;
@@ -20,8 +22,12 @@ use crate::packet_queue::{PacketQueue, Pushed};
 use crate::seam::SenderReport;
 use crate::sync::lock;
 use crate::train::Departures;
+use crate::tunnels::{self, By};
 use plenary_proto::link_layout::{Ssrcs, is_video};
 
+/// Maximum number of frames of tunnels that wait for a link's task, as many as a batch of arrivals several times over. A
+/// guess.
+const FRAMES_MAX: usize = 256;
 /// Value of `rtt_us` until a round trip was measured.
 const RTT_UNKNOWN: u64 = u64::MAX;
 
@@ -37,6 +43,10 @@ pub(crate) struct Wire {
     pub(crate) takes_pictures: AtomicBool,
     /// Packets and RTCP to be sent.
     pub(crate) packet_queue: Mutex<PacketQueue>,
+    /// Frames of tunnels to be sent.
+    frames: Mutex<VecDeque<Bytes>>,
+    /// The link's own tunnels.
+    pub(crate) tunnel: tunnels::End,
     /// The packet train being sent.
     pub(crate) departures: Mutex<Option<Departures>>,
     /// Notified by the first drop since the drop counts were last taken.
@@ -107,6 +117,8 @@ impl Wire {
             browser: OnceLock::new(),
             takes_pictures: AtomicBool::new(true),
             packet_queue: Mutex::new(PacketQueue::new(slot_count, queue_packets_max)),
+            frames: Mutex::default(),
+            tunnel: tunnels::End::default(),
             departures: Mutex::new(None),
             dropped: Notify::new(),
             bound: Mutex::default(),
@@ -158,6 +170,37 @@ impl Wire {
         is_free
     }
 
+    /// Queues a frame of a tunnel. Returns whether there was room.
+    pub(crate) fn send_frame(&self, frame: Bytes) -> bool {
+        let mut frames = lock(&self.frames);
+        let has_room = frames.len() < FRAMES_MAX;
+        if has_room {
+            frames.push_back(frame);
+            drop(frames);
+            self.nudge();
+        }
+        has_room
+    }
+
+    /// Called by the link's task: the frames to be sent now.
+    pub(crate) fn take_frames(&self) -> VecDeque<Bytes> {
+        std::mem::take(&mut *lock(&self.frames))
+    }
+
+    /// Lets the link go through a tunnel, too.
+    pub(crate) fn open_tunnel(&self, by: By) {
+        if self.tunnel.open(by) {
+            self.wakeups.waker.wake();
+        }
+    }
+
+    /// Keeps a datagram that came through a tunnel of the link for its task.
+    pub(crate) fn arrived_by_tunnel(&self, by: By, datagram: &[u8]) {
+        if self.tunnel.push(by, datagram) {
+            self.wakeups.waker.wake();
+        }
+    }
+
     /// Wakes the link's task for one turn that sends media.
     pub(crate) fn nudge(&self) {
         if !self.wakeups.media.swap(true, Ordering::AcqRel) {
@@ -187,10 +230,10 @@ impl Wire {
         take(&self.wakeups.messages)
     }
 
-    /// Records the round-trip time of a check, and the source address of its answer.
-    pub(crate) fn answered(&self, rtt: Duration, from: IpAddr) {
+    /// Records the round-trip time of a check, and the source address of its answer; `None`: a tunnel.
+    pub(crate) fn answered(&self, rtt: Duration, from: Option<IpAddr>) {
         self.counters.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
-        *lock(&self.answered_from) = Some(from);
+        *lock(&self.answered_from) = from;
     }
 
     /// Round-trip time of the newest check.
@@ -199,9 +242,9 @@ impl Wire {
         (rtt_us != RTT_UNKNOWN).then(|| Duration::from_micros(rtt_us))
     }
 
-    /// Sets the address of this end that the link goes by from now on, and its way.
-    pub(crate) fn set_path(&self, address: IpAddr, way: Way) {
-        self.set_bound([address]);
+    /// Sets the address of this end that the link goes by from now on, and its way. Through a tunnel it goes by none.
+    pub(crate) fn set_path(&self, address: Option<IpAddr>, way: Way) {
+        self.set_bound(address);
         *lock(&self.way) = way;
     }
 

@@ -114,7 +114,7 @@ async fn round_trip(a: &WebsocketSignal, a_id: PeerId, b: &WebsocketSignal, b_id
 async fn envelope_at(signal: &dyn Signal) {
     loop {
         match signal.next().await {
-            Some(SignalEvent::Clock { .. } | SignalEvent::Turn(_)) => {}
+            Some(SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Carries) => {}
             event => return assert!(matches!(event, Some(SignalEvent::Envelope { .. })), "{event:?}"),
         }
     }

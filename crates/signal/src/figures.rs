@@ -62,6 +62,9 @@ pub(crate) struct Counts {
     pub(crate) connections: AtomicU64,
     pub(crate) envelopes: AtomicU64,
     pub(crate) envelope_bytes: AtomicU64,
+    /// Bytes of batches that were handed to their recipients; that were dropped.
+    pub(crate) tunneled_bytes: AtomicU64,
+    pub(crate) tunnel_dropped_bytes: AtomicU64,
     refusals: [AtomicU64; REFUSED_AS.len()],
 }
 
@@ -112,6 +115,16 @@ impl Counts {
             "plenary_rendezvous_envelope_bytes_total",
             "Bytes of these envelopes",
             of(&self.envelope_bytes),
+        );
+        figures.counter(
+            "plenary_rendezvous_tunneled_bytes_total",
+            "Bytes of datagrams that were carried between peers without a path",
+            of(&self.tunneled_bytes),
+        );
+        figures.counter(
+            "plenary_rendezvous_tunnel_dropped_bytes_total",
+            "Bytes of such datagrams that were dropped: beyond a limit, or for an absent peer",
+            of(&self.tunnel_dropped_bytes),
         );
         let refused = REFUSED_AS.iter().zip(&self.refusals).map(|(word, count)| (*word, of(count)));
         figures.counters(

@@ -17,6 +17,8 @@
 //!   members.
 //! - Envelopes that arrive, arrive in order.
 //!
+//! Between two peers without a path a rendezvous also carries the sealed datagrams of their link ([`Signal::tunnel`]).
+//!
 //! Delivery is not guaranteed: an envelope may be lost in an outage or at a full queue, so senders retry. The
 //! wire format is in [`plenary_proto::rendezvous`] and in docs/RENDEZVOUS.md.
 
@@ -35,6 +37,7 @@ mod signal;
 mod socket;
 mod stun;
 mod switchboard;
+mod tunnels;
 mod turn;
 mod wall;
 mod websocket;

@@ -58,6 +58,20 @@ pub struct Limits {
     /// Maximum number of bytes waiting for all peers together. At the limit further envelopes are
     /// undeliverable.
     pub queues_bytes_max: usize,
+    /// Whether datagrams of links between peers without a path are carried (tunnels). Without, they are dropped.
+    pub carries: bool,
+    /// Rate of such bytes from one connection; above it they are dropped, and count for `frames` and `bytes`. A frame
+    /// counts for 256 bytes at least. 4 Mbit/s: two programs of 1.5 Mbit/s with what repairs and seals them. A guess.
+    pub tunnel_bytes: Rate,
+    /// Maximum number of batches of datagrams waiting for one peer. At the limit the sender with most bytes there loses
+    /// its oldest batches. A guess.
+    pub tunnels_len_max: usize,
+    /// Maximum number of bytes in them, with the same rule: half a second of 4 Mbit/s. A guess: later a datagram is of
+    /// no use.
+    pub tunnels_bytes_max: usize,
+    /// Maximum number of bytes in the batches that wait for all peers together. At the limit further batches are
+    /// dropped. A guess: as much as 256 peers that read slowly have.
+    pub all_tunnels_bytes_max: usize,
     /// Timeout for the TLS handshake, again for the head of a request, and again from the opening of the websocket to a
     /// valid `Hello`. After it the connection is closed.
     pub hello_timeout: Duration,
@@ -82,7 +96,7 @@ pub struct Limits {
     /// then get HTTP status 503. Browsers open six connections to a server.
     pub page_requests_per_address_max: usize,
     /// Timeout of one write to a peer: of a frame, or of the flush after a batch of frames. After it the peer
-    /// is disconnected.
+    /// is disconnected. A tunnel's frame has three ping intervals: a slow reader shall lose datagrams alone.
     pub send_timeout: Duration,
     /// Interval of the pings to a peer. A peer that is silent for three intervals is disconnected.
     pub ping_interval: Duration,
@@ -114,6 +128,11 @@ impl Default for Limits {
             queue_len_max: 1024,
             queue_bytes_max: 1 << 20,
             queues_bytes_max: 256 << 20,
+            carries: true,
+            tunnel_bytes: Rate { per_s: 500_000, burst: 128 << 10 },
+            tunnels_len_max: 64,
+            tunnels_bytes_max: 256 << 10,
+            all_tunnels_bytes_max: 64 << 20,
             hello_timeout: Duration::from_secs(5),
             holds_newcomers: Duration::from_secs(15),
             hold_max: Duration::from_secs(4),

@@ -13,16 +13,18 @@ use crate::rooms::{StayOver, Way};
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::switchboard::{Membership, Switchboard};
 use crate::wall::wall_unix_s;
-use plenary_proto::rendezvous::{Address, Doors, Refusal};
+use plenary_proto::rendezvous::{Address, Doors, Refusal, is_batch};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
-/// After a first `Clock` it is `Up` from the start and never `Down`. When `send` returns, the envelope is in the
-/// recipient's queue, or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of a remote
-/// peer; an envelope that finds the queue full is undeliverable.
+/// After a first `Clock`, and `Carries`, it is `Up` from the start and never `Down`. When `send` returns, the envelope is
+/// in the recipient's queue, or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of a
+/// remote peer; an envelope that finds the queue full is undeliverable.
 #[derive(Debug)]
 pub struct LocalSignal {
     membership: Membership,
+    /// Whether tunnels are carried here.
+    carries: bool,
     inbox: Mutex<Inbox>,
     /// Set when the signal was closed here, or `Ended` was emitted.
     over: AtomicBool,
@@ -31,6 +33,7 @@ pub struct LocalSignal {
 #[derive(Debug)]
 struct Inbox {
     mailbox: Mailbox,
+    said_carries: bool,
     said_up: bool,
     /// When the time is told: at once, and as often as others are pinged. Begins with the first event.
     clock: Option<Interval>,
@@ -38,9 +41,11 @@ struct Inbox {
 
 impl LocalSignal {
     pub(crate) fn new((membership, mailbox): (Membership, Mailbox)) -> LocalSignal {
+        let carries = membership.take_tunnels(&mailbox);
         LocalSignal {
             membership,
-            inbox: Mutex::new(Inbox { mailbox, said_up: false, clock: None }),
+            carries,
+            inbox: Mutex::new(Inbox { mailbox, said_carries: !carries, said_up: false, clock: None }),
             over: AtomicBool::new(false),
         }
     }
@@ -84,9 +89,13 @@ impl Signal for LocalSignal {
         self.membership.carry(to, envelope).map_err(|StayOver| SignalError::Ended)
     }
 
+    fn tunnel(&self, to: PeerId, batch: Bytes) -> bool {
+        self.carries && is_batch(&batch) && self.membership.tunnel(to, batch).unwrap_or(false)
+    }
+
     async fn next(&self) -> Option<SignalEvent> {
         let mut inbox = self.inbox.lock().await;
-        let Inbox { mailbox, said_up, clock } = &mut *inbox;
+        let Inbox { mailbox, said_carries, said_up, clock } = &mut *inbox;
         let Some(clock) = clock else {
             let each = self.membership.limits().ping_interval;
             let mut ticks = interval(each);
@@ -95,6 +104,9 @@ impl Signal for LocalSignal {
             *clock = Some(ticks);
             return Some(SignalEvent::Clock { unix_s: wall_unix_s() });
         };
+        if !std::mem::replace(said_carries, true) {
+            return Some(SignalEvent::Carries);
+        }
         if !std::mem::replace(said_up, true) {
             return Some(SignalEvent::Up);
         }
@@ -106,6 +118,10 @@ impl Signal for LocalSignal {
         match mail {
             Some(Mail::Envelope { from, bytes }) => Some(SignalEvent::Envelope { from, bytes }),
             Some(Mail::Undeliverable { to }) => Some(SignalEvent::Undeliverable { to }),
+            Some(Mail::Tunnel { from, batch }) => {
+                self.membership.count_tunneled(batch.len());
+                Some(SignalEvent::Tunnel { from, batch })
+            }
             None if self.over.swap(true, Ordering::Relaxed) => None,
             None => Some(SignalEvent::Ended(SignalError::Refused(self.membership.end()))),
         }

@@ -4,6 +4,8 @@
 //! The sender never waits: at a bound `put` returns an error. A full mailbox makes room at the expense of the sender
 //! with most bytes in it, so that nobody keeps others out by filling it. When its [`MailSlot`] is dropped, the mailbox
 //! ends after the remaining mail was taken out.
+//!
+//! Datagrams of tunnels wait in a queue of their own, behind all other mail.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +15,11 @@ use plenary_proto::PeerId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
+use crate::tunnels::Tunnels;
 use plenary_proto::rendezvous::Address;
 
 /// Bytes accounted per piece of mail beside the envelope: the overhead of the queue, rounded up.
-const MAIL_COST: usize = 128;
+pub(crate) const MAIL_COST: usize = 128;
 
 /// A piece of mail for a peer.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) enum Mail {
     Envelope { from: PeerId, bytes: Bytes },
     /// An envelope from this peer could not be delivered.
     Undeliverable { to: Address },
+    /// A batch of datagrams.
+    Tunnel { from: PeerId, batch: Bytes },
 }
 
 /// The sending end of a mailbox.
@@ -53,6 +58,8 @@ struct Held {
     bytes: usize,
     /// Bytes of each sender.
     of: HashMap<PeerId, usize>,
+    /// Datagrams of tunnels; `None` if the peer takes none.
+    tunnels: Option<Tunnels>,
     /// One of the ends is gone.
     is_over: bool,
 }
@@ -84,7 +91,7 @@ impl Mail {
     fn sender(&self) -> Option<PeerId> {
         match self {
             Mail::Envelope { from, .. } => Some(*from),
-            Mail::Undeliverable { .. } => None,
+            Mail::Undeliverable { .. } | Mail::Tunnel { .. } => None,
         }
     }
 }
@@ -123,10 +130,18 @@ impl Held {
 }
 
 impl MailSlot {
+    /// Queues a batch of datagrams; returns the number of bytes that others lost for it.
+    pub(crate) fn put_tunnel(&self, from: PeerId, batch: Bytes) -> Result<usize, NotTaken> {
+        let dropped = self.queue.held().tunnels.as_mut().ok_or(NotTaken)?.put(from, batch)?;
+        self.queue.changed.notify_one();
+        Ok(dropped)
+    }
+
     pub(crate) fn put(&self, mail: Mail) -> Result<(), NotTaken> {
         let len = match &mail {
             Mail::Envelope { bytes, .. } => bytes.len(),
             Mail::Undeliverable { .. } => 0,
+            Mail::Tunnel { .. } => return Err(NotTaken),
         };
         let cost = len + MAIL_COST;
         let mut held = self.queue.held();
@@ -160,11 +175,19 @@ impl Drop for MailSlot {
 }
 
 impl Mailbox {
-    /// Waits for the next piece of mail; `None` when the slot was dropped. Cancel safe.
+    /// Takes datagrams of tunnels too, from now on.
+    pub(crate) fn take_tunnels(&self, tunnels: Tunnels) {
+        self.0.held().tunnels = Some(tunnels);
+    }
+
+    /// Waits for the next piece of mail, datagrams of tunnels last; `None` when the slot was dropped. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Mail> {
         loop {
             if let Some(mail) = self.try_next() {
                 return Some(mail);
+            }
+            if let Some((from, batch)) = self.0.held().tunnels.as_mut().and_then(Tunnels::take) {
+                return Some(Mail::Tunnel { from, batch });
             }
             if self.0.held().is_over {
                 return None;
@@ -173,7 +196,7 @@ impl Mailbox {
         }
     }
 
-    /// Returns the next piece of mail if one is queued.
+    /// Returns the next piece of mail if one is queued, other than datagrams of tunnels.
     pub(crate) fn try_next(&mut self) -> Option<Mail> {
         let mut held = self.0.held();
         let first = held.mail.pop_front()?;

@@ -19,7 +19,7 @@ use plenary_proto::{PeerId, RoomId};
 use tracing::info;
 
 use crate::limits::Limits;
-use crate::mailbox::{Mail, MailSlot};
+use crate::mailbox::{Mail, MailSlot, NotTaken};
 use crate::owner::network;
 use plenary_proto::rendezvous::{Address, Doors, Refusal};
 use vacant::{Opener, Since, Vacant};
@@ -85,6 +85,15 @@ pub(crate) struct Ticket {
 /// The stay has ended: the peer left, entered again, or all rooms were closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StayOver;
+
+/// What came of a batch of datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tunneled {
+    /// Whether the batch waits for its recipient.
+    pub(crate) is_queued: bool,
+    /// Number of bytes that were dropped: the batch's, or others' in its place.
+    pub(crate) dropped_len: usize,
+}
 
 impl Room {
     /// Returns the members that have been in the room for longest, without the asker. They receive envelopes
@@ -237,6 +246,21 @@ impl Rooms {
             let _ = sender.slot.put(Mail::Undeliverable { to });
         }
         Ok(())
+    }
+
+    /// Queues a batch of datagrams for `to`, a member that takes such.
+    ///
+    /// # Errors
+    /// [`StayOver`] when the sender's stay has ended.
+    pub(crate) fn tunnel(&self, from: &Ticket, to: PeerId, batch: Bytes) -> Result<Tunneled, StayOver> {
+        let room = self.rooms.get(&from.room).ok_or(StayOver)?;
+        room.members.get(&from.peer).filter(|member| member.entry == from.entry).ok_or(StayOver)?;
+        let len = batch.len();
+        let put = room.members.get(&to).ok_or(NotTaken).and_then(|to| to.slot.put_tunnel(from.peer, batch));
+        Ok(match put {
+            Ok(dropped_len) => Tunneled { is_queued: true, dropped_len },
+            Err(NotTaken) => Tunneled { is_queued: false, dropped_len: len },
+        })
     }
 
     /// Returns the number of rooms, and of their members.

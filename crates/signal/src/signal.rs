@@ -22,6 +22,16 @@ pub trait Signal: Send + Sync {
     /// [`SignalError::Ended`].
     fn send(&self, to: Address, envelope: Bytes) -> Result<(), SignalError>;
 
+    /// Queues a [batch](plenary_proto::rendezvous::Batch) of datagrams for a member of the room to which no path leads,
+    /// behind all envelopes; never waits. Returns whether the batch was queued. A malformed batch is refused, as is any
+    /// batch at a full queue (64 batches, 256 KiB) or without a rendezvous that [carries](SignalEvent::Carries)
+    /// tunnels.
+    ///
+    /// Datagrams may be lost on the way, without notice, and arrive in order. The datagrams are sealed by their link.
+    fn tunnel(&self, _to: PeerId, _batch: Bytes) -> bool {
+        false
+    }
+
     /// Waits for the next event. Returns `None` after [`SignalEvent::Ended`] or [`close`](Signal::close).
     /// Cancel safe.
     ///
@@ -55,6 +65,9 @@ pub enum SignalEvent {
     /// A TURN server that this peer may use: a first time ahead of [`Up`](SignalEvent::Up), later with newer
     /// credentials.
     Turn(TurnAccess),
+    /// The rendezvous carries datagrams ([`Signal::tunnel`]), from [`Up`](SignalEvent::Up), which follows, until
+    /// [`Down`](SignalEvent::Down). Comes anew with each connection.
+    Carries,
     /// The connection is up: envelopes are carried from now on.
     Up,
     /// The connection broke or could not be established; the signal retries by itself.
@@ -76,6 +89,14 @@ pub enum SignalEvent {
     Undeliverable {
         /// The address of the envelope.
         to: Address,
+    },
+    /// Datagrams arrived over a tunnel. While many events wait, they are dropped.
+    Tunnel {
+        /// The sender, as authenticated by the carrier.
+        from: PeerId,
+        /// A well-formed [batch](plenary_proto::rendezvous::Batch). What its
+        /// [datagrams](plenary_proto::rendezvous::datagrams) contain is not validated.
+        batch: Bytes,
     },
     /// The signal has ended: no further event follows, and no envelope can be sent.
     Ended(SignalError),

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::figures::Counts;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, mailbox};
-use crate::rooms::{Rooms, StayOver, Ticket, Way};
+use crate::rooms::{Rooms, StayOver, Ticket, Tunneled, Way};
+use crate::tunnels::Tunnels;
 use plenary_proto::rendezvous::{Address, Doors, HostProof, Refusal};
 
 /// Carries envelopes between the peers of rooms. Cheap to clone; all clones are the same switchboard.
@@ -28,6 +29,8 @@ struct Inside {
     rooms: Mutex<Rooms>,
     /// One permit per byte that all mailboxes together may hold.
     queues_bytes: Arc<Semaphore>,
+    /// One permit per byte that waits in tunnels.
+    tunnels_bytes: Arc<Semaphore>,
     closing: CancellationToken,
     started: Instant,
     /// Woken when a room opens.
@@ -48,6 +51,7 @@ impl Switchboard {
         Switchboard(Arc::new(Inside {
             rooms: Mutex::new(Rooms::new(limits.clone())),
             queues_bytes: Arc::new(Semaphore::new(limits.queues_bytes_max.min(Semaphore::MAX_PERMITS))),
+            tunnels_bytes: Arc::new(Semaphore::new(limits.all_tunnels_bytes_max.min(Semaphore::MAX_PERMITS))),
             closing: CancellationToken::new(),
             started: Instant::now(),
             opened: Notify::new(),
@@ -152,6 +156,32 @@ impl Membership {
         counts.envelopes.fetch_add(1, Relaxed);
         counts.envelope_bytes.fetch_add(bytes.len() as u64, Relaxed);
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
+    }
+
+    /// Lets datagrams of tunnels into the mailbox. Returns false if this rendezvous carries no tunnels.
+    pub(crate) fn take_tunnels(&self, mailbox: &Mailbox) -> bool {
+        let Switchboard(inside) = &self.switchboard;
+        if inside.limits.carries {
+            mailbox.take_tunnels(Tunnels::new(&inside.limits, &inside.tunnels_bytes));
+        }
+        inside.limits.carries
+    }
+
+    /// Sends a batch of datagrams to a member of the room, and returns whether it waits there.
+    pub(crate) fn tunnel(&self, to: PeerId, batch: Bytes) -> Result<bool, StayOver> {
+        let Tunneled { is_queued, dropped_len } = self.switchboard.rooms().tunnel(&self.ticket, to, batch)?;
+        self.count_dropped(dropped_len);
+        Ok(is_queued)
+    }
+
+    /// Counts bytes of tunnels that reach nobody.
+    pub(crate) fn count_dropped(&self, len: usize) {
+        self.switchboard.counts().tunnel_dropped_bytes.fetch_add(len as u64, Relaxed);
+    }
+
+    /// Counts bytes of tunnels that were handed to this peer.
+    pub(crate) fn count_tunneled(&self, len: usize) {
+        self.switchboard.counts().tunneled_bytes.fetch_add(len as u64, Relaxed);
     }
 
     pub(crate) fn limits(&self) -> &Limits {

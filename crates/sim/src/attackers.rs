@@ -8,6 +8,7 @@ pub mod outcasts;
 pub mod replayers;
 pub mod squatters;
 pub mod talkers;
+pub mod tunnellers;
 pub mod usurpers;
 
 use std::collections::BTreeSet;

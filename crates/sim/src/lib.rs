@@ -43,7 +43,7 @@ pub mod units;
 mod world;
 
 pub use compare::compare;
-pub use plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
+pub use plan::{Kind, MediaModel, Nat, NetPlan, PeerPlan, RoomPlan, WorldPlan};
 pub use report::{
     Aim, Delivery, Depth, Elections, Found, PagePlace, PagesFigures, PagesSeen, Percentiles, Received, Report,
 };

@@ -316,6 +316,8 @@ pub struct NetPlan {
     pub pauses: Option<Pauses>,
     /// Maximum jitter, microseconds; drawn uniformly for each packet.
     pub jitter_us: u64,
+    /// Whether peers carry links of others whose NATs let no path through.
+    pub tunnels: bool,
     /// Longest queueing time at an uplink or downlink, microseconds; packets that would wait longer are
     /// dropped.
     pub queue_us_max: u64,
@@ -333,6 +335,7 @@ impl NetPlan {
             bursts: None,
             pauses: None,
             jitter_us: 0,
+            tunnels: false,
             queue_us_max: SECOND,
         }
     }

@@ -193,6 +193,7 @@ impl Stand {
             relays: part == Part::Relay,
             children_max: if part == Part::Mixer { K1 } else { K },
             uplink_bps_max: None,
+            carries: true,
             sends_trains: true,
             key: None,
             unix_us_at_zero: UNIX_S_AT_ZERO * 1_000_000,

@@ -15,6 +15,7 @@ mod pages;
 mod pings;
 mod script;
 mod shells;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -88,6 +89,26 @@ pub(crate) enum Happening {
         other: usize,
         kind: LinkKind,
         attempt: u32,
+    },
+    /// An end of a link that is being made has found no path.
+    PathWanted {
+        at: usize,
+        other: usize,
+        kind: LinkKind,
+        attempt: u32,
+    },
+    /// A link comes up through a tunnel.
+    Carried {
+        a: usize,
+        b: usize,
+        kind: LinkKind,
+        attempt: u32,
+    },
+    /// The ends of a carried link go over to another carrier.
+    Turns {
+        a: usize,
+        b: usize,
+        way: usize,
     },
     /// A partition has separated the two peers for as long as a link survives without a sign of life
     /// ([`LINK_DEAD_US`](links::LINK_DEAD_US)).
@@ -194,6 +215,7 @@ impl Happening {
             Happening::Wake(at)
             | Happening::Input(at, _)
             | Happening::LinkDown { at, .. }
+            | Happening::PathWanted { at, .. }
             | Happening::Produce(at)
             | Happening::Warm(at)
             | Happening::Tick(at)
@@ -222,6 +244,8 @@ impl Happening {
             Happening::Train(train) => Some(train.from),
             Happening::Join(_)
             | Happening::LinkUp { .. }
+            | Happening::Carried { .. }
+            | Happening::Turns { .. }
             | Happening::Parted { .. }
             | Happening::Presence
             | Happening::Places
@@ -292,6 +316,7 @@ pub struct World {
     /// Generation of the link between two peers, by kind. It is incremented when a link comes up or is
     /// closed; pending events of an older generation are void.
     attempts: HashMap<(u32, u32, LinkKind), u32>,
+    tunnels: tunnels::Tunnels,
     signal_up: bool,
     machines: Machines,
     verifier: Verifier,
@@ -351,6 +376,7 @@ impl World {
             dice,
             queue: Queue::new(),
             attempts: HashMap::new(),
+            tunnels: tunnels::Tunnels::default(),
             signal_up: true,
             machines: Machines::default(),
             verifier: Verifier::new(VERIFIED_SLOTS),
@@ -516,6 +542,9 @@ impl World {
                     self.link_down(at, other, kind);
                 }
             }
+            Happening::PathWanted { at, other, kind, attempt } => self.path_wanted(at, other, kind, attempt),
+            Happening::Carried { a, b, kind, attempt } => self.carried_up(a, b, kind, attempt),
+            Happening::Turns { a, b, way } => self.turns(a, b, way),
             Happening::Parted { a, b, kind, attempt } => self.parted(a, b, kind, attempt),
             Happening::Train(train) => self.train_goes_on(*train),
             Happening::Presence => self.presence(),
@@ -570,6 +599,7 @@ impl World {
             relays: plan.relays,
             children_max: plan.page.map_or(plan.children_max, |page| page.children_max(false, 0)),
             uplink_bps_max: None, // its parent measures it
+            carries: plan.page.is_none(),
             sends_trains: plan.page.is_none(),
             key: None,
             unix_us_at_zero: UNIX_S_AT_ZERO * 1_000_000,

@@ -104,6 +104,7 @@ fn config(hosts: bool) -> RoomConfig {
         relays: true,
         children_max: 64,
         uplink_bps_max: None,
+        carries: true,
         sends_trains: true,
         key: None,
         unix_us_at_zero: NOW * 1_000_000,

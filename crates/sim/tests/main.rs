@@ -24,4 +24,5 @@ mod solo;
 mod strays;
 mod support;
 mod tree;
+mod tunnels;
 mod usurpers;

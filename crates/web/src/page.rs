@@ -132,6 +132,7 @@ impl Joined {
             relays: true, // as many as the page wants at the time
             children_max,
             uplink_bps_max: None,
+            carries: false,
             sends_trains: false,
             key: Some(key.for_member()),
             unix_us_at_zero: now_us,

@@ -28,6 +28,7 @@ pub(super) fn body() -> Body {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        carries: true,
         sends_trains: true,
         key: None,
         unix_us_at_zero: 1_700_000_000_000_000,

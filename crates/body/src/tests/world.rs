@@ -191,7 +191,7 @@ impl World {
                 self.send(other, Coming::Connected(end));
             }
             // what arrives is handled at once, and ends know each other's addresses
-            Out::Pause { .. } | Out::Paths { .. } => {}
+            Out::Pause { .. } | Out::Paths { .. } | Out::Tunnel(_) => {}
             Out::Close { link } => {
                 self.send(peer, Coming::In(In::LinkDown(link)));
                 if let Some((other, end)) = self.peers[peer].ends.remove(&link) {
@@ -360,6 +360,7 @@ impl Peer {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            carries: true,
             sends_trains: true,
             key: None,
             unix_us_at_zero: ZERO_US,

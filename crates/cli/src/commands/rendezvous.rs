@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use plenary::{Advertise, Certificate, MoreFigures, PortMap};
-use plenary_signal::{Rendezvous, RendezvousConfig};
+use plenary_signal::{Limits, Rendezvous, RendezvousConfig};
 use tokio::task::JoinSet;
 use tracing::Level;
 
@@ -13,7 +13,7 @@ use super::service;
 use super::signals::Signals;
 use super::watched::Watched;
 use crate::Failure;
-use crate::args::{PortMapWord, RendezvousArgs};
+use crate::args::{AutoOrNever, RendezvousArgs};
 use crate::logging::log_to_stderr;
 
 pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
@@ -33,6 +33,7 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
             figures: Some(MoreFigures::none()),
             embed: args.serve.embed.clone(),
             advertised: args.serve.advertise.as_ref().and_then(Advertise::authority),
+            limits: Limits { carries: args.carry == AutoOrNever::Auto, ..Limits::default() },
             turn,
             tls,
             ..RendezvousConfig::default()
@@ -45,7 +46,7 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
         let advertise = args.serve.advertise.clone().unwrap_or_else(|| Advertise::of_listener(local));
         say!("listening on {}", advertise.url(rendezvous.is_secure(), local.port()));
         let mut beside = JoinSet::new(); // its tasks end when it is dropped
-        let is_at_home = args.port_map == PortMapWord::Auto && args.serve.advertise.is_none();
+        let is_at_home = args.port_map == AutoOrNever::Auto && args.serve.advertise.is_none();
         let port_map = is_at_home.then(|| PortMap::of_rendezvous(local)).flatten();
         if let Some(map) = &port_map {
             beside.spawn(port_map::tell(map.watch(), rendezvous.is_secure()));

@@ -146,6 +146,8 @@ async fn of_room(figures: &mut Figures, room: &Room) {
     gauge("plenary_mixing", "Whether this peer makes the program", yes(snapshot.mixing));
     gauge("plenary_children", "Peers that this peer feeds", snapshot.children.len() as f64);
     gauge("plenary_links", "Links that are up", room.links() as f64);
+    let carried = room.carried();
+    gauge("plenary_tunnels", "Links between others that this peer carries", carried.tunnels as f64);
     gauge("plenary_election_term", "Term of the last election", f64::from(snapshot.rank.term));
     gauge(
         "plenary_timers_late_ms",
@@ -185,6 +187,12 @@ async fn of_room(figures: &mut Figures, room: &Room) {
         "plenary_pictures_sent_total",
         "Pictures of this peer's own stream",
         room.pictures_sent(),
+    );
+    figures.counter("plenary_carried_bytes_total", "Datagrams carried between others", carried.bytes);
+    figures.counter(
+        "plenary_carried_dropped_bytes_total",
+        "Datagrams not carried, beyond a rate",
+        carried.dropped_bytes,
     );
     if let Ok(traffic) = room.traffic().await {
         figures.counter("plenary_sent_bytes_total", "UDP payload sent", traffic.bytes);

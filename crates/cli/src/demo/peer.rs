@@ -16,7 +16,7 @@ use super::figures::{Figures, Glance, MixerTenure, PictureTimes, Speech, ViewerR
 use super::heard::Heard;
 use super::recordings;
 use crate::Failure;
-use crate::args::{DemoArgs, RelayWord};
+use crate::args::{AutoOrNever, DemoArgs};
 use crate::commands::stay::write_png;
 
 /// Interval at which a leaving peer's sent bytes are recorded: one frame.
@@ -143,7 +143,8 @@ impl Setting {
             .speaks(speaks)
             .views(views)
             .mix(mix)
-            .relays(args.room.relay == RelayWord::Auto)
+            .relays(args.room.relay == AutoOrNever::Auto)
+            .carries(args.room.network.carry == AutoOrNever::Auto)
             .uplink_bps_max(args.room.max_uplink)
             .picture_max(args.room.speaker_size)
             .password(args.room.password.as_deref().map(Password::from))

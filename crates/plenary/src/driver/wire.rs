@@ -4,16 +4,20 @@ use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
 use plenary_proto::app::{End, Event};
+use plenary_proto::message::LinkKind;
 use plenary_rtc::{DownReason, Event as LinkEvent, LinkId};
 use plenary_signal::{Address, Refusal, SignalError, SignalEvent};
 
 use super::Driver;
+use crate::tunnels;
 
 impl Driver {
     pub(super) fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
             LinkEvent::PathsFound { link, candidates } => self.input(In::PathsFound { link, candidates }),
+            LinkEvent::PathWanted { link } => self.input(In::PathWanted(link)),
+            LinkEvent::Carried { link } => self.input(In::LinkCarried(link)),
             LinkEvent::Connected { link, fingerprints } => self.connected(link, fingerprints),
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
@@ -53,7 +57,13 @@ impl Driver {
                 self.turn.up(&self.links);
                 self.signal_changed(Ok(()));
             }
+            SignalEvent::Carries => self.input(In::RendezvousCarries(true)),
+            SignalEvent::Tunnel { from, batch } => {
+                let link = self.flow.read(|body| body.link_with(&from, LinkKind::Peer));
+                link.iter().for_each(|link| tunnels::arrived(&self.links, *link, from, &batch));
+            }
             SignalEvent::Down { why, .. } => {
+                self.input(In::RendezvousCarries(false));
                 tracing::debug!("the rendezvous: {why}; trying again");
                 self.signal_changed(Err(why));
             }

@@ -226,6 +226,7 @@ impl Trial {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            carries: true,
             sends_trains: true,
             key: None,
             unix_us_at_zero: NOW * 1_000_000,

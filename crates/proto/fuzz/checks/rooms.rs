@@ -201,6 +201,7 @@ fn config(at: usize) -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: (at == 5).then_some(20_000_000),
+        carries: true,
         sends_trains: true,
         key: None,
         unix_us_at_zero: NOW * 1_000_000,

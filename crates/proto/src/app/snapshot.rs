@@ -78,6 +78,10 @@ pub enum Way {
     Direct,
     /// Over a TURN server of either end (RFC 8656).
     Relayed,
+    /// Through a tunnel: another member passes the datagrams on, and can't read them.
+    Carried,
+    /// Through a tunnel by the rendezvous, over both ends' websockets.
+    Websocket,
 }
 
 /// The NAT in front of this peer, as STUN servers and other peers show it (RFC 5780, 4.3).

@@ -21,6 +21,7 @@ mod roster;
 mod route;
 mod stage;
 mod tree;
+mod tunnel;
 mod voices;
 
 pub use access::{AGENTS_MAX, Access, GenerationKey, Muted, REMOVED_MAX, Ticket};
@@ -56,6 +57,7 @@ pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, PeerRates, Place,
     Purpose, Rates, Reach, Refused, RoundTrips, Sufferers, TreeMessage, Whereabouts,
 };
+pub use tunnel::TunnelMessage;
 pub use voices::{VoiceClock, VoiceClocks};
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +103,7 @@ machines! {
     Election(ElectionMessage): Control,
     Tree(TreeMessage): Control,
     Data(DataMessage): Data,
+    Tunnel(TunnelMessage): Control,
 }
 
 /// Kind of a message as budgets tell them apart, before it is decoded.
@@ -255,7 +258,7 @@ impl Message {
             Message::Election(message) => message.check(signatures),
             Message::Tree(message) => message.check(signatures),
             Message::Data(message) => message.check(signatures),
-            Message::Route(_) | Message::Media(_) | Message::Probe(_) => Ok(()),
+            Message::Route(_) | Message::Media(_) | Message::Probe(_) | Message::Tunnel(_) => Ok(()),
         }?;
         Ok(Verified::new(self))
     }

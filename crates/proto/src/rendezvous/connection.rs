@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::outage::{Ended, NotSent, Outage};
+use super::tunnels::Tunnels;
 use super::{
     Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, TurnAccess,
     silence_ms_max,
@@ -67,6 +68,8 @@ pub enum Step {
     },
     /// A TURN server that this peer may use: a first time ahead of [`Up`](Step::Up), later with newer credentials.
     Turn(TurnAccess),
+    /// The rendezvous carries tunnels, from [`Up`](Step::Up) until [`Down`](Step::Down).
+    Carries,
     /// The peer is in its room.
     Up,
     /// There is no connection. A further attempt follows by itself.
@@ -85,6 +88,13 @@ pub enum Step {
     },
     /// An envelope of this peer could not be delivered.
     Undeliverable(Address),
+    /// Datagrams of a link have arrived over a tunnel.
+    Tunnel {
+        /// Their sender, as the rendezvous has verified.
+        from: PeerId,
+        /// A well-formed [`Batch`](super::Batch).
+        batch: Bytes,
+    },
     /// No further attempt follows.
     Ended(Ended),
 }
@@ -148,6 +158,9 @@ pub struct Connection {
     rng: Rng,
     owed: Owed,
     waiting: VecDeque<(u64, Address, Bytes)>,
+    /// Whether the rendezvous carries tunnels, by this websocket.
+    carries: bool,
+    tunnels: Tunnels,
 }
 
 impl Connection {
@@ -165,6 +178,8 @@ impl Connection {
             rng: Rng::new(seed),
             owed: Owed::default(),
             waiting: VecDeque::new(),
+            carries: false,
+            tunnels: Tunnels::default(),
         }
     }
 
@@ -194,6 +209,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Queues a [`Batch`](super::Batch) of datagrams behind all envelopes, and returns whether it did. Without a
+    /// connection to a rendezvous that announces [tunnels](Step::Carries), and while 64 batches or 256 KiB wait, the
+    /// batch is refused. The end of the connection drops waiting batches.
+    pub fn tunnel(&mut self, to: PeerId, batch: Bytes) -> bool {
+        matches!(self.state, State::Up { .. }) && self.carries && self.tunnels.push(to, batch)
+    }
+
     fn drop_old(&mut self, now_us: u64) {
         let is_old = |(at_us, ..): &(u64, Address, Bytes)| now_us.saturating_sub(*at_us) >= WAITING_US_MAX;
         while self.waiting.front().is_some_and(is_old) {
@@ -221,8 +243,11 @@ impl Connection {
             return Some(FromPeer::Pong.to_bytes());
         }
         self.drop_old(now_us);
-        let (_, to, envelope) = self.waiting.pop_front()?;
-        Some(FromPeer::Send { to, envelope: &envelope }.to_bytes())
+        if let Some((_, to, envelope)) = self.waiting.pop_front() {
+            return Some(FromPeer::Send { to, envelope: &envelope }.to_bytes());
+        }
+        let (to, batch) = self.tunnels.pop()?;
+        Some(FromPeer::Tunnel { to, batch: &batch }.to_bytes())
     }
 
     /// Connects anew at once: this machine has stood still, or its network has changed, so that the connection is no
@@ -328,6 +353,8 @@ impl Connection {
     fn wait(&mut self, until_us: u64) {
         self.state = State::Waiting { until_us };
         self.owed = Owed::default();
+        self.carries = false;
+        self.tunnels.clear();
     }
 
     /// Handles a frame before the welcome.
@@ -342,6 +369,7 @@ impl Connection {
             }
             (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],
             (Ok(FromRendezvous::Turn(access)), Some(_)) => vec![Step::Turn(access)],
+            (Ok(FromRendezvous::Carries), Some(_)) => self.told_that_it_carries(),
             (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
                 let silence_us_max = u64::from(silence_ms_max(ping_interval_ms)) * 1_000;
                 self.state = State::Up { nonce, since_us: now_us, heard_us: now_us, silence_us_max };
@@ -356,6 +384,11 @@ impl Connection {
         }
     }
 
+    fn told_that_it_carries(&mut self) -> Vec<Step> {
+        self.carries = true;
+        vec![Step::Carries]
+    }
+
     fn frame(&mut self, now_us: u64, bytes: &[u8]) -> Vec<Step> {
         match FromRendezvous::from_bytes(bytes) {
             Ok(FromRendezvous::Deliver { from, envelope }) => {
@@ -364,6 +397,10 @@ impl Connection {
             Ok(FromRendezvous::Undeliverable { to }) => vec![Step::Undeliverable(to)],
             Ok(FromRendezvous::Clock { unix_s }) => vec![Step::Clock { unix_s }],
             Ok(FromRendezvous::Turn(access)) => vec![Step::Turn(access)],
+            Ok(FromRendezvous::Carries) => self.told_that_it_carries(),
+            Ok(FromRendezvous::Tunnel { from, batch }) => {
+                vec![Step::Tunnel { from, batch: Bytes::copy_from_slice(batch) }]
+            }
             Ok(FromRendezvous::Ping) => {
                 self.owed.pong = true;
                 Vec::new()
@@ -416,6 +453,7 @@ impl Connection {
     fn end(&mut self, ended: Ended) -> Vec<Step> {
         self.state = State::Ended;
         self.waiting.clear();
+        self.tunnels.clear();
         vec![Step::HangUp, Step::Ended(ended)]
     }
 }
@@ -498,6 +536,42 @@ mod tests {
         let delivered = FromRendezvous::Deliver { from, envelope: &[4] };
         let envelope = Step::Envelope { from, bytes: Bytes::from_static(&[4]) };
         assert_eq!(frame(&mut connection, 13 * S, &delivered), [envelope]);
+    }
+
+    #[test]
+    fn datagrams_go_behind_envelopes_and_only_where_they_are_carried() {
+        let batch = |byte: u8| Bytes::from(vec![0, 1, byte]);
+        let peer = PeerId([5; 32]);
+        let mut connection = connection();
+        enter(&mut connection, 0);
+        assert!(!connection.tunnel(peer, batch(1)), "an older rendezvous");
+        connection.handle(S, closed());
+        connection.handle(connection.next_timeout_us().unwrap(), Happening::Timeout);
+        let nonce = [9; 32];
+        for (said, step) in [
+            (FromRendezvous::Challenge { nonce }, None),
+            (FromRendezvous::Carries, Some(Step::Carries)),
+            (FromRendezvous::Welcome { ping_interval_ms: 5_000 }, Some(Step::Up)),
+        ] {
+            assert!(!connection.tunnel(peer, batch(1)), "not up yet");
+            assert_eq!(frame(&mut connection, 2 * S, &said), Vec::from_iter(step));
+            connection.next_frame(2 * S); // the hello
+        }
+        assert!(connection.tunnel(peer, batch(1)) && connection.tunnel(peer, batch(2)));
+        assert!(!connection.tunnel(peer, Bytes::from_static(&[0, 9, 1])), "torn");
+        connection.send(2 * S, Address::Host, Bytes::from_static(b"a")).unwrap();
+        let envelope = FromPeer::Send { to: Address::Host, envelope: b"a" };
+        assert_eq!(connection.next_frame(2 * S), Some(envelope.to_bytes()));
+        let tunnel = FromPeer::Tunnel { to: peer, batch: &[0, 1, 1] };
+        assert_eq!(connection.next_frame(2 * S), Some(tunnel.to_bytes()));
+        let arrived = FromRendezvous::Tunnel { from: peer, batch: &[0, 1, 3] };
+        let step = Step::Tunnel { from: peer, batch: batch(3) };
+        assert_eq!(frame(&mut connection, 2 * S, &arrived), [step]);
+        connection.handle(3 * S, closed());
+        let due_us = connection.next_timeout_us().unwrap();
+        enter(&mut connection, due_us);
+        assert_eq!(connection.next_frame(4 * S), None, "what waited is of no use any more");
+        assert!(!connection.tunnel(peer, batch(1)), "it doesn't carry any more");
     }
 
     #[test]

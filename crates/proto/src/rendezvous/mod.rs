@@ -5,6 +5,9 @@
 //! `Welcome`, or with `Refused`. From then on the peer sends `Send`, and the rendezvous sends `Deliver` and
 //! `Undeliverable`.
 //!
+//! Two peers between which no UDP path exists send the datagrams of their link as [batches](Batch) in `Tunnel`, if the
+//! rendezvous has announced `Carries`. The datagrams are sealed by the link.
+//!
 //! The rendezvous sends a `Ping` at fixed intervals, which the peer answers with `Pong`. A side that receives
 //! nothing for [`SILENT_PINGS`] intervals treats the connection as dead. Pings are frames of this protocol,
 //! because a web page cannot see websocket pings.
@@ -22,9 +25,15 @@ use crate::bounded::{List, Text};
 use crate::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
 use crate::{PeerId, RoomId};
 
+mod batch;
 mod connection;
 mod outage;
+mod tunnels;
 
+pub use batch::{
+    Batch, Datagrams, MalformedBatch, NotBatched, TUNNEL_BATCH_LEN_MAX, TUNNEL_DATAGRAM_LEN_MAX, datagrams,
+    is_batch,
+};
 pub use connection::{Connection, Entrance, Happening, HostEntrance, PATIENCE_US, Step};
 pub use outage::{Ended, NotSent, Outage};
 
@@ -44,9 +53,9 @@ const HOST_PRESENT_TRIES_MAX: u32 = 5;
 /// Bounds of the ping interval that a rendezvous may announce, in ms; a value outside is clamped.
 const PING_INTERVAL_MS: [u32; 2] = [100, 60_000];
 /// Number of variants of [`FromPeer`] in this version.
-const FROM_PEER_VARIANTS: u32 = 4;
+const FROM_PEER_VARIANTS: u32 = 5;
 /// Number of variants of [`FromRendezvous`] in this version.
-const FROM_RENDEZVOUS_VARIANTS: u32 = 8;
+const FROM_RENDEZVOUS_VARIANTS: u32 = 10;
 
 /// Address of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +85,15 @@ pub enum FromPeer<'a> {
     /// The peer is the host of its room from now on, and these are the room's doors: a proof over the nonce of this
     /// connection. Sent again when the doors change.
     Claim(Box<HostProof>),
+    /// Sends datagrams of a link to another member of the room, which may be lost; only to a rendezvous that
+    /// [carries](FromRendezvous::Carries) them.
+    Tunnel {
+        /// Recipient.
+        to: PeerId,
+        /// The datagrams: a [`Batch`].
+        #[serde(serialize_with = "as_bytes")]
+        batch: &'a [u8],
+    },
 }
 
 /// Public keys that open a room to a peer, a key per generation of the room's invite.
@@ -118,6 +136,16 @@ pub enum FromRendezvous<'a> {
     },
     /// A TURN server that the peer may use; sent before `Welcome`, and again before the credentials expire.
     Turn(TurnAccess),
+    /// Datagrams of a link from another member of the room.
+    Tunnel {
+        /// The sender.
+        from: PeerId,
+        /// The datagrams: a [`Batch`].
+        #[serde(serialize_with = "as_bytes")]
+        batch: &'a [u8],
+    },
+    /// The rendezvous carries tunnels; sent before `Welcome`.
+    Carries,
 }
 
 /// Address of a TURN server (RFC 8656), and credentials for it. The server takes clients over UDP and TCP.
@@ -374,10 +402,11 @@ pub enum FrameError {
     /// A variant added by a later version; to be ignored.
     #[error("frame {0} is not known here")]
     Unknown(u32),
-    /// The frame is damaged, or bytes follow its end.
+    /// The frame is damaged, its batch is none, or bytes follow its end.
     #[error("the frame cannot be read")]
     Malformed,
-    /// The frame is longer than [`FRAME_LEN_MAX`], or its envelope longer than [`ENVELOPE_LEN_MAX`].
+    /// The frame is longer than [`FRAME_LEN_MAX`], its envelope longer than [`ENVELOPE_LEN_MAX`], or its batch longer
+    /// than [`TUNNEL_BATCH_LEN_MAX`].
     #[error("the frame is too long")]
     TooLong,
 }
@@ -388,15 +417,17 @@ impl<'a> FromPeer<'a> {
         encode(self)
     }
 
-    /// Decodes a frame without copying the envelope.
+    /// Decodes a frame without copying the envelope or batch.
     ///
     /// # Errors
     /// [`FrameError`]; frames of an honest peer yield [`FrameError::Version`] and [`FrameError::Unknown`]
     /// only.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<FromPeer<'a>, FrameError> {
-        match decode(bytes, FROM_PEER_VARIANTS)? {
+        let frame = decode(bytes, FROM_PEER_VARIANTS)?;
+        match frame {
             FromPeer::Send { envelope, .. } if envelope.len() > ENVELOPE_LEN_MAX => Err(FrameError::TooLong),
-            frame => Ok(frame),
+            FromPeer::Tunnel { batch, .. } => check(batch).map(|()| frame),
+            _ => Ok(frame),
         }
     }
 }
@@ -407,18 +438,29 @@ impl<'a> FromRendezvous<'a> {
         encode(self)
     }
 
-    /// Decodes a frame without copying the envelope.
+    /// Decodes a frame without copying the envelope or batch.
     ///
     /// # Errors
     /// [`FrameError`]; frames of an honest rendezvous yield [`FrameError::Version`] and
     /// [`FrameError::Unknown`] only.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<FromRendezvous<'a>, FrameError> {
-        match decode(bytes, FROM_RENDEZVOUS_VARIANTS)? {
+        let frame = decode(bytes, FROM_RENDEZVOUS_VARIANTS)?;
+        match frame {
             FromRendezvous::Deliver { envelope, .. } if envelope.len() > ENVELOPE_LEN_MAX => {
                 Err(FrameError::TooLong)
             }
-            frame => Ok(frame),
+            FromRendezvous::Tunnel { batch, .. } => check(batch).map(|()| frame),
+            _ => Ok(frame),
         }
+    }
+}
+
+/// Checks the batch in a frame.
+fn check(batch: &[u8]) -> Result<(), FrameError> {
+    match batch.len() {
+        len if len > TUNNEL_BATCH_LEN_MAX => Err(FrameError::TooLong),
+        _ if is_batch(batch) => Ok(()),
+        _ => Err(FrameError::Malformed),
     }
 }
 

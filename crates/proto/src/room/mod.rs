@@ -45,6 +45,7 @@ use crate::succession::Succession;
 use crate::tickets::{Tickets, has_ticket_of_host};
 use crate::time::{MS, Time};
 use crate::tree::Tree;
+use crate::tunnels::Tunnels;
 use crate::uplink::Uplink;
 use crate::view::UplinkEstimate;
 use crate::view::View;
@@ -72,6 +73,7 @@ pub struct RoomState {
     voices: Voices,
     uplink: Uplink,
     rates: PathRates,
+    tunnels: Tunnels,
     violations: OrderedMap<PeerId, Violations>,
     tickets: Tickets,
     /// Keys of later invites that no roster names yet, with the peers that sent them.
@@ -187,6 +189,7 @@ impl RoomState {
             voices: Voices::default(),
             uplink: Uplink::default(),
             rates: PathRates::default(),
+            tunnels: Tunnels::default(),
             violations: OrderedMap::new(),
             tickets: Tickets::default(),
             early_keys: Vec::new(),
@@ -255,6 +258,9 @@ impl RoomState {
             Input::PathsFound { peer, kind, candidates } => {
                 self.shared.links.paths_found(&mut self.shared.out, peer, kind, candidates);
             }
+            Input::PathWanted(peer, kind) => self.tunnels.path_wanted(&mut self.shared.view(), peer, kind),
+            Input::RendezvousCarries(carries) => self.tunnels.rendezvous_carries(carries),
+            Input::LinkCarried(peer, kind) => self.shared.links.carried(&peer, kind),
             Input::LinkUp(peer, kind) => {
                 self.heard(peer);
                 self.shared.links.link_up(self.shared.now, &mut self.shared.out, peer, kind);
@@ -474,6 +480,7 @@ impl RoomState {
             self.solo.next_timeout(|peer| self.shared.links.is_up(peer)),
             self.voices.next_timeout(|peer| self.shared.links.is_up(peer)),
             self.uplink.next_timeout(),
+            self.tunnels.next_timeout(),
             self.tickets.next_timeout(),
             self.leaving,
             self.decides_at(),
@@ -510,6 +517,7 @@ impl RoomState {
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
             self.election.report(&self.shared.view(), report);
         }
+        self.tunnels.on_time(&mut self.shared.view());
         self.succession.on_time(&mut self.shared.view());
         self.mixing.update(&mut self.shared.view());
         self.tree.on_time(&mut self.shared.view());
@@ -626,6 +634,7 @@ impl RoomState {
             .chain(self.solo.bounds())
             .chain(self.voices.bounds())
             .chain(self.rates.bounds())
+            .chain(self.tunnels.bounds())
     }
 
     /// Reports broken invariants from now on as [`Event::InvariantBroken`], each once, in every build. A brain
@@ -694,6 +703,7 @@ mod tests {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            carries: true,
             sends_trains: true,
             key: None,
             unix_us_at_zero: 1_700_000_000_000_000,

@@ -120,6 +120,7 @@ impl RoomState {
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {
+                self.tunnels.link_changed(&mut self.shared.view(), peer, LinkKind::Peer, true);
                 self.tickets.link_up(&self.shared.view(), peer);
                 self.broadcast.link_up(&peer);
                 if let Some(ticket) = &self.shared.ticket {
@@ -131,14 +132,20 @@ impl RoomState {
                 self.update_solo();
             }
             Note::LinkDown(peer, LinkKind::Peer) => {
+                self.tunnels.link_changed(&mut self.shared.view(), peer, LinkKind::Peer, false);
                 self.tickets.link_down(&self.shared.view(), &peer);
                 self.streams.forget(&peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, false);
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
                 self.update_solo();
             }
-            Note::LinkUp(peer, LinkKind::Trunk(_)) => self.close_trunks_of_removed(peer),
-            Note::LinkDown(_, LinkKind::Trunk(_)) => {}
+            Note::LinkUp(peer, kind @ LinkKind::Trunk(_)) => {
+                self.tunnels.link_changed(&mut self.shared.view(), peer, kind, true);
+                self.close_trunks_of_removed(peer);
+            }
+            Note::LinkDown(peer, kind @ LinkKind::Trunk(_)) => {
+                self.tunnels.link_changed(&mut self.shared.view(), peer, kind, false);
+            }
             Note::Below(peer) => self.send_state(peer),
             Note::Opened(term, _) => {
                 self.probe.opened(&mut self.shared.view(), term);

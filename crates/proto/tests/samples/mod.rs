@@ -413,5 +413,9 @@ pub(crate) fn samples() -> Vec<Message> {
             run: NOW,
             next: 2,
         }]))),
+        Message::Tunnel(TunnelMessage::Wanted { with: key(3).id(), kind: LinkKind::Peer }),
+        Message::Tunnel(TunnelMessage::Unwanted { with: key(3).id(), kind: LinkKind::Trunk(1) }),
+        Message::Tunnel(TunnelMessage::Opened { with: key(3).id(), kind: LinkKind::Peer, channel: 300 }),
+        Message::Tunnel(TunnelMessage::Closed { with: key(3).id(), kind: LinkKind::Peer }),
     ]
 }

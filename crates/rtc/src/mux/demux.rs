@@ -127,7 +127,7 @@ impl<T> Demux<T> {
                 key
             }
             (Class::Check, Some((Check::Question, _)) | None) => return None,
-            (Class::Dtls | Class::Media, _) => *self.addresses.get(&from)?,
+            (Class::Dtls | Class::Media | Class::Tunnel, _) => *self.addresses.get(&from)?,
         };
         self.links.get(&key).map(|link| &link.inbox)
     }

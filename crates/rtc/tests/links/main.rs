@@ -10,4 +10,5 @@ mod relayed;
 mod sdp;
 mod standard;
 mod support;
+mod tunnels;
 mod turn_server;

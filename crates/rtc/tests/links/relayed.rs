@@ -52,11 +52,11 @@ async fn meet(a: &mut Peer, b: &mut Peer, link: LinkId) -> Result<Duration, Down
     Ok(begun.elapsed())
 }
 
-fn way(peer: &Peer, link: LinkId) -> Way {
+pub(crate) fn way(peer: &Peer, link: LinkId) -> Way {
     peer.links.stats(link).unwrap().way
 }
 
-async fn talk(a: &mut Peer, b: &mut Peer, link: LinkId) {
+pub(crate) async fn talk(a: &mut Peer, b: &mut Peer, link: LinkId) {
     for _ in ["there", "back"] {
         a.send(link, Channel::Control, "a word");
         assert_eq!(b.received().await, (link, Channel::Control, "a word".into()));

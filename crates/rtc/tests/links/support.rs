@@ -42,7 +42,7 @@ impl PacketSink for Keep {
 
 /// All links of one peer, with their events and recorded packets.
 pub(crate) struct Peer {
-    pub(crate) links: Links,
+    pub(crate) links: Arc<Links>,
     pub(crate) events: Events,
     pub(crate) arrived: mpsc::UnboundedReceiver<Arrived>,
 }
@@ -59,7 +59,7 @@ impl Peer {
     pub(crate) fn with(config: LinksConfig) -> Peer {
         let (sender, arrived) = mpsc::unbounded_channel();
         let (links, events) = Links::new(config, Arc::new(Keep(sender))).unwrap();
-        Peer { links, events, arrived }
+        Peer { links: Arc::new(links), events, arrived }
     }
 
     pub(crate) fn shaped(shaper: &Shaper) -> Peer {

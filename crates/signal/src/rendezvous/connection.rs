@@ -17,6 +17,7 @@ use tracing::field::display;
 use tracing::{debug, warn};
 
 use super::Lobby;
+use super::inlet::Inlet;
 use super::leash::Leash;
 use super::outflow::{Kind, Outflow};
 use crate::limits::{Bucket, Limits};
@@ -36,9 +37,21 @@ const MAIL_BATCH_MAX: usize = 32;
 /// of a host with four doors, has 436 bytes. The rest is left for fields of later versions.
 pub(super) const HELLO_LEN_MAX: usize = 1024;
 
+/// Maximum time for which a tunnel's frame waits for its turn among strangers; after it the frame is dropped. A guess:
+/// envelopes may wait behind it.
+const TUNNEL_TURN_MAX: Duration = Duration::from_millis(250);
+
+/// What carries a connection's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Websocket,
+    /// HTTP requests, which carry no tunnels.
+    Requests,
+}
+
 /// The end of a connection.
 #[derive(Debug)]
-enum Ending {
+pub(super) enum Ending {
     /// The peer has disconnected and gets no further message.
     Gone(String),
     /// The peer is refused and gets the reason.
@@ -52,13 +65,13 @@ impl From<Refusal> for Ending {
 }
 
 /// Serves one websocket until it ends. The opening handshake on `stream` is complete.
-pub(super) async fn serve<S>(stream: S, lobby: &Lobby, address: Option<SocketAddr>)
+pub(super) async fn serve<S>(stream: S, lobby: &Lobby, address: Option<SocketAddr>, carrier: Carrier)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = Leash::new(stream, HELLO_LEN_MAX);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket::bounds())).await;
-    let talking = talk(&mut socket, lobby, address);
+    let talking = talk(&mut socket, lobby, address, carrier);
     let address = address.map(display);
     let ending = lobby.switchboard.closing().run_until_cancelled(talking).await;
     socket.get_mut().allow(None); // what arrives from now on is discarded
@@ -95,7 +108,12 @@ fn close_code(refusal: Refusal) -> CloseCode {
     }
 }
 
-async fn talk<S>(socket: &mut WebSocketStream<Leash<S>>, lobby: &Lobby, address: Option<SocketAddr>) -> Ending
+async fn talk<S>(
+    socket: &mut WebSocketStream<Leash<S>>,
+    lobby: &Lobby,
+    address: Option<SocketAddr>,
+    carrier: Carrier,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -106,17 +124,18 @@ where
         Err(_) => return Refusal::Late.into(),
     };
     let nonce = hello.nonce;
-    let (membership, mailbox) = match let_in(socket, lobby, hello, address).await {
+    let entered = match let_in(socket, lobby, hello, address, carrier).await {
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
+    let Entered { membership, mailbox, carries } = entered;
     socket.get_mut().allow(None);
     let (sink, stream) = socket.split();
     // in a room of this process all is the room's own
     let paced = address.filter(|_| membership.is_of_others()).map(|address| (&*lobby.outflow, address.ip()));
     // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
     tokio::select! {
-        ending = read_all(stream, &membership, (limits, &nonce), address) => ending,
+        ending = read_all(stream, Inlet::new(&membership, nonce, carries), limits, address) => ending,
         ending = write_all(sink, mailbox, &membership, lobby, paced, address) => ending,
     }
 }
@@ -125,6 +144,14 @@ where
 struct Greeting {
     nonce: [u8; 32],
     hello: Box<Hello>,
+}
+
+/// A peer that was let into its room.
+struct Entered {
+    membership: Membership,
+    mailbox: Mailbox,
+    /// Whether tunnels are carried for it.
+    carries: bool,
 }
 
 fn gone(error: &dyn std::fmt::Display) -> Ending {
@@ -159,7 +186,8 @@ async fn let_in<S>(
     lobby: &Lobby,
     Greeting { nonce, hello }: Greeting,
     address: Option<SocketAddr>,
-) -> Result<(Membership, Mailbox), Ending>
+    carrier: Carrier,
+) -> Result<Entered, Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -178,23 +206,28 @@ where
         host: hello.host.as_ref().map(|host| host.doors.clone()),
         address: address.map(|address| owner(address.ip())),
     };
-    let entered = switchboard.enter(hello.room, hello.peer, way)?;
+    let (membership, mailbox) = switchboard.enter(hello.room, hello.peer, way)?;
+    let carries = carrier == Carrier::Websocket && membership.take_tunnels(&mailbox);
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
     let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
     socket.feed(Message::Binary(clock())).await.map_err(|error| gone(&error))?;
     if let Some(frame) = turn_access(lobby, &hello.peer, address) {
         socket.feed(Message::Binary(frame)).await.map_err(|error| gone(&error))?;
     }
+    if carries {
+        let frame = FromRendezvous::Carries.to_bytes();
+        socket.feed(Message::Binary(frame)).await.map_err(|error| gone(&error))?;
+    }
     socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
     debug!(room = %hello.room, peer = %hello.peer, host = hello.host.is_some(), "a peer came in");
-    Ok(entered)
+    Ok(Entered { membership, mailbox, carries })
 }
 
 /// Reads the frames of the peer, as fast as its rate limits allow.
 async fn read_all<S>(
     mut stream: SplitStream<&mut WebSocketStream<S>>,
-    membership: &Membership,
-    (limits, nonce): (&Limits, &[u8; 32]),
+    mut inlet: Inlet<'_>,
+    limits: &Limits,
     address: Option<SocketAddr>,
 ) -> Ending
 where
@@ -215,12 +248,17 @@ where
             Heard::Frame(frame) => Some(frame),
             other => return ended(other),
         };
-        if let Some(Err(ending)) = frame.as_ref().map(|frame| obey(frame, membership, nonce)) {
-            return ending;
-        }
         let now = Instant::now();
+        let is_paid = match frame.as_ref().map(|frame| inlet.obey(frame, now)) {
+            Some(Ok(is_paid)) => is_paid,
+            Some(Err(ending)) => return ending,
+            None => false,
+        };
         let len = u32::try_from(frame.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX);
-        let pause = frames.take(1, now).max(bytes.take(len, now));
+        let pause = match is_paid {
+            true => Duration::ZERO,
+            false => frames.take(1, now).max(bytes.take(len, now)),
+        };
         if !pause.is_zero() {
             if !throttled {
                 warn!(
@@ -237,24 +275,7 @@ where
     }
 }
 
-/// Executes a frame.
-fn obey(frame: &[u8], membership: &Membership, nonce: &[u8; 32]) -> Result<(), Ending> {
-    match FromPeer::from_bytes(frame) {
-        // copied: the frame may share a larger buffer than the length accounted in the mailbox
-        Ok(FromPeer::Send { to, envelope }) => {
-            membership.carry(to, Bytes::copy_from_slice(envelope)).map_err(|_| membership.end().into())
-        }
-        Ok(FromPeer::Claim(proof)) => {
-            membership.check(&proof, nonce)?;
-            membership.claim(proof.doors).map_err(|_| membership.end().into())
-        }
-        Ok(FromPeer::Pong) | Err(FrameError::Unknown(_)) => Ok(()),
-        Ok(FromPeer::Hello(_)) => Err(Ending::Refused(Refusal::Malformed, "a second hello".to_owned())),
-        Err(error) => Err(refused(error)),
-    }
-}
-
-fn refused(error: FrameError) -> Ending {
+pub(super) fn refused(error: FrameError) -> Ending {
     let refusal = match error {
         FrameError::Version(_) => Refusal::Version,
         FrameError::TooLong => Refusal::TooLong,
@@ -291,10 +312,7 @@ where
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let first = tokio::select! {
-            mail = mailbox.next() => match mail {
-                Some(mail) => frame_of(&mail),
-                None => return membership.end().into(),
-            },
+            biased;
             _ = pings.tick() => {
                 if let Err(ending) = in_time(limits.send_timeout, sink.feed(Message::Binary(clock()))).await {
                     return ending;
@@ -304,7 +322,15 @@ where
             _ = renewals.tick() => match turn_access(lobby, membership.peer(), address) {
                 Some(frame) => frame,
                 None => continue,
-            }
+            },
+            mail = mailbox.next() => match mail {
+                Some(mail @ Mail::Tunnel { .. }) => match write_tunnel(&mut sink, &mail, membership, paced).await {
+                    Ok(()) => continue,
+                    Err(ending) => return ending,
+                },
+                Some(mail) => frame_of(&mail),
+                None => return membership.end().into(),
+            },
         };
         if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout, paced).await {
             return ending;
@@ -338,6 +364,31 @@ where
     in_time(send_timeout, sink.flush()).await
 }
 
+/// Writes a tunnel's frame alone, so that mail waits behind no more than one.
+async fn write_tunnel<S>(
+    sink: &mut SplitSink<&mut WebSocketStream<S>, Message>,
+    mail: &Mail,
+    membership: &Membership,
+    paced: Option<(&Outflow, IpAddr)>,
+) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Mail::Tunnel { batch, .. } = mail else { return Ok(()) };
+    let frame = frame_of(mail);
+    let turn = paced.and_then(|(outflow, ip)| outflow.turn(ip, Kind::Tunnel, frame.len()));
+    if let Some(come) = turn
+        && timeout(TUNNEL_TURN_MAX, come).await.is_err()
+    {
+        membership.count_dropped(batch.len());
+        return Ok(());
+    }
+    // as long as a peer may be silent: who reads late loses datagrams, and not the connection
+    in_time(membership.limits().silence_max(), sink.send(Message::Binary(frame))).await?;
+    membership.count_tunneled(batch.len());
+    Ok(())
+}
+
 /// Runs one write step, which must complete within `send_timeout`.
 async fn in_time(
     send_timeout: Duration,
@@ -364,5 +415,6 @@ fn frame_of(mail: &Mail) -> Bytes {
     match mail {
         Mail::Envelope { from, bytes } => FromRendezvous::Deliver { from: *from, envelope: bytes }.to_bytes(),
         Mail::Undeliverable { to } => FromRendezvous::Undeliverable { to: *to }.to_bytes(),
+        Mail::Tunnel { from, batch } => FromRendezvous::Tunnel { from: *from, batch }.to_bytes(),
     }
 }

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::Lobby;
-use super::connection::{self, HELLO_LEN_MAX};
+use super::connection::{self, Carrier, HELLO_LEN_MAX};
 use crate::gate::{Gate, Turned};
 use crate::socket::{self, Heard, heard};
 
@@ -113,7 +113,7 @@ async fn open(
         table.insert(key, Arc::new(ends));
     }
     lobby.tasks.clone().spawn(async move {
-        connection::serve(near, &lobby, address).await;
+        connection::serve(near, &lobby, address, Carrier::Requests).await;
         // the peer may still fetch the last frames, which contain the refusal
         let fetching = over.run_until_cancelled(sleep(lobby.switchboard.limits().hello_timeout));
         lobby.switchboard.closing().run_until_cancelled(fetching).await;

@@ -16,6 +16,7 @@ mod connection;
 mod datagrams;
 mod downloads;
 mod fetch;
+mod inlet;
 mod leash;
 mod listener;
 mod outflow;
@@ -50,6 +51,7 @@ use crate::page_origin::PageOrigin;
 use crate::switchboard::Switchboard;
 use crate::turn::{Turn, TurnConfig};
 use callers::Callers;
+use connection::Carrier;
 pub(crate) use downloads::Downloads;
 use fetch::Fetched;
 use listener::Served;
@@ -329,7 +331,7 @@ async fn signal(
     lobby.tasks.clone().spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                connection::serve(TokioIo::new(upgraded), &lobby, address).await;
+                connection::serve(TokioIo::new(upgraded), &lobby, address, Carrier::Websocket).await;
             }
             Err(error) => {
                 let address = address.map(display);

@@ -1,4 +1,5 @@
-//! Paces what a rendezvous sends to strangers: pages, and envelopes in rooms that other processes have opened.
+//! Paces what a rendezvous sends to strangers: pages, and envelopes and tunnels in rooms that other processes have
+//! opened.
 //!
 //! A token bucket sets the common rate, which leaves the rest of the uplink to media. Sites (an IPv4 address or an IPv6
 //! /48) get their turns round robin, so that an endless download slows only its own site down.
@@ -24,10 +25,11 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Length of a queue at which cancelled turns are removed, and again each time that the length doubles. A guess.
 const LOOK_LEN: usize = 64;
 
-/// Kind of traffic. Of one site, envelopes are sent before pages.
+/// Kind of traffic. Of one site, envelopes are sent first, and pages last.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Envelope,
+    Tunnel,
     Page,
 }
 
@@ -45,7 +47,7 @@ struct Turns {
     bucket: Bucket,
     /// Sites with queued turns, the next one first.
     sites: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, [VecDeque<Turn>; 2]>,
+    waiting: HashMap<IpAddr, [VecDeque<Turn>; 3]>,
 }
 
 /// A queued turn.

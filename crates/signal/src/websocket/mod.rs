@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use plenary_proto::RoomId;
 use plenary_proto::seal::Keypair;
+use plenary_proto::{PeerId, RoomId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
@@ -90,7 +90,8 @@ impl WebsocketConfig {
 ///   dropped after 10 s, since a protocol that retries has repeated it by then.
 /// - An envelope that is being written when the connection breaks is lost.
 /// - Up to 256 events wait to be fetched. At the limit the connection is not read, and a peer that fetches
-///   none for three ping intervals (15 s by default) loses the connection.
+///   none for three ping intervals (15 s by default) loses the connection. Datagrams of tunnels fill at most half of
+///   that queue; further ones are dropped.
 /// - Dropping the signal disconnects at once.
 #[derive(Debug)]
 pub struct WebsocketSignal {
@@ -149,6 +150,10 @@ impl Signal for WebsocketSignal {
             NotSent::Full => SignalError::QueueFull,
             NotSent::Ended => SignalError::Ended,
         })
+    }
+
+    fn tunnel(&self, to: PeerId, batch: Bytes) -> bool {
+        !self.closing.is_cancelled() && self.shared.with(|_, connection| connection.tunnel(to, batch))
     }
 
     async fn next(&self) -> Option<SignalEvent> {

@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Io;
 use super::dial::{Dial, outage};
+use super::{EVENTS_MAX, Io};
 use crate::signal::{SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
 
@@ -173,6 +173,8 @@ impl Upkeep {
                 match step {
                     Step::Dial => socket = Socket::Dialling(dial.clone().open().boxed()),
                     Step::HangUp => socket = Socket::None,
+                    // whatever its consumer does, envelopes find room
+                    Step::Tunnel { .. } if events.capacity() <= EVENTS_MAX / 2 => {}
                     step => told.extend(self.event(step)),
                 }
             }
@@ -227,6 +229,8 @@ impl Upkeep {
             Step::Dial | Step::HangUp => return None,
             Step::Turn(access) => SignalEvent::Turn(access),
             Step::Clock { unix_s } => SignalEvent::Clock { unix_s },
+            Step::Carries => SignalEvent::Carries,
+            Step::Tunnel { from, batch } => SignalEvent::Tunnel { from, batch },
             Step::Up => SignalEvent::Up,
             Step::Down { why, retry_in } => {
                 debug!(url, %why, "the rendezvous is not connected");

@@ -146,6 +146,19 @@ async fn requests_carry_the_frames_of_a_peer_like_a_websocket() {
 }
 
 #[tokio::test]
+async fn requests_carry_no_datagrams_of_links() {
+    let rendezvous = rendezvous(Limits::default()).await;
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
+    assert_eq!(next(&host).await, SignalEvent::Up);
+    let guest = Fetching::enter(&rendezvous, 2).await; // the welcome follows the time: no tunnels are announced
+    assert!(!host.tunnel(key(2).id(), vec![0, 1, 7].into()));
+    let tunnel = FromPeer::Tunnel { to: key(1).id(), batch: &[0, 1, 7] };
+    let hello = FromPeer::Send { to: Address::Host, envelope: b"hello" };
+    assert_eq!(guest.say(&[tunnel, hello]).await, 204);
+    assert_eq!(next(&host).await, envelope(2, "hello"), "and no tunnel");
+}
+
+#[tokio::test]
 async fn a_refusal_is_still_fetched_and_then_the_connection_is_gone() {
     let limits = Limits { hello_timeout: Duration::from_millis(500), ..Limits::default() };
     let rendezvous = rendezvous(limits).await;

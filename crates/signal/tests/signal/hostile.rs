@@ -281,7 +281,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         bytes().prop_map(Message::binary),
-        (0..7_u8, bytes())
+        (0..11_u8, bytes())
             .prop_map(|(variant, rest)| { Message::binary([&[WIRE_VERSION, variant], &rest[..]].concat()) }),
         ".{0,20}".prop_map(Message::text),
         prop::collection::vec(any::<u8>(), 0..125).prop_map(|bytes| Message::Ping(bytes.into())),
@@ -357,8 +357,9 @@ async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
         match next(&guest).await {
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => break,
             SignalEvent::Up => assert!(!welcome, "up twice"),
-            SignalEvent::Clock { .. } | SignalEvent::Turn(_) => {}
+            SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Carries => {}
             SignalEvent::Envelope { .. } | SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Tunnel { .. } => {}
         }
     }
     within(guest.close()).await;

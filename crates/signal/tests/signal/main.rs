@@ -13,4 +13,5 @@ mod serving;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod tunnels;
 mod turn;

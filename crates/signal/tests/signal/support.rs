@@ -90,11 +90,11 @@ pub(crate) async fn up(config: WebsocketConfig) -> WebsocketSignal {
     signal
 }
 
-/// Returns the next event other than the time.
+/// Returns the next event other than the time, and that tunnels are carried.
 pub(crate) async fn next(signal: &dyn Signal) -> SignalEvent {
     loop {
         match within(signal.next()).await.expect("the signal has ended") {
-            SignalEvent::Clock { .. } => {}
+            SignalEvent::Clock { .. } | SignalEvent::Carries => {}
             event => return event,
         }
     }
@@ -139,6 +139,7 @@ pub(crate) struct RawPeer(pub(crate) WebSocketStream<TcpStream>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Envelope(PeerId, Bytes),
+    Tunnel(PeerId, Bytes),
     Undeliverable(Address),
     Refused(Refusal),
     Close(CloseCode),
@@ -177,15 +178,16 @@ impl RawPeer {
 
     /// Waits until the peer is in the room.
     pub(crate) async fn welcome(&mut self) {
-        let mut frames = Vec::new();
-        for _ in 0..2 {
+        loop {
             let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
                 panic!("no frame");
             };
-            frames.push(frame);
+            match FromRendezvous::from_bytes(&frame).unwrap() {
+                FromRendezvous::Clock { .. } | FromRendezvous::Carries => {}
+                FromRendezvous::Welcome { .. } => return,
+                other => panic!("{other:?} out of turn"),
+            }
         }
-        assert!(matches!(FromRendezvous::from_bytes(&frames[0]), Ok(FromRendezvous::Clock { .. })));
-        assert!(matches!(FromRendezvous::from_bytes(&frames[1]), Ok(FromRendezvous::Welcome { .. })));
     }
 
     pub(crate) async fn say(&mut self, frame: &FromPeer<'_>) {
@@ -207,6 +209,9 @@ impl RawPeer {
                 FromRendezvous::Ping | FromRendezvous::Clock { .. } => {}
                 FromRendezvous::Deliver { from, envelope } => {
                     return Received::Envelope(from, Bytes::copy_from_slice(envelope));
+                }
+                FromRendezvous::Tunnel { from, batch } => {
+                    return Received::Tunnel(from, Bytes::copy_from_slice(batch));
                 }
                 FromRendezvous::Undeliverable { to } => return Received::Undeliverable(to),
                 FromRendezvous::Refused(refusal) => return Received::Refused(refusal),

@@ -78,6 +78,8 @@ pub struct Network {
     /// Independent loss per million packets, each with the time from which it applies, in order of time. The
     /// fate of retransmissions is decided ahead, at the rate of their own time.
     losses: Vec<(Time, u32)>,
+    /// By which peer packets between two others go, the lower index first; `None`: they are lost.
+    detours: BTreeMap<(usize, usize), Option<usize>>,
     /// Index of each line that several peers share, by the plan's number for it.
     shared: BTreeMap<u32, usize>,
 }
@@ -94,7 +96,7 @@ impl Network {
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
         let losses = vec![(Time(0), plan.loss_ppm)];
         let (plan, ends, lines, shared) = (plan.clone(), Vec::new(), Vec::new(), BTreeMap::new());
-        Network { plan, seed, ends, lines, losses, shared }
+        Network { plan, seed, ends, lines, losses, detours: BTreeMap::new(), shared }
     }
 
     /// Connects a peer; returns its index. Indices count up from 0.
@@ -119,9 +121,35 @@ impl Network {
         IpAddr::from([11, b, c, d])
     }
 
+    /// Sends packets between two peers by a third from now on, over both of its lines; `None`: directly.
+    pub fn detour(&mut self, a: usize, b: usize, by: Option<usize>) {
+        let pair = (a.min(b), a.max(b));
+        match by {
+            Some(by) => _ = self.detours.insert(pair, Some(by)),
+            None => _ = self.detours.remove(&pair),
+        }
+    }
+
+    /// Loses packets between two peers until there is another detour: the present one is gone.
+    pub fn block(&mut self, a: usize, b: usize) {
+        self.detours.insert((a.min(b), a.max(b)), None);
+    }
+
+    /// Returns by which peer packets between two others go; `usize::MAX` while they are lost.
+    pub fn detour_of(&self, a: usize, b: usize) -> Option<usize> {
+        self.detours.get(&(a.min(b), a.max(b))).map(|by| by.unwrap_or(usize::MAX))
+    }
+
     /// Propagation delay between two peers, without queues and jitter, microseconds; the same in both
     /// directions.
     pub fn one_way_us(&self, a: usize, b: usize) -> u64 {
+        match self.detours.get(&(a.min(b), a.max(b))) {
+            Some(Some(by)) => self.direct_us(a, *by) + self.direct_us(*by, b),
+            _ => self.direct_us(a, b),
+        }
+    }
+
+    fn direct_us(&self, a: usize, b: usize) -> u64 {
         match &self.plan.delays {
             Delays::Drawn { least_us, most_us } => {
                 let pair = [self.seed, a.min(b) as u64, a.max(b) as u64];
@@ -153,7 +181,8 @@ impl Network {
     pub(crate) fn would_arrive(&self, now: Time, from: usize, to: usize) -> Option<Time> {
         let mut dice = SmallDice::of(&[self.seed, UNFOLLOWED, from as u64, to as u64, now.0]);
         let burst_ppm = self.plan.bursts.map_or(0, |bursts| bursts.mean_loss_ppm());
-        if self.are_parted(from, to) || dice.chance(self.loss_ppm(now)) || dice.chance(burst_ppm) {
+        let is_lost = self.detour_of(from, to) == Some(usize::MAX);
+        if is_lost || self.are_parted(from, to) || dice.chance(self.loss_ppm(now)) || dice.chance(burst_ppm) {
             return None;
         }
         let sent = self.awake(from, now);
@@ -276,14 +305,26 @@ impl Network {
         way.dice.chance(burst_ppm) || alone
     }
 
-    /// One transmission: queues, delay, loss and pauses.
+    /// One transmission, by a third peer where there is a detour.
     fn cross(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
+        match self.detours.get(&(from.min(to), from.max(to))) {
+            None => self.hop(now, from, to, bytes),
+            Some(None) => None,
+            Some(&Some(by)) => {
+                let there = self.hop(now, from, by, bytes)?;
+                self.hop(there, by, to, bytes)
+            }
+        }
+    }
+
+    /// One transmission over the lines of two peers: queues, delay, loss and pauses.
+    fn hop(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
         let longest_us = self.plan.queue_us_max;
         let awake = self.awake(from, now);
         let up = self.ends[from].line;
         let sent = self.lines[up].up.pass(now, awake, bytes, longest_us)?;
         let (loss_ppm, bursts, jitter_us) = (self.loss_ppm(now), self.plan.bursts, self.plan.jitter_us);
-        let distance = self.one_way_us(from, to);
+        let distance = self.direct_us(from, to);
         let way = self.way(from, to, now);
         let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm(now, &bursts, &mut way.dice));
         let jitter = if jitter_us == 0 { 0 } else { way.dice.between(0, jitter_us) };

@@ -90,6 +90,8 @@ pub struct Net {
     pub pauses_each: Option<Span>,
     /// Maximum jitter of a packet.
     pub jitter: Span,
+    /// Whether peers carry links of others whose NATs let no path through.
+    pub tunnels: bool,
     /// Longest queueing time at an uplink or downlink.
     pub queue: Span,
 }
@@ -102,6 +104,7 @@ impl Default for Net {
             bursts: Share(0),
             pauses_each: None,
             jitter: Span(0),
+            tunnels: false,
             // a guess: the queue of home routers without queue management
             queue: Span(300 * MS),
         }
@@ -355,6 +358,7 @@ impl Scenario {
                 bursts: (net.bursts.0 > 0).then(|| Bursts::losing(net.bursts.0)),
                 pauses: net.pauses_each.map(|each| Pauses { mean_gap_us: each.0, ..Pauses::WIFI }),
                 jitter_us: net.jitter.0,
+                tunnels: net.tunnels,
                 queue_us_max: net.queue.0,
             },
             media: self.media_model(),

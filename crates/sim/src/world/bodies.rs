@@ -44,6 +44,7 @@ impl World {
             Output::Answer { peer, offer: Offer { kind, .. }, .. } => self.describe(at, peer, kind),
             Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
             Output::Paths(..) => {} // simulated ends know each other's addresses
+            Output::Tunnel(command) => self.tunnel(at, command),
             Output::Close(peer, kind) => self.close(at, &peer, kind),
             Output::Watch { parent, backup } => {
                 let [parent, backup] = [parent, backup].map(|peer| self.directory.find(&peer?));

@@ -6,6 +6,7 @@ use plenary_proto::packet::LinkId;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Input, PeerId, Time};
 
+use super::tunnels::PATH_WAIT_US;
 use super::{Happening, World};
 use crate::peer::LinkEnd;
 
@@ -93,6 +94,10 @@ impl World {
         } else {
             for (at, other) in [(at, other), (other, at)] {
                 self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at, other, kind, attempt });
+                if self.plan.net.tunnels && !self.is_page(at) && !self.is_page(other) {
+                    let wanted = Happening::PathWanted { at, other, kind, attempt };
+                    self.push(self.now + PATH_WAIT_US, wanted);
+                }
             }
         }
     }
@@ -137,13 +142,18 @@ impl World {
     }
 
     /// The newest link of a body with a peer, up or not.
-    fn newest_link(&self, at: usize, other: usize, kind: LinkKind) -> Option<LinkId> {
+    pub(super) fn newest_link(&self, at: usize, other: usize, kind: LinkKind) -> Option<LinkId> {
         self.peers[at].shell()?.body.link_with(&self.peers[other].id, kind)
     }
 
     /// Removes one end of a link.
     fn lose_link(&mut self, at: usize, other: usize, kind: LinkKind) {
         self.peers[at].links.retain(|link| (link.other, link.kind) != (other, kind));
+        self.forget_tunnels(at, other, kind);
+        if kind == LinkKind::Peer {
+            self.carries_no_more(at);
+            self.carries_no_more(other);
+        }
         if kind == LinkKind::Peer {
             self.peers[at].followed.retain(|followed| followed.from != other);
             let id = self.peers[other].id;
@@ -172,6 +182,7 @@ impl World {
     /// Schedules the loss of all links of a peer that has fallen silent: the other ends close them after
     /// [`LINK_DEAD_US`], the peer itself notices at `noticed`, if ever.
     pub(super) fn links_die(&mut self, at: usize, noticed: Option<Time>) {
+        self.carries_no_more(at);
         for link in self.peers[at].links.clone() {
             let attempt = self.attempt(at, link.other, link.kind);
             let down = |at, other| Happening::LinkDown { at, other, kind: link.kind, attempt };

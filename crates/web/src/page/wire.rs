@@ -53,6 +53,7 @@ impl Joined {
                     self.asks.push(Ask::Paths { link: link.0, candidates });
                 }
             }
+            Out::Tunnel(_) => {} // the sockets are the browser's, so a page neither carries nor is carried
             Out::Close { link } => self.close(link),
             Out::Pause { link, pause_us } => {
                 if let Some(known) = self.links.get_mut(link) {
@@ -157,6 +158,7 @@ impl Joined {
             }
             Step::Envelope { from, bytes } => self.delivered(from, &bytes),
             Step::Undeliverable(to) => self.undelivered(to),
+            Step::Carries | Step::Tunnel { .. } => {}
             Step::Ended(ended) => {
                 let reason = ended.reason();
                 match self.correspondence.is_in() {

@@ -65,6 +65,8 @@ impl RoomState {
             Message::Election(message) => self.accepts_election(sender, message),
             Message::Tree(message) => self.accepts_tree(sender, message),
             Message::Data(message) => self.accepts_data(sender, message),
+            // what a carrier does, and what it is asked for, goes on its link
+            Message::Tunnel(_) => sender.is_linked,
         }
     }
 
@@ -81,6 +83,7 @@ impl RoomState {
             Message::Election(message) => self.on_election(from, message),
             Message::Tree(message) => self.on_tree(from, message),
             Message::Data(message) => self.on_data(from, message),
+            Message::Tunnel(message) => self.tunnels.message(&mut self.shared.view(), from, message),
         }
     }
 
