@@ -2,7 +2,10 @@
 //! scenario prints rows of docs/measurements/networks.md. They need root, and are skipped without.
 
 mod carried;
+mod hard;
 mod ipv6;
+mod matrix;
+mod moving;
 mod nats;
 mod network;
 mod router;
@@ -35,6 +38,12 @@ fn main() -> ExitCode {
         Trial::test("speakers_that_reach_the_host_alone_are_linked_through_it", carried::by_members),
         Trial::test("a_viewer_without_udp_is_fed_over_the_websocket", carried::without_udp),
         Trial::test("a_viewer_without_udp_or_a_carrier_gets_no_picture", carried::refused),
+        Trial::test("a_viewer_that_changes_its_network_is_fed_on", moving::viewer),
+        Trial::test("a_speaker_that_changes_its_network_speaks_on", moving::speaker),
+        Trial::test("viewers_at_eight_places_change_their_networks", moving::viewers).with_ignored_flag(true),
+        Trial::test("a_room_across_hard_networks_outlives_its_rendezvous", hard::room)
+            .with_ignored_flag(true),
+        Trial::test("of_36_pairs_29_are_direct_and_seven_are_carried", matrix::pairs).with_ignored_flag(true),
         Trial::test("a_host_behind_a_one_to_one_nat_has_relays_at_its_outer_address", nats::relayed_by_cloud),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -124,7 +124,7 @@ fn meet_over_relays(network: &Network, host: &str, serves: &[&str], at: &[&str])
 /// A speaker after its stay.
 pub(crate) struct Speaker {
     pub(crate) at: String,
-    report: Value,
+    pub(crate) report: Value,
     said: String,
 }
 

@@ -40,6 +40,12 @@ impl Network {
         Ok(self.0.public_address(at)?)
     }
 
+    /// Moves a host to another network: another address, behind another NAT.
+    pub(crate) fn moves(&self, host: &str, nat: &str) -> Result<(), Failed> {
+        self.0.run(&["move", host, nat])?;
+        Ok(())
+    }
+
     /// Runs a rendezvous until the value is dropped, and returns its STUN server.
     pub(crate) fn rendezvous(&self, at: &str) -> Result<(Running, String), Failed> {
         let listen = format!("{}:{PORT}", self.0.address(at)?);

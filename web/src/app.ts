@@ -1250,7 +1250,9 @@ export type VoicesState = "coming"
  * By which way the datagrams of a link go.
  */
 export type Way = "direct"
-  | "relayed";
+  | "relayed"
+  | "carried"
+  | "websocket";
 
 /**
  * A reason with its sentence, for applications that have no text of their own for it.

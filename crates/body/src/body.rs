@@ -12,8 +12,8 @@ use plenary_proto::app::{ConnectionState, LinkTo, Shedding, Solo, Way};
 use plenary_proto::evidence::Evidence;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    Description, Entry, FurtherCandidates, GenerationKey, Head, LinkKind, MediaMessage, Message, Muted,
-    ProbeMessage, Resume, Roster, Sharing, VideoRequest, path_hash,
+    Description, Entry, FurtherCandidates, GenerationKey, Head, IceRestart, LinkKind, MediaMessage, Message,
+    Muted, ProbeMessage, Resume, Roster, Sharing, VideoRequest, path_hash,
 };
 use plenary_proto::packet::{BrowserPacket, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -73,8 +73,15 @@ pub enum In {
     PathWanted(LinkId),
     /// Whether the rendezvous carries links.
     RendezvousCarries(bool),
-    /// A new link goes through a tunnel. Comes ahead of [`In::LinkUp`].
-    LinkCarried(LinkId),
+    /// Whether a link goes through a tunnel. Comes ahead of [`In::LinkUp`], and after an ICE restart.
+    LinkCarried(LinkId, bool),
+    /// This end of an ICE restart of a link.
+    IceRestart {
+        /// The link.
+        link: LinkId,
+        /// What the other end is told. Its kind is that of the link.
+        restart: Box<IceRestart>,
+    },
     /// A link is up.
     LinkUp(LinkId),
     /// A link has ended.
@@ -327,9 +334,15 @@ impl Body {
                 }
             }
             In::RendezvousCarries(carries) => self.input(now_us, Input::RendezvousCarries(carries), outs),
-            In::LinkCarried(link) => {
+            In::LinkCarried(link, is_carried) => {
                 if let Some((peer, kind)) = self.media.links.of(link) {
-                    self.input(now_us, Input::LinkCarried(peer, kind), outs);
+                    self.input(now_us, Input::LinkCarried(peer, kind, is_carried), outs);
+                }
+            }
+            In::IceRestart { link, mut restart } => {
+                if let Some((peer, kind)) = self.media.links.of(link) {
+                    restart.kind = kind;
+                    self.input(now_us, Input::IceRestart(peer, restart), outs);
                 }
             }
             In::LinkUp(link) => {

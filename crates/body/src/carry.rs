@@ -81,6 +81,11 @@ impl Body {
                     outs.sends.push(Out::Paths { link, ufrag, candidates });
                 }
             }
+            Output::IceRestart(peer, restart) => {
+                if let Some(link) = self.media.links.newest(&peer, restart.kind) {
+                    outs.sends.push(Out::IceRestart { link, restart });
+                }
+            }
             Output::Tunnel(command) => outs.sends.extend(self.of_links(command).map(Out::Tunnel)),
             Output::Close(peer, kind) => self.close(&peer, kind, outs),
             Output::Watch { parent, backup } => self.media.watch(parent, backup, now_us),

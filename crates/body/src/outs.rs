@@ -8,8 +8,8 @@ use plenary_media::{CodecRemedy, Frame};
 use plenary_proto::app::{CodecOutcome, CodecUse};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Description, FurtherCandidates, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay,
-    RouteMessage, VideoRequest,
+    Description, FurtherCandidates, GenerationKey, Heartbeat, IceRestart, LinkKind, Message, RELAY_HOPS_MAX,
+    Relay, RouteMessage, VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec, TunnelCommand};
@@ -114,6 +114,13 @@ pub enum Out {
         ufrag: Text<32>,
         /// The candidates.
         candidates: FurtherCandidates,
+    },
+    /// The other end of a link restarts ICE.
+    IceRestart {
+        /// The link.
+        link: LinkId,
+        /// What it has told.
+        restart: Box<IceRestart>,
     },
     /// Carries links for others, or goes through a carrier.
     Tunnel(TunnelCommand<LinkId, LinkId>),

@@ -191,6 +191,7 @@ impl Flow {
             }
             Out::Accept { link, answer } => self.submit(Command::Accept { link, answer }),
             Out::Paths { link, ufrag, candidates } => self.submit(Command::Paths { link, ufrag, candidates }),
+            Out::IceRestart { link, restart } => self.submit(Command::IceRestart { link, restart }),
             Out::Tunnel(command) => self.submit(Command::Tunnel(command)),
             Out::Close { link } => self.submit(Command::Close { link }),
             Out::SenderReport { link, slot, ntp_time, rtp_time } => {

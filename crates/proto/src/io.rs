@@ -8,8 +8,8 @@ use crate::app::{Command, Event};
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
-    Answer, CodecSource, Description, FurtherCandidates, GenerationKey, LinkKind, MediaSeen, Message, Muted,
-    Offer, Paths, RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
+    Answer, CodecSource, Description, FurtherCandidates, GenerationKey, IceRestart, LinkKind, MediaSeen,
+    Message, Muted, Offer, Paths, RELAY_HOPS_MAX, Rates, Resume, Sharing, StreamUse, VideoRequest,
 };
 use crate::seal::Verified;
 
@@ -158,8 +158,10 @@ pub enum Input {
     /// Whether the rendezvous carries links for peers that nobody else does; `false` until it says so, and while it is
     /// unavailable.
     RendezvousCarries(bool),
-    /// A link that will be up goes through a tunnel.
-    LinkCarried(PeerId, LinkKind),
+    /// Whether a link goes through a tunnel: before it is up, and after an ICE restart.
+    LinkCarried(PeerId, LinkKind, bool),
+    /// This end of an ICE restart of a link that is up, for the other end.
+    IceRestart(PeerId, Box<IceRestart>),
     /// A link is up: its channels are open at this end.
     LinkUp(PeerId, LinkKind),
     /// A link went down, or establishing it failed.
@@ -370,6 +372,8 @@ pub enum Output {
     Accept(PeerId, Answer),
     /// Checks further candidates of the other end of a link that is being made.
     Paths(PeerId, Paths),
+    /// The other end of a link that is up restarts ICE.
+    IceRestart(PeerId, Box<IceRestart>),
     /// Carries links for others, or goes through a carrier.
     Tunnel(TunnelCommand<(PeerId, LinkKind), PeerId>),
     /// Closes a link, and drops the streams on it.

@@ -14,7 +14,8 @@ use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::link_layout::check_candidate;
 use crate::message::{
-    Answer, Description, FurtherCandidates, LinkKind, LinkMessage, Message, Offer, Paths, ROSTER_MAX, Ticket,
+    Answer, Description, FurtherCandidates, IceRestart, LinkKind, LinkMessage, Message, Offer, Paths,
+    ROSTER_MAX, Ticket,
 };
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
@@ -52,6 +53,9 @@ const STRANGERS_MAX: usize = 8;
 /// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
 const OFFERS_WAITING_MAX: usize = 64;
 pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
+/// Minimum interval between two accepted ends of ICE restarts of one link. Each costs a round of connectivity checks. A
+/// guess, below the interval at which an unanswered one is repeated (`crates/rtc/src/restart.rs`).
+const RESTART_EACH_US: u64 = 200 * MS;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
 
@@ -107,6 +111,9 @@ struct Link {
     taken: Option<(String, [u8; 32])>,
     /// It goes through a tunnel.
     is_carried: bool,
+    /// User fragment of this end's last ICE restart, and when the other end's was taken last.
+    restart_ufrag: Option<String>,
+    restarted_at: Option<Time>,
     /// Only a stranger wants the link: it counts towards [`STRANGERS_MAX`] until it is up.
     is_stranger: bool,
     /// The other end has sent `Bye`: it doesn't want the link any more.
@@ -218,10 +225,39 @@ impl LinkTable {
         link.is_some_and(|link| link.is_carried && matches!(link.state, State::Up { .. }))
     }
 
-    /// A link that will be up goes through a tunnel.
-    pub(crate) fn carried(&mut self, peer: &PeerId, kind: LinkKind) {
+    /// Sets whether a link goes through a tunnel.
+    pub(crate) fn set_carried(&mut self, peer: &PeerId, kind: LinkKind, is_carried: bool) {
         if let Some(link) = self.links.get_mut(&(*peer, kind)) {
-            link.is_carried = true;
+            link.is_carried = is_carried;
+        }
+    }
+
+    /// Sends this end of an ICE restart to the other end. The link may be dead already, so it goes another way if there
+    /// is one.
+    pub(crate) fn restart_begun(&mut self, out: &mut Outbox, peer: PeerId, restart: Box<IceRestart>) {
+        if let Some(link) = self.links.get_mut(&(peer, restart.kind))
+            && let State::Up { .. } = link.state
+        {
+            link.restart_ufrag = Some(restart.ufrag.to_string());
+            out.send_beside(peer, LinkMessage::IceRestart(restart));
+        }
+    }
+
+    /// Handles the other end of an ICE restart. The transport compares the fragments, and bounds what is checked.
+    pub(crate) fn restart_told(
+        &mut self,
+        now: Time,
+        out: &mut Outbox,
+        peer: PeerId,
+        restart: Box<IceRestart>,
+    ) {
+        let Some(link) = self.links.get_mut(&(peer, restart.kind)) else { return };
+        let is_up = matches!(link.state, State::Up { .. });
+        let is_early = link.restarted_at.is_some_and(|at| now.since(at) < RESTART_EACH_US);
+        let is_sound = restart.candidates.iter().all(|candidate| check_candidate(candidate).is_ok());
+        if is_up && is_sound && !is_early {
+            link.restarted_at = Some(now);
+            out.act(Output::IceRestart(peer, restart));
         }
     }
 
@@ -314,6 +350,8 @@ impl LinkTable {
                 state: State::Down { retry_at: Time(0) },
                 taken: None,
                 is_carried: false,
+                restart_ufrag: None,
+                restarted_at: None,
                 is_stranger: false,
                 bye_heard: false,
                 idle_since: Some(now),
@@ -504,7 +542,7 @@ impl LinkTable {
         out.send(peer, message);
     }
 
-    /// Tells the other end further candidates of this end, while the link is being made.
+    /// Tells the other end further candidates of this end, while the link is being made or ICE is restarted.
     pub(crate) fn paths_found(
         &mut self,
         out: &mut Outbox,
@@ -512,19 +550,30 @@ impl LinkTable {
         kind: LinkKind,
         candidates: FurtherCandidates,
     ) {
-        if let Some(link) = self.links.get_mut(&(peer, kind))
-            && let State::Making { sent: Some(sent), .. } = &mut link.state
-        {
-            sent.further = List::truncated(sent.further.iter().chain(&candidates).cloned());
-            out.send(peer, paths(kind, &sent.ufrag, candidates));
+        let Some(link) = self.links.get_mut(&(peer, kind)) else { return };
+        match &mut link.state {
+            State::Making { sent: Some(sent), .. } => {
+                sent.further = List::truncated(sent.further.iter().chain(&candidates).cloned());
+                out.send(peer, paths(kind, &sent.ufrag, candidates));
+            }
+            State::Up { .. } => {
+                if let Some(ufrag) = &link.restart_ufrag {
+                    out.send_beside(peer, paths(kind, ufrag, candidates));
+                }
+            }
+            _ => {}
         }
     }
 
     /// Handles further candidates of the other end. The transport compares the fragment, and bounds what is checked.
     pub(crate) fn paths_told(&mut self, out: &mut Outbox, peer: PeerId, paths: Paths) {
         let link = self.links.get(&(peer, paths.kind));
-        let is_making = link.is_some_and(|link| matches!(link.state, State::Making { .. }));
-        if is_making && paths.candidates.iter().all(|candidate| check_candidate(candidate).is_ok()) {
+        let takes = link.is_some_and(|link| match link.state {
+            State::Making { .. } => true,
+            State::Up { .. } => link.restart_ufrag.is_some(),
+            _ => false,
+        });
+        if takes && paths.candidates.iter().all(|candidate| check_candidate(candidate).is_ok()) {
             out.act(Output::Paths(peer, paths));
         }
     }
@@ -532,6 +581,7 @@ impl LinkTable {
     pub(crate) fn link_up(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         if let Some(link) = self.links.get_mut(&(peer, kind)) {
             link.state = State::Up { since: now };
+            (link.restart_ufrag, link.restarted_at) = (None, None);
             link.is_stranger = false;
             link.backoff.reset();
             out.note(Note::LinkUp(peer, kind));

@@ -65,7 +65,7 @@ fn misses_path(brain: &mut Brain, other: u8) -> Vec<Output> {
 
 /// The link with that peer is up, by a tunnel.
 fn is_carried(brain: &mut Brain, other: u8) -> Vec<Output> {
-    brain.give(Input::LinkCarried(key(other).id(), KIND));
+    brain.give(Input::LinkCarried(key(other).id(), KIND, true));
     brain.is_linked_with(key(other).id(), KIND)
 }
 

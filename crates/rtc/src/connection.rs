@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use plenary_proto::app::{Nat, Way};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description};
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart};
 use quinn_udp::Transmit;
 use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::{Error, Result};
@@ -30,6 +30,7 @@ use crate::legs::Legs;
 use crate::mux::{Place, SharedSocket};
 use crate::path::{self, TurnServer};
 use crate::relays::Relays;
+use crate::restart::Told;
 use crate::seam::Channel;
 use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
@@ -86,6 +87,7 @@ pub(crate) struct Connection {
     relays: Relays,
     tunnel: Tunnel,
     wire: Arc<Wire>,
+    shaper: Shaper,
     /// The address of this end that the link goes by, unless it is a tunnel, and its way.
     goes_by: Option<(Option<IpAddr>, Way)>,
     /// Datagrams that the sockets have not taken yet.
@@ -168,6 +170,7 @@ impl Connection {
             relays,
             tunnel: plan.tunnel,
             wire: plan.wire,
+            shaper: plan.shaper,
             goes_by: None,
             outgoing: VecDeque::new(),
             segments: Vec::new(),
@@ -341,6 +344,96 @@ impl Connection {
         let now = Instant::now();
         let framed = |frame: Bytes| TaggedBytesMut { now, transport, message: frame.into() };
         self.outgoing.extend(frames.into_iter().map(framed));
+    }
+
+    /// Begins an ICE restart on these sockets, and closes others. Returns `false` if none can be bound.
+    pub(crate) fn begin_restart(
+        &mut self,
+        sockets: Sockets,
+        (ufrag, pwd): (String, String),
+        (outer, stun): (path::Outer, &[SocketAddr]),
+        asks: bool,
+    ) -> Result<bool> {
+        self.rebind(sockets, &ufrag);
+        if self.sockets.is_empty() {
+            return Ok(false);
+        }
+        self.is_changed = true;
+        let addresses: Vec<SocketAddr> = self.sockets.iter().map(LinkSocket::local).collect();
+        self.wire.set_bound(addresses.iter().map(SocketAddr::ip));
+        let told = (path::candidates(addresses.iter().copied(), outer), asks);
+        self.transport.begin_restart(Instant::now(), (ufrag, pwd), (&addresses, stun), told)?;
+        Ok(true)
+    }
+
+    /// Binds the sockets that the link lacks. Those on addresses that are gone are of no use any more.
+    fn rebind(&mut self, sockets: Sockets, ufrag: &str) {
+        let has = |known: &[LinkSocket], ip| known.iter().any(|socket| socket.base().ip() == ip);
+        match sockets {
+            Sockets::Own(addresses) => {
+                self.sockets
+                    .retain(|socket| addresses.iter().any(|address| address.ip() == socket.base().ip()));
+                for address in addresses {
+                    if !has(&self.sockets, address.ip()) {
+                        match LinkSocket::bind(address, self.wire.clone(), self.shaper.clone()) {
+                            Ok(socket) => self.sockets.push(socket),
+                            Err(error) => tracing::debug!(%address, %error, "an address cannot be bound"),
+                        }
+                    }
+                }
+            }
+            Sockets::Shared(all) => {
+                self.sockets.retain(|socket| all.iter().any(|one| one.local == socket.base()));
+                self.sockets.iter().filter_map(LinkSocket::place).for_each(|place| place.also(ufrag));
+                for socket in all {
+                    if !has(&self.sockets, socket.local.ip()) {
+                        let (wire, shaper) = (self.wire.clone(), self.shaper.clone());
+                        self.sockets.push(LinkSocket::share(&socket, ufrag, wire, shaper));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges what the other end tells of an ICE restart.
+    pub(crate) fn judge_restart(&self, told: &IceRestart) -> Told {
+        self.transport.judge_restart(told)
+    }
+
+    /// Begins to check the other end's candidates of an ICE restart.
+    pub(crate) fn start_restart(&mut self, other: &IceRestart) -> Result<()> {
+        self.is_changed = true;
+        self.told(&other.candidates);
+        self.transport.start_restart(Instant::now(), other)
+    }
+
+    /// Returns this end's part of the ICE restart under way.
+    pub(crate) fn restart_told(&self) -> Option<IceRestart> {
+        self.transport.restart_told()
+    }
+
+    /// Whether the link goes by a path that no ICE agent keeps.
+    pub(crate) fn has_migrated(&self) -> bool {
+        self.transport.has_migrated()
+    }
+
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.transport.is_restarting()
+    }
+
+    /// Whether the link shares its port with others.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.place().is_some())
+    }
+
+    /// Whether the link has a socket on none of these addresses.
+    pub(crate) fn is_unbound(&self, addresses: &[IpAddr]) -> bool {
+        !self.sockets.iter().any(|socket| addresses.contains(&socket.base().ip()))
+    }
+
+    /// Whether the link goes by a relay or a tunnel.
+    pub(crate) fn takes_detour(&self) -> bool {
+        self.goes_by.is_some_and(|(_, way)| way != Way::Direct)
     }
 
     /// Whether the link goes through a tunnel.

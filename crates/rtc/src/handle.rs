@@ -1,12 +1,14 @@
 //! The part of a link through which commands reach it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use plenary_proto::app::Way;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Description, FurtherCandidates};
-use tokio::sync::{mpsc, watch};
+use plenary_proto::message::{Description, FurtherCandidates, IceRestart};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::queue::{CarriedQueue, SendQueue};
@@ -28,6 +30,9 @@ pub(crate) struct Handle {
     pub(crate) paused: watch::Sender<Option<Instant>>,
     pub(crate) answers: mpsc::Sender<Description>,
     pub(crate) paths: mpsc::Sender<Told>,
+    pub(crate) restarts: mpsc::Sender<Box<IceRestart>>,
+    /// Notified when the link is to look for another path.
+    pub(crate) moves: Notify,
     pub(crate) refused_trains: mpsc::Sender<u32>,
     pub(crate) end: watch::Sender<Option<DownReason>>,
     /// What an attacker sends.
@@ -57,6 +62,24 @@ impl Handle {
     pub(crate) fn paths_told(&self, ufrag: Text<32>, candidates: FurtherCandidates) {
         if self.paths.try_send((ufrag, candidates)).is_err() {
             tracing::debug!("too many further candidates came at a time");
+        }
+    }
+
+    /// Hands the other end's part of an ICE restart to the link's task.
+    pub(crate) fn restart_told(&self, restart: Box<IceRestart>) {
+        if self.restarts.try_send(restart).is_err() {
+            tracing::debug!("too many ICE restarts came at a time");
+        }
+    }
+
+    /// This machine's addresses have changed: a link that may go by none of them any more looks for another path, or
+    /// ends if it can't; one that takes a detour tries the direct way.
+    pub(crate) fn addresses_changed(&self, addresses: &[IpAddr]) {
+        let is_unbound = self.wire.is_unbound(addresses);
+        if self.wire.can_restart() && (is_unbound || self.wire.stats().way != Way::Direct) {
+            self.moves.notify_one();
+        } else if is_unbound {
+            self.end(DownReason::AddressGone);
         }
     }
 

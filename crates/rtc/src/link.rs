@@ -12,10 +12,10 @@ use std::sync::atomic::Ordering;
 
 use plenary_proto::app::Nat;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
+use plenary_proto::message::{Candidate, Description, IceRestart, LinkKind, PayloadTypes, Setup};
 use plenary_proto::packet::LinkId;
 use rtc::shared::error::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::connection::{Connection, OpenError, Plan, Sockets};
@@ -41,6 +41,9 @@ const TRAINS_UNTOLD_MAX: usize = 16;
 /// Maximum number of messages with further candidates that wait for the link's task.
 const PATHS_UNREAD_MAX: usize = 4;
 
+/// Maximum number of the other end's parts of ICE restarts that wait for the link's task.
+const RESTARTS_UNREAD_MAX: usize = 2;
+
 /// The task of one link.
 pub(crate) struct Link {
     pub(crate) id: LinkId,
@@ -54,6 +57,9 @@ pub(crate) struct Link {
     pub(crate) handle: Arc<Handle>,
     pub(crate) answers: mpsc::Receiver<Description>,
     pub(crate) paths: mpsc::Receiver<Told>,
+    pub(crate) restarts: mpsc::Receiver<Box<IceRestart>>,
+    /// Number of the port that is the link's own; 0 for any.
+    pub(crate) port: u16,
     measured_sender: mpsc::Sender<(u32, TrainArrivals)>,
     pub(crate) measured: mpsc::Receiver<(u32, TrainArrivals)>,
     pub(crate) refused_trains: mpsc::Receiver<u32>,
@@ -81,6 +87,7 @@ impl Link {
         let wire = Arc::new(Wire::new(Ssrcs::of(kind, &ufrag), shared.config.queue_packets_max));
         let (answer_sender, answers) = mpsc::channel(1);
         let (paths_sender, paths) = mpsc::channel(PATHS_UNREAD_MAX);
+        let (restarts_sender, restarts) = mpsc::channel(RESTARTS_UNREAD_MAX);
         let (end_sender, end) = watch::channel(None);
         let queues = Channel::ALL.map(|channel| SendQueue::new(queue_bytes_max(channel)));
         let (measured_sender, measured) = mpsc::channel(TRAINS_UNTOLD_MAX);
@@ -93,6 +100,8 @@ impl Link {
             paused: pause,
             answers: answer_sender,
             paths: paths_sender,
+            restarts: restarts_sender,
+            moves: Notify::new(),
             refused_trains: refused_sender,
             end: end_sender,
             #[cfg(feature = "raw")]
@@ -108,6 +117,8 @@ impl Link {
             handle: handle.clone(),
             answers,
             paths,
+            restarts,
+            port: 0,
             measured_sender,
             measured,
             refused_trains,
@@ -129,10 +140,11 @@ impl Link {
                 Err(error) => return error.into(),
             }
         }
-        let (mut connection, _port) = match self.connect() {
+        let (mut connection, port) = match self.connect() {
             Ok(connected) => connected,
             Err(reason) => return reason,
         };
+        self.port = port.as_ref().map_or(0, Port::number);
         let reason = match self.describe(&mut connection) {
             Ok(description) => {
                 self.shared.events.push(Event::Described { link: self.id, description });

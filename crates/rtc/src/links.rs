@@ -145,14 +145,12 @@ impl Links {
         *lock(&self.shared.nat)
     }
 
-    /// Reads the addresses of this machine, at most once a second, and ends links with vanished addresses. Call it each
-    /// second. Returns the changes since the last call.
+    /// Reads the addresses of this machine, at most twenty times a second. Links whose address has vanished look for another path
+    /// ([`Event::IceRestart`]). Returns the changes since the last call.
     pub fn look_at_addresses(&self) -> AddressChange {
         let (addresses, change) = self.shared.ports.look();
-        if change.gone {
-            let table = self.shared.table();
-            let unbound = table.values().filter(|handle| handle.wire.is_unbound(&addresses));
-            unbound.for_each(|handle| handle.end(DownReason::AddressGone));
+        if change.gone || change.come {
+            self.shared.table().values().for_each(|handle| handle.addresses_changed(&addresses));
         }
         change
     }
@@ -160,6 +158,21 @@ impl Links {
     /// Ends all links: this machine has stood still for so long that their other ends have given them up.
     pub fn lose_all(&self) {
         self.shared.table().values().for_each(|handle| handle.end(DownReason::Lost));
+    }
+
+    /// Restarts ICE on a link that is connected with a native peer: both ends look for another path, as after a change of
+    /// network ([`Event::IceRestart`]).
+    pub fn restart(&self, link: LinkId) {
+        if let Some(handle) = self.shared.handle(link).filter(|handle| handle.wire.can_restart()) {
+            handle.moves.notify_one();
+        }
+    }
+
+    /// Repeats at once what the other ends of links with an ICE restart have not answered: there is a new way to them.
+    pub fn ask_again(&self) {
+        let table = self.shared.table();
+        let asking = table.values().filter(|handle| handle.wire.asks_restart());
+        asking.for_each(|handle| handle.moves.notify_one());
     }
 
     /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each
@@ -262,6 +275,7 @@ impl LinkDriver for Links {
             Command::Train { link, train, bytes, rate_bps } => {
                 self.with(link, |handle| handle.send_train(train, bytes, rate_bps));
             }
+            Command::IceRestart { link, restart } => self.with(link, |handle| handle.restart_told(restart)),
             Command::Tunnel(command) => Tunnels::command(&self.shared, command),
             Command::Close { link } => self.with(link, |handle| handle.end(DownReason::Closed)),
         }

@@ -11,8 +11,8 @@ use crate::path::ADDRESSES_MAX;
 use crate::sync::lock;
 
 /// Time for which the addresses of this machine are known: a peer may open many links at once, and asking the system
-/// takes up to a millisecond. A guess.
-const KNOWN_MAX: Duration = Duration::from_secs(1);
+/// takes up to a millisecond. A guess, below the interval at which changes are looked for.
+const KNOWN_MAX: Duration = Duration::from_millis(50);
 
 /// Local addresses of a peer, and the range of its UDP ports.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Ports {
         addresses
     }
 
-    /// Returns all addresses of this machine, read within the last second. A failed reading leaves the list unchanged.
+    /// Returns all addresses of this machine, read within [`KNOWN_MAX`]. A failed reading leaves the list unchanged.
     fn known(&self) -> Vec<IpAddr> {
         let mut known = lock(&self.known);
         if known.0.elapsed() >= KNOWN_MAX {

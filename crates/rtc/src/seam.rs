@@ -11,7 +11,7 @@ use plenary_proto::TunnelCommand;
 use plenary_proto::bounded::Text;
 pub use plenary_proto::link_layout::Channel;
 use plenary_proto::link_layout::DescriptionError;
-use plenary_proto::message::{Description, Fingerprints, FurtherCandidates, LinkKind};
+use plenary_proto::message::{Description, Fingerprints, FurtherCandidates, IceRestart, LinkKind};
 use plenary_proto::packet::{BrowserPacket, Destinations, LinkId, MediaPacket};
 
 use crate::train::TrainArrivals;
@@ -171,6 +171,13 @@ pub enum Command {
         /// Payload bits per second; 0 sends at full speed.
         rate_bps: u64,
     },
+    /// The other end of a link that is connected restarts ICE ([`Event::IceRestart`]).
+    IceRestart {
+        /// The link.
+        link: LinkId,
+        /// What it has told.
+        restart: Box<IceRestart>,
+    },
     /// Carries links of others, or lets a link go through a tunnel, while it has no path.
     Tunnel(TunnelCommand<LinkId, LinkId>),
     /// Closes a link. Control messages that were queued before are sent first, for at most half a second.
@@ -205,10 +212,20 @@ pub enum Event {
         /// The link.
         link: LinkId,
     },
-    /// The link goes through a tunnel. Comes ahead of [`Event::Connected`].
+    /// Whether the link goes through a tunnel: if so ahead of [`Event::Connected`], and after an ICE restart.
     Carried {
         /// The link.
         link: LinkId,
+        /// Whether it does.
+        is_carried: bool,
+    },
+    /// This end of an ICE restart of the link, to be sent to the other end, past the link: it may be dead. Sent again
+    /// until the other end has answered. The kind of the link in it is to be set.
+    IceRestart {
+        /// The link.
+        link: LinkId,
+        /// What the other end is told.
+        restart: Box<IceRestart>,
     },
     /// All three channels are open at both ends, which have the certificates of their descriptions.
     Connected {
@@ -319,7 +336,8 @@ impl Event {
             Event::Described { link, .. }
             | Event::PathsFound { link, .. }
             | Event::PathWanted { link }
-            | Event::Carried { link }
+            | Event::Carried { link, .. }
+            | Event::IceRestart { link, .. }
             | Event::Connected { link, .. }
             | Event::Received { link, .. }
             | Event::BulkDrained { link }

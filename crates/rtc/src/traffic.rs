@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
 use crate::link::{Link, ended, failed};
+use crate::moving::retry_at;
 use crate::path::Behaviour;
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
@@ -42,6 +43,9 @@ const SETUP_MAX: Duration = Duration::from_secs(8);
 /// Time from the first connectivity check until others are asked to carry the link, if it has no path by then. A link on
 /// loopback has one after 0.1 s, one over a NAT after two round trips more. A guess.
 const PATH_WAIT: Duration = Duration::from_millis(500);
+/// Time from a migration until this end restarts ICE, if the end that has moved hasn't: the address of a NAT has changed.
+/// The ICE agent gives its own path up after 5 s. A guess.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Interval between two greetings.
 const GREETING_INTERVAL: Duration = Duration::from_millis(20);
 /// Interval between a control message and its first probe, and between two probes. Three probes reveal a
@@ -65,6 +69,10 @@ struct Progress {
     greet_at: Option<Instant>,
     /// When others are to be found that carry the link, if it has no path by then.
     path_wanted_at: Option<Instant>,
+    /// When the direct way is tried again.
+    retry_direct_at: Option<Instant>,
+    /// When ICE is restarted after a migration, unless the other end has done so.
+    restart_at: Option<Instant>,
     tell_drops_at: Option<Instant>,
     /// Next probe for the last control message.
     probe_at: Option<Instant>,
@@ -107,6 +115,10 @@ impl Link {
                 Some((ufrag, candidates)) = self.paths.recv() => {
                     connection.add_paths(&ufrag, &candidates).map_err(failed)?;
                 }
+                Some(restart) = self.restarts.recv(), if progress.is_connected => {
+                    self.restart_told(connection, &restart)?;
+                }
+                () = self.handle.moves.notified(), if progress.is_connected => self.restart(connection)?,
                 Some((train, arrivals)) = self.measured.recv(), if !drains => {
                     self.tell(Event::Measured { link, train, arrivals });
                 }
@@ -124,7 +136,7 @@ impl Link {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         self.shared.events.push_or_keep(event, &mut self.outbox);
     }
 
@@ -139,6 +151,13 @@ impl Link {
             && self.handle.wire.browser.get().is_none()
         {
             self.tell(Event::PathWanted { link });
+        }
+        if progress.retry_direct_at.take_if(|at| *at <= now).is_some() && self.retries_direct(connection) {
+            progress.retry_direct_at = Some(retry_at());
+            self.restart(connection)?;
+        }
+        if progress.restart_at.take_if(|at| *at <= now).is_some() && connection.has_migrated() {
+            self.restart(connection)?;
         }
         if progress.tell_drops_at.take_if(|at| *at <= now).is_some() {
             let drops = lock(&self.handle.wire.packet_queue).take_drops();
@@ -176,7 +195,8 @@ impl Link {
                 let mut known = lock(&self.shared.nat);
                 *known = if nat == Nat::Unknown { *known } else { nat };
                 drop(known);
-                if !progress.is_connected && !reachable_at.is_empty() {
+                let is_looking = !progress.is_connected || connection.is_restarting();
+                if is_looking && !reachable_at.is_empty() {
                     tracing::debug!(%link, ?nat, ?reachable_at, "further addresses of this end");
                     let candidates = List::truncated(reachable_at.into_iter().map(Candidate::Reflexive));
                     self.tell(Event::PathsFound { link, candidates });
@@ -187,6 +207,18 @@ impl Link {
                 self.tell(Event::PathsFound { link, candidates: List::truncated(candidates) });
             }
             Happening::Transport(TransportEvent::Relayed(_)) => {}
+            Happening::Transport(TransportEvent::RestartAsked) => self.tell_restart(connection),
+            Happening::Transport(TransportEvent::Moved) => {
+                self.handle.wire.set_asks_restart(false);
+                let is_carried = connection.is_carried();
+                tracing::debug!(%link, is_carried, "the link goes by another path");
+                self.tell(Event::Carried { link, is_carried });
+            }
+            Happening::Transport(TransportEvent::RestartOver) => self.handle.wire.set_asks_restart(false),
+            Happening::Transport(TransportEvent::Migrated) => {
+                tracing::debug!(%link, "the link has migrated to another address");
+                progress.restart_at = Some(Instant::now() + RESTART_AFTER);
+            }
             Happening::Transport(TransportEvent::Lost) => return Err(DownReason::Lost),
             Happening::Transport(TransportEvent::Hostile(what)) => return Err(DownReason::Hostile(what)),
             Happening::Transport(TransportEvent::Closed) => return Err(DownReason::ClosedByPeer),
@@ -206,8 +238,9 @@ impl Link {
                     let other = self.other_fingerprint.unwrap_or_default();
                     let fingerprints = Fingerprints { own, other };
                     if connection.is_carried() {
-                        self.tell(Event::Carried { link });
+                        self.tell(Event::Carried { link, is_carried: true });
                     }
+                    progress.retry_direct_at = self.retries_direct(connection).then(retry_at);
                     self.tell(Event::Connected { link, fingerprints });
                     self.send_queued(connection, progress)?;
                 }
@@ -296,6 +329,8 @@ impl Progress {
             give_up_at: None,
             greet_at: None,
             path_wanted_at: None,
+            retry_direct_at: None,
+            restart_at: None,
             tell_drops_at: None,
             probe_at: None,
             probes_left: 0,
@@ -315,7 +350,8 @@ impl Progress {
 
     fn deadline(&self) -> Option<Instant> {
         let set_up = [self.give_up_at, self.greet_at, self.path_wanted_at];
-        let deadlines = set_up.into_iter().chain([self.tell_drops_at, self.probe_at]);
+        let later = [self.retry_direct_at, self.restart_at, self.tell_drops_at, self.probe_at];
+        let deadlines = set_up.into_iter().chain(later);
         deadlines.into_iter().flatten().min()
     }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use plenary_proto::app::Way;
-use plenary_proto::message::{Candidate, Description, Setup};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart, Setup};
 use rtc::ice::candidate::candidate_host::CandidateHostConfig;
 use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
 use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
@@ -29,7 +30,8 @@ use crate::channels::{Channels, ChannelsEvent};
 use crate::checks::{CheckBudget, is_request};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
-use crate::path::{Behaviour, Checked, Reflex, Relay, Seen, behaviour};
+use crate::path::{Behaviour, Checked, Migration, Reflex, Relay, Seen, behaviour};
+use crate::restart::{self, Restart, Told};
 use crate::screen::{Hostile, Paths, Verdict};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
@@ -53,6 +55,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// server's answer, the message that tells the other end, and a check take three round trips, which are 0.3 s each on
 /// slow paths. The stack's 2 s was most of a relayed link's set-up.
 const RELAY_WAIT: Duration = Duration::from_secs(1);
+/// Time from a link's set-up until a check from an unknown address moves it there: until then checks of the set-up are
+/// under way. A guess.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Maximum number of the other end's relays that are remembered: several messages' of two addresses each. A guess.
 const RELAYS_MAX: usize = 16;
 /// Interval between checks of an established link (RFC 7675 requires less than 5 s). The checks also measure
@@ -63,6 +68,7 @@ const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Transport {
     role: Role,
     is_lite: bool,
+    is_controlling: bool,
     credentials: Credentials,
     agent: Agent,
     /// Addresses of the other end, as checks have shown them.
@@ -90,6 +96,15 @@ pub(crate) struct Transport {
     other_relays: Vec<SocketAddr>,
     /// The link may go through a tunnel.
     has_tunnel: bool,
+    /// User fragment of this end's description.
+    ufrag: String,
+    migration: Migration,
+    /// The link goes by a path that the ICE agent doesn't know.
+    has_migrated: bool,
+    /// When the channels were open at this end.
+    opened_at: Option<Instant>,
+    /// An ICE restart under way.
+    restart: Option<Box<Restart>>,
     /// Further addresses of this end that were told.
     told: Vec<SocketAddr>,
     /// Candidates of the other end that are checked.
@@ -135,6 +150,14 @@ pub(crate) enum TransportEvent {
     Seen(Behaviour),
     /// A TURN server has allocated a relay; the candidates that follow from it.
     Relayed(Vec<Candidate>),
+    /// The link goes by the path that an ICE restart has found.
+    Moved,
+    /// The link goes by a path of its own, until an ICE restart has found one.
+    Migrated,
+    /// An ICE restart has found no path.
+    RestartOver,
+    /// The other end is to be asked for its part of an ICE restart.
+    RestartAsked,
     /// The other end has sent what no honest end sends.
     Hostile(&'static str),
 }
@@ -151,36 +174,13 @@ impl Transport {
         (addresses, stun): (impl Iterator<Item = SocketAddr>, &[SocketAddr]),
         checks: Checks,
     ) -> Result<Transport> {
-        let config = AgentConfig {
-            local_ufrag: ufrag.to_owned(),
-            local_pwd: pwd.to_owned(),
-            // by default a socket more, which fails without a multicast route
-            multicast_dns_mode: MulticastDnsMode::Disabled,
-            disconnected_timeout: Some(SILENCE_MAX / 2),
-            failed_timeout: Some(SILENCE_MAX / 2),
-            keepalive_interval: Some(CONSENT_INTERVAL),
-            check_interval: CHECK_INTERVAL,
-            max_binding_requests: Some(CHECKS_MAX),
-            // By default a pair behind a NAT waits 0.5 s for a better one, 1 s if its address was not told, and 2 s if
-            // it goes over a relay. There is no better one than the first that answers, except in place of a relay.
-            relay_acceptance_min_wait: Some(RELAY_WAIT),
-            srflx_acceptance_min_wait: Some(Duration::ZERO),
-            prflx_acceptance_min_wait: Some(Duration::ZERO),
-            is_controlling: role == Role::Offer,
-            lite: is_lite,
-            candidate_types: if is_lite { vec![CandidateType::Host] } else { Vec::new() },
-            ..AgentConfig::default()
-        };
-        let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
-        let (mut own, mut sockets) = (Vec::new(), Vec::new());
-        for (index, address) in (0..).zip(addresses) {
-            own.push(address.ip());
-            sockets.push(address);
-            agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
-        }
+        let sockets: Vec<SocketAddr> = addresses.collect();
+        let own = sockets.iter().map(SocketAddr::ip).collect();
+        let agent = new_agent(now, (role, is_lite), credentials, (ufrag, pwd), sockets.iter().copied())?;
         Ok(Transport {
             role,
             is_lite,
+            is_controlling: role == Role::Offer,
             credentials: credentials.clone(),
             agent,
             paths: Paths::new(credentials.provider.clone(), (ufrag, pwd)),
@@ -200,6 +200,11 @@ impl Transport {
             relays: Vec::new(),
             other_relays: Vec::new(),
             has_tunnel: false,
+            ufrag: ufrag.to_owned(),
+            migration: Migration::default(),
+            has_migrated: false,
+            opened_at: None,
+            restart: None,
             told: Vec::new(),
             checked: Checked::default(),
             early: None,
@@ -220,14 +225,14 @@ impl Transport {
             self.agent.add_remote_candidate(ice_candidate(&candidate, index)?)?;
         }
         // a full end controls a lite one (RFC 8445, 6.1.1)
-        let is_controlling = match (self.is_lite, other.setup.is_lite()) {
+        self.is_controlling = match (self.is_lite, other.setup.is_lite()) {
             (false, true) => true,
             (true, false) => false,
             _ => self.role == Role::Offer,
         };
         let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
-        self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
+        self.agent.start_connectivity_checks(now, self.is_controlling, ufrag, pwd)?;
         if let Some((ufrag, candidates)) = self.early.take() {
             self.add_paths(&ufrag, &candidates)?;
         }
@@ -247,6 +252,14 @@ impl Transport {
             belong = known == ufrag,
             "further candidates"
         );
+        if let Some(restart) =
+            self.restart.as_mut().filter(|restart| restart.paths.other_ufrag() == Some(ufrag))
+        {
+            for candidate in restart.checked.of_paths(candidates, &self.own) {
+                restart.agent.add_remote_candidate(ice_candidate(&candidate, 0)?)?;
+            }
+            return Ok(());
+        }
         if known != ufrag {
             return Ok(());
         }
@@ -290,7 +303,62 @@ impl Transport {
 
     /// Whether the other end was heard from this address.
     pub(crate) fn knows(&self, address: SocketAddr) -> bool {
-        self.paths.knows(address)
+        self.paths.knows(address) || self.restart.as_ref().is_some_and(|restart| restart.paths.knows(address))
+    }
+
+    /// Begins an ICE restart with these addresses of this end, from which STUN servers are asked too. `asks`: the other
+    /// end is asked for its part; else it has asked, and its part follows.
+    pub(crate) fn begin_restart(
+        &mut self,
+        now: Instant,
+        credentials: (String, String),
+        (addresses, stun): (&[SocketAddr], &[SocketAddr]),
+        (candidates, asks): (List<Candidate, CANDIDATES_MAX>, bool),
+    ) -> Result<()> {
+        let by_tunnel = self.has_tunnel && self.path_of_frames().is_some();
+        if let Some(path) = self.path_of_frames().filter(|path| !addresses.contains(&path.local_addr)) {
+            let peer = path.peer_addr;
+            for local in addresses.iter().filter(|local| local.is_ipv4() == peer.is_ipv4()) {
+                // the other end checks it in turn
+                self.agent.add_local_candidate(ice_candidate(&Candidate::Host(*local), 0)?)?;
+                self.migration.check(now, (*local, peer), draw());
+            }
+        }
+        self.own = addresses.iter().map(SocketAddr::ip).collect();
+        let restart = Restart::new(
+            now,
+            (self.role, self.is_lite),
+            &self.credentials,
+            credentials,
+            (addresses.iter().copied(), by_tunnel),
+            (candidates, asks),
+        )?;
+        self.restart = Some(Box::new(restart));
+        self.reflex =
+            Reflex::new(now, addresses.iter().copied(), if self.is_lite { &[] } else { stun }, draw);
+        self.told.clear();
+        Ok(())
+    }
+
+    /// Judges what the other end tells of an ICE restart.
+    pub(crate) fn judge_restart(&self, told: &IceRestart) -> Told {
+        restart::judge(self.restart.as_deref(), self.role, &self.ufrag, told)
+    }
+
+    /// Begins to check the other end's candidates of an ICE restart.
+    pub(crate) fn start_restart(&mut self, now: Instant, other: &IceRestart) -> Result<()> {
+        let Some(restart) = &mut self.restart else { return Ok(()) };
+        restart.start(now, self.is_controlling, other, &self.own)
+    }
+
+    /// Returns this end's part of the ICE restart under way, for the other end.
+    pub(crate) fn restart_told(&self) -> Option<IceRestart> {
+        let other_ufrag = self.paths.described_ufrag()?;
+        self.restart.as_ref().map(|restart| restart.told(other_ufrag))
+    }
+
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restart.is_some()
     }
 
     /// A relay of this end has ended, and none has the address `local` of the path any more.
@@ -321,6 +389,7 @@ impl Transport {
         peer_addr: SocketAddr,
         datagram: &[u8],
     ) -> Result<()> {
+        let was_known = self.paths.knows(peer_addr);
         match Class::of(datagram) {
             Class::Check if self.reflex.awaits(peer_addr) => {
                 if let Some(seen) = self.reflex.receive(local_addr, peer_addr, datagram) {
@@ -328,8 +397,28 @@ impl Transport {
                 }
                 Ok(())
             }
-            Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => Ok(()),
+            Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => {
+                let Some(restart) = &mut self.restart else { return Ok(()) };
+                if restart.paths.check(datagram, peer_addr) == Verdict::Drop {
+                    return Ok(());
+                }
+                let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
+                let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
+                let transport_protocol = TransportProtocol::UDP;
+                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+                let message = BytesMut::from(datagram);
+                restart.agent.handle_read(TaggedBytesMut { now, transport, message })?;
+                seen.flatten().iter().for_each(|seen| self.seen(seen));
+                self.check_restart(now)
+            }
+            Class::Check if self.migration.answered(local_addr, peer_addr, datagram) => {
+                self.migrate(local_addr, peer_addr);
+                Ok(())
+            }
             Class::Check => {
+                if !was_known && is_request(datagram) && self.may_migrate(now) {
+                    self.migration.check(now, (local_addr, peer_addr), draw());
+                }
                 // an end in the same private network is on this side of the NAT, and a relay is in front of it
                 let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
                 let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
@@ -340,7 +429,7 @@ impl Transport {
                 self.agent.handle_read(TaggedBytesMut { now, transport, message })?;
                 self.check_path()
             }
-            Class::Media | Class::Dtls if !self.paths.knows(peer_addr) => Ok(()),
+            Class::Media | Class::Dtls if !self.knows(peer_addr) => Ok(()),
             Class::Media => {
                 let Some(srtp) = &mut self.srtp else { return Ok(()) };
                 if is_rtcp(datagram) {
@@ -391,7 +480,7 @@ impl Transport {
                 Secured::Closed => self.events.push_back(TransportEvent::Closed),
             }
         }
-        self.check_channels();
+        self.check_channels(now);
         read
     }
 
@@ -405,20 +494,7 @@ impl Transport {
         while let Some(tagged) = self.agent.poll_event() {
             match tagged.event {
                 rtc::ice::Event::SelectedCandidatePairChange(local, remote) => {
-                    let is_relay = |one: &IceCandidate| one.candidate_type() == CandidateType::Relay;
-                    let is_relayed =
-                        is_relay(&local) || is_relay(&remote) || self.other_relays.contains(&remote.addr());
-                    self.way = match is_relayed {
-                        _ if is_tunnel(local.addr()) => Way::Carried,
-                        true => Way::Relayed,
-                        false => Way::Direct,
-                    };
-                    self.path = Some(TransportContext {
-                        local_addr: local.base_addr(),
-                        peer_addr: remote.addr(),
-                        ecn: None,
-                        transport_protocol: TransportProtocol::UDP,
-                    });
+                    self.select(&local, &remote);
                     self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.path_found(tagged.now))?;
                 }
                 rtc::ice::Event::ConnectionStateChange(ConnectionState::Failed) => {
@@ -430,8 +506,75 @@ impl Transport {
         Ok(())
     }
 
-    fn check_channels(&mut self) {
+    /// Handles the events of the ICE agent of a restart: the link goes by the path that it has selected.
+    fn check_restart(&mut self, now: Instant) -> Result<()> {
+        let Some(restart) = &mut self.restart else { return Ok(()) };
+        let mut selected = None;
+        while let Some(tagged) = restart.agent.poll_event() {
+            if let rtc::ice::Event::SelectedCandidatePairChange(local, remote) = tagged.event {
+                selected = Some((local, remote));
+            }
+        }
+        if let Some((local, remote)) = selected
+            && let Some(restart) = self.restart.take()
+        {
+            let Restart { agent, paths, checked, .. } = *restart;
+            (self.agent, self.checked) = (agent, checked);
+            let before = std::mem::replace(&mut self.paths, paths);
+            self.paths.inherit(before);
+            self.has_migrated = false;
+            self.select(&local, &remote);
+            self.events.push_back(TransportEvent::Moved);
+        } else if self.restart.as_ref().is_some_and(|restart| restart.is_over(now)) {
+            tracing::debug!("an ICE restart has found no path");
+            self.events.push_back(TransportEvent::RestartOver);
+            self.restart = None;
+        }
+        Ok(())
+    }
+
+    /// Whether a check from an unknown address may move the link there: ICE is done with those of its set-up.
+    fn may_migrate(&self, now: Instant) -> bool {
+        let is_settled = |at: Instant| now.saturating_duration_since(at) >= SETTLED_AFTER;
+        self.opened_at.is_some_and(is_settled) && self.path_of_frames().is_some()
+    }
+
+    /// The link goes by this pair, which a check has shown to be a path, until ICE finds one.
+    fn migrate(&mut self, local_addr: SocketAddr, peer_addr: SocketAddr) {
+        if let Some(path) = &mut self.path {
+            (path.local_addr, path.peer_addr) = (local_addr, peer_addr);
+            (self.way, self.has_migrated) = (Way::Direct, true);
+            self.events.push_back(TransportEvent::Migrated);
+        }
+    }
+
+    /// Whether the link goes by a path that no ICE agent keeps.
+    pub(crate) fn has_migrated(&self) -> bool {
+        self.has_migrated
+    }
+
+    /// The link goes by this pair from now on.
+    fn select(&mut self, local: &IceCandidate, remote: &IceCandidate) {
+        let is_relay = |one: &IceCandidate| one.candidate_type() == CandidateType::Relay;
+        let is_relayed = is_relay(local) || is_relay(remote) || self.other_relays.contains(&remote.addr());
+        self.way = match is_relayed {
+            _ if is_tunnel(local.addr()) => Way::Carried,
+            true => Way::Relayed,
+            false => Way::Direct,
+        };
+        self.path = Some(TransportContext {
+            local_addr: local.base_addr(),
+            peer_addr: remote.addr(),
+            ecn: None,
+            transport_protocol: TransportProtocol::UDP,
+        });
+    }
+
+    fn check_channels(&mut self, now: Instant) {
         while let Some(event) = self.channels.poll_event() {
+            if matches!(event, ChannelsEvent::Opened) {
+                self.opened_at = Some(now);
+            }
             self.events.push_back(match event {
                 ChannelsEvent::Opened => TransportEvent::Opened,
                 ChannelsEvent::Closed => TransportEvent::Closed,
@@ -498,6 +641,23 @@ impl Transport {
                 outgoing.push_back(check);
             }
         }
+        if let Some(restart) = &mut self.restart {
+            while let Some(check) = restart.agent.poll_write() {
+                if is_tunnel(check.transport.local_addr) == is_tunnel(check.transport.peer_addr) {
+                    if is_request(&check.message) { due.push(check) } else { outgoing.push_back(check) }
+                }
+            }
+            if restart.is_ask_due(now) {
+                self.events.push_back(TransportEvent::RestartAsked);
+            }
+        }
+        for (local_addr, peer_addr, id) in self.migration.take_due(now) {
+            if let Some(request) = self.paths.request(id) {
+                let transport_protocol = TransportProtocol::UDP;
+                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+                outgoing.push_back(TaggedBytesMut { now, transport, message: BytesMut::from(&request[..]) });
+            }
+        }
         self.checks.send(now, due, outgoing);
         let (Some(transport), Some(dtls)) = (self.path, &mut self.dtls) else { return };
         let mut push = |sealed: Result<BytesMut>| match sealed {
@@ -532,7 +692,10 @@ impl Transport {
         let dtls = self.dtls.as_ref().and_then(Dtls::poll_timeout);
         let media = [self.legs.deadline(), self.trains.deadline()];
         let reflex = self.reflex.poll_timeout();
-        let timeouts = [self.agent.poll_timeout(), dtls, self.channels.poll_timeout(), reflex];
+        let restart = self.restart.as_mut().and_then(|restart| restart.poll_timeout());
+        let migration = self.migration.poll_timeout();
+        let timeouts =
+            [self.agent.poll_timeout(), dtls, self.channels.poll_timeout(), reflex, restart, migration];
         media.into_iter().chain(timeouts).flatten().min()
     }
 
@@ -545,9 +708,15 @@ impl Transport {
             self.agent.handle_timeout(now)?;
             self.check_path()?;
         }
+        if let Some(restart) = &mut self.restart {
+            if restart.agent.poll_timeout().is_some_and(|due| due <= now) {
+                restart.agent.handle_timeout(now)?;
+            }
+            self.check_restart(now)?;
+        }
         self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.handle_timeout(now))?;
         self.channels.handle_timeout(now);
-        self.check_channels();
+        self.check_channels(now);
         self.legs.send_feedback(now);
         self.trains.handle_timeout(now);
         Ok(())
@@ -564,6 +733,41 @@ impl Transport {
     }
 }
 
+/// Returns the ICE agent of an end with these addresses.
+pub(crate) fn new_agent(
+    now: Instant,
+    (role, is_lite): (Role, bool),
+    credentials: &Credentials,
+    (ufrag, pwd): (&str, &str),
+    addresses: impl Iterator<Item = SocketAddr>,
+) -> Result<Agent> {
+    let config = AgentConfig {
+        local_ufrag: ufrag.to_owned(),
+        local_pwd: pwd.to_owned(),
+        // by default a socket more, which fails without a multicast route
+        multicast_dns_mode: MulticastDnsMode::Disabled,
+        disconnected_timeout: Some(SILENCE_MAX / 2),
+        failed_timeout: Some(SILENCE_MAX / 2),
+        keepalive_interval: Some(CONSENT_INTERVAL),
+        check_interval: CHECK_INTERVAL,
+        max_binding_requests: Some(CHECKS_MAX),
+        // By default a pair behind a NAT waits 0.5 s for a better one, 1 s if its address was not told, and 2 s if
+        // it goes over a relay. There is no better one than the first that answers, except in place of a relay.
+        relay_acceptance_min_wait: Some(RELAY_WAIT),
+        srflx_acceptance_min_wait: Some(Duration::ZERO),
+        prflx_acceptance_min_wait: Some(Duration::ZERO),
+        is_controlling: role == Role::Offer,
+        lite: is_lite,
+        candidate_types: if is_lite { vec![CandidateType::Host] } else { Vec::new() },
+        ..AgentConfig::default()
+    };
+    let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
+    for (index, address) in (0..).zip(addresses) {
+        agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
+    }
+    Ok(agent)
+}
+
 /// Returns a random id of a transaction. Without randomness no answer is recognized, and links do without.
 pub(crate) fn draw() -> [u8; 12] {
     let mut drawn = [0; 12];
@@ -572,7 +776,7 @@ pub(crate) fn draw() -> [u8; 12] {
 }
 
 /// The candidate as the ICE agent has it; `index` is its place in its description.
-fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
+pub(crate) fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
     let no_address = || Error::Other("a name is no address to check".to_owned());
     let address = candidate.address().ok_or_else(no_address)?;
     let base_config = CandidateConfig {

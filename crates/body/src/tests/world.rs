@@ -191,7 +191,7 @@ impl World {
                 self.send(other, Coming::Connected(end));
             }
             // what arrives is handled at once, and ends know each other's addresses
-            Out::Pause { .. } | Out::Paths { .. } | Out::Tunnel(_) => {}
+            Out::Pause { .. } | Out::Paths { .. } | Out::Tunnel(_) | Out::IceRestart { .. } => {}
             Out::Close { link } => {
                 self.send(peer, Coming::In(In::LinkDown(link)));
                 if let Some((other, end)) = self.peers[peer].ends.remove(&link) {

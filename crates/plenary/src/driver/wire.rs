@@ -17,7 +17,8 @@ impl Driver {
             LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
             LinkEvent::PathsFound { link, candidates } => self.input(In::PathsFound { link, candidates }),
             LinkEvent::PathWanted { link } => self.input(In::PathWanted(link)),
-            LinkEvent::Carried { link } => self.input(In::LinkCarried(link)),
+            LinkEvent::Carried { link, is_carried } => self.input(In::LinkCarried(link, is_carried)),
+            LinkEvent::IceRestart { link, restart } => self.input(In::IceRestart { link, restart }),
             LinkEvent::Connected { link, fingerprints } => self.connected(link, fingerprints),
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
@@ -56,6 +57,7 @@ impl Driver {
                 self.stun.look_up(&self.links);
                 self.turn.up(&self.links);
                 self.signal_changed(Ok(()));
+                self.links.ask_again();
             }
             SignalEvent::Carries => self.input(In::RendezvousCarries(true)),
             SignalEvent::Tunnel { from, batch } => {

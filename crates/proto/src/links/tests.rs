@@ -77,6 +77,52 @@ fn a_peer_that_offers_a_new_link_all_the_time_is_answered_once_a_second() {
 }
 
 #[test]
+fn ice_restarts_of_links_that_are_up_are_told_past_the_link() {
+    let (peer, kind) = (PeerId([9; 32]), LinkKind::Peer);
+    let (mut links, mut out) = (LinkTable::new(PeerId([1; 32])), Outbox::default());
+    let restart = |address: &str| {
+        let candidates = List::truncated([Candidate::Host(address.parse().unwrap())]);
+        let text = Text::truncated("abcd");
+        let (link_ufrag, ufrag, pwd) = (text.clone(), text, Text::truncated("password"));
+        Box::new(IceRestart { kind, link_ufrag, answers: None, ufrag, pwd, candidates })
+    };
+    let count = |out: &mut Outbox| {
+        let is_sent = |item: &Item| matches!(item, Item::SendBeside(_, Message::Link(_)));
+        let is_taken = |item: &Item| matches!(item, Item::Do(Output::IceRestart(..)));
+        let counts = [is_sent, is_taken]
+            .map(|which: fn(&Item) -> bool| out.items.iter().filter(|item| which(item)).count());
+        out.items.clear();
+        counts
+    };
+    links.want(Time(0), &mut out, Want::Stage, peer);
+    links.restart_begun(&mut out, peer, restart("203.0.113.5:7"));
+    links.restart_told(Time(0), &mut out, peer, restart("203.0.113.5:7"));
+    assert_eq!(count(&mut out), [0, 0], "the link is being made");
+    links.link_up(Time(0), &mut out, peer, kind);
+    links.paths_found(
+        &mut out,
+        peer,
+        kind,
+        List::truncated([Candidate::Reflexive("203.0.113.5:7".parse().unwrap())]),
+    );
+    assert_eq!(count(&mut out), [0, 0], "there is no restart");
+    links.restart_begun(&mut out, peer, restart("203.0.113.5:7"));
+    links.paths_found(
+        &mut out,
+        peer,
+        kind,
+        List::truncated([Candidate::Reflexive("203.0.113.5:7".parse().unwrap())]),
+    );
+    assert_eq!(count(&mut out), [2, 0]);
+    for ms in 0..100 {
+        links.restart_told(Time(ms * 10 * MS), &mut out, peer, restart("203.0.113.5:7"));
+    }
+    assert_eq!(count(&mut out), [0, 5], "five a second");
+    links.restart_told(Time(2 * SECOND), &mut out, peer, restart("0.0.0.0:7"));
+    assert_eq!(count(&mut out), [0, 0], "no address of anybody");
+}
+
+#[test]
 fn further_candidates_are_told_and_checked_while_a_link_is_made() {
     let peer = PeerId([9; 32]);
     let kind = LinkKind::Peer;

@@ -30,8 +30,10 @@ pub enum LinkMessage {
     Answer(Answer),
     /// The sender no longer wants the link of that kind; it is closed when both ends have said so.
     Bye(LinkKind),
-    /// Further candidates of the sender's end of a link that is being made.
+    /// Further candidates of the sender's end of a link that is being made, or of an ICE restart.
     Paths(Paths),
+    /// The sender's end of an ICE restart of a link that is up.
+    IceRestart(Box<IceRestart>),
 }
 
 impl LinkMessage {
@@ -224,6 +226,25 @@ pub struct Paths {
     pub ufrag: Text<32>,
     /// The candidates.
     pub candidates: FurtherCandidates,
+}
+
+/// Credentials and candidates of one end for an ICE restart (RFC 8445, 2.4): the ends of a link that is up look for
+/// another path, while the link goes on by the present one. The network of an end has changed, or the link takes a
+/// detour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceRestart {
+    /// Kind of the link.
+    pub kind: LinkKind,
+    /// User fragment of the receiver's description, by which it knows the link.
+    pub link_ufrag: Text<32>,
+    /// User fragment of the receiver's restart that this one answers; `None` for a request.
+    pub answers: Option<Text<32>>,
+    /// ICE user fragment of the sender, for this restart.
+    pub ufrag: Text<32>,
+    /// ICE password of the sender, for this restart.
+    pub pwd: Text<64>,
+    /// Candidates of the sender.
+    pub candidates: List<Candidate, CANDIDATES_MAX>,
 }
 
 /// First control message on a link: its sender's signature over both ids and the DTLS fingerprints of both ends.

@@ -37,7 +37,7 @@ pub use failover::{Alive, FAILOVERS_MAX, Failover, FailoverMessage, Resignation}
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{
     Answer, BrowserMedia, CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints,
-    FurtherCandidates, LinkKind, LinkMessage, LinkProof, Offer, PEER_SLOTS, PICTURE_SLOTS, Paths,
+    FurtherCandidates, IceRestart, LinkKind, LinkMessage, LinkProof, Offer, PEER_SLOTS, PICTURE_SLOTS, Paths,
     PayloadTypes, Retransmission, Setup,
 };
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};

@@ -260,7 +260,13 @@ impl RoomState {
             }
             Input::PathWanted(peer, kind) => self.tunnels.path_wanted(&mut self.shared.view(), peer, kind),
             Input::RendezvousCarries(carries) => self.tunnels.rendezvous_carries(carries),
-            Input::LinkCarried(peer, kind) => self.shared.links.carried(&peer, kind),
+            Input::LinkCarried(peer, kind, is_carried) => {
+                self.shared.links.set_carried(&peer, kind, is_carried);
+                self.tunnels.path_changed(&mut self.shared.view(), peer, kind);
+            }
+            Input::IceRestart(peer, restart) => {
+                self.shared.links.restart_begun(&mut self.shared.out, peer, restart);
+            }
             Input::LinkUp(peer, kind) => {
                 self.heard(peer);
                 self.shared.links.link_up(self.shared.now, &mut self.shared.out, peer, kind);

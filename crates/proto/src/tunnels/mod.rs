@@ -52,6 +52,11 @@ impl Tunnels {
         }
     }
 
+    /// A link goes through a tunnel from now on, or no more.
+    pub(crate) fn path_changed(&mut self, view: &mut View<'_>, peer: PeerId, kind: LinkKind) {
+        self.ends.link_changed(view, (peer, kind));
+    }
+
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, kind: LinkKind, is_up: bool) {
         self.ends.link_changed(view, (peer, kind));
         if kind == LinkKind::Peer && !is_up {

@@ -276,6 +276,14 @@ pub(crate) fn samples() -> Vec<Message> {
             ufrag: Text::truncated("abcd"),
             candidates: List::truncated([Candidate::Reflexive("203.0.113.5:40000".parse().unwrap())]),
         })),
+        Message::Link(LinkMessage::IceRestart(Box::new(IceRestart {
+            kind: LinkKind::Peer,
+            link_ufrag: Text::truncated("abcd"),
+            answers: Some(Text::truncated("efgh")),
+            ufrag: Text::truncated("ijkl"),
+            pwd: Text::truncated("a password of 22 chars"),
+            candidates: List::truncated([Candidate::Host("203.0.113.5:40000".parse().unwrap())]),
+        }))),
         Message::Route(RouteMessage::Relay(Relay {
             from: key(2).id(),
             to: key(8).id(),

@@ -17,6 +17,9 @@ const CHECKS_MAX: usize = 256;
 /// Maximum number of told addresses that are remembered for one link: as many as a description and one `Paths` have.
 const TOLD_MAX: usize = CANDIDATES_MAX + FURTHER_CANDIDATES_MAX;
 
+/// Maximum number of user fragments of one link: the one in use, and that of an ICE restart under way.
+const UFRAGS_MAX: usize = 2;
+
 /// Number of a link at a shared port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64);
@@ -35,7 +38,8 @@ pub(crate) struct Demux<T> {
 #[derive(Debug)]
 struct Entry<T> {
     inbox: T,
-    ufrag: String,
+    /// User fragments of this end: of its description, and of its last ICE restarts.
+    ufrags: VecDeque<String>,
     /// Addresses of the other end: candidates of its description, and sources of its checks.
     remotes: Vec<SocketAddr>,
     asked: VecDeque<TransactionId>,
@@ -58,7 +62,8 @@ impl<T> Demux<T> {
     pub(crate) fn add(&mut self, ufrag: &str, inbox: T) -> Key {
         self.next += 1;
         let key = Key(self.next);
-        let entry = Entry { inbox, ufrag: ufrag.to_owned(), remotes: Vec::new(), asked: VecDeque::new() };
+        let ufrags = VecDeque::from([ufrag.to_owned()]);
+        let entry = Entry { inbox, ufrags, remotes: Vec::new(), asked: VecDeque::new() };
         self.links.insert(key, entry);
         self.fragments.insert(ufrag.to_owned(), key);
         key
@@ -66,8 +71,10 @@ impl<T> Demux<T> {
 
     pub(crate) fn remove(&mut self, key: Key) {
         let Some(gone) = self.links.remove(&key) else { return };
-        if self.fragments.get(&gone.ufrag) == Some(&key) {
-            self.fragments.remove(&gone.ufrag);
+        for ufrag in gone.ufrags {
+            if self.fragments.get(&ufrag) == Some(&key) {
+                self.fragments.remove(&ufrag);
+            }
         }
         for address in gone.remotes {
             if self.addresses.get(&address) == Some(&key) {
@@ -76,6 +83,18 @@ impl<T> Demux<T> {
         }
         for transaction in gone.asked {
             self.transactions.remove(&transaction);
+        }
+    }
+
+    /// A link has a further user fragment at this end.
+    pub(crate) fn also(&mut self, key: Key, ufrag: &str) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.ufrags.push_back(ufrag.to_owned());
+        self.fragments.insert(ufrag.to_owned(), key);
+        if link.ufrags.len() > UFRAGS_MAX
+            && let Some(oldest) = link.ufrags.pop_front()
+        {
+            self.fragments.remove(&oldest);
         }
     }
 

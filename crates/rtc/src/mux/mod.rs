@@ -161,6 +161,11 @@ impl Place {
         lock(&self.socket.links).sent(self.key, datagram, to);
     }
 
+    /// Adds a further user fragment of this end, of an ICE restart.
+    pub(crate) fn also(&self, ufrag: &str) {
+        lock(&self.socket.links).also(self.key, ufrag);
+    }
+
     /// Notes addresses that the other end has told.
     pub(crate) fn told(&self, addresses: impl Iterator<Item = SocketAddr>) {
         lock(&self.socket.links).told(self.key, addresses);

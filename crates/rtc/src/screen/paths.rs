@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use rtc::crypto::RTCCryptoProvider;
 use rtc::stun::attributes::ATTR_USERNAME;
+use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType};
+use rtc::stun::message::{
+    BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter as _, TransactionId,
+};
+use rtc::stun::textattrs::TextAttribute;
 
 use super::Verdict;
 
@@ -26,6 +30,8 @@ pub(crate) struct Paths {
     own: Credentials,
     /// `None` until the other end's description is known.
     other: Option<Credentials>,
+    /// Set after an ICE restart.
+    described_ufrag: Option<String>,
     checked: Vec<SocketAddr>,
     /// Addresses that have answered a check, and the number of those already returned.
     answered: Vec<SocketAddr>,
@@ -38,6 +44,7 @@ impl Paths {
             provider,
             own: (ufrag.to_owned(), pwd.to_owned()),
             other: None,
+            described_ufrag: None,
             checked: Vec::new(),
             answered: Vec::new(),
             taken: 0,
@@ -52,6 +59,35 @@ impl Paths {
     /// Returns the user fragment of the other end, once its description is known.
     pub(crate) fn other_ufrag(&self) -> Option<&str> {
         self.other.as_ref().map(|(ufrag, _)| &**ufrag)
+    }
+
+    /// Returns a check of this end; `None` until the other end's credentials are known.
+    pub(crate) fn request(&self, id: [u8; 12]) -> Option<Vec<u8>> {
+        let ((own_ufrag, _), (other_ufrag, other_pwd)) = (&self.own, self.other.as_ref()?);
+        let mut message = Message::new();
+        (message.typ, message.transaction_id) = (BINDING_REQUEST, TransactionId(id));
+        message.write_header();
+        let username = format!("{other_ufrag}:{own_ufrag}");
+        TextAttribute::new(ATTR_USERNAME, username).add_to(&mut message).ok()?;
+        let crypto = self.provider.crypto();
+        let integrity = MessageIntegrity::new_short_term_integrity_with_provider(other_pwd.clone(), crypto);
+        integrity.add_to(&mut message).ok()?;
+        FINGERPRINT.add_to(&mut message).ok()?;
+        Some(message.raw)
+    }
+
+    /// Returns the user fragment of the other end's description: that of before any ICE restart.
+    pub(crate) fn described_ufrag(&self) -> Option<&str> {
+        self.described_ufrag.as_deref().or(self.other_ufrag())
+    }
+
+    /// Takes over what was known before an ICE restart: datagrams from there may still be under way.
+    pub(crate) fn inherit(&mut self, before: Paths) {
+        self.described_ufrag = before.described_ufrag().map(str::to_owned);
+        let late = before.checked.into_iter().filter(|address| !self.checked.contains(address));
+        let room = ADDRESSES_MAX.saturating_sub(self.checked.len() + 1);
+        let late: Vec<SocketAddr> = late.take(room).collect();
+        self.checked.extend(late);
     }
 
     /// Reads a check, or the answer to one, and notes where it came from. Other datagrams, and other credentials, are
@@ -108,8 +144,6 @@ impl Paths {
 #[cfg(test)]
 mod tests {
     use rtc::stun::attributes::AttrType;
-    use rtc::stun::message::{Setter as _, TransactionId};
-    use rtc::stun::textattrs::TextAttribute;
 
     use super::*;
     use crate::credentials;

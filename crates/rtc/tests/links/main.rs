@@ -7,6 +7,7 @@ mod one_port;
 mod opening;
 mod raw;
 mod relayed;
+mod restarts;
 mod sdp;
 mod standard;
 mod support;

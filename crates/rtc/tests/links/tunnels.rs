@@ -15,20 +15,21 @@ use crate::relayed::{talk, way};
 use crate::support::*;
 
 /// The link that is carried.
-const LINK: LinkId = LinkId(100);
+pub(crate) const CARRIED: LinkId = LinkId(100);
+const LINK: LinkId = CARRIED;
 const CHANNEL: u16 = 700;
 
 /// A carrier that has one port for all links, by which the others' firewalls know it.
-struct Carrier {
+pub(crate) struct Carrier {
     peer: Peer,
-    shaper: Shaper,
+    pub(crate) shaper: Shaper,
     address: SocketAddr,
     /// Its links with both ends, which have the same numbers there.
     links: [LinkId; 2],
 }
 
 impl Carrier {
-    fn new(first: u64, config: LinksConfig) -> Carrier {
+    pub(crate) fn new(first: u64, config: LinksConfig) -> Carrier {
         let address = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
         let shaper = Shaper::default();
         let config = LinksConfig { udp_port: Some(address.port()), shaper: shaper.clone(), ..config };
@@ -43,7 +44,7 @@ impl Carrier {
     }
 
     /// Carries the link between both ends.
-    fn carries(&self, [a, b]: [&Peer; 2]) {
+    pub(crate) fn carries(&self, [a, b]: [&Peer; 2]) {
         let tunnel = |peer: &Peer, command| peer.links.submit(Command::Tunnel(command));
         tunnel(&self.peer, TunnelCommand::Carry { channel: CHANNEL, between: self.links });
         for (end, carrier) in [a, b].into_iter().zip(self.links) {
@@ -53,24 +54,30 @@ impl Carrier {
 }
 
 /// A peer whose firewall lets datagrams to these carriers through alone.
-fn behind_firewall(carriers: &[&Carrier]) -> Peer {
+fn behind_firewall(carriers: &[&Carrier]) -> (Peer, Shaper) {
     let shaper = Shaper::default();
     shaper.reach_only(carriers.iter().map(|carrier| carrier.address).collect());
-    Peer::shaped(&shaper)
+    (Peer::shaped(&shaper), shaper)
 }
 
 /// Both ends, linked with the carriers.
 async fn ends(carriers: &mut [&mut Carrier]) -> (Peer, Peer) {
-    let all: Vec<&Carrier> = carriers.iter().map(|carrier| &**carrier).collect();
-    let (mut a, mut b) = (behind_firewall(&all), behind_firewall(&all));
-    for carrier in carriers {
-        carrier.meets([&mut a, &mut b]).await;
-    }
+    let ([a, b], _) = ends_with_firewalls(carriers).await;
     (a, b)
 }
 
+/// Both ends, linked with the carriers, and their firewalls.
+pub(crate) async fn ends_with_firewalls(carriers: &mut [&mut Carrier]) -> ([Peer; 2], [Shaper; 2]) {
+    let all: Vec<&Carrier> = carriers.iter().map(|carrier| &**carrier).collect();
+    let [(mut a, of_a), (mut b, of_b)] = [(); 2].map(|()| behind_firewall(&all));
+    for carrier in carriers {
+        carrier.meets([&mut a, &mut b]).await;
+    }
+    ([a, b], [of_a, of_b])
+}
+
 /// Offers and answers the link.
-async fn begin(a: &mut Peer, b: &mut Peer) {
+pub(crate) async fn begin(a: &mut Peer, b: &mut Peer) {
     let kind = LinkKind::Peer;
     a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
     let offer = a.described(LINK).await;
@@ -85,11 +92,11 @@ async fn path_wanted(peer: &mut Peer) {
 }
 
 /// Waits until the link is up at both ends, by a tunnel.
-async fn carried(a: &mut Peer, b: &mut Peer) {
+pub(crate) async fn carried(a: &mut Peer, b: &mut Peer) {
     for peer in [a, b] {
         let mut is_carried = false;
         peer.until(|event| match event {
-            Event::Carried { link: LINK } => {
+            Event::Carried { link: LINK, is_carried: true } => {
                 is_carried = true;
                 None
             }

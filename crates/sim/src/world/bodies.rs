@@ -43,7 +43,7 @@ impl World {
             Output::Offer { peer, kind, .. } => self.describe(at, peer, kind),
             Output::Answer { peer, offer: Offer { kind, .. }, .. } => self.describe(at, peer, kind),
             Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
-            Output::Paths(..) => {} // simulated ends know each other's addresses
+            Output::Paths(..) | Output::IceRestart(..) => {} // simulated ends know each other's addresses
             Output::Tunnel(command) => self.tunnel(at, command),
             Output::Close(peer, kind) => self.close(at, &peer, kind),
             Output::Watch { parent, backup } => {

@@ -340,7 +340,7 @@ impl World {
             }
             Out::Offer { link, .. } | Out::Answer { link, .. } => self.open_leg(at, link),
             // simulated links have no flow control, and their ends know each other's addresses
-            Out::Pause { .. } | Out::Paths { .. } => {}
+            Out::Pause { .. } | Out::Paths { .. } | Out::IceRestart { .. } => {}
             Out::Tunnel(command) => self.tunnel_of_links(at, command),
             Out::Accept { link, .. } => {
                 if let Some((to, kind)) = self.other_end(at, link) {

@@ -148,7 +148,8 @@ impl World {
         }
         self.net.detour(a, b, Some(way));
         for (at, other) in [(a, b), (b, a)] {
-            self.tell_end(at, other, kind, In::LinkCarried, Input::LinkCarried);
+            let of_brain = |peer, kind| Input::LinkCarried(peer, kind, true);
+            self.tell_end(at, other, kind, |link| In::LinkCarried(link, true), of_brain);
         }
         self.link_up(a, b, kind, attempt);
     }

@@ -53,7 +53,8 @@ impl Joined {
                     self.asks.push(Ask::Paths { link: link.0, candidates });
                 }
             }
-            Out::Tunnel(_) => {} // the sockets are the browser's, so a page neither carries nor is carried
+            // the sockets are the browser's, so a page neither carries nor is carried, and moves no link
+            Out::Tunnel(_) | Out::IceRestart { .. } => {}
             Out::Close { link } => self.close(link),
             Out::Pause { link, pause_us } => {
                 if let Some(known) = self.links.get_mut(link) {

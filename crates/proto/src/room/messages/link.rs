@@ -13,6 +13,7 @@ impl RoomState {
             LinkMessage::LinkWanted { kind, ticket } => self.may_link(sender.peer, *kind, ticket.as_deref()),
             LinkMessage::Offer(offer) => self.may_link(sender.peer, offer.kind, offer.ticket.as_deref()),
             LinkMessage::Answer(_) | LinkMessage::Bye(_) | LinkMessage::Paths(_) => true,
+            LinkMessage::IceRestart(restart) => self.shared.links.is_up_kind(sender.peer, restart.kind),
             // the first message on a link, which its ends check
             LinkMessage::LinkProof(_) => false,
         }
@@ -35,6 +36,9 @@ impl RoomState {
             }
             LinkMessage::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
             LinkMessage::Paths(paths) => self.shared.links.paths_told(&mut self.shared.out, from, paths),
+            LinkMessage::IceRestart(restart) => {
+                self.shared.links.restart_told(self.shared.now, &mut self.shared.out, from, restart);
+            }
             LinkMessage::Bye(kind) => {
                 self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind)
             }
