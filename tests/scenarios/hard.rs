@@ -1,12 +1,11 @@
 //! A room across a server, a cloud, two homes, a phone and an office without UDP.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 
 use crate::nats::report;
-use crate::network::{Network, SMALL};
+use crate::network::{Network, SMALL, wait};
 use crate::running::{Running, invite_of};
 
 /// Time in the room of all, and from its beginning until the rendezvous and then a mixer die.
@@ -14,9 +13,9 @@ const STAY: &str = "34s";
 const RENDEZVOUS_DIES_AFTER: Duration = Duration::from_secs(12);
 const MIXER_DIES_AFTER: Duration = Duration::from_secs(10);
 
-/// The rendezvous and one mixer are at the server, another mixer in the cloud; speakers at two homes and a phone; viewers
-/// behind symmetric NATs, and in an office without UDP. The rendezvous dies, then a mixer: all but the office, which has
-/// the rendezvous alone, go on.
+/// The rendezvous and one mixer are at the server, another mixer in the cloud; speakers at two homes and a phone;
+/// viewers behind symmetric NATs, and in an office without UDP. The rendezvous dies, then a mixer: all but the office,
+/// which has the rendezvous alone, go on.
 pub(crate) fn room() -> Result<(), Failed> {
     let Some(network) = Network::of("hard-nets")? else { return Ok(()) };
     let (rendezvous, stun) = network.rendezvous("server")?;
@@ -30,13 +29,13 @@ pub(crate) fn room() -> Result<(), Failed> {
     let speak =
         ["join", &invite, "--speak", "--mix", "never", "--speaker-size", "160x90@10", "--relay", "never"];
     let _speakers: Vec<Running> = ["home2", "phone"].iter().map(|at| network.peer(at, &speak)).collect();
-    sleep(Duration::from_secs(4));
+    wait(Duration::from_secs(4));
     let watch = ["join", &invite, "--relay", "never", "--duration", STAY, "--json", "-"];
     let at = ["symmetric1", "symmetric2", "office"];
     let viewers: Vec<_> = at.iter().map(|at| (*at, network.peer(at, &watch))).collect();
-    sleep(RENDEZVOUS_DIES_AFTER);
+    wait(RENDEZVOUS_DIES_AFTER);
     rendezvous.kill();
-    sleep(MIXER_DIES_AFTER);
+    wait(MIXER_DIES_AFTER);
     cloud.kill();
     let mut wrong = Vec::new();
     for (at, viewer) in viewers {

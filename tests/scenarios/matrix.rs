@@ -22,18 +22,16 @@ fn rooms() -> Vec<[&'static str; 3]> {
     let mut left = pairs(&PLACES);
     let mut rooms = Vec::new();
     while !left.is_empty() {
-        let mut best = ([PLACES[0]; 3], 0);
-        for one in 0..PLACES.len() {
-            for other in one + 1..PLACES.len() {
-                for third in other + 1..PLACES.len() {
-                    let room = [PLACES[one], PLACES[other], PLACES[third]];
-                    let new = pairs(&room).intersection(&left).count();
-                    best = if new > best.1 { (room, new) } else { best };
-                }
-            }
-        }
-        left = &left - &pairs(&best.0);
-        rooms.push(best.0);
+        // all sets of three places, in the order of the places
+        let threes = PLACES.iter().enumerate().flat_map(|(one, first)| {
+            let others = PLACES.iter().enumerate().skip(one + 1);
+            others.flat_map(move |(other, second)| {
+                PLACES.iter().skip(other + 1).map(move |third| [*first, *second, *third])
+            })
+        });
+        let Some(best) = threes.max_by_key(|room| pairs(room).intersection(&left).count()) else { break };
+        left = &left - &pairs(&best);
+        rooms.push(best);
     }
     rooms
 }

@@ -1,6 +1,5 @@
 //! Peers whose network changes in mid-room: another address, behind another NAT.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
@@ -8,11 +7,11 @@ use serde_json::Value;
 
 use crate::matrix::{HOST, PLACES};
 use crate::nats::report;
-use crate::network::Network;
+use crate::network::{Network, wait};
 
 /// Moves hosts of the lab behind another NAT each, once what they take part in has begun.
 fn moves(network: &Network, hosts: &[&str], nat: &str) -> Result<(), Failed> {
-    sleep(Duration::from_secs(5));
+    wait(Duration::from_secs(5));
     hosts.iter().try_for_each(|host| network.moves(host, nat))
 }
 

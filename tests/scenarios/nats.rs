@@ -141,8 +141,8 @@ impl Speaker {
     }
 }
 
-/// Has a speaker join from each place a room at `host`, with these further flags of host and guests. The first leaves after `stay_s`, and each further one a second
-/// later: a report has the links with the speakers that are still there.
+/// Has a speaker join from each place a room at `host`, with these further flags of host and guests. The first leaves
+/// after `stay_s`, and each further one a second later: a report has the links with the speakers that are still there.
 pub(crate) fn speak(
     network: &Network,
     host: &str,

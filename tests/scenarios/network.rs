@@ -1,6 +1,7 @@
 //! The lab of a scenario, and peers in its hosts.
 
 use std::path::Path;
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use netlab::Lab;
@@ -14,6 +15,12 @@ const PORT: u16 = 7420;
 /// Small pictures: the processes share a few cores.
 pub(crate) const SMALL: [&str; 6] =
     ["--program", "320x180@15", "--speaker-size", "320x180@15", "--bitrate", "300kbit"];
+
+/// Lets the peers of a scenario run for a while.
+#[expect(clippy::disallowed_methods, reason = "on the thread of the test")]
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
 
 /// An emulated internet.
 pub(crate) struct Network(Lab);

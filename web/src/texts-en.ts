@@ -266,7 +266,10 @@ export const en = {
   encoderOf: (bps: number, encodeMs: number | null) =>
     `${megabits(bps)}${encodeMs === null ? "" : `, ${Math.round(encodeMs)} ms to encode`}`,
   links: "Connections",
-  ways: { direct: "direct", relayed: "relayed", carried: "carried by a member", websocket: "by the server" } as Record<Way, string>,
+  ways: { direct: "direct", relayed: "relayed", carried: "carried by a member", websocket: "by the server" } as Record<
+    Way,
+    string
+  >,
   nat: "Router in front of you",
   nats: {
     unknown: "not known yet",

@@ -79,7 +79,7 @@ pub enum In {
     IceRestart {
         /// The link.
         link: LinkId,
-        /// What the other end is told. Its kind is that of the link.
+        /// Credentials and candidates for the other end. The body sets the link kind.
         restart: Box<IceRestart>,
     },
     /// A link is up.

@@ -161,7 +161,7 @@ impl Body {
         }
     }
 
-    /// Returns what a command means for this peer's links; `None` if there is none of them.
+    /// Translates peers into links; `None` if a link has ended.
     fn of_links(
         &self,
         command: TunnelCommand<(PeerId, LinkKind), PeerId>,

@@ -155,10 +155,9 @@ pub enum Input {
     },
     /// A link that is being made has found no path yet: the other end is a native peer, which others may carry it to.
     PathWanted(PeerId, LinkKind),
-    /// Whether the rendezvous carries links for peers that nobody else does; `false` until it says so, and while it is
-    /// unavailable.
+    /// Whether the rendezvous carries links that no peer carries; `false` without a connection to it.
     RendezvousCarries(bool),
-    /// Whether a link goes through a tunnel: before it is up, and after an ICE restart.
+    /// Whether a link goes through a tunnel. Comes ahead of [`Input::LinkUp`], and after an ICE restart.
     LinkCarried(PeerId, LinkKind, bool),
     /// This end of an ICE restart of a link that is up, for the other end.
     IceRestart(PeerId, Box<IceRestart>),

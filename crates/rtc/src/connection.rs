@@ -366,7 +366,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Binds the sockets that the link lacks. Those on addresses that are gone are of no use any more.
+    /// Binds the missing sockets, and closes sockets on vanished addresses.
     fn rebind(&mut self, sockets: Sockets, ufrag: &str) {
         let has = |known: &[LinkSocket], ip| known.iter().any(|socket| socket.base().ip() == ip);
         match sockets {
@@ -426,7 +426,7 @@ impl Connection {
         self.sockets.iter().any(|socket| socket.place().is_some())
     }
 
-    /// Whether the link has a socket on none of these addresses.
+    /// Whether the machine, with these addresses, has lost those of all sockets.
     pub(crate) fn is_unbound(&self, addresses: &[IpAddr]) -> bool {
         !self.sockets.iter().any(|socket| addresses.contains(&socket.base().ip()))
     }

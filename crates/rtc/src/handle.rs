@@ -72,8 +72,8 @@ impl Handle {
         }
     }
 
-    /// This machine's addresses have changed: a link that may go by none of them any more looks for another path, or
-    /// ends if it can't; one that takes a detour tries the direct way.
+    /// This machine's addresses have changed. A link on vanished addresses restarts ICE, or ends if its other end is a
+    /// browser; a carried or relayed link tries the direct way.
     pub(crate) fn addresses_changed(&self, addresses: &[IpAddr]) {
         let is_unbound = self.wire.is_unbound(addresses);
         if self.wire.can_restart() && (is_unbound || self.wire.stats().way != Way::Direct) {

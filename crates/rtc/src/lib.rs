@@ -36,6 +36,7 @@
 #[cfg(test)]
 extern crate self as plenary_rtc;
 
+mod agent;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod channels;

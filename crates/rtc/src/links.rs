@@ -124,13 +124,13 @@ impl Links {
         *lock(&self.shared.mapped) = outer;
     }
 
-    /// Sets what takes datagrams of links to the rendezvous ([`TunnelCommand::OpenByRendezvous`]); `None` without one.
+    /// Sets what takes datagrams of links to the rendezvous ([`TunnelCommand::OpenByRendezvous`](plenary_proto::TunnelCommand::OpenByRendezvous)); `None` without one.
     pub fn set_courier(&self, courier: Option<Arc<dyn Courier>>) {
         self.shared.tunnels.set_courier(courier);
     }
 
-    /// Takes a datagram that the rendezvous has brought for a link, from the peer at its other end: the link may go that
-    /// way from now on.
+    /// Takes a datagram that the rendezvous has brought for a link, from the peer at its other end: the link may go
+    /// that way from now on.
     pub fn came_by_rendezvous(&self, link: LinkId, from: PeerId, datagram: &[u8]) {
         Tunnels::came_by_rendezvous(&self.shared, link, from, datagram);
     }
@@ -145,7 +145,7 @@ impl Links {
         *lock(&self.shared.nat)
     }
 
-    /// Reads the addresses of this machine, at most twenty times a second. Links whose address has vanished look for another path
+    /// Reads the addresses of this machine, at most twenty times a second. Links on vanished addresses restart ICE
     /// ([`Event::IceRestart`]). Returns the changes since the last call.
     pub fn look_at_addresses(&self) -> AddressChange {
         let (addresses, change) = self.shared.ports.look();
@@ -160,15 +160,16 @@ impl Links {
         self.shared.table().values().for_each(|handle| handle.end(DownReason::Lost));
     }
 
-    /// Restarts ICE on a link that is connected with a native peer: both ends look for another path, as after a change of
-    /// network ([`Event::IceRestart`]).
+    /// Restarts ICE on a link that is connected with a native peer: both ends look for another path, as after a change
+    /// of network ([`Event::IceRestart`]).
     pub fn restart(&self, link: LinkId) {
         if let Some(handle) = self.shared.handle(link).filter(|handle| handle.wire.can_restart()) {
             handle.moves.notify_one();
         }
     }
 
-    /// Repeats at once what the other ends of links with an ICE restart have not answered: there is a new way to them.
+    /// Repeats at once what the other ends of links with an ICE restart have not answered: the rendezvous is connected
+    /// again.
     pub fn ask_again(&self) {
         let table = self.shared.table();
         let asking = table.values().filter(|handle| handle.wire.asks_restart());

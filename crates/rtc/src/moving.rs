@@ -14,8 +14,8 @@ use crate::seam::{DownReason, Event};
 use crate::sync::lock;
 
 impl Link {
-    /// Begins an ICE restart: on the addresses that this machine has now, and by asking the other end. One that is under
-    /// way on these addresses goes on, and the other end is asked again.
+    /// Begins an ICE restart: on the addresses that this machine has now, and by asking the other end. One that is
+    /// under way on these addresses goes on, and the other end is asked again.
     pub(crate) fn restart(&mut self, connection: &mut Connection) -> Result<(), DownReason> {
         if !connection.is_restarting() || connection.is_unbound(&self.shared.ports.addresses()) {
             self.begin_restart(connection, true)?;

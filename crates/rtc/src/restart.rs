@@ -1,8 +1,8 @@
 //! ICE restarts of a link that is up (RFC 8445, 2.4): another ICE agent, with credentials of its own, looks for a path,
 //! while the link goes on by the present one. DTLS, SRTP and SCTP know nothing of it.
 //!
-//! An end restarts when its network has changed, and the offering end of a link that takes a detour tries the direct way
-//! again from time to time. What the ends tell each other goes by the room, since the link may be dead.
+//! An end restarts when its network has changed, and the offering end of a link that takes a detour tries the direct
+//! way again from time to time. What the ends tell each other goes by the room, since the link may be dead.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use rtc::ice::Agent;
 use rtc::sansio::Protocol as _;
 use rtc::shared::error::Result;
 
+use crate::agent::{ice_candidate, new_agent};
 use crate::credentials::Credentials;
 use crate::path::Checked;
 use crate::screen::Paths;
-use crate::transport::{ice_candidate, new_agent};
 use crate::tunnels;
 
-/// Time after which a restart without a path is given up: that of a link's set-up without one.
+/// Time after which a restart without a path is given up: as a link's set-up.
 const RESTART_MAX: Duration = Duration::from_secs(5);
 /// Interval at which an unanswered request is repeated, and the number of requests. Guesses: a round trip by the
 /// rendezvous; it may have to be connected anew first.
@@ -50,7 +50,7 @@ pub(crate) struct Restart {
 /// What an end does with the other end's part of a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// It is for another link or restart, or it came before.
+    /// Drop it: another link, another restart, or a duplicate.
     Nothing,
     /// The other end asks: this one begins a restart, or begins it anew, and answers.
     Begin,
@@ -139,7 +139,7 @@ impl Restart {
         let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
         self.other_ufrag = Some(ufrag.clone());
-        // the answer may have taken a while
+        // counted from the answer, which may come late
         self.give_up_at = now + RESTART_MAX;
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)
     }

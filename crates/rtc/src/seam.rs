@@ -220,7 +220,7 @@ pub enum Event {
         is_carried: bool,
     },
     /// This end of an ICE restart of the link, to be sent to the other end, past the link: it may be dead. Sent again
-    /// until the other end has answered. The kind of the link in it is to be set.
+    /// until the other end has answered. The receiver of the event sets the link kind.
     IceRestart {
         /// The link.
         link: LinkId,

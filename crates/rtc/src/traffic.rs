@@ -40,11 +40,11 @@ const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 /// SCTP and the greeting, with one retransmission of each (1 s). The stack itself never gives up a failing
 /// handshake.
 const SETUP_MAX: Duration = Duration::from_secs(8);
-/// Time from the first connectivity check until others are asked to carry the link, if it has no path by then. A link on
-/// loopback has one after 0.1 s, one over a NAT after two round trips more. A guess.
+/// Time from the first connectivity check until others are asked to carry the link, if it has no path by then. A link
+/// on loopback has one after 0.1 s, one over a NAT after two round trips more. A guess.
 const PATH_WAIT: Duration = Duration::from_millis(500);
-/// Time from a migration until this end restarts ICE, if the end that has moved hasn't: the address of a NAT has changed.
-/// The ICE agent gives its own path up after 5 s. A guess.
+/// Time from a migration until this end restarts ICE, if the end that has moved hasn't: the address of a NAT has
+/// changed. The ICE agent gives its own path up after 5 s. A guess.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Interval between two greetings.
 const GREETING_INTERVAL: Duration = Duration::from_millis(20);
@@ -67,11 +67,11 @@ struct Progress {
     is_connected: bool,
     give_up_at: Option<Instant>,
     greet_at: Option<Instant>,
-    /// When others are to be found that carry the link, if it has no path by then.
+    /// Deadline for a path, after which carriers are requested.
     path_wanted_at: Option<Instant>,
     /// When the direct way is tried again.
     retry_direct_at: Option<Instant>,
-    /// When ICE is restarted after a migration, unless the other end has done so.
+    /// Time of the ICE restart after a migration.
     restart_at: Option<Instant>,
     tell_drops_at: Option<Instant>,
     /// Next probe for the last control message.

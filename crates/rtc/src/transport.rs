@@ -14,18 +14,15 @@ use bytes::{Bytes, BytesMut};
 use plenary_proto::app::Way;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart, Setup};
-use rtc::ice::candidate::candidate_host::CandidateHostConfig;
-use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
-use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
-use rtc::ice::candidate::{Candidate as IceCandidate, CandidateConfig, CandidateType};
-use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::Agent;
+use rtc::ice::candidate::{Candidate as IceCandidate, CandidateType};
 use rtc::ice::state::ConnectionState;
-use rtc::ice::{Agent, AgentConfig};
 use rtc::sansio::Protocol as _;
-use rtc::shared::error::{Error, Result};
+use rtc::shared::error::Result;
 use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use crate::agent::{ice_candidate, new_agent};
 use crate::channels::{Channels, ChannelsEvent};
 use crate::checks::{CheckBudget, is_request};
 use crate::credentials::Credentials;
@@ -38,31 +35,14 @@ use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
 use crate::trains::Trains;
 use crate::tunnels::{self, is_tunnel};
-use plenary_proto::link_layout::{Role, priority};
+use plenary_proto::link_layout::Role;
 use plenary_proto::network::is_public;
 
-/// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
-/// link on loopback is up a little later than that.
-const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Maximum number of unanswered checks of a pair of addresses: as many as fit into `SILENCE_MAX`. By default an
-/// end stops after 7 checks; then the NAT in front of it closes the mapping, although the answer may still be
-/// on its way.
-const CHECKS_MAX: u16 = (SILENCE_MAX.as_millis() / CHECK_INTERVAL.as_millis()) as u16;
-/// Silence after which the other end is given up. After half of this time the ICE agent is disconnected, from
-/// which it can recover; after the full time it has failed.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Time from the first check until a pair with a relay may be selected: no other one replaces it later. A guess: a STUN
-/// server's answer, the message that tells the other end, and a check take three round trips, which are 0.3 s each on
-/// slow paths. The stack's 2 s was most of a relayed link's set-up.
-const RELAY_WAIT: Duration = Duration::from_secs(1);
 /// Time from a link's set-up until a check from an unknown address moves it there: until then checks of the set-up are
 /// under way. A guess.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Maximum number of the other end's relays that are remembered: several messages' of two addresses each. A guess.
 const RELAYS_MAX: usize = 16;
-/// Interval between checks of an established link (RFC 7675 requires less than 5 s). The checks also measure
-/// the round trip.
-const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The transport of a link.
 pub(crate) struct Transport {
@@ -142,7 +122,7 @@ impl Checks {
 pub(crate) enum TransportEvent {
     /// The channels are open at this end.
     Opened,
-    /// The other end was not heard for [`SILENCE_MAX`].
+    /// The other end was not heard for 5 s.
     Lost,
     /// The other end has closed the link.
     Closed,
@@ -286,7 +266,8 @@ impl Transport {
         Ok(())
     }
 
-    /// The link may go through a tunnel from now on: one more pair of relayed candidates. An ICE-lite end is in the open.
+    /// The link may go through a tunnel from now on: one more pair of relayed candidates. An ICE-lite end is in the
+    /// open.
     pub(crate) fn open_tunnel(&mut self) -> Result<()> {
         if !self.has_tunnel && self.path.is_none() && !self.is_lite {
             self.has_tunnel = true;
@@ -533,7 +514,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Whether a check from an unknown address may move the link there: ICE is done with those of its set-up.
+    /// Whether a check from an unknown address may move the link there: no checks of the set-up are under way.
     fn may_migrate(&self, now: Instant) -> bool {
         let is_settled = |at: Instant| now.saturating_duration_since(at) >= SETTLED_AFTER;
         self.opened_at.is_some_and(is_settled) && self.path_of_frames().is_some()
@@ -733,41 +714,6 @@ impl Transport {
     }
 }
 
-/// Returns the ICE agent of an end with these addresses.
-pub(crate) fn new_agent(
-    now: Instant,
-    (role, is_lite): (Role, bool),
-    credentials: &Credentials,
-    (ufrag, pwd): (&str, &str),
-    addresses: impl Iterator<Item = SocketAddr>,
-) -> Result<Agent> {
-    let config = AgentConfig {
-        local_ufrag: ufrag.to_owned(),
-        local_pwd: pwd.to_owned(),
-        // by default a socket more, which fails without a multicast route
-        multicast_dns_mode: MulticastDnsMode::Disabled,
-        disconnected_timeout: Some(SILENCE_MAX / 2),
-        failed_timeout: Some(SILENCE_MAX / 2),
-        keepalive_interval: Some(CONSENT_INTERVAL),
-        check_interval: CHECK_INTERVAL,
-        max_binding_requests: Some(CHECKS_MAX),
-        // By default a pair behind a NAT waits 0.5 s for a better one, 1 s if its address was not told, and 2 s if
-        // it goes over a relay. There is no better one than the first that answers, except in place of a relay.
-        relay_acceptance_min_wait: Some(RELAY_WAIT),
-        srflx_acceptance_min_wait: Some(Duration::ZERO),
-        prflx_acceptance_min_wait: Some(Duration::ZERO),
-        is_controlling: role == Role::Offer,
-        lite: is_lite,
-        candidate_types: if is_lite { vec![CandidateType::Host] } else { Vec::new() },
-        ..AgentConfig::default()
-    };
-    let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
-    for (index, address) in (0..).zip(addresses) {
-        agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
-    }
-    Ok(agent)
-}
-
 /// Returns a random id of a transaction. Without randomness no answer is recognized, and links do without.
 pub(crate) fn draw() -> [u8; 12] {
     let mut drawn = [0; 12];
@@ -775,239 +721,5 @@ pub(crate) fn draw() -> [u8; 12] {
     drawn
 }
 
-/// The candidate as the ICE agent has it; `index` is its place in its description.
-pub(crate) fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
-    let no_address = || Error::Other("a name is no address to check".to_owned());
-    let address = candidate.address().ok_or_else(no_address)?;
-    let base_config = CandidateConfig {
-        network: "udp".to_owned(),
-        address: address.ip().to_string(),
-        port: address.port(),
-        component: 1,
-        priority: priority(candidate, index),
-        ..CandidateConfig::default()
-    };
-    match candidate {
-        Candidate::Host(_) | Candidate::Named(..) => {
-            CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()
-        }
-        Candidate::Reflexive(_) => CandidateServerReflexiveConfig { base_config, ..Default::default() }
-            .new_candidate_server_reflexive(),
-        Candidate::Relayed(_) => {
-            CandidateRelayConfig { base_config, ..Default::default() }.new_candidate_relay()
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use plenary_proto::bounded::List;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ends::{End, pair, run};
-
-    #[test]
-    fn two_ends_open_their_channels_and_read_what_came_before_the_close() {
-        let mut now = Instant::now();
-        let (mut a, mut b) = pair(now);
-        run(&mut a, &mut b, &mut now, 100, |_| {});
-        assert_eq!(
-            (&a.events[..], &b.events[..]),
-            (&[TransportEvent::Opened][..], &[TransportEvent::Opened][..])
-        );
-        for number in 0..20_u8 {
-            a.transport.send(now, Channel::Control, &Bytes::from(vec![number; 100])).unwrap();
-        }
-        a.transport.close(now, &mut a.outgoing).unwrap();
-        run(&mut a, &mut b, &mut now, 10, |_| {});
-        assert_eq!(b.events.last(), Some(&TransportEvent::Closed));
-        let read: Vec<u8> =
-            std::iter::from_fn(|| b.transport.read()).map(|(_, message)| message[0]).collect();
-        assert_eq!(read, (0..20).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn an_end_with_a_hidden_address_is_met_as_soon_as_it_is_heard() {
-        for offering_is_hidden in [true, false] {
-            let mut now = Instant::now();
-            let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
-            let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-            let hidden = if offering_is_hidden { &mut a } else { &mut b };
-            hidden.description.candidates = List::truncated([]);
-            a.transport.start(now, &b.description).unwrap();
-            b.transport.start(now, &a.description).unwrap();
-            run(&mut a, &mut b, &mut now, 150, |_| {});
-            assert_eq!(
-                a.events,
-                [TransportEvent::Opened],
-                "the offering end is hidden: {offering_is_hidden}"
-            );
-            assert_eq!(b.events, [TransportEvent::Opened]);
-        }
-    }
-
-    #[test]
-    fn two_hidden_ends_meet_by_further_candidates_of_the_description() {
-        let mut now = Instant::now();
-        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
-        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-        for end in [&mut a, &mut b] {
-            end.description.candidates = List::truncated([]);
-        }
-        a.transport.start(now, &b.description).unwrap();
-        b.transport.start(now, &a.description).unwrap();
-        let of_b = [Candidate::Reflexive(b.address)];
-        a.transport.add_paths("cccc", &of_b).unwrap();
-        run(&mut a, &mut b, &mut now, 300, |_| {});
-        assert_eq!((a.events.len(), b.events.len()), (0, 0), "they belong to another description");
-        a.transport.add_paths("bbbb", &of_b).unwrap();
-        run(&mut a, &mut b, &mut now, 300, |_| {});
-        let opened = [TransportEvent::Opened];
-        assert_eq!((&a.events[..], &b.events[..]), (&opened[..], &opened[..]));
-    }
-
-    #[test]
-    fn further_candidates_that_overtake_the_answer_are_checked_after_it() {
-        let mut now = Instant::now();
-        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
-        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-        b.transport.start(now, &Description { candidates: List::new(), ..a.description.clone() }).unwrap();
-        a.transport.add_paths("bbbb", &[Candidate::Reflexive(b.address)]).unwrap();
-        a.transport.start(now, &Description { candidates: List::new(), ..b.description.clone() }).unwrap();
-        run(&mut a, &mut b, &mut now, 300, |_| {});
-        assert_eq!((a.events, b.events), (vec![TransportEvent::Opened], vec![TransportEvent::Opened]));
-    }
-
-    #[test]
-    fn messages_that_are_not_read_make_the_other_end_wait() {
-        let mut now = Instant::now();
-        let (mut a, mut b) = pair(now);
-        run(&mut a, &mut b, &mut now, 100, |_| {});
-        let message = Bytes::from(vec![1; 60_000]);
-        for _ in 0..60 {
-            a.transport.send(now, Channel::Bulk, &message).unwrap();
-        }
-        run(&mut a, &mut b, &mut now, 2_000, |_| {});
-        let waits = a.transport.outstanding_bytes(Channel::Bulk);
-        assert!(waits > 2_000_000, "of 3.6 MB, {waits} bytes wait for the reader");
-        let mut read = 0;
-        for _ in 0..100 {
-            read += std::iter::from_fn(|| b.transport.read()).count();
-            run(&mut a, &mut b, &mut now, 200, |_| {});
-        }
-        assert_eq!((read, a.transport.outstanding_bytes(Channel::Bulk)), (60, 0));
-    }
-
-    #[test]
-    fn a_stranger_s_offer_causes_few_checks_and_none_in_a_foreign_network() {
-        let mut now = Instant::now();
-        let mut end = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-        end.transport.checks = Checks::new(Arc::new(CheckBudget::new()), true);
-        let mut offer = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001).description;
-        let host = |ip: [u8; 4], port: u16| Candidate::Host(SocketAddr::from((ip, port)));
-        let victims = (7..17).map(|port| host([203, 0, 113, 9], port));
-        offer.candidates = List::truncated([host([10, 0, 0, 1], 80)].into_iter().chain(victims));
-        end.transport.start(now, &offer).unwrap();
-        let mut sent = Vec::new();
-        for _ in 0..1_000 {
-            end.transport.collect(now, true, &mut end.outgoing);
-            sent.extend(end.outgoing.drain(..).map(|datagram| datagram.transport.peer_addr));
-            now += Duration::from_millis(5);
-            let _ = end.transport.handle_timeout(now);
-        }
-        assert!((50..=300).contains(&sent.len()), "{} checks in five seconds", sent.len());
-        assert!(sent.iter().all(|to| to.ip() == SocketAddr::from(([203, 0, 113, 9], 7)).ip()), "{sent:?}");
-    }
-
-    #[test]
-    fn a_lite_end_sends_nothing_before_it_is_checked_and_meets_any_other() {
-        for (a_is_lite, b_is_lite) in [(true, false), (false, true), (true, true)] {
-            let mut now = Instant::now();
-            let mut a = End::of((Role::Offer, a_is_lite), now, "aaaa", "bbbb", 5_001);
-            let mut b = End::of((Role::Answer, b_is_lite), now, "bbbb", "aaaa", 5_002);
-            let (lite, other) = if b_is_lite { (&mut b, &a) } else { (&mut a, &b) };
-            lite.transport.start(now, &other.description).unwrap();
-            if !(a_is_lite && b_is_lite) {
-                for _ in 0..100 {
-                    now += Duration::from_millis(5);
-                    lite.transport.handle_timeout(now).unwrap();
-                    lite.transport.collect(now, true, &mut lite.outgoing);
-                    assert!(lite.outgoing.is_empty(), "the other end has not begun");
-                }
-            }
-            let (late, other) = if b_is_lite { (&mut a, &b) } else { (&mut b, &a) };
-            late.transport.start(now, &other.description).unwrap();
-            run(&mut a, &mut b, &mut now, 300, |_| {});
-            let opened = [TransportEvent::Opened];
-            assert_eq!(
-                (&a.events[..], &b.events[..]),
-                (&opened[..], &opened[..]),
-                "{a_is_lite}, {b_is_lite}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_end_with_another_certificate_is_refused() {
-        let mut now = Instant::now();
-        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
-        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
-        let forged = Description { fingerprint: [7; 32], ..b.description.clone() };
-        a.transport.start(now, &forged).unwrap();
-        b.transport.start(now, &a.description).unwrap();
-        run(&mut a, &mut b, &mut now, 3_000, |_| {});
-        assert!(a.transport.srtp.is_none() && !a.events.contains(&TransportEvent::Opened));
-    }
-
-    #[test]
-    fn an_end_that_falls_silent_is_lost_after_five_seconds() {
-        let mut now = Instant::now();
-        let (mut a, mut b) = pair(now);
-        run(&mut a, &mut b, &mut now, 100, |_| {});
-        let begun = now;
-        while !a.events.contains(&TransportEvent::Lost) {
-            now += Duration::from_millis(20);
-            a.transport.handle_timeout(now).unwrap();
-            a.events.extend(a.transport.poll_event());
-            assert!(now - begun < Duration::from_secs(8));
-        }
-        assert!(now - begun > Duration::from_secs(4), "{:?}", now - begun);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        /// Datagrams with changed bytes, at any stage of a link, and datagrams of any bytes, cause no panic. If the
-        /// link is open by then (a changed handshake rightly fails), messages still arrive.
-        #[test]
-        fn no_datagram_causes_a_panic(
-            genuine_ms in prop_oneof![Just(0_u64), Just(20), Just(30), Just(100)],
-            changes in proptest::collection::vec((any::<u8>(), any::<u16>(), any::<u8>()), 1..40),
-            any_bytes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..40),
-        ) {
-            let mut now = Instant::now();
-            let (mut a, mut b) = pair(now);
-            run(&mut a, &mut b, &mut now, genuine_ms, |_| {});
-            let mut count = 0_usize;
-            run(&mut a, &mut b, &mut now, 300, |datagram| {
-                let (one_in, place, mask) = changes[count % changes.len()];
-                count += 1;
-                if one_in < 64 && !datagram.is_empty() {
-                    let place = usize::from(place) % datagram.len();
-                    datagram[place] ^= mask;
-                }
-            });
-            for bytes in &any_bytes {
-                let _ = b.take(now, a.address, bytes);
-            }
-            run(&mut a, &mut b, &mut now, 8_000, |_| {});
-            let is_open = |end: &End| end.events == [TransportEvent::Opened];
-            if is_open(&a) && is_open(&b) {
-                a.transport.send(now, Channel::Control, &Bytes::from_static(b"still here")).unwrap();
-                run(&mut a, &mut b, &mut now, 2_000, |_| {});
-                prop_assert_eq!(b.transport.read(), Some((Channel::Control, Bytes::from_static(b"still here"))));
-            }
-        }
-    }
-}
+mod tests;

@@ -25,8 +25,8 @@ use crate::train::Departures;
 use crate::tunnels::{self, By};
 use plenary_proto::link_layout::{Ssrcs, is_video};
 
-/// Maximum number of frames of tunnels that wait for a link's task, as many as a batch of arrivals several times over. A
-/// guess.
+/// Maximum number of frames of tunnels that wait for a link's task, as many as a batch of arrivals several times over.
+/// A guess.
 const FRAMES_MAX: usize = 256;
 /// Value of `rtt_us` until a round trip was measured.
 const RTT_UNKNOWN: u64 = u64::MAX;

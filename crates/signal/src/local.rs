@@ -17,9 +17,9 @@ use plenary_proto::rendezvous::{Address, Doors, Refusal, is_batch};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
-/// After a first `Clock`, and `Carries`, it is `Up` from the start and never `Down`. When `send` returns, the envelope is
-/// in the recipient's queue, or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of a
-/// remote peer; an envelope that finds the queue full is undeliverable.
+/// After a first `Clock`, and `Carries`, it is `Up` from the start and never `Down`. When `send` returns, the envelope
+/// is in the recipient's queue, or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of
+/// a remote peer; an envelope that finds the queue full is undeliverable.
 #[derive(Debug)]
 pub struct LocalSignal {
     membership: Membership,

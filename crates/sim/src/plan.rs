@@ -316,7 +316,7 @@ pub struct NetPlan {
     pub pauses: Option<Pauses>,
     /// Maximum jitter, microseconds; drawn uniformly for each packet.
     pub jitter_us: u64,
-    /// Whether peers carry links of others whose NATs let no path through.
+    /// Whether peers carry links between others that NATs part.
     pub tunnels: bool,
     /// Longest queueing time at an uplink or downlink, microseconds; packets that would wait longer are
     /// dropped.

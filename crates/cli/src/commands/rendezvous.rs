@@ -36,7 +36,6 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
             limits: Limits { carries: args.carry == AutoOrNever::Auto, ..Limits::default() },
             turn,
             tls,
-            ..RendezvousConfig::default()
         };
         let rendezvous = Rendezvous::bind(listen, config)?;
         for address in rendezvous.turn_addrs() {

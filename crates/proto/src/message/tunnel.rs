@@ -10,8 +10,8 @@ use crate::id::PeerId;
 /// can't reach each other. All are sent on the link between an end and the carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumCount)]
 pub enum TunnelMessage {
-    /// An end requests the receiver to carry its link with `with`. Repeated while the tunnel is used: the carrier ends
-    /// it when it is not.
+    /// An end requests the receiver to carry its link with `with`. Repeated while the tunnel is used, since the carrier
+    /// ends tunnels without renewal.
     Wanted {
         /// Other end of the link.
         with: PeerId,

@@ -17,7 +17,7 @@ const CARRIED_MAX: usize = 16;
 const CARRIED_OFF_STAGE_MAX: usize = 8;
 /// Requests of one peer: one for each other peer of a full stage at once, and as many renewals. A guess.
 const REQUESTS: Rate = Rate { per_s: 16, burst: 128 };
-/// Number of peers whose requests are counted: more than a peer has links.
+/// Number of peers with a request rate of their own: more than a peer has links.
 const ASKERS_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Carrier {
         self.end(view, |tunnel| tunnel.is_between(&from, &with, kind), Some(from));
     }
 
-    /// The link with an end is down.
+    /// The link with an end of tunnels has ended.
     pub(super) fn end_gone(&mut self, view: &mut View<'_>, peer: PeerId) {
         self.end(view, |tunnel| tunnel.ends.contains(&peer), Some(peer));
     }

@@ -44,7 +44,7 @@ struct End {
     goes_by_rendezvous: bool,
 }
 
-/// The links that are carried, or may be.
+/// Links with tunnels, open or requested.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     ends: OrderedMap<Key, End>,
@@ -187,8 +187,8 @@ impl Ends {
     }
 }
 
-/// Returns whether this end of a link asks for carriers, and not the other one. An end that doesn't know the stage yet
-/// asks: the other one takes it for a viewer.
+/// Returns whether this end of a link asks for carriers, and not the other one. An end without a roster
+/// asks: the other end takes it for a viewer.
 fn asks(view: &View<'_>, peer: &PeerId) -> bool {
     let is_on_stage = |peer| view.stage.contains(peer);
     let (own, other) = (is_on_stage(&view.me), is_on_stage(peer));

@@ -2,8 +2,8 @@
 //! link.
 //!
 //! One end asks ([`ends`]): the peer with the lower id, or the one off stage. Two carriers are kept for each link, so
-//! that either may die, and a lost one is replaced. Any native peer carries ([`carrier`]), within bounds, for peers that
-//! it is linked with. A carrier holds no key, and what it carries goes nowhere but to the other end. Where no peer
+//! that either may die, and a lost one is replaced. Any native peer carries ([`carrier`]), within bounds, for peers
+//! that it is linked with. A carrier holds no key, and what it carries goes nowhere but to the other end. Where no peer
 //! carries, the rendezvous does.
 
 mod carrier;

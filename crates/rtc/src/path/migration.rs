@@ -1,9 +1,9 @@
 //! Migration of a link to another address of either end before ICE has found a path there, without IO: as QUIC does it
 //! (RFC 9000, section 9), an address counts once a check to it was answered.
 //!
-//! An end whose network has changed checks the other end's address from its new ones; it needs nobody to tell the other
-//! end. That end sees a check with the link's credentials from an unknown address, and checks it in turn. The ICE restart
-//! that follows takes an agent's place on the path; this alone would not reach an end behind most NATs.
+//! After a change of network an end checks the other end's address from its own new addresses, without signaling. That
+//! end sees a check with the link's credentials from an unknown address, and checks it in turn. The ICE restart that
+//! follows takes an agent's place on the path; this alone would not reach an end behind most NATs.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ impl Migration {
         self.0.iter().filter_map(|pair| pair.due).min()
     }
 
-    /// Takes the answer to a check, which has the link's credentials. Returns whether it answers one of a pair, which is
-    /// a path then.
+    /// Takes the answer to a check, which has the link's credentials. Returns whether it answers one of a pair, which
+    /// is a path then.
     pub(crate) fn answered(&mut self, local: SocketAddr, peer: SocketAddr, datagram: &[u8]) -> bool {
         let Some((Check::Response, id)) = Check::of(datagram) else { return false };
         let is_it = |pair: &Pair| (pair.local, pair.peer, pair.id) == (local, peer, id);

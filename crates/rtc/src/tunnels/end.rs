@@ -48,12 +48,12 @@ impl End {
         lock(&self.state).ways.shut(link);
     }
 
-    /// Whether there is, or was, a tunnel.
+    /// Whether a tunnel was ever opened.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
     }
 
-    /// Keeps a datagram for the link's task. Returns whether it is to be woken.
+    /// Queues a datagram for the link's task. Returns `false` at a full queue.
     pub(crate) fn push(&self, by: By, datagram: &[u8]) -> bool {
         let mut state = lock(&self.state);
         if state.arrived.len() >= ARRIVED_MAX {

@@ -3,9 +3,8 @@
 //!
 //! The ends put each datagram, as it is sealed for the other end, into a frame on their link with the carrier
 //! ([`frame`]); the carrier changes the frame's first byte and sends it on the other link. It holds no key. To ICE a
-//! tunnel is one more pair of relayed candidates, whose addresses ([`OWN`], [`OTHER`]) stand for both ends in this
-//! process only. Which carrier a datagram goes by is the end's choice ([`ways`]). A link that goes through a tunnel
-//! carries none.
+//! tunnel is one more pair of relayed candidates ([`OWN`], [`OTHER`]), local to this process. Which carrier a datagram
+//! goes by is the end's choice ([`ways`]). A link that goes through a tunnel carries none.
 //!
 //! The brain says which tunnels there are ([`TunnelCommand`]).
 

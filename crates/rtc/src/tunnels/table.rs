@@ -14,8 +14,8 @@ use super::{By, Courier};
 use crate::shared::Shared;
 use crate::sync::lock;
 
-/// What a carrier takes from one end of a tunnel, bytes: 4 Mbit/s, more than a program or a speaker's pictures and sound
-/// have, and what arrives together with a keyframe of them. A guess.
+/// What a carrier takes from one end of a tunnel, bytes: 4 Mbit/s, more than a program or a speaker's pictures and
+/// sound have, and what arrives together with a keyframe of them. A guess.
 const TUNNEL_RATE: Rate = Rate { per_s: 500_000, burst: 128 << 10 };
 /// Share of the uplink's cap that carrying takes, one in this many. A guess: the peer's own media have the other half.
 const UPLINK_SHARE: u64 = 2;
@@ -27,14 +27,14 @@ pub struct CarriedFigures {
     pub tunnels: usize,
     /// Bytes of datagrams that were passed on so far.
     pub bytes: u64,
-    /// Bytes of datagrams that were dropped so far: beyond a rate, or the link that they leave by is behind.
+    /// Bytes of datagrams that were dropped so far: beyond a rate, or at a full queue of the outgoing link.
     pub dropped_bytes: u64,
 }
 
 #[derive(Debug)]
 struct Carried {
     between: [LinkId; 2],
-    /// For what comes from each of them.
+    /// Rate limits of both directions.
     buckets: [Mutex<Bucket>; 2],
 }
 
@@ -167,7 +167,7 @@ impl Tunnels {
         }
     }
 
-    /// Whether a link of this peer goes by that one.
+    /// Whether a tunnel of this peer's own links uses that link.
     pub(crate) fn carries_own(&self, carrier: LinkId) -> bool {
         read(&self.ends).range((carrier, 0)..=(carrier, u16::MAX)).next().is_some()
     }

@@ -29,12 +29,12 @@ pub(crate) struct Ways {
     all: Vec<By>,
     /// Index of the way in use.
     current: usize,
-    /// When something came by it, or it was chosen.
+    /// Time of the last datagram by it, or of the choice.
     since: Option<Instant>,
 }
 
 impl Ways {
-    /// Adds a way, or changes its number. Returns whether it is the first one.
+    /// Adds a way, or changes its channel. Returns whether the link had none.
     pub(crate) fn open(&mut self, by: By) -> bool {
         if let By::Link(link, _) = by {
             self.shut(link);

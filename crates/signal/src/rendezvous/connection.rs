@@ -383,7 +383,7 @@ where
         membership.count_dropped(batch.len());
         return Ok(());
     }
-    // as long as a peer may be silent: who reads late loses datagrams, and not the connection
+    // as long as a peer may be silent: a late reader loses datagrams, and not the connection
     in_time(membership.limits().silence_max(), sink.send(Message::Binary(frame))).await?;
     membership.count_tunneled(batch.len());
     Ok(())

@@ -90,7 +90,7 @@ pub struct Net {
     pub pauses_each: Option<Span>,
     /// Maximum jitter of a packet.
     pub jitter: Span,
-    /// Whether peers carry links of others whose NATs let no path through.
+    /// Whether peers carry links between others that NATs part.
     pub tunnels: bool,
     /// Longest queueing time at an uplink or downlink.
     pub queue: Span,

@@ -13,7 +13,7 @@ use super::{Happening, World};
 
 /// Time without a path after which an end asks for carriers (`crates/rtc/src/traffic.rs`).
 pub(super) const PATH_WAIT_US: u64 = 500 * MS;
-/// Time that ICE waits for a better pair than one of relays (`crates/rtc/src/transport.rs`).
+/// Time that ICE waits for a better pair than one of relays (`crates/rtc/src/agent.rs`).
 const RELAY_WAIT_US: u64 = SECOND;
 /// Silence after which an end goes over to its other carrier (`crates/rtc/src/tunnels/ways.rs`).
 const SILENCE_US: u64 = 350 * MS;
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// A peer no longer carries: it is gone, or its link with an end is.
+    /// A peer no longer carries: it has left, or lost a link with an end.
     pub(super) fn carries_no_more(&mut self, carrier: usize) {
         let mut pairs: Vec<[usize; 2]> = Vec::new();
         for ((by, _), ends) in &self.tunnels.carried {

@@ -65,7 +65,7 @@ impl RoomState {
             Message::Election(message) => self.accepts_election(sender, message),
             Message::Tree(message) => self.accepts_tree(sender, message),
             Message::Data(message) => self.accepts_data(sender, message),
-            // what a carrier does, and what it is asked for, goes on its link
+            // end and carrier talk on their link
             Message::Tunnel(_) => sender.is_linked,
         }
     }
