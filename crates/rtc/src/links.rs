@@ -124,7 +124,7 @@ impl Links {
         *lock(&self.shared.mapped) = outer;
     }
 
-    /// Sets what takes datagrams of links to the rendezvous ([`TunnelCommand::OpenByRendezvous`](plenary_proto::TunnelCommand::OpenByRendezvous)); `None` without one.
+    /// Sets what takes datagrams to the rendezvous, for links that go by it ([`Command::Tunnel`]); `None` without one.
     pub fn set_courier(&self, courier: Option<Arc<dyn Courier>>) {
         self.shared.tunnels.set_courier(courier);
     }
