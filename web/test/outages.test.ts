@@ -114,8 +114,8 @@ test("without https a tab that loses its place to another one says so", {
     // without https there are no locks
     await duplicate(page);
     await page.bringToFront();
-    await alerted(page, "You are in this room in another tab as well");
-    await there(page, '[data-way="reload"]');
+    await alerted(page, "This room is open in another tab with the same identity");
+    await there(page, '[data-way="rejoin"]');
   } finally {
     await mixed.close();
   }

@@ -56,7 +56,7 @@ test("a page by https says that the browser blocks a rendezvous by http", { time
     () => "joined",
     (error: Error) => error.message,
   );
-  assert.match(await told, /blocks the room's plain http address/);
+  assert.match(await told, /a page that came by https reaches no rendezvous by http/);
 });
 
 test("where no websocket opens, requests carry the frames", { timeout: 90_000 }, async () => {
