@@ -24,9 +24,10 @@ use tokio::runtime;
 
 const PACKETS: u64 = 20_000;
 const PAYLOAD_LEN: usize = 1_100;
-/// Packets at once, and the interval between two such groups: 18 Mbit/s.
-const GROUP: u64 = 4;
-const INTERVAL: Duration = Duration::from_micros(2_000);
+/// Packets at once: one, few, and as many as a frame of a screen or a keyframe has. The interval between two such groups gives 18
+/// Mbit/s.
+const GROUPS: [u64; 3] = [1, 4, 20];
+const PACKET_INTERVAL: Duration = Duration::from_micros(500);
 const ROUNDS: usize = 3;
 const LINK: LinkId = LinkId(100);
 const ENDS: [LinkId; 2] = [LinkId(1), LinkId(2)];
@@ -66,20 +67,23 @@ struct Round {
 }
 
 /// Sends the packets on a link of `a`, and waits until they have arrived at `b`. `third`: the third peer's thread.
-async fn run(a: &mut Peer, b: &mut Peer, link: LinkId, third: &runtime::Handle) -> Round {
+async fn run(a: &mut Peer, b: &mut Peer, link: LinkId, (group, third): (u64, &runtime::Handle)) -> Round {
     let used = async || third.spawn(async { thread_us() }).await.unwrap();
     let (before, epoch) = (used().await, Instant::now());
     let sent = Arc::new(Mutex::new(vec![0_u64; PACKETS as usize]));
     let mut delays_us = Vec::new();
     for number in 0..PACKETS {
-        if number % GROUP == 0 {
-            tokio::time::sleep_until((epoch + INTERVAL * (number / GROUP) as u32).into()).await;
+        if number % group == 0 {
+            tokio::time::sleep_until((epoch + PACKET_INTERVAL * number as u32).into()).await;
         }
         sent.lock().unwrap()[number as usize] = epoch.elapsed().as_micros() as u64;
         let payload = vec![0x41; PAYLOAD_LEN].into();
         a.forward(link, 0, MediaPacket { key_start: true, payload, ..packet(number) });
-        tokio::task::yield_now().await;
-        drain(b, epoch, &sent, &mut delays_us);
+        // a group leaves together
+        if number % group == group - 1 {
+            tokio::task::yield_now().await;
+            drain(b, epoch, &sent, &mut delays_us);
+        }
     }
     for _ in 0..200 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -112,32 +116,40 @@ async fn main() {
         runtime.block_on(std::future::pending::<()>());
     });
     let third = handle_of.recv().unwrap();
-    println!("way        µs per packet  arrived  delay p50, p95 ms");
-    let mut rows = Vec::new();
-    for _ in 0..ROUNDS {
-        rows.push(("forwarded", forwarded(&third).await));
-        rows.push(("carried", carried(&third).await));
+    println!("group  way        µs per packet  arrived  delay p50, p95 ms");
+    for group in GROUPS {
+        let mut rows = Vec::new();
+        for _ in 0..ROUNDS {
+            rows.push(("forwarded", forwarded(group, &third).await));
+            rows.push(("carried", carried(group, &third).await));
+        }
+        for (way, Round { us_per_packet, arrived, p50_ms, p95_ms }) in &rows {
+            println!("{group:5}  {way:9}  {us_per_packet:13.2}  {arrived:7}  {p50_ms:9.2} {p95_ms:7.2}");
+        }
+        let median = |way: &str, figure: fn(&Round) -> f64| {
+            let of_way = rows.iter().filter(|(of, _)| *of == way);
+            let mut all: Vec<f64> = of_way.map(|(_, round)| figure(round)).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let us = |round: &Round| round.us_per_packet;
+        let (ratio, p95_ms) = (median("carried", us) / median("forwarded", us), |round: &Round| round.p95_ms);
+        let later_ms = median("carried", p95_ms) - median("forwarded", p95_ms);
+        println!("{group:5}  ratio {ratio:.2}, p95 {later_ms:+.2} ms");
     }
-    for (way, Round { us_per_packet, arrived, p50_ms, p95_ms }) in &rows {
-        println!("{way:9}  {us_per_packet:13.2}  {arrived:7}  {p50_ms:9.2} {p95_ms:7.2}");
-    }
-    let median = |way: &str, figure: fn(&Round) -> f64| {
-        let mut all: Vec<f64> =
-            rows.iter().filter(|(of, _)| *of == way).map(|(_, round)| figure(round)).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let ratio =
-        median("carried", |round| round.us_per_packet) / median("forwarded", |round| round.us_per_packet);
-    let later_ms = median("carried", |round| round.p95_ms) - median("forwarded", |round| round.p95_ms);
-    println!("ratio {ratio:.2}, p95 {later_ms:+.2} ms");
+}
+
+/// Returns the first of two neighbouring ports that are free.
+fn free_ports() -> u16 {
+    let is_free = |port: u16| UdpSocket::bind((LOOPBACK, port)).is_ok();
+    (20_000..30_000).step_by(2).find(|port| is_free(*port) && is_free(port + 1)).unwrap()
 }
 
 /// The third peer, linked with both ends, which may reach it alone.
 async fn met(third: &runtime::Handle) -> (Arc<Links>, Peer, Peer) {
-    let address = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
+    let port = free_ports();
     let config =
-        LinksConfig { udp_port: Some(address.port()), tunnel_bps_max: Some(100_000_000), ..on_loopback() };
+        LinksConfig { udp_ports: Some(port..=port + 1), tunnel_bps_max: Some(100_000_000), ..on_loopback() };
     let sink = Arc::new(Forwarder::default());
     let (links, mut events) = {
         let _inside = third.enter();
@@ -146,7 +158,7 @@ async fn met(third: &runtime::Handle) -> (Arc<Links>, Peer, Peer) {
     let links = Arc::new(links);
     sink.0.set(Arc::downgrade(&links)).unwrap();
     let shaper = Shaper::default();
-    shaper.reach_only(vec![address]);
+    shaper.reach_only([port, port + 1].map(|port| (LOOPBACK, port).into()).to_vec());
     let (mut a, mut b) = (Peer::shaped(&shaper), Peer::shaped(&shaper));
     for (peer, link) in [&mut a, &mut b].into_iter().zip(ENDS) {
         let kind = LinkKind::Peer;
@@ -166,14 +178,14 @@ async fn met(third: &runtime::Handle) -> (Arc<Links>, Peer, Peer) {
     (links, a, b)
 }
 
-async fn forwarded(third: &runtime::Handle) -> Round {
+async fn forwarded(group: u64, third: &runtime::Handle) -> Round {
     let (links, mut a, mut b) = met(third).await;
-    let round = run(&mut a, &mut b, ENDS[0], third).await;
+    let round = run(&mut a, &mut b, ENDS[0], (group, third)).await;
     links.close().await;
     round
 }
 
-async fn carried(third: &runtime::Handle) -> Round {
+async fn carried(group: u64, third: &runtime::Handle) -> Round {
     let (links, mut a, mut b) = met(third).await;
     let kind = LinkKind::Peer;
     a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
@@ -187,7 +199,7 @@ async fn carried(third: &runtime::Handle) -> Round {
         end.links.submit(Command::Tunnel(open));
     }
     tokio::join!(a.connected(LINK), b.connected(LINK));
-    let round = run(&mut a, &mut b, LINK, third).await;
+    let round = run(&mut a, &mut b, LINK, (group, third)).await;
     links.close().await;
     round
 }
