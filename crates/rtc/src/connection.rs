@@ -247,20 +247,26 @@ impl Connection {
             return Poll::Ready(Ok(Happening::MessagesWait));
         }
         for _ in 0..TURNS_MAX {
-            let mut goes_on = self.receive(cx) | self.receive_by_tunnel()?;
+            // frames of tunnels that this peer carries change nothing here
+            let (any, is_changed) = self.receive(cx);
+            let mut goes_on = is_changed | self.receive_by_tunnel()?;
             goes_on |= self.relays.settle(cx, &mut self.transport)?;
             goes_on |= self.expire(cx)?;
             self.note_path();
             self.is_changed |= goes_on;
+            goes_on |= any;
             if let Some(happening) = self.happening(reads_messages) {
                 return Poll::Ready(Ok(happening));
             }
             // while the socket takes nothing, the link's queue fills up, and drops packets by its own rules
             if self.poll_flush(cx).is_ready() {
+                if self.wire.take_frames_wait() {
+                    self.take_frames();
+                    let _ = self.poll_flush(cx);
+                }
                 let takes_media = self.wire.take_nudge();
                 if takes_media || self.is_changed {
                     self.is_changed = false;
-                    self.take_frames();
                     self.transport.collect(Instant::now(), takes_media, &mut self.outgoing);
                     // datagrams sent may have moved the next timeout: one more turn sets the timer
                     goes_on |= !self.outgoing.is_empty();
@@ -295,9 +301,9 @@ impl Connection {
         event.map(Happening::Transport)
     }
 
-    /// Reads one batch of each socket. Returns whether anything arrived.
-    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
+    /// Reads one batch of each socket. Returns whether anything arrived, and whether anything but frames of tunnels did.
+    fn receive(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        let (mut any, mut is_changed) = (false, false);
         for socket in self.sockets.iter_mut().chain(self.relays.sockets()) {
             let local = socket.local();
             let arrived = |datagram: &[u8], from, at| {
@@ -305,7 +311,10 @@ impl Connection {
                     if self.transport.knows(from) {
                         self.tunnel.frame_arrived(datagram, at);
                     }
-                } else if let Err(error) = self.transport.receive(at, local, from, datagram) {
+                    return;
+                }
+                is_changed = true;
+                if let Err(error) = self.transport.receive(at, local, from, datagram) {
                     tracing::debug!(%error, "a datagram was dropped");
                 }
             };
@@ -315,7 +324,7 @@ impl Connection {
                 answered.into_iter().for_each(|address| place.learned(address));
             }
         }
-        any
+        (any, is_changed)
     }
 
     /// Reads what has come through tunnels. Returns whether anything has.

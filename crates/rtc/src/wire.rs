@@ -102,6 +102,8 @@ struct Wakeups {
     media: AtomicBool,
     /// Messages wait.
     messages: AtomicBool,
+    /// Frames of tunnels wait.
+    frames: AtomicBool,
 }
 
 /// Clears a flag and returns whether it was set. The flag is read first, since most turns are for a datagram that
@@ -180,9 +182,16 @@ impl Wire {
         if has_room {
             frames.push_back(frame);
             drop(frames);
-            self.nudge();
+            if !self.wakeups.frames.swap(true, Ordering::AcqRel) {
+                self.wakeups.waker.wake();
+            }
         }
         has_room
+    }
+
+    /// Called by the link's task: whether frames of tunnels wait since the last call.
+    pub(crate) fn take_frames_wait(&self) -> bool {
+        take(&self.wakeups.frames)
     }
 
     /// Called by the link's task: the frames to be sent now.
