@@ -24,9 +24,9 @@ use tokio::runtime;
 
 const PACKETS: u64 = 20_000;
 const PAYLOAD_LEN: usize = 1_100;
-/// Packets at once: one, few, and as many as a frame of a screen or a keyframe has. The interval between two such groups gives 18
-/// Mbit/s.
+/// Packets at once: one, few, and as many as a keyframe has.
 const GROUPS: [u64; 3] = [1, 4, 20];
+/// Mean interval between packets: 18 Mbit/s.
 const PACKET_INTERVAL: Duration = Duration::from_micros(500);
 const ROUNDS: usize = 3;
 const LINK: LinkId = LinkId(100);

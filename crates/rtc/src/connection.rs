@@ -301,7 +301,7 @@ impl Connection {
         event.map(Happening::Transport)
     }
 
-    /// Reads one batch of each socket. Returns whether anything arrived, and whether anything but frames of tunnels did.
+    /// Reads one batch of each socket. Returns whether anything arrived, and whether it was more than tunnel frames.
     fn receive(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
         let (mut any, mut is_changed) = (false, false);
         for socket in self.sockets.iter_mut().chain(self.relays.sockets()) {
