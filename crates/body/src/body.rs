@@ -306,6 +306,19 @@ impl Body {
         self.brain.next_timeout().map(|time| self.media.clock_us(time))
     }
 
+    /// Hands an input about a link to the brain, unless a newer one has replaced the link.
+    fn link_input(
+        &mut self,
+        now_us: u64,
+        link: LinkId,
+        outs: &mut Outs,
+        input: impl FnOnce(PeerId, LinkKind) -> Input,
+    ) {
+        if let Some((peer, kind)) = self.media.links.of(link) {
+            self.input(now_us, input(peer, kind), outs);
+        }
+    }
+
     /// Handles an input, and everything that follows from it.
     pub fn handle(&mut self, now_us: u64, input: In, outs: &mut Outs) {
         match input {
@@ -319,32 +332,20 @@ impl Body {
             In::Publish { shares } => self.publish_anew(shares, now_us, outs),
             In::Sources(sources) => self.set_sources(sources, now_us, outs),
             In::Described { link, description } => {
-                if let Some((peer, kind)) = self.media.links.of(link) {
-                    self.input(now_us, Input::Described { peer, kind, description }, outs);
-                }
+                self.link_input(now_us, link, outs, |peer, kind| Input::Described { peer, kind, description })
             }
             In::PathsFound { link, candidates } => {
-                if let Some((peer, kind)) = self.media.links.of(link) {
-                    self.input(now_us, Input::PathsFound { peer, kind, candidates }, outs);
-                }
+                self.link_input(now_us, link, outs, |peer, kind| Input::PathsFound { peer, kind, candidates })
             }
-            In::PathWanted(link) => {
-                if let Some((peer, kind)) = self.media.links.of(link) {
-                    self.input(now_us, Input::PathWanted(peer, kind), outs);
-                }
-            }
+            In::PathWanted(link) => self.link_input(now_us, link, outs, Input::PathWanted),
             In::RendezvousCarries(carries) => self.input(now_us, Input::RendezvousCarries(carries), outs),
             In::LinkCarried(link, is_carried) => {
-                if let Some((peer, kind)) = self.media.links.of(link) {
-                    self.input(now_us, Input::LinkCarried(peer, kind, is_carried), outs);
-                }
+                self.link_input(now_us, link, outs, |peer, kind| Input::LinkCarried(peer, kind, is_carried))
             }
-            In::IceRestart { link, mut restart } => {
-                if let Some((peer, kind)) = self.media.links.of(link) {
-                    restart.kind = kind;
-                    self.input(now_us, Input::IceRestart(peer, restart), outs);
-                }
-            }
+            In::IceRestart { link, mut restart } => self.link_input(now_us, link, outs, |peer, kind| {
+                restart.kind = kind;
+                Input::IceRestart(peer, restart)
+            }),
             In::LinkUp(link) => {
                 if let Some((peer, kind)) = self.media.link_up(link, outs) {
                     self.input(now_us, Input::LinkUp(peer, kind), outs);

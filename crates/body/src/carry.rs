@@ -7,7 +7,7 @@ use plenary_proto::message::{
     PictureWanted, ProbeMessage, Sharing, VideoRequest,
 };
 use plenary_proto::packet::LinkId;
-use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank, TunnelCommand};
+use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
 
 use crate::body::Body;
 use crate::layout;
@@ -86,7 +86,11 @@ impl Body {
                     outs.sends.push(Out::IceRestart { link, restart });
                 }
             }
-            Output::Tunnel(command) => outs.sends.extend(self.of_links(command).map(Out::Tunnel)),
+            Output::Tunnel(command) => {
+                let carried = |(peer, kind): (PeerId, LinkKind)| self.media.links.newest(&peer, kind);
+                let command = command.renamed(carried, |peer| self.link(&peer));
+                outs.sends.extend(command.map(Out::Tunnel));
+            }
             Output::Close(peer, kind) => self.close(&peer, kind, outs),
             Output::Watch { parent, backup } => self.media.watch(parent, backup, now_us),
             Output::WatchMixers(mixers) => {
@@ -159,30 +163,6 @@ impl Body {
             Output::Key(key) => outs.keys.push(key),
             Output::Event(event) => self.event(event, now_us, outs),
         }
-    }
-
-    /// Translates peers into links; `None` if a link has ended.
-    fn of_links(
-        &self,
-        command: TunnelCommand<(PeerId, LinkKind), PeerId>,
-    ) -> Option<TunnelCommand<LinkId, LinkId>> {
-        let carried = |(peer, kind): (PeerId, LinkKind)| self.media.links.newest(&peer, kind);
-        let carrier = |peer: PeerId| self.link(&peer);
-        Some(match command {
-            TunnelCommand::Carry { channel, between: [one, other] } => {
-                TunnelCommand::Carry { channel, between: [carrier(one)?, carrier(other)?] }
-            }
-            TunnelCommand::Uncarry { channel } => TunnelCommand::Uncarry { channel },
-            TunnelCommand::Open { link, carrier: by, channel } => {
-                TunnelCommand::Open { link: carried(link)?, carrier: carrier(by)?, channel }
-            }
-            TunnelCommand::Shut { link, carrier: by } => {
-                TunnelCommand::Shut { link: carried(link)?, carrier: carrier(by)? }
-            }
-            TunnelCommand::OpenByRendezvous { link, peer } => {
-                TunnelCommand::OpenByRendezvous { link: carried(link)?, peer }
-            }
-        })
     }
 
     /// Returns the ordinary link with a peer, whether it is up or not.

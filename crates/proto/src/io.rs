@@ -102,6 +102,31 @@ pub enum TunnelCommand<Link, Carrier> {
     },
 }
 
+impl<Link, Carrier> TunnelCommand<Link, Carrier> {
+    /// Names the links otherwise; `None` where one has no such name.
+    pub fn renamed<L, C>(
+        self,
+        link_of: impl Fn(Link) -> Option<L>,
+        carrier_of: impl Fn(Carrier) -> Option<C>,
+    ) -> Option<TunnelCommand<L, C>> {
+        Some(match self {
+            TunnelCommand::Carry { channel, between: [one, other] } => {
+                TunnelCommand::Carry { channel, between: [carrier_of(one)?, carrier_of(other)?] }
+            }
+            TunnelCommand::Uncarry { channel } => TunnelCommand::Uncarry { channel },
+            TunnelCommand::Open { link, carrier, channel } => {
+                TunnelCommand::Open { link: link_of(link)?, carrier: carrier_of(carrier)?, channel }
+            }
+            TunnelCommand::Shut { link, carrier } => {
+                TunnelCommand::Shut { link: link_of(link)?, carrier: carrier_of(carrier)? }
+            }
+            TunnelCommand::OpenByRendezvous { link, peer } => {
+                TunnelCommand::OpenByRendezvous { link: link_of(link)?, peer }
+            }
+        })
+    }
+}
+
 /// Input to the brain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {

@@ -21,8 +21,8 @@ fn in_order() -> [u8; 3] {
     seeds
 }
 
-/// A speaker with the lowest id of three and a host, which can't reach the one with the highest id. Returns it with the
-/// seeds of the middle one and of that one.
+/// The speaker with the lowest of three ids, beside a host. It can't reach the speaker with the highest id. Returns its
+/// brain, and the seeds of the two other speakers.
 fn cut_off() -> (Brain, u8, u8) {
     let [low, middle, high] = in_order();
     let mut brain = Brain::new(low, speaking());
@@ -63,7 +63,7 @@ fn misses_path(brain: &mut Brain, other: u8) -> Vec<Output> {
     brain.give(Input::PathWanted(key(other).id(), KIND))
 }
 
-/// The link with that peer is up, by a tunnel.
+/// The link with a peer comes up through a tunnel.
 fn is_carried(brain: &mut Brain, other: u8) -> Vec<Output> {
     brain.give(Input::LinkCarried(key(other).id(), KIND, true));
     brain.is_linked_with(key(other).id(), KIND)

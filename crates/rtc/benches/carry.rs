@@ -24,7 +24,7 @@ use tokio::runtime;
 
 const PACKETS: u64 = 20_000;
 const PAYLOAD_LEN: usize = 1_100;
-/// Packets at once: one, few, and as many as a keyframe has.
+/// Packets sent at once: a single one, four, and a keyframe.
 const GROUPS: [u64; 3] = [1, 4, 20];
 /// Mean interval between packets: 18 Mbit/s.
 const PACKET_INTERVAL: Duration = Duration::from_micros(500);
@@ -187,12 +187,7 @@ async fn forwarded(group: u64, third: &runtime::Handle) -> Round {
 
 async fn carried(group: u64, third: &runtime::Handle) -> Round {
     let (links, mut a, mut b) = met(third).await;
-    let kind = LinkKind::Peer;
-    a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
-    let offer = a.described(LINK).await;
-    b.links.submit(Command::Answer { link: LINK, kind, offer, is_stranger: false });
-    let answer = b.described(LINK).await;
-    a.links.submit(Command::Accept { link: LINK, answer });
+    negotiate(&mut a, &mut b, LINK, LinkKind::Peer).await;
     links.submit(Command::Tunnel(TunnelCommand::Carry { channel: CHANNEL, between: ENDS }));
     for (end, carrier) in [&a, &b].into_iter().zip(ENDS) {
         let open = TunnelCommand::Open { link: LINK, carrier, channel: CHANNEL };

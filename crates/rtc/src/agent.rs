@@ -12,9 +12,12 @@ use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveCon
 use rtc::ice::candidate::{Candidate as IceCandidate, CandidateConfig, CandidateType};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::{Agent, AgentConfig};
+use rtc::sansio::Protocol as _;
+use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::{Error, Result};
 
 use crate::credentials::Credentials;
+use crate::tunnels::{self, is_tunnel};
 
 /// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
 /// link on loopback is up a little later than that.
@@ -67,6 +70,21 @@ pub(crate) fn new_agent(
         agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
     }
     Ok(agent)
+}
+
+/// Adds the pair of candidates that stands for all tunnels of the link.
+pub(crate) fn add_tunnel(agent: &mut Agent) -> Result<()> {
+    agent.add_local_candidate(ice_candidate(&Candidate::Relayed(tunnels::OWN), 0)?)?;
+    agent.add_remote_candidate(ice_candidate(&Candidate::Relayed(tunnels::OTHER), 0)?)?;
+    Ok(())
+}
+
+/// Takes the agent's checks and answers. A tunnel leads to its other end alone: the agent pairs each address with each.
+pub(crate) fn checks_of(agent: &mut Agent) -> impl Iterator<Item = TaggedBytesMut> {
+    let leads_there = |check: &TaggedBytesMut| {
+        is_tunnel(check.transport.local_addr) == is_tunnel(check.transport.peer_addr)
+    };
+    std::iter::from_fn(|| agent.poll_write()).filter(leads_there)
 }
 
 /// The candidate as the ICE agent has it; `index` is its place in its description.

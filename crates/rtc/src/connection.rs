@@ -334,11 +334,9 @@ impl Connection {
         }
         self.transport.open_tunnel()?;
         let now = Instant::now();
-        let arrived = self.tunnel.receive(&self.wire.tunnel, now);
-        for (_, datagram) in &arrived {
-            if let Some(rtt) = self.tunnel.round_trip(datagram) {
-                self.wire.answered(rtt, None);
-            }
+        let arrived = self.wire.tunnel.take(now);
+        for datagram in &arrived {
+            self.tunnel.time_check(&self.wire, datagram);
             if let Err(error) = self.transport.receive(now, tunnels::OWN, tunnels::OTHER, datagram) {
                 tracing::debug!(%error, "a datagram from a tunnel was dropped");
             }
@@ -369,7 +367,6 @@ impl Connection {
         }
         self.is_changed = true;
         let addresses: Vec<SocketAddr> = self.sockets.iter().map(LinkSocket::local).collect();
-        self.wire.set_bound(addresses.iter().map(SocketAddr::ip));
         let told = (path::candidates(addresses.iter().copied(), outer), asks);
         self.transport.begin_restart(Instant::now(), (ufrag, pwd), (&addresses, stun), told)?;
         Ok(true)
@@ -424,6 +421,11 @@ impl Connection {
     /// Whether the link goes by a path that no ICE agent keeps.
     pub(crate) fn has_migrated(&self) -> bool {
         self.transport.has_migrated()
+    }
+
+    /// Whether the other end was asked for its part of an ICE restart, and has not answered yet.
+    pub(crate) fn asks_restart(&self) -> bool {
+        self.transport.asks_restart()
     }
 
     pub(crate) fn is_restarting(&self) -> bool {

@@ -33,6 +33,8 @@ pub(crate) struct Handle {
     pub(crate) restarts: mpsc::Sender<Box<IceRestart>>,
     /// Notified when the link is to look for another path.
     pub(crate) moves: Notify,
+    /// Notified when an unanswered request for an ICE restart is to be repeated.
+    pub(crate) asks_again: Notify,
     pub(crate) refused_trains: mpsc::Sender<u32>,
     pub(crate) end: watch::Sender<Option<DownReason>>,
     /// What an attacker sends.

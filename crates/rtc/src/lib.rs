@@ -81,6 +81,9 @@ mod wire;
 #[cfg(test)]
 #[path = "../tests/links/support.rs"]
 mod support;
+#[cfg(test)]
+#[path = "../tests/links/turn_messages.rs"]
+mod turn_messages;
 
 pub use events::Events;
 pub use links::{LinkError, Links};

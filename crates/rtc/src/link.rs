@@ -102,6 +102,7 @@ impl Link {
             paths: paths_sender,
             restarts: restarts_sender,
             moves: Notify::new(),
+            asks_again: Notify::new(),
             refused_trains: refused_sender,
             end: end_sender,
             #[cfg(feature = "raw")]

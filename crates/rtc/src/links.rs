@@ -171,9 +171,7 @@ impl Links {
     /// Repeats at once what the other ends of links with an ICE restart have not answered: the rendezvous is connected
     /// again.
     pub fn ask_again(&self) {
-        let table = self.shared.table();
-        let asking = table.values().filter(|handle| handle.wire.asks_restart());
-        asking.for_each(|handle| handle.moves.notify_one());
+        self.shared.table().values().for_each(|handle| handle.asks_again.notify_one());
     }
 
     /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each

@@ -15,12 +15,10 @@ use crate::sync::lock;
 
 impl Link {
     /// Begins an ICE restart: on the addresses that this machine has now, and by asking the other end. One that is
-    /// under way on these addresses goes on, and the other end is asked again.
+    /// under way on these addresses goes on.
     pub(crate) fn restart(&mut self, connection: &mut Connection) -> Result<(), DownReason> {
         if !connection.is_restarting() || connection.is_unbound(&self.shared.ports.addresses()) {
             self.begin_restart(connection, true)?;
-        } else if self.handle.wire.asks_restart() {
-            self.tell_restart(connection);
         }
         Ok(())
     }
@@ -39,10 +37,7 @@ impl Link {
                 self.begin_restart(connection, false)?;
                 connection.start_restart(told).map_err(failed)?;
             }
-            Told::Start => {
-                self.handle.wire.set_asks_restart(false);
-                return connection.start_restart(told).map_err(failed);
-            }
+            Told::Start => return connection.start_restart(told).map_err(failed),
             Told::Answer => {}
         }
         self.tell_restart(connection);
@@ -72,7 +67,6 @@ impl Link {
         if !connection.begin_restart(sockets, credentials, (outer, &stun), asks).map_err(failed)? {
             return Err(DownReason::AddressGone);
         }
-        self.handle.wire.set_asks_restart(asks);
         Ok(())
     }
 

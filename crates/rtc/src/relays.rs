@@ -20,9 +20,9 @@ use crate::sync::lock;
 use crate::transport::Transport;
 use crate::wire::Wire;
 
-/// Time from the other end's description until a relay is asked for, if there is no path by then. A link on loopback is
-/// up after 0.3 s, one over a NAT after two round trips more. A guess.
-const ASKED_AFTER: Duration = Duration::from_millis(500);
+/// Time from the other end's description until a relay, and others that carry the link, are asked for if there is no
+/// path by then. A link on loopback is up after 0.3 s, one over a NAT after two round trips more. A guess.
+pub(crate) const PATH_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Time that a relay is kept when the link goes another way. The other end may still check it; a guess.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
 
@@ -56,7 +56,7 @@ impl Relays {
     /// The other end is known. Where this end's NAT gives a port for each destination, a relay is likely to be needed,
     /// and asked for at once.
     pub(crate) fn start(&mut self, now: Instant, nat: Nat) {
-        let wait = if nat == Nat::PortEach { Duration::ZERO } else { ASKED_AFTER };
+        let wait = if nat == Nat::PortEach { Duration::ZERO } else { PATH_WAIT_MAX };
         self.ask_at = Some(now + wait).filter(|_| !self.binds.is_empty());
     }
 
@@ -91,7 +91,7 @@ impl Relays {
         let servers = lock(&self.servers).clone();
         if servers.is_empty() {
             // they may be told yet; by the time at which the link is given up there were ten attempts
-            self.ask_at = Some(now + ASKED_AFTER);
+            self.ask_at = Some(now + PATH_WAIT_MAX);
         }
         for is_v4 in [true, false] {
             let Some(server) = servers.iter().find(|server| server.address.is_ipv4() == is_v4) else {

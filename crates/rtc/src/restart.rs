@@ -14,17 +14,16 @@ use rtc::ice::Agent;
 use rtc::sansio::Protocol as _;
 use rtc::shared::error::Result;
 
-use crate::agent::{ice_candidate, new_agent};
+use crate::agent::{add_tunnel, ice_candidate, new_agent};
 use crate::credentials::Credentials;
 use crate::path::Checked;
 use crate::screen::Paths;
-use crate::tunnels;
 
 /// Time after which a restart without a path is given up: as a link's set-up.
 const RESTART_MAX: Duration = Duration::from_secs(5);
 /// Interval at which an unanswered request is repeated, and the number of requests. Guesses: a round trip by the
 /// rendezvous; it may have to be connected anew first.
-pub(crate) const ASK_EACH: Duration = Duration::from_millis(300);
+const ASK_EACH: Duration = Duration::from_millis(300);
 const ASKS_MAX: u8 = 12;
 /// Interval at which the direct way is tried again where a link takes a detour. A guess.
 pub(crate) const RETRY_DIRECT_EACH: Duration = Duration::from_secs(300);
@@ -38,8 +37,6 @@ pub(crate) struct Restart {
     ufrag: String,
     pwd: String,
     candidates: List<Candidate, CANDIDATES_MAX>,
-    /// The other end's fragment, once it is known.
-    other_ufrag: Option<String>,
     /// This end has asked for it; else the other one.
     asks: bool,
     ask_at: Option<Instant>,
@@ -72,43 +69,35 @@ impl Restart {
     ) -> Result<Restart> {
         let mut agent = new_agent(now, (role, is_lite), credentials, (&ufrag, &pwd), addresses)?;
         if by_tunnel {
-            agent.add_local_candidate(ice_candidate(&Candidate::Relayed(tunnels::OWN), 0)?)?;
-            agent.add_remote_candidate(ice_candidate(&Candidate::Relayed(tunnels::OTHER), 0)?)?;
+            add_tunnel(&mut agent)?;
         }
         let paths = Paths::new(credentials.provider.clone(), (&ufrag, &pwd));
         let (ask_at, give_up_at) = (asks.then_some(now), now + RESTART_MAX);
         let checked = Checked::default();
-        Ok(Restart {
-            agent,
-            paths,
-            checked,
-            ufrag,
-            pwd,
-            candidates,
-            other_ufrag: None,
-            asks,
-            ask_at,
-            asked: 0,
-            give_up_at,
-        })
+        Ok(Restart { agent, paths, checked, ufrag, pwd, candidates, asks, ask_at, asked: 0, give_up_at })
     }
 
     /// Returns what this end tells the other. The kind of the link is set by its caller.
     pub(crate) fn told(&self, link_ufrag: &str) -> IceRestart {
-        let answers = self.other_ufrag.as_ref().filter(|_| !self.asks);
+        let answers = self.paths.other_ufrag().filter(|_| !self.asks);
         IceRestart {
             kind: LinkKind::Peer,
             link_ufrag: Text::truncated(link_ufrag),
-            answers: answers.map(|ufrag| Text::truncated(ufrag)),
+            answers: answers.map(Text::truncated),
             ufrag: Text::truncated(&self.ufrag),
             pwd: Text::truncated(&self.pwd),
             candidates: self.candidates.clone(),
         }
     }
 
+    /// Whether this end has asked, and has no answer yet.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asks && self.paths.other_ufrag().is_none()
+    }
+
     /// Returns whether the request is due, and counts it.
     pub(crate) fn is_ask_due(&mut self, now: Instant) -> bool {
-        let is_due = self.ask_at.take_if(|at| *at <= now).is_some() && self.other_ufrag.is_none();
+        let is_due = self.ask_at.take_if(|at| *at <= now).is_some() && self.is_asking();
         if is_due {
             self.asked += 1;
             self.ask_at = (self.asked < ASKS_MAX).then_some(now + ASK_EACH);
@@ -121,7 +110,7 @@ impl Restart {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let ask_at = self.ask_at.filter(|_| self.other_ufrag.is_none());
+        let ask_at = self.ask_at.filter(|_| self.is_asking());
         [self.agent.poll_timeout(), ask_at, Some(self.give_up_at)].into_iter().flatten().min()
     }
 
@@ -138,7 +127,6 @@ impl Restart {
         }
         let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
-        self.other_ufrag = Some(ufrag.clone());
         // counted from the answer, which may come late
         self.give_up_at = now + RESTART_MAX;
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)
@@ -152,11 +140,11 @@ pub(crate) fn judge(own: Option<&Restart>, role: Role, link_ufrag: &str, told: &
         return Told::Nothing;
     }
     match (&told.answers, own) {
-        (Some(of), Some(own)) if **of == *own.ufrag && own.other_ufrag.is_none() => Told::Start,
+        (Some(of), Some(own)) if **of == *own.ufrag && own.is_asking() => Told::Start,
         (Some(_), _) => Told::Nothing,
         (None, None) => Told::Begin,
-        (None, Some(own)) if own.asks && own.other_ufrag.is_none() && role == Role::Offer => Told::Nothing,
-        (None, Some(own)) if own.other_ufrag.as_deref() == Some(&*told.ufrag) => Told::Answer,
+        (None, Some(own)) if own.is_asking() && role == Role::Offer => Told::Nothing,
+        (None, Some(own)) if own.paths.other_ufrag() == Some(&*told.ufrag) => Told::Answer,
         (None, Some(_)) => Told::Begin,
     }
 }
@@ -307,7 +295,7 @@ mod tests {
         assert_eq!(asked, usize::from(ASKS_MAX), "and then no more");
         run(&mut a, &mut b, &mut now, 1_000);
         assert!(!a.transport.is_restarting());
-        assert_eq!(a.events, [TransportEvent::Opened, TransportEvent::RestartOver]);
+        assert_eq!(a.events, [TransportEvent::Opened]);
         assert!(speaks(&mut a, &mut b, &mut now));
     }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -292,7 +292,7 @@ impl LinkSocket {
                     Some(_) => None,
                 };
                 if let Some((from, datagram)) = inner {
-                    time_check(check_sent, wire, datagram, from);
+                    time_check(check_sent, wire, datagram, Some(from.ip()));
                     arrived(datagram, from, at);
                 }
             }
@@ -311,12 +311,17 @@ impl LinkSocket {
     }
 }
 
-/// Measures the round trip of an answered check.
-fn time_check(sent: &mut Option<(TransactionId, Instant)>, wire: &Wire, datagram: &[u8], from: SocketAddr) {
+/// Measures the round trip of an answered check. `from`: the address that answered; `None` through a tunnel.
+pub(crate) fn time_check(
+    sent: &mut Option<(TransactionId, Instant)>,
+    wire: &Wire,
+    datagram: &[u8],
+    from: Option<IpAddr>,
+) {
     if let Some((Check::Response, id)) = Check::of(datagram)
         && let Some((_, at)) = sent.take_if(|(asked, _)| *asked == id)
     {
-        wire.answered(at.elapsed(), Some(from.ip()));
+        wire.answered(at.elapsed(), from);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
 use crate::link::{Link, ended, failed};
 use crate::moving::retry_at;
 use crate::path::Behaviour;
+use crate::relays::PATH_WAIT_MAX;
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
 use crate::transport::TransportEvent;
@@ -40,9 +41,6 @@ const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 /// SCTP and the greeting, with one retransmission of each (1 s). The stack itself never gives up a failing
 /// handshake.
 const SETUP_MAX: Duration = Duration::from_secs(8);
-/// Time from the first connectivity check until others are asked to carry the link, if it has no path by then. A link
-/// on loopback has one after 0.1 s, one over a NAT after two round trips more. A guess.
-const PATH_WAIT: Duration = Duration::from_millis(500);
 /// Time from a migration until this end restarts ICE, if the end that has moved hasn't: the address of a NAT has
 /// changed. The ICE agent gives its own path up after 5 s. A guess.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -119,6 +117,11 @@ impl Link {
                     self.restart_told(connection, &restart)?;
                 }
                 () = self.handle.moves.notified(), if progress.is_connected => self.restart(connection)?,
+                () = self.handle.asks_again.notified() => {
+                    if connection.asks_restart() {
+                        self.tell_restart(connection);
+                    }
+                }
                 Some((train, arrivals)) = self.measured.recv(), if !drains => {
                     self.tell(Event::Measured { link, train, arrivals });
                 }
@@ -209,12 +212,10 @@ impl Link {
             Happening::Transport(TransportEvent::Relayed(_)) => {}
             Happening::Transport(TransportEvent::RestartAsked) => self.tell_restart(connection),
             Happening::Transport(TransportEvent::Moved) => {
-                self.handle.wire.set_asks_restart(false);
                 let is_carried = connection.is_carried();
                 tracing::debug!(%link, is_carried, "the link goes by another path");
                 self.tell(Event::Carried { link, is_carried });
             }
-            Happening::Transport(TransportEvent::RestartOver) => self.handle.wire.set_asks_restart(false),
             Happening::Transport(TransportEvent::Migrated) => {
                 tracing::debug!(%link, "the link has migrated to another address");
                 progress.restart_at = Some(Instant::now() + RESTART_AFTER);
@@ -345,7 +346,7 @@ impl Progress {
     fn answered(&mut self) {
         let now = Instant::now();
         (self.is_answered, self.give_up_at) = (true, Some(now + SETUP_MAX));
-        self.path_wanted_at = Some(now + PATH_WAIT);
+        self.path_wanted_at = Some(now + PATH_WAIT_MAX);
     }
 
     fn deadline(&self) -> Option<Instant> {

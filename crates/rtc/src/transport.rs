@@ -22,7 +22,7 @@ use rtc::shared::error::Result;
 use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use crate::agent::{ice_candidate, new_agent};
+use crate::agent::{add_tunnel, checks_of, ice_candidate, new_agent};
 use crate::channels::{Channels, ChannelsEvent};
 use crate::checks::{CheckBudget, is_request};
 use crate::credentials::Credentials;
@@ -34,7 +34,7 @@ use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
 use crate::socket::Class;
 use crate::trains::Trains;
-use crate::tunnels::{self, is_tunnel};
+use crate::tunnels::is_tunnel;
 use plenary_proto::link_layout::Role;
 use plenary_proto::network::is_public;
 
@@ -134,8 +134,6 @@ pub(crate) enum TransportEvent {
     Moved,
     /// The link goes by a path of its own, until an ICE restart has found one.
     Migrated,
-    /// An ICE restart has found no path.
-    RestartOver,
     /// The other end is to be asked for its part of an ICE restart.
     RestartAsked,
     /// The other end has sent what no honest end sends.
@@ -271,8 +269,7 @@ impl Transport {
     pub(crate) fn open_tunnel(&mut self) -> Result<()> {
         if !self.has_tunnel && self.path.is_none() && !self.is_lite {
             self.has_tunnel = true;
-            self.agent.add_local_candidate(ice_candidate(&Candidate::Relayed(tunnels::OWN), 0)?)?;
-            self.agent.add_remote_candidate(ice_candidate(&Candidate::Relayed(tunnels::OTHER), 0)?)?;
+            add_tunnel(&mut self.agent)?;
         }
         Ok(())
     }
@@ -342,6 +339,11 @@ impl Transport {
         self.restart.is_some()
     }
 
+    /// Whether the other end was asked for its part of an ICE restart, and has not answered yet.
+    pub(crate) fn asks_restart(&self) -> bool {
+        self.restart.as_ref().is_some_and(|restart| restart.is_asking())
+    }
+
     /// A relay of this end has ended, and none has the address `local` of the path any more.
     pub(crate) fn relay_gone(&mut self, local: SocketAddr) {
         if self.relays.contains(&local) {
@@ -370,46 +372,8 @@ impl Transport {
         peer_addr: SocketAddr,
         datagram: &[u8],
     ) -> Result<()> {
-        let was_known = self.paths.knows(peer_addr);
         match Class::of(datagram) {
-            Class::Check if self.reflex.awaits(peer_addr) => {
-                if let Some(seen) = self.reflex.receive(local_addr, peer_addr, datagram) {
-                    self.seen(&seen);
-                }
-                Ok(())
-            }
-            Class::Check if self.paths.check(datagram, peer_addr) == Verdict::Drop => {
-                let Some(restart) = &mut self.restart else { return Ok(()) };
-                if restart.paths.check(datagram, peer_addr) == Verdict::Drop {
-                    return Ok(());
-                }
-                let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
-                let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
-                let transport_protocol = TransportProtocol::UDP;
-                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
-                let message = BytesMut::from(datagram);
-                restart.agent.handle_read(TaggedBytesMut { now, transport, message })?;
-                seen.flatten().iter().for_each(|seen| self.seen(seen));
-                self.check_restart(now)
-            }
-            Class::Check if self.migration.answered(local_addr, peer_addr, datagram) => {
-                self.migrate(local_addr, peer_addr);
-                Ok(())
-            }
-            Class::Check => {
-                if !was_known && is_request(datagram) && self.may_migrate(now) {
-                    self.migration.check(now, (local_addr, peer_addr), draw());
-                }
-                // an end in the same private network is on this side of the NAT, and a relay is in front of it
-                let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
-                let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
-                seen.flatten().iter().for_each(|seen| self.seen(seen));
-                let transport_protocol = TransportProtocol::UDP;
-                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
-                let message = BytesMut::from(datagram);
-                self.agent.handle_read(TaggedBytesMut { now, transport, message })?;
-                self.check_path()
-            }
+            Class::Check => self.receive_check(now, local_addr, peer_addr, datagram),
             Class::Media | Class::Dtls if !self.knows(peer_addr) => Ok(()),
             Class::Media => {
                 let Some(srtp) = &mut self.srtp else { return Ok(()) };
@@ -427,6 +391,55 @@ impl Transport {
             // no tunnel goes through another one
             Class::Tunnel => Ok(()),
         }
+    }
+
+    /// Takes a check, the answer to one, or a STUN server's.
+    fn receive_check(
+        &mut self,
+        now: Instant,
+        local_addr: SocketAddr,
+        peer_addr: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<()> {
+        if self.reflex.awaits(peer_addr) {
+            if let Some(seen) = self.reflex.receive(local_addr, peer_addr, datagram) {
+                self.seen(&seen);
+            }
+            return Ok(());
+        }
+        let is_new = !self.paths.knows(peer_addr);
+        let is_of_link = self.paths.check(datagram, peer_addr) == Verdict::Pass;
+        if is_of_link {
+            if self.migration.answered(local_addr, peer_addr, datagram) {
+                self.migrate(local_addr, peer_addr);
+                return Ok(());
+            }
+            if is_new && is_request(datagram) && self.may_migrate(now) {
+                self.migration.check(now, (local_addr, peer_addr), draw());
+            }
+        } else {
+            let Some(restart) = &mut self.restart else { return Ok(()) };
+            if restart.paths.check(datagram, peer_addr) == Verdict::Drop {
+                return Ok(());
+            }
+        }
+        // an end in the same private network is on this side of the NAT, and a relay is in front of it
+        let is_through_nat = is_public(peer_addr.ip()) && !self.relays.contains(&local_addr);
+        let seen = is_through_nat.then(|| self.reflex.answered(local_addr, peer_addr, datagram));
+        seen.flatten().iter().for_each(|seen| self.seen(seen));
+        let transport = udp(local_addr, peer_addr);
+        let tagged = TaggedBytesMut { now, transport, message: BytesMut::from(datagram) };
+        match &mut self.restart {
+            Some(restart) if !is_of_link => {
+                restart.agent.handle_read(tagged)?;
+                self.check_restart(now);
+            }
+            _ => {
+                self.agent.handle_read(tagged)?;
+                self.check_path()?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the addresses from which the other end has answered its first check since the last call.
@@ -488,8 +501,8 @@ impl Transport {
     }
 
     /// Handles the events of the ICE agent of a restart: the link goes by the path that it has selected.
-    fn check_restart(&mut self, now: Instant) -> Result<()> {
-        let Some(restart) = &mut self.restart else { return Ok(()) };
+    fn check_restart(&mut self, now: Instant) {
+        let Some(restart) = &mut self.restart else { return };
         let mut selected = None;
         while let Some(tagged) = restart.agent.poll_event() {
             if let rtc::ice::Event::SelectedCandidatePairChange(local, remote) = tagged.event {
@@ -508,10 +521,8 @@ impl Transport {
             self.events.push_back(TransportEvent::Moved);
         } else if self.restart.as_ref().is_some_and(|restart| restart.is_over(now)) {
             tracing::debug!("an ICE restart has found no path");
-            self.events.push_back(TransportEvent::RestartOver);
             self.restart = None;
         }
-        Ok(())
     }
 
     /// Whether a check from an unknown address may move the link there: no checks of the set-up are under way.
@@ -543,12 +554,7 @@ impl Transport {
             true => Way::Relayed,
             false => Way::Direct,
         };
-        self.path = Some(TransportContext {
-            local_addr: local.base_addr(),
-            peer_addr: remote.addr(),
-            ecn: None,
-            transport_protocol: TransportProtocol::UDP,
-        });
+        self.path = Some(udp(local.base_addr(), remote.addr()));
     }
 
     fn check_channels(&mut self, now: Instant) {
@@ -606,15 +612,11 @@ impl Transport {
         outgoing: &mut VecDeque<TaggedBytesMut>,
     ) {
         for (local_addr, peer_addr, request) in self.reflex.take_due(now) {
-            let transport_protocol = TransportProtocol::UDP;
-            let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+            let transport = udp(local_addr, peer_addr);
             outgoing.push_back(TaggedBytesMut { now, transport, message: BytesMut::from(&request[..]) });
         }
         let mut due = Vec::new();
-        while let Some(check) = self.agent.poll_write() {
-            if is_tunnel(check.transport.local_addr) != is_tunnel(check.transport.peer_addr) {
-                continue; // a tunnel leads to its other end alone
-            }
+        for check in checks_of(&mut self.agent) {
             // answers, and the checks of a path, go to addresses that have shown that they want them
             if self.path.is_none() && is_request(&check.message) {
                 due.push(check);
@@ -623,10 +625,8 @@ impl Transport {
             }
         }
         if let Some(restart) = &mut self.restart {
-            while let Some(check) = restart.agent.poll_write() {
-                if is_tunnel(check.transport.local_addr) == is_tunnel(check.transport.peer_addr) {
-                    if is_request(&check.message) { due.push(check) } else { outgoing.push_back(check) }
-                }
+            for check in checks_of(&mut restart.agent) {
+                if is_request(&check.message) { due.push(check) } else { outgoing.push_back(check) }
             }
             if restart.is_ask_due(now) {
                 self.events.push_back(TransportEvent::RestartAsked);
@@ -634,8 +634,7 @@ impl Transport {
         }
         for (local_addr, peer_addr, id) in self.migration.take_due(now) {
             if let Some(request) = self.paths.request(id) {
-                let transport_protocol = TransportProtocol::UDP;
-                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+                let transport = udp(local_addr, peer_addr);
                 outgoing.push_back(TaggedBytesMut { now, transport, message: BytesMut::from(&request[..]) });
             }
         }
@@ -693,7 +692,7 @@ impl Transport {
             if restart.agent.poll_timeout().is_some_and(|due| due <= now) {
                 restart.agent.handle_timeout(now)?;
             }
-            self.check_restart(now)?;
+            self.check_restart(now);
         }
         self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.handle_timeout(now))?;
         self.channels.handle_timeout(now);
@@ -712,6 +711,11 @@ impl Transport {
         self.collect(now, false, outgoing);
         self.agent.close()
     }
+}
+
+/// A pair of addresses.
+fn udp(local_addr: SocketAddr, peer_addr: SocketAddr) -> TransportContext {
+    TransportContext { local_addr, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP }
 }
 
 /// Returns a random id of a transaction. Without randomness no answer is recognized, and links do without.

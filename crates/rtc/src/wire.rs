@@ -58,8 +58,6 @@ pub(crate) struct Wire {
     answered_from: Mutex<Option<IpAddr>>,
     /// By which way the link goes.
     way: Mutex<Way>,
-    /// The link asks the other end for its part of an ICE restart.
-    asks_restart: AtomicBool,
     wakeups: Wakeups,
     /// Whether the link's sockets accept no datagrams.
     #[cfg(test)]
@@ -129,7 +127,6 @@ impl Wire {
             answered_from: Mutex::new(None),
             way: Mutex::default(),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
-            asks_restart: AtomicBool::new(false),
             wakeups: Wakeups::default(),
             #[cfg(test)]
             is_stalled: AtomicBool::new(false),
@@ -263,15 +260,6 @@ impl Wire {
     /// Whether the link is connected with a native peer, so that ICE can be restarted.
     pub(crate) fn can_restart(&self) -> bool {
         self.browser.get().is_none() && lock(&self.packet_queue).is_open()
-    }
-
-    /// Whether the link asks the other end for its part of an ICE restart, and has no answer yet.
-    pub(crate) fn asks_restart(&self) -> bool {
-        self.asks_restart.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_asks_restart(&self, asks: bool) {
-        self.asks_restart.store(asks, Ordering::Relaxed);
     }
 
     /// Sets the addresses of this end's sockets.

@@ -43,7 +43,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 const STOOD_STILL_US: u64 = 5_000_000;
 
 /// Interval at which the machine's addresses are looked at: most of the time without pictures after a change of network
-/// was until it was noticed. Reading them takes 0.1 ms.
+/// was until it was noticed. Reading them takes 31 µs (measured, two interfaces).
 const LOOK_US: u64 = 100_000;
 
 /// Request of the application to the driver.

@@ -262,7 +262,7 @@ impl RoomState {
             Input::RendezvousCarries(carries) => self.tunnels.rendezvous_carries(carries),
             Input::LinkCarried(peer, kind, is_carried) => {
                 self.shared.links.set_carried(&peer, kind, is_carried);
-                self.tunnels.path_changed(&mut self.shared.view(), peer, kind);
+                self.tunnels.link_changed(&mut self.shared.view(), peer, kind, true);
             }
             Input::IceRestart(peer, restart) => {
                 self.shared.links.restart_begun(&mut self.shared.out, peer, restart);

@@ -52,11 +52,7 @@ impl Tunnels {
         }
     }
 
-    /// A link goes through a tunnel from now on, or no more.
-    pub(crate) fn path_changed(&mut self, view: &mut View<'_>, peer: PeerId, kind: LinkKind) {
-        self.ends.link_changed(view, (peer, kind));
-    }
-
+    /// A link is up or down, or goes another way.
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, kind: LinkKind, is_up: bool) {
         self.ends.link_changed(view, (peer, kind));
         if kind == LinkKind::Peer && !is_up {

@@ -1,9 +1,8 @@
 //! One link's end of its tunnels: what waits for its task, and how it sends.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,8 +14,9 @@ use super::By;
 use super::frame::{Towards, frame};
 use super::ways::Ways;
 use crate::shared::Shared;
-use crate::socket::{Check, TransactionId};
+use crate::socket::{Check, TransactionId, time_check};
 use crate::sync::lock;
+use crate::wire::Wire;
 
 /// Maximum number of datagrams that wait for a link's task: as many as a batch of a socket, and those of 4 Mbit/s that
 /// arrive within 100 ms several times over. A guess.
@@ -65,14 +65,13 @@ impl End {
     }
 
     /// Returns what has arrived by ways of the link.
-    fn take(&self, now: Instant) -> VecDeque<(By, Bytes)> {
+    pub(crate) fn take(&self, now: Instant) -> Vec<Bytes> {
         if !self.has_arrived.swap(false, Ordering::AcqRel) {
-            return VecDeque::new();
+            return Vec::new();
         }
-        let mut state = lock(&self.state);
-        let mut arrived = mem::take(&mut state.arrived);
-        arrived.retain(|(by, _)| state.ways.heard(*by, now));
-        arrived
+        let State { ways, arrived } = &mut *lock(&self.state);
+        let of_link = arrived.drain(..).filter(|(by, _)| ways.heard(*by, now));
+        of_link.map(|(_, datagram)| datagram).collect()
     }
 
     fn choose(&self, now: Instant) -> Option<By> {
@@ -107,16 +106,9 @@ impl Tunnel {
         super::Tunnels::arrived(&self.shared, self.link, framed, now);
     }
 
-    /// Returns the datagrams that came for this link.
-    pub(crate) fn receive(&mut self, end: &End, now: Instant) -> VecDeque<(By, Bytes)> {
-        end.take(now)
-    }
-
-    /// Returns the round trip of a check that this datagram answers.
-    pub(crate) fn round_trip(&mut self, datagram: &[u8]) -> Option<std::time::Duration> {
-        let Some((Check::Response, id)) = Check::of(datagram) else { return None };
-        let (_, at) = self.check_sent.take_if(|(asked, _)| *asked == id)?;
-        Some(at.elapsed())
+    /// Measures the round trip of a check that this datagram answers.
+    pub(crate) fn time_check(&mut self, wire: &Wire, datagram: &[u8]) {
+        time_check(&mut self.check_sent, wire, datagram, None);
     }
 
     /// Sends a datagram of this link.
@@ -145,11 +137,10 @@ impl Tunnel {
 
     /// Hands the datagrams to the rendezvous that are to go by it.
     pub(crate) fn flush(&mut self) {
-        if let Some((to, datagrams)) = self.by_rendezvous.take() {
-            let courier = self.shared.tunnels.courier.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(courier) = courier {
-                courier.carry(to, datagrams);
-            }
+        if let Some((to, datagrams)) = self.by_rendezvous.take()
+            && let Some(courier) = self.shared.tunnels.courier()
+        {
+            courier.carry(to, datagrams);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! back to where it was made means nothing there. The number of the tunnel follows, big endian; the carrier draws it.
 
 use bytes::Bytes;
+use plenary_proto::rendezvous::TUNNEL_DATAGRAM_LEN_MAX;
 
 /// First byte of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +14,10 @@ pub(crate) enum Towards {
     End = 81,
 }
 
-/// Maximum length of a datagram in a frame: what fits into an Ethernet packet. Longer ones are dropped.
-const DATAGRAM_LEN_MAX: usize = 1_500;
-
 /// Returns the frame of a datagram; `None` if it is too long.
 pub(crate) fn frame(towards: Towards, channel: u16, datagram: &[u8]) -> Option<Bytes> {
     let [high, low] = channel.to_be_bytes();
-    let is_short = datagram.len() <= DATAGRAM_LEN_MAX;
+    let is_short = datagram.len() <= TUNNEL_DATAGRAM_LEN_MAX;
     is_short.then(|| [&[towards as u8, high, low], datagram].concat().into())
 }
 
@@ -32,7 +30,7 @@ pub(crate) fn read(frame: &[u8]) -> Option<(Towards, u16, &[u8])> {
         _ => return None,
     };
     Some((towards, u16::from_be_bytes([*high, *low]), datagram))
-        .filter(|_| datagram.len() <= DATAGRAM_LEN_MAX)
+        .filter(|_| datagram.len() <= TUNNEL_DATAGRAM_LEN_MAX)
 }
 
 #[cfg(test)]

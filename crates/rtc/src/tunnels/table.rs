@@ -47,7 +47,7 @@ pub(crate) struct Tunnels {
     carried: RwLock<BTreeMap<u16, Carried>>,
     /// The links that go through tunnels, by the link with the carrier and the number there.
     ends: RwLock<BTreeMap<(LinkId, u16), LinkId>>,
-    pub(super) courier: RwLock<Option<Arc<dyn Courier>>>,
+    courier: RwLock<Option<Arc<dyn Courier>>>,
     bytes: AtomicU64,
     dropped_bytes: AtomicU64,
 }
@@ -79,6 +79,10 @@ impl Tunnels {
 
     pub(crate) fn set_courier(&self, courier: Option<Arc<dyn Courier>>) {
         *write(&self.courier) = courier;
+    }
+
+    pub(super) fn courier(&self) -> Option<Arc<dyn Courier>> {
+        read(&self.courier).clone()
     }
 
     pub(crate) fn figures(&self) -> CarriedFigures {

@@ -12,4 +12,5 @@ mod sdp;
 mod standard;
 mod support;
 mod tunnels;
+mod turn_messages;
 mod turn_server;

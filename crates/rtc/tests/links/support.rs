@@ -148,13 +148,18 @@ pub(crate) fn packet(number: u64) -> MediaPacket {
     }
 }
 
-/// Opens a link between two peers; the first peer offers.
-pub(crate) async fn connect_kind(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
+/// Opens a link between two peers; the first peer offers. They begin to connect.
+pub(crate) async fn negotiate(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
     a.links.submit(Command::Offer { link, kind, is_stranger: false });
     let offer = a.described(link).await;
     b.links.submit(Command::Answer { link, kind, offer, is_stranger: false });
     let answer = b.described(link).await;
     a.links.submit(Command::Accept { link, answer });
+}
+
+/// Opens a link between two peers, and waits until it is connected; the first peer offers.
+pub(crate) async fn connect_kind(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
+    negotiate(a, b, link, kind).await;
     tokio::join!(a.connected(link), b.connected(link));
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Carrier {
     peer: Peer,
     pub(crate) shaper: Shaper,
     address: SocketAddr,
-    /// Its links with both ends, which have the same numbers there.
+    /// Links with both ends, numbered alike at carrier and end.
     links: [LinkId; 2],
 }
 
@@ -78,12 +78,7 @@ pub(crate) async fn ends_with_firewalls(carriers: &mut [&mut Carrier]) -> ([Peer
 
 /// Offers and answers the link.
 pub(crate) async fn begin(a: &mut Peer, b: &mut Peer) {
-    let kind = LinkKind::Peer;
-    a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
-    let offer = a.described(LINK).await;
-    b.links.submit(Command::Answer { link: LINK, kind, offer, is_stranger: false });
-    let answer = b.described(LINK).await;
-    a.links.submit(Command::Accept { link: LINK, answer });
+    negotiate(a, b, LINK, LinkKind::Peer).await;
 }
 
 async fn path_wanted(peer: &mut Peer) {

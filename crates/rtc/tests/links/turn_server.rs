@@ -10,11 +10,11 @@ use rtc::crypto::{RTCCryptoProvider, default_provider};
 use rtc::stun::attributes::*;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::*;
-use rtc::stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use crate::support::LOOPBACK;
+use crate::turn_messages::*;
 
 const REALM: &str = "example.org";
 
@@ -212,35 +212,6 @@ impl Allocation {
             let length = (data.len() as u16).to_be_bytes();
             return [&number.to_be_bytes()[..], &length, data].concat();
         }
-        let mut indication = Message::new();
-        indication.typ = MessageType::new(METHOD_DATA, CLASS_INDICATION);
-        indication.write_header();
-        add(&mut indication, ATTR_XOR_PEER_ADDRESS, from);
-        indication.add(ATTR_DATA, data);
-        indication.raw
+        indication(from, data)
     }
-}
-
-fn reply(request: &Message, class: MessageClass) -> Message {
-    let mut answer = Message::new();
-    answer.typ = MessageType::new(request.typ.method, class);
-    answer.transaction_id = request.transaction_id;
-    answer.write_header();
-    answer
-}
-
-fn error(request: &Message, code: u16) -> Message {
-    let mut answer = reply(request, CLASS_ERROR_RESPONSE);
-    answer.add(ATTR_ERROR_CODE, &[0, 0, (code / 100) as u8, (code % 100) as u8]);
-    answer
-}
-
-fn add(message: &mut Message, attribute: AttrType, address: SocketAddr) {
-    XorMappedAddress { ip: address.ip(), port: address.port() }.add_to_as(message, attribute).unwrap();
-}
-
-fn peer(message: &Message) -> SocketAddr {
-    let mut read = XorMappedAddress::default();
-    read.get_from_as(message, ATTR_XOR_PEER_ADDRESS).unwrap();
-    SocketAddr::new(read.ip, read.port)
 }

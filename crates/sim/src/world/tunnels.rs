@@ -11,7 +11,7 @@ use plenary_proto::{Input, PeerId, TunnelCommand};
 use super::links::LINK_DEAD_US;
 use super::{Happening, World};
 
-/// Time without a path after which an end asks for carriers (`crates/rtc/src/traffic.rs`).
+/// Time without a path after which an end asks for carriers (`crates/rtc/src/relays.rs`).
 pub(super) const PATH_WAIT_US: u64 = 500 * MS;
 /// Time that ICE waits for a better pair than one of relays (`crates/rtc/src/agent.rs`).
 const RELAY_WAIT_US: u64 = SECOND;
@@ -63,24 +63,7 @@ impl World {
     pub(super) fn tunnel_of_links(&mut self, at: usize, command: TunnelCommand<LinkId, LinkId>) {
         let end = |link| self.other_end(at, link).map(|(other, kind)| (self.peers[other].id, kind));
         let carrier = |link| end(link).map(|(peer, _)| peer);
-        let of_peers = || {
-            Some(match command {
-                TunnelCommand::Carry { channel, between: [one, other] } => {
-                    TunnelCommand::Carry { channel, between: [carrier(one)?, carrier(other)?] }
-                }
-                TunnelCommand::Uncarry { channel } => TunnelCommand::Uncarry { channel },
-                TunnelCommand::Open { link, carrier: by, channel } => {
-                    TunnelCommand::Open { link: end(link)?, carrier: carrier(by)?, channel }
-                }
-                TunnelCommand::Shut { link, carrier: by } => {
-                    TunnelCommand::Shut { link: end(link)?, carrier: carrier(by)? }
-                }
-                TunnelCommand::OpenByRendezvous { link, peer } => {
-                    TunnelCommand::OpenByRendezvous { link: end(link)?, peer }
-                }
-            })
-        };
-        if let Some(command) = of_peers() {
+        if let Some(command) = command.renamed(end, carrier) {
             self.tunnel(at, command);
         }
     }

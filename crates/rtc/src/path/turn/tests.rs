@@ -8,9 +8,9 @@ use rtc::crypto::default_provider;
 use rtc::stun::attributes::*;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::*;
-use rtc::stun::xoraddr::XorMappedAddress;
 
 use super::*;
+use crate::turn_messages::*;
 
 const SERVER: &str = "198.51.100.1:3478";
 const RELAYED: &str = "198.51.100.1:50000";
@@ -159,39 +159,6 @@ impl Server {
         let is_permitted = self.permits.get(&to.ip()).is_some_and(|until| *until > now);
         (is_permitted && self.is_alive(now)).then_some((to, data))
     }
-}
-
-fn reply(request: &Message, class: MessageClass) -> Message {
-    let mut answer = Message::new();
-    answer.typ = MessageType::new(request.typ.method, class);
-    answer.transaction_id = request.transaction_id;
-    answer.write_header();
-    answer
-}
-
-fn error(request: &Message, code: u16) -> Message {
-    let mut answer = reply(request, CLASS_ERROR_RESPONSE);
-    answer.add(ATTR_ERROR_CODE, &[0, 0, (code / 100) as u8, (code % 100) as u8]);
-    answer
-}
-
-fn add(message: &mut Message, attribute: AttrType, address: SocketAddr) {
-    XorMappedAddress { ip: address.ip(), port: address.port() }.add_to_as(message, attribute).unwrap();
-}
-
-fn peer(message: &Message) -> SocketAddr {
-    let mut read = XorMappedAddress::default();
-    read.get_from_as(message, ATTR_XOR_PEER_ADDRESS).unwrap();
-    SocketAddr::new(read.ip, read.port)
-}
-
-fn indication(from: SocketAddr, data: &[u8]) -> Vec<u8> {
-    let mut indication = Message::new();
-    indication.typ = MessageType::new(METHOD_DATA, CLASS_INDICATION);
-    indication.write_header();
-    add(&mut indication, ATTR_XOR_PEER_ADDRESS, from);
-    indication.add(ATTR_DATA, data);
-    indication.raw
 }
 
 struct World {
