@@ -458,6 +458,7 @@ ahead_s: number, }
  * Length of the pause, milliseconds.
  */
 pause_ms: number, }
+  | { "what": "network-changed" }
   | { "what": "link-trouble",
 /**
  * The cause, as an English sentence.

@@ -54,6 +54,8 @@ export class Link {
   #isUp = false;
   /** Whether its description waits for all candidates, or for an outer address: a relay takes some round trips. */
   readonly #waitsForAll: boolean;
+  /** Number of descriptions so far. */
+  #descriptions = 0;
   #parameters = Promise.resolve();
   #timer: ReturnType<typeof setInterval> | undefined;
   /** What the browser counts of it, renewed once a second. */
@@ -101,6 +103,17 @@ export class Link {
 
   async accept(sdp: string): Promise<void> {
     await this.#connection.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /** Restarts ICE, while the connection goes on: describes this end as the one that asks, or for the other's offer. */
+  async restart(offer: string | null): Promise<void> {
+    if (offer !== null) {
+      // an offer of this end that is under way is withdrawn
+      await this.#connection.setRemoteDescription({ type: "offer", sdp: offer });
+    } else {
+      this.#connection.restartIce();
+    }
+    await this.#describe(() => this.#foundOne());
   }
 
   /** Checks further candidates of the other end; one that the browser refuses is left out. */
@@ -202,9 +215,12 @@ export class Link {
     if (side) transceiver.sender.transform = transform(side);
   }
 
-  async #describe(): Promise<void> {
+  async #describe(gathered = () => this.#gathered()): Promise<void> {
+    const number = ++this.#descriptions;
     await this.#connection.setLocalDescription();
-    await this.#gathered();
+    await gathered();
+    // another restart has begun
+    if (number !== this.#descriptions) return;
     const sdp = this.#connection.localDescription?.sdp;
     if (sdp) this.#tell({ to: "described", link: this.id, sdp });
     // the core leaves out what the description has
@@ -227,6 +243,14 @@ export class Link {
       };
       setTimeout(resolve, GATHERING_MS_MAX);
       isOver();
+    });
+  }
+
+  /** A restart begins with the first candidate of this end, which may have none for a while; others follow. */
+  #foundOne(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#connection.onicecandidate = ({ candidate }) => candidate?.protocol === "udp" && resolve();
+      setTimeout(resolve, GATHERING_MS_MAX);
     });
   }
 

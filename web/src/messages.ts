@@ -19,6 +19,7 @@ export type ToWorker =
   | { to: "join"; module: string; opening: Opening }
   | { to: "described"; link: number; sdp: string }
   | { to: "found"; link: number; candidates: string[] }
+  | { to: "network-changed" }
   | { to: "link-up"; link: number }
   | { to: "link-down"; link: number }
   | { to: "stats"; link: number; counts: Counts }
@@ -36,6 +37,7 @@ export type ToWindow =
   | { to: "offer"; link: number }
   | { to: "answer"; link: number; sdp: string }
   | { to: "accept"; link: number; sdp: string }
+  | { to: "restart"; link: number; offer: string | null }
   | { to: "paths"; link: number; candidates: string[] }
   | { to: "close"; link: number }
   | { to: "send"; link: number; channel: number; bytes: Uint8Array<ArrayBuffer> }

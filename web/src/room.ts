@@ -7,6 +7,7 @@ import { Identity } from "./identity.js";
 import { InStep } from "./in-step.js";
 import { isOwn, Link } from "./link.js";
 import type { RoomEvent, Snapshot, ToWindow, ToWorker } from "./messages.js";
+import { watchNetwork } from "./network.js";
 import { type Reason, Refused } from "./refused.js";
 import { RelayLimit } from "./relay-limit.js";
 import { Screen } from "./screen.js";
@@ -183,6 +184,7 @@ export class Room extends EventTarget {
   #identity: Identity | null = null;
   readonly #limits = new LimitWatch();
   #judges: ReturnType<typeof setInterval> | undefined;
+  readonly #endNetwork = watchNetwork(() => this.#tell({ to: "network-changed" }));
   #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
 
   /** @internal */
@@ -427,6 +429,7 @@ export class Room extends EventTarget {
   /** Ends everything at once. */
   close(): void {
     removeEventListener("pagehide", this.#hidden);
+    this.#endNetwork();
     this.#limit.close();
     clearInterval(this.#judges);
     for (const link of this.#links.values()) link.close();
@@ -456,6 +459,9 @@ export class Room extends EventTarget {
         break;
       case "accept":
         this.#during(message.link, (link) => link.accept(message.sdp));
+        break;
+      case "restart":
+        this.#during(message.link, (link) => link.restart(message.offer));
         break;
       case "paths":
         this.#during(message.link, (link) => link.addPaths(message.candidates));

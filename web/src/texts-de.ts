@@ -121,6 +121,7 @@ export const de: Texts = {
       "Der Server, der neue Gäste vermittelt, kennt diese Seite nicht mehr. Lade sie neu: Nach einer verlorenen Verbindung käme sie nicht zurück.",
   },
   waitingFloor: "Du hast dich gemeldet. Der Gastgeber kann dir das Wort geben.",
+  networkChanged: "Dein Netzwerk hat gewechselt. Es geht über das neue weiter.",
   floorOffered: "Der Gastgeber bittet dich auf die Bühne.",
   floorGiven: "Du hast das Wort.",
   floorTaken: "Der Gastgeber hat dich ins Publikum gesetzt.",

@@ -120,6 +120,7 @@ export const en = {
       "The server that introduces newcomers doesn't know this page any more. Load it anew: after a lost connection it could not come back.",
   } as Partial<Record<Reason, string>>,
   waitingFloor: "Your hand is up. The host can give you the floor.",
+  networkChanged: "Your network has changed. Going on over the new one.",
   floorOffered: "The host invites you on stage.",
   floorGiven: "You have the floor.",
   floorTaken: "The host has moved you to the audience.",

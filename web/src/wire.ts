@@ -99,7 +99,8 @@ export type Call =
   | { call: "own-frame"; link: number; capturedUs: number; media: OwnMedia; data: Uint8Array }
   | { call: "sources"; picture: boolean; sound: boolean; shares: boolean }
   | { call: "line"; line: string }
-  | { call: "found"; link: number; candidates: string[] };
+  | { call: "found"; link: number; candidates: string[] }
+  | { call: "network-changed" };
 
 export type Ask =
   | { ask: "dial"; url: string }
@@ -123,7 +124,8 @@ export type Ask =
   | { ask: "decode" }
   | { ask: "farewell"; bytes: Uint8Array<ArrayBuffer> }
   | { ask: "paths"; link: number; candidates: string[] }
-  | { ask: "turn"; urls: string[]; username: string; password: string };
+  | { ask: "turn"; urls: string[]; username: string; password: string }
+  | { ask: "restart"; link: number; offer: string | null };
 
 /** Order of the calls, which is their number. */
 const CALLS: readonly Call["call"][] = [
@@ -145,6 +147,7 @@ const CALLS: readonly Call["call"][] = [
   "sources",
   "line",
   "found",
+  "network-changed",
 ];
 class Writer {
   #bytes = new Uint8Array(256);
@@ -400,6 +403,8 @@ export function decode(bytes: Uint8Array): Ask {
       return { ask: "paths", link: from.varint(), candidates: from.list(() => from.text()) };
     case 21:
       return { ask: "turn", urls: from.list(() => from.text()), username: from.text(), password: from.text() };
+    case 22:
+      return { ask: "restart", link: from.varint(), offer: from.option(() => from.text()) };
     default:
       throw new RangeError(`ask ${variant} is not known`);
   }

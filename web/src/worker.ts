@@ -77,6 +77,9 @@ function carryOut(ask: Ask): void {
     case "accept":
       window({ to: "accept", link: ask.link, sdp: ask.sdp });
       break;
+    case "restart":
+      window({ to: "restart", link: ask.link, offer: ask.offer });
+      break;
     case "paths":
       window({ to: "paths", link: ask.link, candidates: ask.candidates });
       break;
@@ -197,6 +200,9 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       break;
     case "found":
       call({ call: "found", link: data.link, candidates: data.candidates });
+      break;
+    case "network-changed":
+      call({ call: "network-changed" });
       break;
     case "link-up":
       call({ call: "link-up", link: data.link });

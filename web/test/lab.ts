@@ -79,6 +79,11 @@ export class Lab {
     await this.#ask(`set ${host} ${line}`);
   }
 
+  /** Moves a host to another network: another address, behind another NAT. */
+  async move(host: string, nat: string): Promise<void> {
+    await this.#ask(`move ${host} ${nat}`);
+  }
+
   #ask(line: string): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const socket = connect(`/run/${this.#variable("NETLAB_LAB")}.sock`, () => socket.write(`${line}\n`));

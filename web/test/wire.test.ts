@@ -72,6 +72,7 @@ const calls: Record<string, Call> = {
   command: { call: "command", json: '"leave"' },
   line: { call: "line", line: "/mute Grüße" },
   found: { call: "found", link: 3, candidates: ["candidate:6 1 udp 7 192.0.2.1 9 typ relay"] },
+  "network-changed": { call: "network-changed" },
   stats: {
     call: "stats",
     link: 9,
@@ -114,6 +115,8 @@ const asks: Record<string, Ask> = {
   decode: { ask: "decode" },
   paths: { ask: "paths", link: 3, candidates: ["candidate:6 1 udp 7 192.0.2.1 9 typ srflx"] },
   turn: { ask: "turn", urls: ["turn:example.org:7420?transport=udp"], username: "1:ada", password: "pz" },
+  restart: { ask: "restart", link: 3, offer: null },
+  "restart-answered": { ask: "restart", link: 3, offer: "v=0\r\n" },
   event: { ask: "event", event: '{"what":"removed"}', aside: '{"labels":{}}' },
   "snapshot-taken": { ask: "snapshot", room: "{}", page: "[]" },
   "send-frame": {

@@ -134,6 +134,13 @@ impl Heartbeats {
         }
     }
 
+    /// Pings all peers at once, beside the rounds: nothing has come from any of them for a while.
+    pub(crate) fn ping_all(media: &Media, now_us: u64, outs: &mut Outs) {
+        for (_, link) in media.links.peers() {
+            outs.heartbeat(link, Heartbeat::Ping { sent_us: now_us });
+        }
+    }
+
     /// Handles the answer to a ping: four times in microseconds, and the present one. Returns the best sample so far.
     pub(crate) fn pong(
         &mut self,

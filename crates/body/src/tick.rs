@@ -10,6 +10,7 @@ use plenary_proto::{Input, Mode, PeerId};
 
 use crate::body::Body;
 use crate::codec_times::Claimed;
+use crate::heartbeats::Heartbeats;
 use crate::lag::LATE_US;
 use crate::outs::{CaptureCommand, MixerFailure, Outs};
 use crate::rate::ProgramRate;
@@ -74,6 +75,11 @@ impl Body {
             self.adapt_us = now_us + ADAPT_US;
             self.adapt(now_us, &stats, outs);
         }
+    }
+
+    /// Pings all linked peers at once: their answers show whether the links are alive.
+    pub fn ping_all(&mut self, now_us: u64, outs: &mut Outs) {
+        Heartbeats::ping_all(&self.media, now_us, outs);
     }
 
     /// Tells the brain which verdicts of the watchdogs have changed.

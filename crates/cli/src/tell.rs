@@ -355,6 +355,9 @@ impl Teller {
                 let time = humantime::format_duration(Duration::from_secs(pause_ms / 1000));
                 format!("this machine slept, or this program was stopped, for {time}: connecting anew")
             }
+            RoomEvent::NetworkChanged => {
+                "the network of this machine has changed: going on over the new one".to_owned()
+            }
             RoomEvent::OwnClock { ahead_s } => own_clock(*ahead_s),
             RoomEvent::OtherClock if !self.clock_told.swap(true, Ordering::Relaxed) => {
                 "the clock of another peer differs from the room's by more than five minutes: its messages are refused"

@@ -49,6 +49,7 @@ mod prevote;
 mod probe;
 mod rates;
 pub mod rendezvous;
+pub mod restart;
 mod rng;
 mod room;
 mod route;

@@ -103,6 +103,14 @@ struct Sent {
     further: FurtherCandidates,
 }
 
+/// What this end has told of an ICE restart.
+#[derive(Clone, Debug)]
+struct Restart {
+    ufrag: String,
+    /// Further candidates.
+    further: FurtherCandidates,
+}
+
 #[derive(Debug)]
 struct Link {
     wants: u8,
@@ -111,8 +119,8 @@ struct Link {
     taken: Option<(String, [u8; 32])>,
     /// It goes through a tunnel.
     is_carried: bool,
-    /// User fragment of this end's last ICE restart, and when the other end's was taken last.
-    restart_ufrag: Option<String>,
+    /// This end's last ICE restart, and when the other end's was taken last.
+    restart: Option<Restart>,
     restarted_at: Option<Time>,
     /// Only a stranger wants the link: it counts towards [`STRANGERS_MAX`] until it is up.
     is_stranger: bool,
@@ -238,7 +246,11 @@ impl LinkTable {
         if let Some(link) = self.links.get_mut(&(peer, restart.kind))
             && let State::Up { .. } = link.state
         {
-            link.restart_ufrag = Some(restart.ufrag.to_string());
+            let is_repeated = |own: &Restart| own.ufrag == *restart.ufrag;
+            if !link.restart.as_ref().is_some_and(is_repeated) {
+                let (ufrag, further) = (restart.ufrag.to_string(), FurtherCandidates::new());
+                link.restart = Some(Restart { ufrag, further });
+            }
             out.send_beside(peer, LinkMessage::IceRestart(restart));
         }
     }
@@ -257,6 +269,12 @@ impl LinkTable {
         let is_sound = restart.candidates.iter().all(|candidate| check_candidate(candidate).is_ok());
         if is_up && is_sound && !is_early {
             link.restarted_at = Some(now);
+            if let Some(own) =
+                link.restart.as_ref().filter(|own| restart.answers.is_some() && !own.further.is_empty())
+            {
+                // the first time they may have overtaken the request, or gone by the link that is dead
+                out.send_beside(peer, paths(restart.kind, &own.ufrag, own.further.clone()));
+            }
             out.act(Output::IceRestart(peer, restart));
         }
     }
@@ -350,7 +368,7 @@ impl LinkTable {
                 state: State::Down { retry_at: Time(0) },
                 taken: None,
                 is_carried: false,
-                restart_ufrag: None,
+                restart: None,
                 restarted_at: None,
                 is_stranger: false,
                 bye_heard: false,
@@ -557,8 +575,9 @@ impl LinkTable {
                 out.send(peer, paths(kind, &sent.ufrag, candidates));
             }
             State::Up { .. } => {
-                if let Some(ufrag) = &link.restart_ufrag {
-                    out.send_beside(peer, paths(kind, ufrag, candidates));
+                if let Some(restart) = &mut link.restart {
+                    restart.further = List::truncated(restart.further.iter().chain(&candidates).cloned());
+                    out.send_beside(peer, paths(kind, &restart.ufrag, candidates));
                 }
             }
             _ => {}
@@ -570,7 +589,7 @@ impl LinkTable {
         let link = self.links.get(&(peer, paths.kind));
         let takes = link.is_some_and(|link| match link.state {
             State::Making { .. } => true,
-            State::Up { .. } => link.restart_ufrag.is_some(),
+            State::Up { .. } => link.restart.is_some(),
             _ => false,
         });
         if takes && paths.candidates.iter().all(|candidate| check_candidate(candidate).is_ok()) {
@@ -581,7 +600,7 @@ impl LinkTable {
     pub(crate) fn link_up(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         if let Some(link) = self.links.get_mut(&(peer, kind)) {
             link.state = State::Up { since: now };
-            (link.restart_ufrag, link.restarted_at) = (None, None);
+            (link.restart, link.restarted_at) = (None, None);
             link.is_stranger = false;
             link.backoff.reset();
             out.note(Note::LinkUp(peer, kind));

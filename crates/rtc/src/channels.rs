@@ -225,6 +225,20 @@ impl Channels {
         }
     }
 
+    /// The link goes by another path: what isn't acknowledged is sent again at once. The timer may have backed off to
+    /// seconds on a dead path, and messages wait for it.
+    pub(crate) fn path_changed(&mut self) {
+        let Some((_, association)) = &mut self.association else { return };
+        let before = association.stats().get_num_t3timeouts();
+        // the first timer to expire may be that of an acknowledgement
+        for _ in 0..2 {
+            let due =
+                association.poll_timeout().filter(|_| association.stats().get_num_t3timeouts() == before);
+            due.into_iter().for_each(|due| association.handle_timeout(due));
+        }
+        self.is_dirty = true;
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.association.as_ref().and_then(|(_, association)| association.poll_timeout())
     }

@@ -20,6 +20,7 @@ use futures::FutureExt as _;
 use plenary_proto::app::{Nat, Way};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart};
+use plenary_proto::restart::Told;
 use quinn_udp::Transmit;
 use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::{Error, Result};
@@ -30,7 +31,6 @@ use crate::legs::Legs;
 use crate::mux::{Place, SharedSocket};
 use crate::path::{self, TurnServer};
 use crate::relays::Relays;
-use crate::restart::Told;
 use crate::seam::Channel;
 use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
@@ -402,7 +402,7 @@ impl Connection {
     }
 
     /// Judges what the other end tells of an ICE restart.
-    pub(crate) fn judge_restart(&self, told: &IceRestart) -> Told {
+    pub(crate) fn judge_restart(&mut self, told: &IceRestart) -> Told {
         self.transport.judge_restart(told)
     }
 

@@ -74,8 +74,8 @@ impl Handle {
         }
     }
 
-    /// This machine's addresses have changed. A link on vanished addresses restarts ICE, or ends if its other end is a
-    /// browser; a carried or relayed link tries the direct way.
+    /// This machine's addresses have changed. A link on vanished addresses restarts ICE, or ends if it isn't connected
+    /// yet; a carried or relayed link tries the direct way.
     pub(crate) fn addresses_changed(&self, addresses: &[IpAddr]) {
         let is_unbound = self.wire.is_unbound(addresses);
         if self.wire.can_restart() && (is_unbound || self.wire.stats().way != Way::Direct) {

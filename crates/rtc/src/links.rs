@@ -160,7 +160,7 @@ impl Links {
         self.shared.table().values().for_each(|handle| handle.end(DownReason::Lost));
     }
 
-    /// Restarts ICE on a link that is connected with a native peer: both ends look for another path, as after a change
+    /// Restarts ICE on a link that is connected: both ends look for another path, as after a change
     /// of network ([`Event::IceRestart`]).
     pub fn restart(&self, link: LinkId) {
         if let Some(handle) = self.shared.handle(link).filter(|handle| handle.wire.can_restart()) {

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use plenary_proto::link_layout::Role;
 use plenary_proto::message::IceRestart;
+use plenary_proto::restart::Told;
 
 use crate::connection::{Connection, Sockets};
 use crate::credentials::ice_credentials;
 use crate::link::{Link, failed};
-use crate::restart::Told;
 use crate::seam::{DownReason, Event};
 use crate::sync::lock;
 

@@ -1,15 +1,14 @@
 //! ICE restarts of a link that is up (RFC 8445, 2.4): another ICE agent, with credentials of its own, looks for a path,
-//! while the link goes on by the present one. DTLS, SRTP and SCTP know nothing of it.
-//!
-//! An end restarts when its network has changed, and the offering end of a link that takes a detour tries the direct
-//! way again from time to time. What the ends tell each other goes by the room, since the link may be dead.
+//! while the link goes on by the present one. DTLS, SRTP and SCTP know nothing of it. What the ends tell each other is
+//! [`Negotiation`]'s.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use plenary_proto::bounded::{List, Text};
+use plenary_proto::bounded::List;
 use plenary_proto::link_layout::Role;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate, IceRestart, LinkKind};
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, IceRestart};
+use plenary_proto::restart::Negotiation;
 use rtc::ice::Agent;
 use rtc::sansio::Protocol as _;
 use rtc::shared::error::Result;
@@ -19,12 +18,6 @@ use crate::credentials::Credentials;
 use crate::path::Checked;
 use crate::screen::Paths;
 
-/// Time after which a restart without a path is given up: as a link's set-up.
-const RESTART_MAX: Duration = Duration::from_secs(5);
-/// Interval at which an unanswered request is repeated, and the number of requests. Guesses: a round trip by the
-/// rendezvous; it may have to be connected anew first.
-const ASK_EACH: Duration = Duration::from_millis(300);
-const ASKS_MAX: u8 = 12;
 /// Interval at which the direct way is tried again where a link takes a detour. A guess.
 pub(crate) const RETRY_DIRECT_EACH: Duration = Duration::from_secs(300);
 
@@ -34,27 +27,7 @@ pub(crate) struct Restart {
     /// Addresses of the other end, as checks with the restart's credentials have shown them.
     pub(crate) paths: Paths,
     pub(crate) checked: Checked,
-    ufrag: String,
-    pwd: String,
-    candidates: List<Candidate, CANDIDATES_MAX>,
-    /// This end has asked for it; else the other one.
-    asks: bool,
-    ask_at: Option<Instant>,
-    asked: u8,
-    give_up_at: Instant,
-}
-
-/// What an end does with the other end's part of a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Drop it: another link, another restart, or a duplicate.
-    Nothing,
-    /// The other end asks: this one begins a restart, or begins it anew, and answers.
-    Begin,
-    /// The other end answers.
-    Start,
-    /// The other end asks again: the answer was lost.
-    Answer,
+    pub(crate) negotiation: Negotiation<Instant>,
 }
 
 impl Restart {
@@ -72,46 +45,12 @@ impl Restart {
             add_tunnel(&mut agent)?;
         }
         let paths = Paths::new(credentials.provider.clone(), (&ufrag, &pwd));
-        let (ask_at, give_up_at) = (asks.then_some(now), now + RESTART_MAX);
-        let checked = Checked::default();
-        Ok(Restart { agent, paths, checked, ufrag, pwd, candidates, asks, ask_at, asked: 0, give_up_at })
-    }
-
-    /// Returns what this end tells the other. The kind of the link is set by its caller.
-    pub(crate) fn told(&self, link_ufrag: &str) -> IceRestart {
-        let answers = self.paths.other_ufrag().filter(|_| !self.asks);
-        IceRestart {
-            kind: LinkKind::Peer,
-            link_ufrag: Text::truncated(link_ufrag),
-            answers: answers.map(Text::truncated),
-            ufrag: Text::truncated(&self.ufrag),
-            pwd: Text::truncated(&self.pwd),
-            candidates: self.candidates.clone(),
-        }
-    }
-
-    /// Whether this end has asked, and has no answer yet.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.asks && self.paths.other_ufrag().is_none()
-    }
-
-    /// Returns whether the request is due, and counts it.
-    pub(crate) fn is_ask_due(&mut self, now: Instant) -> bool {
-        let is_due = self.ask_at.take_if(|at| *at <= now).is_some() && self.is_asking();
-        if is_due {
-            self.asked += 1;
-            self.ask_at = (self.asked < ASKS_MAX).then_some(now + ASK_EACH);
-        }
-        is_due
-    }
-
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.give_up_at <= now
+        let negotiation = Negotiation::new(now, (&ufrag, &pwd), candidates, asks);
+        Ok(Restart { agent, paths, checked: Checked::default(), negotiation })
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let ask_at = self.ask_at.filter(|_| self.is_asking());
-        [self.agent.poll_timeout(), ask_at, Some(self.give_up_at)].into_iter().flatten().min()
+        self.agent.poll_timeout().into_iter().chain([self.negotiation.next_timeout()]).min()
     }
 
     /// Begins to check the other end's candidates.
@@ -127,31 +66,16 @@ impl Restart {
         }
         let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
-        // counted from the answer, which may come late
-        self.give_up_at = now + RESTART_MAX;
+        self.negotiation.start(now, other);
         self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)
-    }
-}
-
-/// Judges what the other end tells of a restart, by this end's own, if one is under way. If both ask at once, the
-/// offering end's request counts.
-pub(crate) fn judge(own: Option<&Restart>, role: Role, link_ufrag: &str, told: &IceRestart) -> Told {
-    if *told.link_ufrag != *link_ufrag {
-        return Told::Nothing;
-    }
-    match (&told.answers, own) {
-        (Some(of), Some(own)) if **of == *own.ufrag && own.is_asking() => Told::Start,
-        (Some(_), _) => Told::Nothing,
-        (None, None) => Told::Begin,
-        (None, Some(own)) if own.is_asking() && role == Role::Offer => Told::Nothing,
-        (None, Some(own)) if own.paths.other_ufrag() == Some(&*told.ufrag) => Told::Answer,
-        (None, Some(_)) => Told::Begin,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use plenary_proto::app::Way;
+    use plenary_proto::bounded::Text;
+    use plenary_proto::restart::Told;
 
     use super::*;
     use crate::ends::{End, pair};
@@ -292,7 +216,7 @@ mod tests {
         let (mut a, mut b, mut now) = connected();
         begin(&mut a, now, "restart-a", true);
         let asked = run(&mut a, &mut b, &mut now, 4_500);
-        assert_eq!(asked, usize::from(ASKS_MAX), "and then no more");
+        assert_eq!(asked, 12, "and then no more");
         run(&mut a, &mut b, &mut now, 1_000);
         assert!(!a.transport.is_restarting());
         assert_eq!(a.events, [TransportEvent::Opened]);

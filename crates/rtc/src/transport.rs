@@ -28,7 +28,7 @@ use crate::checks::{CheckBudget, is_request};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
 use crate::path::{Behaviour, Checked, Migration, Reflex, Relay, Seen, behaviour};
-use crate::restart::{self, Restart, Told};
+use crate::restart::Restart;
 use crate::screen::{Hostile, Paths, Verdict};
 use crate::seam::Channel;
 use crate::secure::{Dtls, Secured, Srtp};
@@ -37,6 +37,7 @@ use crate::trains::Trains;
 use crate::tunnels::is_tunnel;
 use plenary_proto::link_layout::Role;
 use plenary_proto::network::is_public;
+use plenary_proto::restart::{Negotiation, Taken, Told};
 
 /// Time from a link's set-up until a check from an unknown address moves it there: until then checks of the set-up are
 /// under way. A guess.
@@ -85,6 +86,8 @@ pub(crate) struct Transport {
     opened_at: Option<Instant>,
     /// An ICE restart under way.
     restart: Option<Box<Restart>>,
+    /// The other end's requests for ICE restarts.
+    taken: Taken,
     /// Further addresses of this end that were told.
     told: Vec<SocketAddr>,
     /// Candidates of the other end that are checked.
@@ -183,6 +186,7 @@ impl Transport {
             has_migrated: false,
             opened_at: None,
             restart: None,
+            taken: Taken::default(),
             told: Vec::new(),
             checked: Checked::default(),
             early: None,
@@ -299,7 +303,7 @@ impl Transport {
             for local in addresses.iter().filter(|local| local.is_ipv4() == peer.is_ipv4()) {
                 // the other end checks it in turn
                 self.agent.add_local_candidate(ice_candidate(&Candidate::Host(*local), 0)?)?;
-                self.migration.check(now, (*local, peer), draw());
+                self.migration.check(now, (*local, peer), (false, draw()));
             }
         }
         self.own = addresses.iter().map(SocketAddr::ip).collect();
@@ -319,8 +323,9 @@ impl Transport {
     }
 
     /// Judges what the other end tells of an ICE restart.
-    pub(crate) fn judge_restart(&self, told: &IceRestart) -> Told {
-        restart::judge(self.restart.as_deref(), self.role, &self.ufrag, told)
+    pub(crate) fn judge_restart(&mut self, told: &IceRestart) -> Told {
+        let own = self.restart.as_ref().map(|restart| &restart.negotiation);
+        Negotiation::judge(own, &mut self.taken, self.role, &self.ufrag, told)
     }
 
     /// Begins to check the other end's candidates of an ICE restart.
@@ -332,7 +337,7 @@ impl Transport {
     /// Returns this end's part of the ICE restart under way, for the other end.
     pub(crate) fn restart_told(&self) -> Option<IceRestart> {
         let other_ufrag = self.paths.described_ufrag()?;
-        self.restart.as_ref().map(|restart| restart.told(other_ufrag))
+        self.restart.as_ref().map(|restart| restart.negotiation.told(other_ufrag))
     }
 
     pub(crate) fn is_restarting(&self) -> bool {
@@ -341,7 +346,7 @@ impl Transport {
 
     /// Whether the other end was asked for its part of an ICE restart, and has not answered yet.
     pub(crate) fn asks_restart(&self) -> bool {
-        self.restart.as_ref().is_some_and(|restart| restart.is_asking())
+        self.restart.as_ref().is_some_and(|restart| restart.negotiation.is_asking())
     }
 
     /// A relay of this end has ended, and none has the address `local` of the path any more.
@@ -415,12 +420,20 @@ impl Transport {
                 return Ok(());
             }
             if is_new && is_request(datagram) && self.may_migrate(now) {
-                self.migration.check(now, (local_addr, peer_addr), draw());
+                self.migration.check(now, (local_addr, peer_addr), (false, draw()));
             }
         } else {
             let Some(restart) = &mut self.restart else { return Ok(()) };
             if restart.paths.check(datagram, peer_addr) == Verdict::Drop {
                 return Ok(());
+            }
+            // a browser with another network nominates the new pair seconds later, but media can go by the pair at once
+            if self.migration.answered(local_addr, peer_addr, datagram) {
+                self.migrate(local_addr, peer_addr);
+                return Ok(());
+            }
+            if is_request(datagram) && !self.has_migrated && self.may_migrate(now) {
+                self.migration.check(now, (local_addr, peer_addr), (true, draw()));
             }
         }
         // an end in the same private network is on this side of the NAT, and a relay is in front of it
@@ -516,10 +529,11 @@ impl Transport {
             (self.agent, self.checked) = (agent, checked);
             let before = std::mem::replace(&mut self.paths, paths);
             self.paths.inherit(before);
-            self.has_migrated = false;
+            (self.has_migrated, self.migration) = (false, Migration::default());
             self.select(&local, &remote);
+            self.channels.path_changed();
             self.events.push_back(TransportEvent::Moved);
-        } else if self.restart.as_ref().is_some_and(|restart| restart.is_over(now)) {
+        } else if self.restart.as_ref().is_some_and(|restart| restart.negotiation.is_over(now)) {
             tracing::debug!("an ICE restart has found no path");
             self.restart = None;
         }
@@ -536,6 +550,7 @@ impl Transport {
         if let Some(path) = &mut self.path {
             (path.local_addr, path.peer_addr) = (local_addr, peer_addr);
             (self.way, self.has_migrated) = (Way::Direct, true);
+            self.channels.path_changed();
             self.events.push_back(TransportEvent::Migrated);
         }
     }
@@ -628,12 +643,13 @@ impl Transport {
             for check in checks_of(&mut restart.agent) {
                 if is_request(&check.message) { due.push(check) } else { outgoing.push_back(check) }
             }
-            if restart.is_ask_due(now) {
+            if restart.negotiation.is_ask_due(now) {
                 self.events.push_back(TransportEvent::RestartAsked);
             }
         }
-        for (local_addr, peer_addr, id) in self.migration.take_due(now) {
-            if let Some(request) = self.paths.request(id) {
+        for (local_addr, peer_addr, (of_restart, id)) in self.migration.take_due(now) {
+            let restart = self.restart.as_ref().filter(|_| of_restart).map(|restart| &restart.paths);
+            if let Some(request) = restart.unwrap_or(&self.paths).request(id) {
                 let transport = udp(local_addr, peer_addr);
                 outgoing.push_back(TaggedBytesMut { now, transport, message: BytesMut::from(&request[..]) });
             }

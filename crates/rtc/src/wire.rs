@@ -257,9 +257,9 @@ impl Wire {
         *lock(&self.way) = way;
     }
 
-    /// Whether the link is connected with a native peer, so that ICE can be restarted.
+    /// Whether the link is connected, so that ICE can be restarted.
     pub(crate) fn can_restart(&self) -> bool {
-        self.browser.get().is_none() && lock(&self.packet_queue).is_open()
+        lock(&self.packet_queue).is_open()
     }
 
     /// Sets the addresses of this end's sockets.

@@ -15,8 +15,10 @@ pub mod abi;
 mod commands;
 mod hosting;
 mod link;
+mod network;
 mod page;
 mod report;
+mod restart;
 mod wire;
 
 pub use page::Page;

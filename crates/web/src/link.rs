@@ -1,17 +1,22 @@
 //! The page's links: descriptions, proofs of identity, and messages held back while a link is paused.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use plenary_proto::app::{Nat, Way};
 use plenary_proto::bounded::List;
 use plenary_proto::link_layout::{Channel, DescriptionError, NO_H264};
 use plenary_proto::message::{
-    CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, FurtherCandidates, LinkKind,
+    CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints, FurtherCandidates,
+    IceRestart, LinkKind,
 };
 use plenary_proto::ordered::OrderedMap;
 use plenary_proto::packet::{LinkId, LinkStats};
+use plenary_proto::restart::Taken;
 use plenary_proto::sdp::{OwnEnd, candidate, candidate_line, sdp};
 
+use crate::network::is_elsewhere;
+use crate::restart::{Ends, Restart, Then};
 use crate::wire::OwnCandidate;
 
 /// Maximum number of bytes that wait while a link is paused; past it the link is closed. A browser can't stop reading a
@@ -20,13 +25,25 @@ const PAUSED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes counted per message beside its length, as in a link's budget.
 const OVERHEAD_BYTES: usize = 64;
 
+/// Silence after which a link is lost, as natives give it up.
+const SILENCE_US_MAX: u64 = 5_000_000;
+
 /// One link of the page.
 #[derive(Debug)]
 pub(crate) struct PageLink {
     own: Option<OwnEnd>,
     other: Option<Description>,
-    /// Number of further candidates of the other end.
-    further: u32,
+    /// Further candidates of the other end.
+    further: Vec<Candidate>,
+    restart: Option<Restart>,
+    /// When this end began a restart last.
+    restarted_us: u64,
+    /// The other end's requests for restarts.
+    taken: Taken,
+    /// Addresses of this end before a restart, until it shows others.
+    before: Vec<Candidate>,
+    /// When something came last.
+    heard_us: Option<u64>,
     paused_until_us: u64,
     paused: VecDeque<(Channel, Vec<u8>)>,
     paused_bytes: usize,
@@ -46,7 +63,12 @@ impl PageLinks {
         let opened = PageLink {
             own,
             other,
-            further: 0,
+            further: Vec::new(),
+            restart: None,
+            restarted_us: 0,
+            taken: Taken::default(),
+            before: Vec::new(),
+            heard_us: None,
             paused_until_us: 0,
             paused,
             paused_bytes: 0,
@@ -93,6 +115,50 @@ impl PageLinks {
         }
     }
 
+    /// Something has come on a link.
+    pub(crate) fn heard(&mut self, now_us: u64, link: LinkId) {
+        if let Some(known) = self.0.get_mut(&link) {
+            known.heard_us = Some(now_us);
+        }
+    }
+
+    /// Returns the links on which something has come.
+    pub(crate) fn up(&self) -> Vec<LinkId> {
+        self.0.iter().filter(|(_, link)| link.heard_us.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Returns when something came last on any link; `None` if no link is up.
+    pub(crate) fn heard_us(&self) -> Option<u64> {
+        self.0.values().filter_map(|link| link.heard_us).max()
+    }
+
+    /// Returns the links on which nothing has come for so long that their other ends have given them up.
+    pub(crate) fn silent(&self, now_us: u64) -> Vec<LinkId> {
+        let is_silent = |link: &PageLink| {
+            link.heard_us.is_some_and(|at_us| now_us.saturating_sub(at_us) >= SILENCE_US_MAX)
+        };
+        self.0.iter().filter(|(_, link)| is_silent(link)).map(|(id, _)| *id).collect()
+    }
+
+    /// This page was late: what has come meanwhile is still to be read.
+    pub(crate) fn forgive(&mut self, now_us: u64) {
+        self.0.values_mut().filter_map(|link| link.heard_us.as_mut()).for_each(|at_us| *at_us = now_us);
+    }
+
+    /// Returns the longest round-trip time, in microseconds; 0 if none is known.
+    pub(crate) fn rtt_us(&self) -> u64 {
+        let rtts = self.0.values().filter_map(|link| link.stats?.rtt_us);
+        rtts.max().unwrap_or(0)
+    }
+
+    /// Unanswered requests for ICE restarts are due again: the rendezvous is connected again.
+    pub(crate) fn ask_again(&mut self, now: Duration) {
+        self.0
+            .values_mut()
+            .filter_map(|link| link.restart.as_mut())
+            .for_each(|restart| restart.ask_again(now));
+    }
+
     /// Returns the messages of links that are paused no more.
     pub(crate) fn resumed(&mut self, now_us: u64) -> Vec<(LinkId, Channel, Vec<u8>)> {
         let due = self.0.iter_mut().filter(|(_, link)| link.paused_until_us <= now_us);
@@ -118,31 +184,45 @@ impl PageLink {
         types.is_none_or(|types| types.h264 != NO_H264)
     }
 
-    /// Returns further candidates of the other end as its browser reads them: those that belong to its description,
-    /// [`FURTHER_CANDIDATES_MAX`] in all.
+    /// Returns further candidates of the other end as its browser reads them: those that belong to its description, or
+    /// to its part of a restart, [`FURTHER_CANDIDATES_MAX`] of each.
     pub(crate) fn further(&mut self, ufrag: &str, candidates: &[Candidate]) -> Vec<String> {
-        let belong = self.other.as_ref().is_some_and(|other| *other.ufrag == *ufrag);
-        let room = FURTHER_CANDIDATES_MAX - self.further as usize;
-        let is_further = |candidate: &&Candidate| {
-            belong && matches!(candidate, Candidate::Reflexive(_) | Candidate::Relayed(_))
-        };
-        let taken = candidates.iter().filter(is_further).take(room);
-        let lines: Vec<String> = (self.further..)
-            .zip(taken)
-            .map(|(index, candidate)| candidate_line(candidate, CANDIDATES_MAX as u32 + index))
-            .collect();
-        self.further += lines.len() as u32;
-        lines
+        let of_restart = self.restart.as_ref().and_then(Restart::other_ufrag);
+        let described = self.other.as_ref().map(|other| &*other.ufrag);
+        let belong = of_restart.or(described) == Some(ufrag);
+        let begin = self.further.len();
+        for candidate in candidates.iter().filter(|_| belong) {
+            let is_outer = matches!(candidate, Candidate::Reflexive(_) | Candidate::Relayed(_));
+            let has_room = self.further.len() < FURTHER_CANDIDATES_MAX;
+            if is_outer && has_room && !self.further.contains(candidate) {
+                self.further.push(candidate.clone());
+            }
+        }
+        let number = |at: usize| (CANDIDATES_MAX + begin + at) as u32;
+        let taken = self.further[begin..].iter().enumerate();
+        taken.map(|(at, candidate)| candidate_line(candidate, number(at))).collect()
     }
 
-    /// Returns what an end that has been described tells the other one of these candidates: outer addresses that the
-    /// description lacks.
-    pub(crate) fn found(&self, lines: &[String]) -> FurtherCandidates {
-        let described = self.own.as_ref().map(|own| &*own.description.candidates).unwrap_or_default();
-        let is_news = |found: &Candidate| {
-            matches!(found, Candidate::Reflexive(_) | Candidate::Relayed(_)) && !described.contains(found)
-        };
-        List::truncated(lines.iter().filter_map(|line| candidate(line)).filter(is_news))
+    /// Notes further candidates of an end that has been described. Returns those that the other end is told: outer
+    /// addresses that the description lacks.
+    pub(crate) fn found(&mut self, lines: &[String]) -> FurtherCandidates {
+        let Some(own) = &mut self.own else { return List::default() };
+        let described = &mut own.description.candidates;
+        let found = lines.iter().filter_map(|line| candidate(line));
+        let news: Vec<Candidate> = found.filter(|found| !described.contains(found)).collect();
+        *described = List::truncated(described.iter().chain(&news).cloned());
+        let is_outer = |found: &Candidate| matches!(found, Candidate::Reflexive(_) | Candidate::Relayed(_));
+        List::truncated(news.into_iter().filter(is_outer))
+    }
+
+    /// Whether this end's candidates show other addresses than before the restart; told once.
+    pub(crate) fn is_elsewhere(&mut self) -> bool {
+        let now = self.own.as_ref().map(|own| &*own.description.candidates).unwrap_or_default();
+        let is_elsewhere = is_elsewhere(&self.before, now);
+        if is_elsewhere {
+            self.before.clear();
+        }
+        is_elsewhere
     }
 
     /// Sets this end, and returns its description for the other one. An answer repeats that the offering end has no
@@ -162,6 +242,62 @@ impl PageLink {
     pub(crate) fn remote_sdp(&self) -> Option<Result<String, DescriptionError>> {
         let other = self.other.as_ref()?;
         Some(sdp(LinkKind::Peer, other, self.own.as_ref()))
+    }
+
+    /// Begins an ICE restart, or begins it anew if this end has found no address for it, or something has come since it
+    /// began. Returns whether the browser is to describe its end for it.
+    pub(crate) fn restart(&mut self, now_us: u64) -> bool {
+        let (Some(own), Some(_)) = (&self.own, &self.other) else { return false };
+        let is_heard = self.heard_us.is_some_and(|at_us| at_us > self.restarted_us);
+        if self.restart.as_ref().is_some_and(Restart::is_described) && !is_heard {
+            return false;
+        }
+        self.restarted_us = now_us;
+        if self.before.is_empty() {
+            self.before = own.description.candidates.to_vec();
+        }
+        self.restart = Some(Restart::Describing(None));
+        true
+    }
+
+    /// Takes the other end's part of an ICE restart.
+    ///
+    /// # Errors
+    /// No browser takes it.
+    pub(crate) fn restart_told(
+        &mut self,
+        now: Duration,
+        told: Box<IceRestart>,
+    ) -> Result<Then, DescriptionError> {
+        let (Some(own), Some(other)) = (&self.own, &self.other) else { return Ok(Then::Nothing) };
+        let then = Restart::told((&mut self.restart, &mut self.taken), now, Ends { own, other }, told)?;
+        if matches!(then, Then::Describe(_) | Then::Accept(_)) {
+            self.further.clear();
+        }
+        Ok(then)
+    }
+
+    /// Whether the browser's next description is one for a restart.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restart.is_some()
+    }
+
+    /// Sets this end as the browser describes it for a restart, and returns this end's part, if that is due.
+    pub(crate) fn restart_described(&mut self, now: Duration, described: OwnEnd) -> Option<Box<IceRestart>> {
+        let (Some(own), Some(other)) = (&mut self.own, &self.other) else { return None };
+        if described.description.candidates.is_empty() {
+            self.restart = None; // the browser has no network
+            return None;
+        }
+        own.description.candidates = described.description.candidates.clone();
+        self.restart.as_mut()?.described(now, Ends { own, other }, described)
+    }
+
+    /// Returns the request for a restart that is due at the other end. Forgets a restart that is over.
+    pub(crate) fn restart_due(&mut self, now: Duration) -> Option<Box<IceRestart>> {
+        self.restart.take_if(|restart| restart.is_over(now));
+        let (Some(own), Some(other)) = (&self.own, &self.other) else { return None };
+        self.restart.as_mut()?.due(now, Ends { own, other })
     }
 
     /// Sets the answer of the other end.

@@ -26,6 +26,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::hosting::{Hosted, random};
 use crate::link::PageLinks;
+use crate::network::NetworkWatch;
 use crate::report::{About, Seen};
 use crate::wire::{Ask, Call, Counts, Entered, Opening, OwnMedia, Shown};
 use told::MixedBy;
@@ -95,6 +96,7 @@ pub(crate) struct Joined {
     /// Links that the page's own stream is sent on.
     sends_own: Vec<LinkId>,
     asks: Vec<Ask>,
+    network: NetworkWatch,
 }
 
 impl Joined {
@@ -171,6 +173,7 @@ impl Joined {
             shown: Vec::new(),
             sends_own: Vec::new(),
             asks: Vec::new(),
+            network: NetworkWatch::default(),
         };
         joined.emit(Event::Connection { state: ConnectionState::Joining });
         joined.asks.extend(
@@ -197,6 +200,7 @@ impl Joined {
                 self.socket(now_us, Happening::Closed(Outage::Connect("no websocket".to_owned())));
             }
             Call::Described { link, sdp } => self.described(now_us, LinkId(link), &sdp),
+            Call::NetworkChanged => self.network_changed(now_us),
             Call::Found { link, candidates } => self.found(now_us, LinkId(link), &candidates),
             Call::LinkUp(link) => self.prove(LinkId(link)),
             Call::LinkDown(link) => {
@@ -207,6 +211,7 @@ impl Joined {
             Call::Received { link, channel, bytes } => self.arrived(now_us, LinkId(link), channel, bytes),
             Call::Frame { link, slot, level, csrcs, data } => {
                 let link = LinkId(link);
+                self.links.heard(now_us, link);
                 let may_be_decoded = self.correspondence.is_proven(link)
                     && self.step(now_us, |body, outs| {
                         body.frame(now_us, (link, slot), (data, level, &csrcs), outs)
@@ -293,6 +298,8 @@ impl Joined {
         self.carry_out(now_us, outs);
         self.tell_wishes(now_us);
         self.tell_mixers(now_us);
+        self.watch_network(now_us);
+        self.ask_for_restarts(now_us);
         for (link, channel, bytes) in self.links.resumed(now_us) {
             self.received(link, channel, &bytes);
         }

@@ -17,7 +17,7 @@ pub enum Call {
     SocketFrame(Vec<u8>),
     /// The websocket has closed, or the attempt failed.
     SocketClosed,
-    /// A link's connection has its local SDP, with all candidates.
+    /// A link's connection has its local SDP: with all candidates when the link is made, or for an ICE restart.
     Described {
         /// The link.
         link: u64,
@@ -100,6 +100,8 @@ pub enum Call {
         /// Candidates of RFC 8839, without the leading `a=`.
         candidates: Vec<String>,
     },
+    /// The browser tells that its network has changed.
+    NetworkChanged,
 }
 
 /// What a frame of the page's own stream is.
@@ -316,6 +318,13 @@ pub enum Ask {
         username: String,
         /// Password.
         password: String,
+    },
+    /// Restarts ICE on a connection, which offers or answers, and calls [`Call::Described`].
+    Restart {
+        /// The link.
+        link: u64,
+        /// SDP of the other end, if that restarts and this end answers.
+        offer: Option<String>,
     },
 }
 

@@ -112,6 +112,7 @@ fn calls() -> Vec<(&'static str, Call)> {
             "found",
             Call::Found { link: 3, candidates: vec!["candidate:6 1 udp 7 192.0.2.1 9 typ relay".to_owned()] },
         ),
+        ("network-changed", Call::NetworkChanged),
     ]
 }
 
@@ -149,6 +150,8 @@ fn asks() -> Vec<(&'static str, Ask)> {
                 password: "pz".to_owned(),
             },
         ),
+        ("restart", Ask::Restart { link: 3, offer: None }),
+        ("restart-answered", Ask::Restart { link: 3, offer: Some("v=0\r\n".to_owned()) }),
         (
             "event",
             Ask::Event { event: r#"{"what":"removed"}"#.to_owned(), aside: r#"{"labels":{}}"#.to_owned() },

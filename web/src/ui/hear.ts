@@ -10,6 +10,8 @@ import type { Session } from "./session.js";
 
 /** Removals by another host that are listed: as many as a roster holds. */
 const REMOVED_MAX = 64;
+/** Time for which a change of network is told, in milliseconds: long enough to be read. A guess. */
+const NETWORK_NOTICE_MS = 8000;
 
 export function hear(session: Session, event: RoomEvent): void {
   const { room } = session;
@@ -22,6 +24,9 @@ export function hear(session: Session, event: RoomEvent): void {
       session.isRendezvousUp = event.up;
       session.rejected = (event.reason && texts.rejected[event.reason]) ?? null;
       session.changed();
+      return;
+    case "network-changed":
+      networkChanged(session);
       return;
     case "trouble":
       tellReason(session, event.reason);
@@ -140,6 +145,13 @@ function inRoom(session: Session, event: RoomEvent): void {
 /** What keeps this peer from its room, or from what its user wants. */
 function tellReason(session: Session, reason: Reason): void {
   session.tell({ says: texts.reasons[reason], ways: session.room ? ["dismiss"] : [], isAlert: false });
+}
+
+/** The device goes on over another network by itself, so the notice stays for a moment alone. */
+function networkChanged(session: Session): void {
+  const endMs = performance.now() + NETWORK_NOTICE_MS;
+  const whileTrue = () => performance.now() < endMs;
+  session.tell({ says: texts.networkChanged, ways: ["dismiss"], isAlert: false, whileTrue });
 }
 
 /** The name of a peer beside an event. */

@@ -305,6 +305,7 @@ impl Driver {
         let change = self.links.look_at_addresses();
         if change.gone || (change.come && !self.correspondence.is_signal_up()) {
             tracing::info!(change.gone, change.come, "the addresses of this machine have changed");
+            self.emit(Event::NetworkChanged);
             if let Some(signal) = &self.signal {
                 signal.renew();
             }

@@ -284,6 +284,9 @@ pub enum Event {
         /// Length of the pause, milliseconds.
         pause_ms: u64,
     },
+    /// This machine's network has changed, such as from Wi-Fi to a mobile one: the rendezvous is connected anew, and
+    /// links look for another path.
+    NetworkChanged,
     /// A link could not be made, since no UDP port is free, or there are too many links; natively.
     LinkTrouble {
         /// The cause, as an English sentence.

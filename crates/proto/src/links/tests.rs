@@ -120,6 +120,9 @@ fn ice_restarts_of_links_that_are_up_are_told_past_the_link() {
     assert_eq!(count(&mut out), [0, 5], "five a second");
     links.restart_told(Time(2 * SECOND), &mut out, peer, restart("0.0.0.0:7"));
     assert_eq!(count(&mut out), [0, 0], "no address of anybody");
+    let answer = IceRestart { answers: Some(Text::truncated("abcd")), ..*restart("203.0.113.5:7") };
+    links.restart_told(Time(3 * SECOND), &mut out, peer, Box::new(answer));
+    assert_eq!(count(&mut out), [1, 1], "further candidates once more, since they may have been lost");
 }
 
 #[test]

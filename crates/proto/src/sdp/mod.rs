@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::identity::PACKET_EXTENSION_URI;
-use crate::message::{Candidate, Description, LinkKind, PayloadTypes, Retransmission, Setup};
+use crate::message::{Candidate, Description, IceRestart, LinkKind, PayloadTypes, Retransmission, Setup};
 
 pub use self::read::{OwnEnd, SdpError, candidate, describe};
 use crate::link_layout::{
@@ -50,12 +50,43 @@ pub fn sdp(
     description: &Description,
     offer: Option<&OwnEnd>,
 ) -> Result<String, DescriptionError> {
-    let role = if description.setup.is_offer() { Role::Offer } else { Role::Answer };
-    let types = check(kind, description, role)?;
+    write(kind, (description, description), description.setup, offer)
+}
+
+/// Writes the SDP by which a browser restarts ICE on a link that is up: that of the other end as [`sdp`] has it, with
+/// the credentials and candidates of its part of the restart, and its DTLS role, `setup`, which stays. `own` is the
+/// browser's end as it now describes itself, if it asks for the restart, or as it offered the link; `None` if the other
+/// end offered the link and asks.
+///
+/// # Errors
+/// The part is one that no link accepts.
+pub fn restart_sdp(
+    kind: LinkKind,
+    described: &Description,
+    (restart, setup): (&IceRestart, Setup),
+    own: Option<&OwnEnd>,
+) -> Result<String, DescriptionError> {
+    let mut part = described.clone();
+    (part.ufrag, part.pwd, part.candidates) =
+        (restart.ufrag.clone(), restart.pwd.clone(), restart.candidates.clone());
+    write(kind, (described, &part), setup, own)
+}
+
+/// Writes one end of a link. Its `part` of the newest ICE negotiation is its description, but for a restart.
+fn write(
+    kind: LinkKind,
+    (description, part): (&Description, &Description),
+    setup: Setup,
+    offer: Option<&OwnEnd>,
+) -> Result<String, DescriptionError> {
+    let role = if part.setup.is_offer() { Role::Offer } else { Role::Answer };
+    let types = check(kind, part, role)?;
     let mut sdp = String::with_capacity(700 * usize::from(slot_count(kind)));
     let end = End {
         kind,
         description,
+        part,
+        setup,
         types,
         pictures: Pictures::of(description, role, offer),
         extensions: Extensions::of(description, offer.map(|own| &own.description)),
@@ -135,7 +166,12 @@ impl Pictures {
 /// One end of a link, as it is written.
 struct End<'a> {
     kind: LinkKind,
+    /// Its streams go by this one.
     description: &'a Description,
+    /// Its transport goes by this one.
+    part: &'a Description,
+    /// Its DTLS role.
+    setup: Setup,
     types: PayloadTypes,
     pictures: Pictures,
     extensions: Extensions,
@@ -143,7 +179,7 @@ struct End<'a> {
 
 impl End<'_> {
     fn write(&self, sdp: &mut String) -> std::fmt::Result {
-        let End { kind, description, .. } = *self;
+        let End { kind, description, part, .. } = *self;
         let ssrcs = Ssrcs::described(kind, description);
         let application = slot_count(kind);
         let lite = if description.setup.is_lite() { "a=ice-lite\r\n" } else { "" };
@@ -178,11 +214,11 @@ impl End<'_> {
                 write!(sdp, "a=sendrecv\r\n")?;
             }
             if slot == 0 {
-                write_candidates(sdp, description)?;
+                write_candidates(sdp, part)?;
             }
         }
         write!(sdp, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")?;
-        write_transport(sdp, application, description)?;
+        write_transport(sdp, application, part, self.setup)?;
         write!(sdp, "a=sctp-port:5000\r\n")
     }
 
@@ -206,7 +242,7 @@ impl End<'_> {
             write!(sdp, " {payload_type}")?;
         }
         write!(sdp, "\r\n")?;
-        write_transport(sdp, slot, self.description)?;
+        write_transport(sdp, slot, self.part, self.setup)?;
         write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\n")?;
         for (payload_type, codec, parameters) in formats {
             write!(sdp, "a=rtpmap:{payload_type} {codec}\r\n")?;
@@ -229,8 +265,8 @@ impl End<'_> {
     }
 }
 
-fn write_transport(sdp: &mut String, mid: u8, description: &Description) -> std::fmt::Result {
-    let setup = match description.setup {
+fn write_transport(sdp: &mut String, mid: u8, description: &Description, setup: Setup) -> std::fmt::Result {
+    let setup = match setup {
         Setup::ActPass | Setup::ActPassLite => "actpass",
         Setup::Active | Setup::ActiveLite => "active",
         Setup::Passive => "passive",

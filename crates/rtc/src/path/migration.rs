@@ -21,6 +21,8 @@ const PAIRS_MAX: usize = 4;
 struct Pair {
     local: SocketAddr,
     peer: SocketAddr,
+    /// Whether its checks have the credentials of the restart under way, or else the link's.
+    of_restart: bool,
     id: TransactionId,
     due: Option<Instant>,
     sent: u8,
@@ -31,22 +33,28 @@ struct Pair {
 pub(crate) struct Migration(Vec<Pair>);
 
 impl Migration {
-    /// Begins to check a pair; `id`: the transaction of all its checks.
-    pub(crate) fn check(&mut self, now: Instant, (local, peer): (SocketAddr, SocketAddr), id: TransactionId) {
+    /// Begins to check a pair, with the credentials of the link or of the restart under way. `id`: the transaction of
+    /// all its checks.
+    pub(crate) fn check(
+        &mut self,
+        now: Instant,
+        (local, peer): (SocketAddr, SocketAddr),
+        (of_restart, id): (bool, TransactionId),
+    ) {
         self.0.retain(|pair| pair.due.is_some());
         let is_known = self.0.iter().any(|pair| (pair.local, pair.peer) == (local, peer));
         if !is_known && self.0.len() < PAIRS_MAX {
-            self.0.push(Pair { local, peer, id, due: Some(now), sent: 0 });
+            self.0.push(Pair { local, peer, of_restart, id, due: Some(now), sent: 0 });
         }
     }
 
     /// Returns the checks that are due.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(SocketAddr, SocketAddr, TransactionId)> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(SocketAddr, SocketAddr, (bool, TransactionId))> {
         let mut all = Vec::new();
         for pair in self.0.iter_mut().filter(|pair| pair.due.is_some_and(|due| due <= now)) {
             pair.sent += 1;
             pair.due = (pair.sent < CHECKS_MAX).then_some(now + CHECK_EACH);
-            all.push((pair.local, pair.peer, pair.id));
+            all.push((pair.local, pair.peer, (pair.of_restart, pair.id)));
         }
         all
     }
@@ -85,8 +93,8 @@ mod tests {
     #[test]
     fn a_pair_is_checked_ten_times_and_is_a_path_when_it_answers() {
         let (mut migration, now) = (Migration::default(), Instant::now());
-        migration.check(now, (address(1), address(2)), ID);
-        migration.check(now, (address(1), address(2)), [8; 12]);
+        migration.check(now, (address(1), address(2)), (false, ID));
+        migration.check(now, (address(1), address(2)), (false, [8; 12]));
         let sent = (0..100).map(|at| migration.take_due(now + at * Duration::from_millis(10)).len());
         assert_eq!(sent.sum::<usize>(), 10);
         assert_eq!(migration.poll_timeout(), None);
@@ -99,7 +107,7 @@ mod tests {
     #[test]
     fn four_pairs_are_checked_at_a_time() {
         let (mut migration, now) = (Migration::default(), Instant::now());
-        (1..100).for_each(|port| migration.check(now, (address(port), address(1_000)), ID));
+        (1..100).for_each(|port| migration.check(now, (address(port), address(1_000)), (false, ID)));
         assert_eq!(migration.take_due(now).len(), PAIRS_MAX);
     }
 }

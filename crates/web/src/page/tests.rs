@@ -127,6 +127,14 @@ fn a_page_that_has_slept_dials_anew_without_waiting_for_its_next_attempt() {
 }
 
 #[test]
+fn a_page_whose_network_changes_says_so_and_dials_anew_at_once() {
+    let mut page = dialling();
+    let asks = page.handle(NOW_US + 30_000, Call::NetworkChanged);
+    assert!(asks.contains(&Ask::HangUp) && asks.iter().any(|ask| matches!(ask, Ask::Dial(_))), "{asks:?}");
+    assert!(events(&asks).iter().any(|event| event["what"] == "network-changed"));
+}
+
+#[test]
 fn a_page_with_a_wrong_clock_says_so_and_seals_by_the_rendezvous_time() {
     let mut page = page();
     let joined = page.0.as_mut().unwrap();

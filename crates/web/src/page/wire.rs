@@ -1,17 +1,21 @@
 //! A page's links and rendezvous: outputs that are sent on them, and the shell of the correspondence.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use plenary_body::{Body, Correspondence, In, MaySay, Out, Outs, Shell, Told};
 use plenary_proto::PeerId;
 use plenary_proto::app::{End, Event};
 use plenary_proto::link_layout::{Channel, is_video};
-use plenary_proto::message::{Pieces, loose_to_bytes};
+use plenary_proto::message::{IceRestart, Pieces, loose_to_bytes};
 use plenary_proto::packet::LinkId;
 use plenary_proto::rendezvous::{Address, Ended, Happening, Refusal, Step};
 use plenary_proto::sdp::describe;
 
 use super::Joined;
-use crate::link::TooMuch;
+use crate::link::{PageLink, TooMuch};
+use crate::network::Act;
+use crate::restart::Then;
 use crate::wire::Ask;
 
 impl Joined {
@@ -53,8 +57,9 @@ impl Joined {
                     self.asks.push(Ask::Paths { link: link.0, candidates });
                 }
             }
-            // the sockets are the browser's, so a page neither carries nor is carried, and moves no link
-            Out::Tunnel(_) | Out::IceRestart { .. } => {}
+            Out::IceRestart { link, restart } => self.restart_told(now_us, link, restart),
+            // the sockets are the browser's, so a page neither carries nor is carried
+            Out::Tunnel(_) => {}
             Out::Close { link } => self.close(link),
             Out::Pause { link, pause_us } => {
                 if let Some(known) = self.links.get_mut(link) {
@@ -96,6 +101,11 @@ impl Joined {
     pub(super) fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
         let Some(known) = self.links.get_mut(link) else { return };
         match describe(sdp) {
+            Ok(own) if known.is_restarting() => {
+                let part = known.restart_described(Duration::from_micros(now_us), own);
+                self.tell_restart(now_us, link, part);
+                self.tell_elsewhere(now_us, link);
+            }
             Ok(own) => {
                 if own.has_no_h264() {
                     self.body.hear_only();
@@ -113,6 +123,89 @@ impl Joined {
         if let Some(candidates) = found.filter(|found| !found.is_empty()) {
             self.input(now_us, In::PathsFound { link, candidates });
         }
+        self.tell_elsewhere(now_us, link);
+    }
+
+    /// The browser tells that this machine's network has changed.
+    pub(super) fn network_changed(&mut self, now_us: u64) {
+        self.move_links(now_us);
+        self.tell_network_changed(now_us);
+    }
+
+    fn tell_network_changed(&mut self, now_us: u64) {
+        if self.network.is_told(now_us) {
+            self.emit(Event::NetworkChanged);
+        }
+    }
+
+    /// Tells the application if a link's candidates show that this machine has other addresses.
+    fn tell_elsewhere(&mut self, now_us: u64, link: LinkId) {
+        if self.links.get_mut(link).is_some_and(PageLink::is_elsewhere) {
+            self.tell_network_changed(now_us);
+        }
+    }
+
+    /// Notices that nothing comes on any link, and gives up links on which nothing has come for long.
+    pub(super) fn watch_network(&mut self, now_us: u64) {
+        if self.network.is_late(now_us) {
+            self.links.forgive(now_us);
+        }
+        match self.network.judge(now_us, self.links.heard_us(), self.links.rtt_us()) {
+            Act::Nothing => {}
+            Act::Ping => self.step(now_us, |body, outs| body.ping_all(now_us, outs)),
+            Act::Move => self.move_links(now_us),
+            Act::MoveAgain => self.links.up().into_iter().for_each(|link| self.restart(now_us, link)),
+        }
+        for link in self.links.silent(now_us) {
+            self.close(link);
+        }
+    }
+
+    /// The links look for another path, and the rendezvous is dialled anew.
+    fn move_links(&mut self, now_us: u64) {
+        if self.network.dials(now_us) {
+            for step in self.rendezvous.renew(now_us) {
+                self.take_step(step);
+            }
+        }
+        self.links.up().into_iter().for_each(|link| self.restart(now_us, link));
+    }
+
+    /// Restarts ICE on a link that is made. A restart under way that has found an address of this end goes on: the
+    /// browser adds others as it learns of them.
+    fn restart(&mut self, now_us: u64, link: LinkId) {
+        if self.links.get_mut(link).is_some_and(|known| known.restart(now_us)) {
+            self.asks.push(Ask::Restart { link: link.0, offer: None });
+        }
+    }
+
+    fn restart_told(&mut self, now_us: u64, link: LinkId, told: Box<IceRestart>) {
+        let Some(known) = self.links.get_mut(link) else { return };
+        match known.restart_told(Duration::from_micros(now_us), told) {
+            Ok(Then::Nothing) => {}
+            Ok(Then::Describe(offer)) => {
+                self.asks.push(Ask::Restart { link: link.0, offer: Some(offer) });
+            }
+            Ok(Then::Accept(sdp)) => self.asks.push(Ask::Accept { link: link.0, sdp }),
+            Ok(Then::Tell(part)) => self.tell_restart(now_us, link, Some(part)),
+            // the link keeps its present path
+            Err(_) => {}
+        }
+    }
+
+    fn tell_restart(&mut self, now_us: u64, link: LinkId, part: Option<Box<IceRestart>>) {
+        if let Some(restart) = part {
+            self.input(now_us, In::IceRestart { link, restart });
+        }
+    }
+
+    /// Sends the requests for restarts that are due.
+    pub(super) fn ask_for_restarts(&mut self, now_us: u64) {
+        for link in self.links.all() {
+            let part =
+                self.links.get_mut(link).and_then(|known| known.restart_due(Duration::from_micros(now_us)));
+            self.tell_restart(now_us, link, part);
+        }
     }
 
     /// Sends the proof that this peer is at its end of a link, once both descriptions are known.
@@ -127,6 +220,7 @@ impl Joined {
         let Some(channel) = Channel::of_id(channel) else { return };
         // the other end's proof may come before the browser says that the link is up
         self.prove(link);
+        self.links.heard(now_us, link);
         let Some(known) = self.links.get_mut(link) else { return };
         match known.hold(now_us, channel, bytes) {
             Ok(Some(bytes)) => self.received(link, channel, &bytes),
@@ -153,7 +247,10 @@ impl Joined {
                 let (username, password) = (access.username.to_string(), access.password.to_string());
                 self.asks.push(Ask::Turn { urls, username, password });
             }
-            Step::Up => self.signal_changed(Ok(())),
+            Step::Up => {
+                self.signal_changed(Ok(()));
+                self.links.ask_again(Duration::from_micros(self.called_us));
+            }
             Step::Down { why, .. } => {
                 self.signal_changed(Err(why));
             }
