@@ -277,9 +277,9 @@ impl PageLink {
         Ok(then)
     }
 
-    /// Whether the browser's next description is one for a restart.
-    pub(crate) fn is_restarting(&self) -> bool {
-        self.restart.is_some()
+    /// Whether the browser has described this end, so that each further description is one for a restart.
+    pub(crate) fn is_described(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Sets this end as the browser describes it for a restart, and returns this end's part, if that is due.

@@ -101,7 +101,7 @@ impl Joined {
     pub(super) fn described(&mut self, now_us: u64, link: LinkId, sdp: &str) {
         let Some(known) = self.links.get_mut(link) else { return };
         match describe(sdp) {
-            Ok(own) if known.is_restarting() => {
+            Ok(own) if known.is_described() => {
                 let part = known.restart_described(Duration::from_micros(now_us), own);
                 self.tell_restart(now_us, link, part);
                 self.tell_elsewhere(now_us, link);
