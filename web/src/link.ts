@@ -267,6 +267,8 @@ export class Link {
     } else if (!this.#isUp && state === "connected" && this.#channels[0]?.readyState === "open") {
       this.#isUp = true;
       this.#timer = setInterval(() => this.#count(), STATS_MS);
+      // by which way the link goes is known from the first counters on
+      void this.#count();
       this.#tell({ to: "link-up", link: this.id });
     }
   }

@@ -99,8 +99,11 @@ for (const kind of ["chromium", "firefox"] as const) {
         // attempts to make a link may have been closed before
         const live = () =>
           page.evaluate(() =>
-            window.connections.flatMap(({ connectionState, localDescription }, at) =>
-              connectionState === "connected" ? { at, ufrag: /ufrag:(.*)/.exec(localDescription?.sdp ?? "")?.[1] } : [],
+            window.connections.flatMap((one, at) =>
+              // Firefox throws where a description of a closed connection is read
+              one.connectionState === "connected"
+                ? { at, ufrag: /ufrag:(.*)/.exec(one.localDescription?.sdp ?? "")?.[1] }
+                : [],
             ),
           );
         const [before, wereLinked] = [await live(), await links(page)];

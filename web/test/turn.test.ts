@@ -12,10 +12,12 @@ import { untilShown } from "./shown.js";
 
 const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
 
-/** The ways of a page's links, once it has some. */
+/** The ways of a page's links, once it has some, and counters of all. */
 const ways = async (page: Page, count: number): Promise<string[]> => {
-  const links = async (count: number) =>
-    ((await window.plenary?.snapshot())?.links ?? []).filter(({ way }) => way === "relayed").length >= count;
+  const links = async (count: number) => {
+    const { links = [] } = (await window.plenary?.snapshot()) ?? {};
+    return links.length >= count && links.every(({ way }) => way === "relayed");
+  };
   await page.waitForFunction(links, { timeout: 20_000 }, count);
   return page.evaluate(async () => (await window.plenary?.snapshot())?.links.map(({ way }) => way) ?? []);
 };
