@@ -95,7 +95,8 @@ for (const kind of ["chromium", "firefox"] as const) {
       const links = (page: Page) => page.evaluate(async () => (await window.plenary?.snapshot())?.links.length ?? 0);
       for (const page of pages) await within("links", async () => (await links(page)) > 0);
       await sleep(SETTLED_MS);
-      for (const page of pages) {
+      // Firefox ends some links when the other end restarts: those that it opened as DTLS client are made anew
+      for (const page of kind === "firefox" ? pages.slice(0, 1) : pages) {
         // attempts to make a link may have been closed before
         const live = () =>
           page.evaluate(() =>

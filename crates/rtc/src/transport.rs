@@ -82,8 +82,8 @@ pub(crate) struct Transport {
     migration: Migration,
     /// The link goes by a path that the ICE agent doesn't know.
     has_migrated: bool,
-    /// When the channels were open at this end.
-    opened_at: Option<Instant>,
+    /// When no checks of the set-up or of a restart are under way any more.
+    settles_at: Option<Instant>,
     /// An ICE restart under way.
     restart: Option<Box<Restart>>,
     /// The other end's requests for ICE restarts.
@@ -184,7 +184,7 @@ impl Transport {
             ufrag: ufrag.to_owned(),
             migration: Migration::default(),
             has_migrated: false,
-            opened_at: None,
+            settles_at: None,
             restart: None,
             taken: Taken::default(),
             told: Vec::new(),
@@ -530,6 +530,8 @@ impl Transport {
             let before = std::mem::replace(&mut self.paths, paths);
             self.paths.inherit(before);
             (self.has_migrated, self.migration) = (false, Migration::default());
+            // checks of the restart from further addresses of the other end are still under way
+            self.settles_at = Some(now + SETTLED_AFTER);
             self.select(&local, &remote);
             self.channels.path_changed();
             self.events.push_back(TransportEvent::Moved);
@@ -539,10 +541,10 @@ impl Transport {
         }
     }
 
-    /// Whether a check from an unknown address may move the link there: no checks of the set-up are under way.
+    /// Whether a check from an unknown address may move the link there: no checks of the set-up or of a restart are
+    /// under way.
     fn may_migrate(&self, now: Instant) -> bool {
-        let is_settled = |at: Instant| now.saturating_duration_since(at) >= SETTLED_AFTER;
-        self.opened_at.is_some_and(is_settled) && self.path_of_frames().is_some()
+        self.settles_at.is_some_and(|at| at <= now) && self.path_of_frames().is_some()
     }
 
     /// The link goes by this pair, which a check has shown to be a path, until ICE finds one.
@@ -575,7 +577,7 @@ impl Transport {
     fn check_channels(&mut self, now: Instant) {
         while let Some(event) = self.channels.poll_event() {
             if matches!(event, ChannelsEvent::Opened) {
-                self.opened_at = Some(now);
+                self.settles_at = Some(now + SETTLED_AFTER);
             }
             self.events.push_back(match event {
                 ChannelsEvent::Opened => TransportEvent::Opened,
