@@ -91,12 +91,13 @@ for (const kind of ["chromium", "firefox"] as const) {
   test(`a restart that nothing calls for costs nothing: ${kind}`, { timeout: 60_000 }, async () => {
     const room = await Room.open("--speak", "--page-auto-speak", ...SMALL);
     try {
-      const pages = [await room.visit("?auto=speak&name=Kim", { kind }), await room.visit("?auto=speak&name=Leo")];
+      const pages = [await room.visit("?auto=speak&name=Kim", { kind })];
+      // Firefox ends some links with pages when one of them restarts, and they are made anew
+      if (kind !== "firefox") pages.push(await room.visit("?auto=speak&name=Leo"));
       const links = (page: Page) => page.evaluate(async () => (await window.plenary?.snapshot())?.links.length ?? 0);
       for (const page of pages) await within("links", async () => (await links(page)) > 0);
       await sleep(SETTLED_MS);
-      // Firefox ends some links when the other end restarts: those that it opened as DTLS client are made anew
-      for (const page of kind === "firefox" ? pages.slice(0, 1) : pages) {
+      for (const page of pages) {
         // attempts to make a link may have been closed before
         const live = () =>
           page.evaluate(() =>
