@@ -7,11 +7,10 @@ import type { Page } from "puppeteer-core";
 
 import { act, there } from "./element.js";
 import { Lab, noLab } from "./lab.js";
-import { Room } from "./room.js";
+import { Room, SMALL } from "./room.js";
 import { untilShown } from "./shown.js";
 
 const skip = noLab ?? false;
-const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
 const [FIRST, LAST] = [40_000, 40_019];
 
 let lab: Lab;

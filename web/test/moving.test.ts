@@ -6,11 +6,10 @@ import { after, before, test } from "node:test";
 import type { Page } from "puppeteer-core";
 
 import { Lab, noLab } from "./lab.js";
-import { Room, within } from "./room.js";
+import { Room, SMALL, within } from "./room.js";
 import { sleep, smoothness, untilShown } from "./shown.js";
 
 const skip = noLab ?? false;
-const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
 /** Time before a move in which links settle, and after it in which pictures are watched, in milliseconds. */
 const [SETTLED_MS, WATCHED_MS] = [4000, 7000];
 /**

@@ -4,11 +4,10 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { Lab, noLab } from "./lab.js";
-import { Room } from "./room.js";
+import { Room, SMALL } from "./room.js";
 import { untilShown } from "./shown.js";
 
 const skip = noLab ?? false;
-const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
 
 let lab: Lab;
 let room: Room;

@@ -58,6 +58,9 @@ const TYPES: Record<string, string> = {
 /** Markup by which a host allows pages to open the camera by themselves. */
 export const AUTO_SPEAK = '<meta name="plenary-auto-speak" content="yes">';
 
+/** Flags of a host by which its program costs little: small pictures, few bits. */
+export const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
+
 /** How a page is opened. */
 export interface Opened extends Browsing {
   /** By default the room's link; "" for none. */

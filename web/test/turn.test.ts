@@ -7,10 +7,8 @@ import type { Page } from "puppeteer-core";
 
 import { act, inviteOf, there } from "./element.js";
 import { Lab, noLab } from "./lab.js";
-import { Room } from "./room.js";
+import { Room, SMALL } from "./room.js";
 import { untilShown } from "./shown.js";
-
-const SMALL = ["--program", "320x180@15", "--bitrate", "300kbit", "--speaker-size", "320x180@15"];
 
 /** The ways of a page's links, once it has some, and counters of all. */
 const ways = async (page: Page, count: number): Promise<string[]> => {

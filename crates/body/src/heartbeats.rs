@@ -134,7 +134,7 @@ impl Heartbeats {
         }
     }
 
-    /// Pings all peers at once, beside the rounds: nothing has come from any of them for a while.
+    /// Pings all peers at once, beside the rounds: no peer has sent anything for a while.
     pub(crate) fn ping_all(media: &Media, now_us: u64, outs: &mut Outs) {
         for (_, link) in media.links.peers() {
             outs.heartbeat(link, Heartbeat::Ping { sent_us: now_us });

@@ -103,7 +103,7 @@ pub enum TunnelCommand<Link, Carrier> {
 }
 
 impl<Link, Carrier> TunnelCommand<Link, Carrier> {
-    /// Names the links otherwise; `None` where one has no such name.
+    /// Translates the names of links; `None` if a link has no name of the new kind.
     pub fn renamed<L, C>(
         self,
         link_of: impl Fn(Link) -> Option<L>,

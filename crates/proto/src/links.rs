@@ -54,7 +54,7 @@ const STRANGERS_MAX: usize = 8;
 const OFFERS_WAITING_MAX: usize = 64;
 pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Minimum interval between two accepted ends of ICE restarts of one link. Each costs a round of connectivity checks. A
-/// guess, below the interval at which an unanswered one is repeated (`crates/rtc/src/restart.rs`).
+/// guess, below the interval at which an unanswered one is repeated (`crates/proto/src/restart.rs`).
 const RESTART_EACH_US: u64 = 200 * MS;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;

@@ -82,7 +82,7 @@ pub(crate) struct Transport {
     migration: Migration,
     /// The link goes by a path that the ICE agent doesn't know.
     has_migrated: bool,
-    /// When no checks of the set-up or of a restart are under way any more.
+    /// Time at which the checks of the set-up, or of the last restart, have ended.
     settles_at: Option<Instant>,
     /// An ICE restart under way.
     restart: Option<Box<Restart>>,

@@ -52,7 +52,7 @@ impl Tunnels {
         }
     }
 
-    /// A link is up or down, or goes another way.
+    /// A link is connected or lost, or changes its path.
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, kind: LinkKind, is_up: bool) {
         self.ends.link_changed(view, (peer, kind));
         if kind == LinkKind::Peer && !is_up {
