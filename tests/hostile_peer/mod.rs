@@ -477,7 +477,7 @@ impl HostilePeer {
                 }
             }
             SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Undeliverable { .. } => {}
-            SignalEvent::Carries | SignalEvent::Tunnel { .. } => {}
+            SignalEvent::Opens | SignalEvent::Carries | SignalEvent::Tunnel { .. } => {}
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => self.is_out = true,
         }
     }

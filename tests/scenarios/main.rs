@@ -4,6 +4,7 @@
 mod carried;
 mod hard;
 mod ipv6;
+mod joins;
 mod matrix;
 mod moving;
 mod nats;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         Trial::test("viewers_at_eight_places_change_their_networks", moving::viewers).with_ignored_flag(true),
         Trial::test("a_room_across_hard_networks_outlives_its_rendezvous", hard::room)
             .with_ignored_flag(true),
+        Trial::test("joins_at_100_ms_of_a_room_at_one_place", joins::one_place).with_ignored_flag(true),
+        Trial::test("joins_at_100_ms_of_a_room_at_three_places", joins::three_places).with_ignored_flag(true),
         Trial::test("of_36_pairs_29_are_direct_and_seven_are_carried", matrix::pairs).with_ignored_flag(true),
         Trial::test("a_host_behind_a_one_to_one_nat_has_relays_at_its_outer_address", nats::relayed_by_cloud),
     ];

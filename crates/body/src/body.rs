@@ -140,6 +140,8 @@ pub enum In {
     LinkAbused(PeerId),
     /// The rendezvous became available or unavailable.
     SignalUp(bool),
+    /// The rendezvous takes one envelope for the host ahead of its welcome.
+    SignalOpens,
     /// The rendezvous does not know that peer; `None`: it knows no host.
     Undeliverable(Option<PeerId>),
     /// An event of packets or frames.
@@ -395,6 +397,7 @@ impl Body {
             In::Restarted(peer) => self.input(now_us, Input::Restarted(peer), outs),
             In::LinkAbused(peer) => self.input(now_us, Input::LinkAbused(peer), outs),
             In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
+            In::SignalOpens => self.input(now_us, Input::SignalOpens, outs),
             In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),
             In::Notice(Notice::Fed(peer)) => {
                 self.input(now_us, Input::Fed(peer), outs);

@@ -94,6 +94,11 @@ pub trait Shell {
         self.take_steps(steps);
     }
 
+    /// The rendezvous takes one envelope for the host ahead of its welcome.
+    fn signal_opens(&mut self) {
+        self.input(In::SignalOpens);
+    }
+
     /// The connection with the rendezvous was established, or lost with that cause.
     fn signal_changed(&mut self, now: Result<(), Outage>) {
         let steps = self.correspond(|correspondence, _, _| correspondence.signal_changed(now));

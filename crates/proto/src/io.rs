@@ -134,6 +134,8 @@ pub enum Input {
     Timeout,
     /// The rendezvous became available, or unavailable.
     SignalUp(bool),
+    /// The rendezvous takes one envelope for the host ahead of its welcome.
+    SignalOpens,
     /// The room's time, by which statements are signed and judged, moves against this peer's clock: the rendezvous has
     /// told it.
     RoomTime {

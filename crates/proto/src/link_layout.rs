@@ -96,6 +96,9 @@ pub enum DescriptionError {
     /// equal, or a link between mixers.
     #[error("the browser's RTP parameters cannot be used")]
     Browser,
+    /// The initiate tag of the SCTP association is 0 (RFC 9260, 3.3.2).
+    #[error("the SCTP association has no tag")]
+    Sctp,
     /// Two slots have the same SSRC, so another user fragment is needed. Probability: one link in 30 million
     /// (16 slots at each end).
     #[error("two slots share an SSRC")]
@@ -214,6 +217,9 @@ pub fn check(
         return Err(DescriptionError::NoCandidates);
     }
     description.candidates.iter().try_for_each(check_candidate)?;
+    if description.sctp.is_some_and(|init| init.tag == 0) {
+        return Err(DescriptionError::Sctp);
+    }
     let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
     let of_browser = description.browser.as_ref();
     if of_browser.is_some_and(|browser| kind != LinkKind::Peer || !is_usable(browser, types)) {

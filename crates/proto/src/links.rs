@@ -2,10 +2,13 @@
 //!
 //! The other parts of the state machine state what they want a link for ([`Want`]); this table makes the
 //! links and keeps them. The peer with the lower id sends the offer, the other requests one with
-//! `LinkWanted`. A set-up without an answer is retried with backoff.
+//! `LinkWanted`. A parent that accepts a child sends the offer with its acceptance, whatever the ids: that saves a
+//! round trip or half of one. A set-up without an answer is retried with backoff.
 //!
 //! A link stays until both ends have sent `Bye`, so either end can keep it. [`LINKS_MAX`] bounds the state
 //! that strangers can make this peer hold.
+
+mod requests;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
@@ -14,13 +17,14 @@ use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::link_layout::check_candidate;
 use crate::message::{
-    Answer, Description, FurtherCandidates, IceRestart, LinkKind, LinkMessage, Message, Offer, Paths,
-    ROSTER_MAX, Ticket,
+    Answer, Description, FurtherCandidates, IceRestart, LinkKind, LinkMessage, Message, Offer, Paths, Ticket,
 };
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
+pub(crate) use requests::OFFER_WAITS_US_MAX;
+use requests::{OFFERS_WAITING_MAX, Waiting};
 
 /// Maximum number of links of one peer, wanted or not: a mixer's first tier, its backups and a full stage,
 /// twice over.
@@ -43,16 +47,6 @@ const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
 /// again agree within 3 s. A guess. At most 64 such links are down at a time, and each retry costs one
 /// message.
 const STAGE_RETRY_US_MAX: u64 = 250 * MS;
-/// Minimum interval between two accepted offers of one peer and kind; a later offer waits. Each costs a socket, a
-/// handshake, and connectivity checks to addresses of the sender's choice. A guess.
-const OFFER_EACH_US: u64 = SECOND;
-/// Number of trunks between two peers: those of a full roster.
-const TRUNKS_MAX: u8 = (ROSTER_MAX / 8) as u8;
-/// Maximum number of links under way that only a stranger wants: a peer off stage and outside the subtree. A guess.
-const STRANGERS_MAX: usize = 8;
-/// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
-const OFFERS_WAITING_MAX: usize = 64;
-pub(crate) const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Minimum interval between two accepted ends of ICE restarts of one link. Each costs a round of connectivity checks. A
 /// guess, below the interval at which an unanswered one is repeated (`crates/proto/src/restart.rs`).
 const RESTART_EACH_US: u64 = 200 * MS;
@@ -85,7 +79,7 @@ pub(crate) enum Want {
 enum State {
     /// Not linked; retried at this time if wanted.
     Down { retry_at: Time },
-    /// This end has requested an offer.
+    /// This end has requested an offer, or awaits one from a parent.
     Requested { since: Time },
     /// Offer and answer are under way.
     Making { since: Time, sent: Option<Sent> },
@@ -142,15 +136,6 @@ impl Link {
         let wait_us = self.backoff.next_us(rng);
         if self.wants & Want::Stage as u8 != 0 { wait_us.min(STAGE_RETRY_US_MAX) } else { wait_us }
     }
-}
-
-/// An offer, or a request for one, that waits for its turn.
-#[derive(Debug)]
-struct Waiting {
-    since: Time,
-    /// `None` for a request.
-    offer: Option<Offer>,
-    is_stranger: bool,
 }
 
 /// The links of this peer.
@@ -387,135 +372,30 @@ impl LinkTable {
         let Some(link) = self.links.get_mut(&key) else { return };
         (link.bye_heard, link.is_carried) = (false, false);
         if self.me < key.0 {
-            link.state = State::Making { since: now, sent: None };
-            out.act(Output::Offer {
-                peer: key.0,
-                kind: key.1,
-                is_stranger: link.is_stranger && link.wants == 0,
-            });
+            make_offer(now, out, key, link);
         } else {
             link.state = State::Requested { since: now };
             out.send(key.0, LinkMessage::LinkWanted { kind: key.1, ticket: self.ticket.clone() });
         }
     }
 
-    /// Handles `LinkWanted`: the other end requests an offer. `is_known`: as in [`offered`](Self::offered).
-    pub(crate) fn link_wanted(
-        &mut self,
-        now: Time,
-        out: &mut Outbox,
-        peer: PeerId,
-        kind: LinkKind,
-        is_known: bool,
-    ) {
-        if peer > self.me {
-            self.asked(now, out, (peer, kind), None, is_known);
-        }
-    }
-
-    /// Handles the other end's offer. `is_known`: the other end is a stage peer or a descendant.
-    pub(crate) fn offered(
-        &mut self,
-        now: Time,
-        out: &mut Outbox,
-        peer: PeerId,
-        offer: Offer,
-        is_known: bool,
-    ) {
-        let key = (peer, offer.kind);
-        if peer >= self.me {
-            return;
-        }
-        let taken = self.links.get(&key).and_then(|link| link.taken.as_ref());
-        if taken.is_some_and(|(ufrag, _)| **ufrag == *offer.description.ufrag) {
-            return; // a duplicate
-        }
-        self.asked(now, out, key, Some(offer), is_known);
-    }
-
-    /// Accepts an offer or a request for one, now or in its turn.
-    fn asked(
-        &mut self,
-        now: Time,
-        out: &mut Outbox,
-        key: (PeerId, LinkKind),
-        offer: Option<Offer>,
-        is_known: bool,
-    ) {
-        let is_stranger = !is_known && self.links.get(&key).is_none_or(|link| link.wants == 0);
-        let is_trunk = matches!(key.1, LinkKind::Trunk(_));
-        if (is_stranger && is_trunk) || matches!(key.1, LinkKind::Trunk(TRUNKS_MAX..)) {
-            return; // trunks are for mixers
-        }
-        let waiting = Waiting { since: now, offer, is_stranger };
-        if self.may_accept(now, key, &waiting) {
-            self.waiting.remove(&key);
-            self.accept(now, out, key, waiting);
-        } else if self.waiting.len() < OFFERS_WAITING_MAX || self.waiting.contains_key(&key) {
-            self.waiting.insert(key, waiting);
-        }
-    }
-
-    /// Returns whether an offer or a request may be accepted now. A request of a known peer needs no rest: it costs
-    /// no checks, and [`accept`](Self::accept) ignores one that came early.
-    fn may_accept(&self, now: Time, key: (PeerId, LinkKind), waiting: &Waiting) -> bool {
-        let is_rested = self.accepted.get(&key).is_none_or(|at| now.since(*at) >= OFFER_EACH_US);
-        let needs_rest = waiting.is_stranger || waiting.offer.is_some();
-        (is_rested || !needs_rest) && !(waiting.is_stranger && self.is_crowded())
-    }
-
-    /// Returns whether [`STRANGERS_MAX`] links with strangers are under way.
-    fn is_crowded(&self) -> bool {
-        let counts = |link: &&Link| link.is_stranger && matches!(link.state, State::Making { .. });
-        self.links.values().filter(counts).count() >= STRANGERS_MAX
-    }
-
-    fn accept(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind), waiting: Waiting) {
-        let Waiting { offer, is_stranger, .. } = waiting;
+    /// Sends an offer to a child that this peer accepts, unless a link is being made or is up.
+    pub(crate) fn offer(&mut self, now: Time, out: &mut Outbox, child: PeerId) {
+        let key = (child, LinkKind::Peer);
         let Some(link) = self.entry_for_other(now, key) else { return };
-        match (&link.state, &offer) {
-            // This end's offer is on its way.
-            (State::Making { since, .. }, None) if now.since(*since) < ASKED_US_MAX => return,
-            // The request is repeated because the other end's answer, or the news that this end is up, is
-            // still on its way.
-            (State::Up { since }, None) if now.since(*since) < SECOND => return,
-            (State::Making { .. } | State::Up { .. }, _) => self.drop_link(now, out, key),
-            _ => {}
-        }
-        let Some(link) = self.links.get_mut(&key) else { return };
-        link.is_stranger = is_stranger;
-        self.accepted.retain(|_, at| now.since(*at) < OFFER_EACH_US);
-        if self.accepted.len() < LINKS_MAX {
-            self.accepted.insert(key, now);
-        }
-        let Some(offer) = offer else { return self.make(now, out, key) };
-        link.taken = Some((offer.description.ufrag.to_string(), offer.description.fingerprint));
-        (link.bye_heard, link.is_carried) = (false, false);
-        link.state = State::Making { since: now, sent: None };
-        out.act(Output::Answer { peer: key.0, offer, is_stranger });
-    }
-
-    /// Accepts waiting offers in turn, and drops offers that have waited for too long.
-    fn accept_waiting(&mut self, now: Time, out: &mut Outbox) {
-        self.waiting.retain(|_, waiting| now.since(waiting.since) < OFFER_WAITS_US_MAX);
-        loop {
-            let due = self.waiting.iter().filter(|(key, waiting)| self.may_accept(now, **key, waiting));
-            let Some(key) = due.min_by_key(|(_, waiting)| waiting.since).map(|(key, _)| *key) else { return };
-            if let Some(waiting) = self.waiting.remove(&key) {
-                self.accept(now, out, key, waiting);
-            }
+        if let State::Down { .. } | State::Requested { .. } = link.state {
+            (link.bye_heard, link.is_carried) = (false, false);
+            make_offer(now, out, key, link);
         }
     }
 
-    /// Returns when [`accept_waiting`](Self::accept_waiting) has something to do.
-    fn waiting_timeout(&self) -> Option<Time> {
-        let is_crowded = self.is_crowded();
-        let due = |(key, waiting): (&(PeerId, LinkKind), &Waiting)| {
-            let expires = waiting.since + OFFER_WAITS_US_MAX;
-            let rested = self.accepted.get(key).map_or(waiting.since, |at| *at + OFFER_EACH_US);
-            if waiting.is_stranger && is_crowded { expires } else { expires.min(rested) }
-        };
-        self.waiting.iter().map(due).min()
+    /// Awaits the offer of a parent that has accepted this peer, unless a link is being made or is up.
+    pub(crate) fn await_offer(&mut self, now: Time, parent: PeerId) {
+        if let Some(link) = self.entry(now, (parent, LinkKind::Peer))
+            && let State::Down { .. } = link.state
+        {
+            link.state = State::Requested { since: now };
+        }
     }
 
     /// Handles the other end's answer to this end's latest offer.
@@ -672,11 +552,6 @@ impl LinkTable {
         }
     }
 
-    /// Drops a peer's waiting offers, so that no further link begins.
-    pub(crate) fn drop_offers(&mut self, peer: &PeerId) {
-        self.waiting.retain(|(other, _), _| other != peer);
-    }
-
     /// Closes the links with a process that is gone, as when they break: those that are wanted are made anew.
     pub(crate) fn restarted(&mut self, now: Time, out: &mut Outbox, rng: &mut Rng, peer: PeerId) {
         let is_up = |link: &Link| matches!(link.state, State::Up { .. });
@@ -775,6 +650,11 @@ impl LinkTable {
             Bound::new("offers accepted within a second", self.accepted.len(), LINKS_MAX),
         ]
     }
+}
+
+fn make_offer(now: Time, out: &mut Outbox, (peer, kind): (PeerId, LinkKind), link: &mut Link) {
+    link.state = State::Making { since: now, sent: None };
+    out.act(Output::Offer { peer, kind, is_stranger: link.is_stranger && link.wants == 0 });
 }
 
 fn paths(kind: LinkKind, ufrag: &str, candidates: FurtherCandidates) -> Message {

@@ -9,6 +9,7 @@ use crate::ordered::OrderedMap;
 
 use crate::app::Event;
 use crate::bounded::Bound;
+use crate::config::CHILDREN_MAX;
 use crate::host::{Host, Reopening};
 use crate::id::PeerId;
 use crate::io::{Address, Output};
@@ -135,6 +136,16 @@ impl Membership {
         }
     }
 
+    /// The rendezvous takes an envelope for the host already: a newcomer asks it a round trip earlier.
+    pub(crate) fn signal_opens(&mut self, view: &mut View<'_>) {
+        if self.host.is_none() && !self.admitted && !self.refused {
+            let join = Message::Member(MemberMessage::Join(self.join_of(view)));
+            view.out.act(Output::Signal(Address::Host, join));
+            (self.asked, self.asked_at) = (1, Some(view.now));
+            self.join_at = Some(view.now + self.backoff.next_us(view.rng));
+        }
+    }
+
     /// Handles the rendezvous being up, for the first time or again. `lost`: the host has been silent for a
     /// while. A host that restarts opens its rendezvous again, and a `Join` shows it that there are members.
     pub(crate) fn signal_up(&mut self, view: &mut View<'_>, lost: bool) {
@@ -150,7 +161,10 @@ impl Membership {
                 ));
             }
         } else if !self.admitted {
-            self.join_at(view.now);
+            // not if it has asked by this connection: it repeats that by itself
+            if self.asked_at.is_none_or(|at| view.now.since(at) > SECOND) {
+                self.join_at(view.now);
+            }
         } else if lost && view.on_stage() {
             self.join_at(view.now + view.rng.below(ASK_BACK_US));
         }
@@ -435,6 +449,8 @@ impl Membership {
     /// and sets the consent accordingly before it starts the brain.
     fn join_of(&self, view: &View<'_>) -> Join {
         let (muted, shares) = self.sends;
+        let wants_place = !self.admitted && view.config.views && !view.config.speaks;
+        let children = if view.config.relays { view.config.children_max.min(CHILDREN_MAX) } else { 0 };
         Join {
             name: view.config.name.clone(),
             speaks: view.config.speaks,
@@ -445,6 +461,7 @@ impl Membership {
             no_solo: view.config.no_solo,
             records: view.records,
             ticket: view.ticket.cloned(),
+            place: wants_place.then_some(children),
         }
     }
 

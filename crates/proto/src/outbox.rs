@@ -48,6 +48,8 @@ pub(crate) enum Note {
     Mixing(bool),
     /// This peer is host: the stage chose it, or the host named it.
     Chosen(Box<Reign>),
+    /// This host has admitted a newcomer that wants a place in the tree, and would feed that many children.
+    Admitted(PeerId, u8),
     /// Number of viewers in this peer's subtree, itself included, as counted by the tree, and of those that record.
     Viewers(u32, u32),
     /// This peer requests to be fed by another peer.

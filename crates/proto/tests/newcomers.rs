@@ -4,7 +4,7 @@
 use plenary_proto::bounded::Text;
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, Keypair, Signed};
-use plenary_proto::{Command, Event, HostConfig, Input, Output, RoomConfig, Via};
+use plenary_proto::{Address, Command, Event, HostConfig, Input, Output, RoomConfig, Via};
 
 use crate::samples::brain::{
     Brain, SECOND, candidate, consenting, events, hosting, roster_of, said, speaker, viewing,
@@ -357,4 +357,52 @@ fn members_that_have_stayed_are_on_stage_when_the_room_reopens() {
     assert_eq!(peers, [key(2).id(), key(3).id()]);
     assert!(roster.rules.access.locked);
     assert_eq!(reign_of(host.room.snapshot().epoch), 2);
+}
+
+#[test]
+fn a_newcomer_asks_the_host_as_soon_as_the_rendezvous_opens_and_once() {
+    let mut newcomer = Brain::new(5, viewing());
+    let is_join = |output: &Output| {
+        matches!(output, Output::Signal(Address::Host, Message::Member(MemberMessage::Join(_))))
+    };
+    let joins = |outputs: &[Output]| outputs.iter().filter(|output| is_join(output)).count();
+    assert_eq!(joins(&newcomer.give(Input::SignalOpens)), 1);
+    assert_eq!(joins(&newcomer.give(Input::SignalUp(true))), 0, "it has asked by this connection");
+    let later = newcomer.runs_until(newcomer.now + 2 * SECOND);
+    let repeated = later.iter().filter(|(_, output)| is_join(output)).count();
+    assert!((1..=4).contains(&repeated), "{repeated} repetitions in 2 s");
+}
+
+#[test]
+fn a_host_that_mixes_gives_a_newcomer_a_place_and_an_offer_with_its_admission() {
+    let mut host = Brain::new(2, RoomConfig { host: Some(hosting()), speaks: true, ..consenting() });
+    host.hears(5, join(None));
+    host.rests_for(2 * SECOND);
+    let asks = |place| Message::Member(MemberMessage::Join(Join { place, ..Join::viewer("Zoë") }));
+    let outputs = host.hears(6, asks(None));
+    assert!(is_admitted(&outputs, 6) && said(&outputs, 6).len() == 1, "{outputs:?}");
+    let outputs = host.hears(7, asks(Some(0)));
+    let said = said(&outputs, 7);
+    let [.., Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, .. })] = &said[..] else {
+        panic!("{outputs:?}")
+    };
+    assert!(is_admitted(&outputs, 7), "ahead of the place");
+    let is_offer = |output: &Output| matches!(output, Output::Offer { peer, .. } if *peer == key(7).id());
+    assert!(outputs.iter().any(is_offer), "{outputs:?}");
+}
+
+#[test]
+fn a_mixer_gives_a_newcomer_a_place_on_the_word_of_the_host_alone() {
+    let mut mixer = Brain::new(3, consenting());
+    mixer.adopts(&[speaker(2), candidate(3), speaker(4)], |_| {});
+    mixer.elects(1, &[3], &[]);
+    for peer in [2, 4] {
+        mixer.is_linked_with(key(peer).id(), LinkKind::Peer);
+    }
+    let newcomer = Message::Tree(TreeMessage::Newcomer { peer: key(7).id(), children: 0 });
+    let is_place = |message: &&Message| matches!(message, Message::Tree(TreeMessage::Accept { .. }));
+    let places = |outputs: &[Output]| said(outputs, 7).into_iter().filter(is_place).count();
+    assert_eq!(places(&mixer.hears(4, newcomer.clone())), 0, "a speaker says so");
+    assert_eq!(places(&mixer.hears(2, newcomer.clone())), 1);
+    assert_eq!(places(&mixer.hears(2, newcomer)), 0, "it has its place");
 }

@@ -7,7 +7,8 @@ use plenary_proto::seal::Signed;
 use plenary_proto::{Command, HostConfig, Input, Output, RoomConfig, Via};
 
 use crate::samples::brain::{
-    Brain, SECOND, admitting, candidate, hosting, path, places_below, roster_of, said, says, speaker, viewing,
+    Brain, MS, SECOND, admitting, candidate, hosting, path, places_below, roster_of, said, says, speaker,
+    viewing,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, description, key, offer, room};
@@ -183,7 +184,11 @@ fn a_member_shows_its_ticket_with_each_request_for_a_link() {
         member.hears(3, Message::Tree(TreeMessage::Redirect { purpose: Purpose::Parent, places }));
         let (path, whereabouts) = (path(&[3, parent]), Whereabouts::default());
         let accepted = Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, path, whereabouts });
-        let mut outputs = member.hears(parent, accepted);
+        member.hears(parent, accepted);
+        // the parent's own offer is lost
+        let by = member.now + 1_600 * MS;
+        let later = member.runs_until(by);
+        let mut outputs: Vec<Output> = later.into_iter().map(|(_, output)| output).collect();
         outputs.extend(member.give(Input::Described {
             peer: key(parent).id(),
             kind,

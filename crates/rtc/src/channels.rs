@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
+use plenary_proto::message::SctpInit;
 use rtc::sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
     PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
@@ -14,6 +15,7 @@ use rtc::shared::error::{Error, Result};
 use crate::screen::{Chunks, Hostile, Verdict};
 use crate::seam::Channel;
 use crate::secure::{other_end, this_end};
+use crate::snap;
 
 /// Maximum length of a message in bytes: the default of an SDP without `a=max-message-size` (RFC 8841, 6.1).
 const MESSAGE_BYTES_MAX: u32 = 65_536;
@@ -28,6 +30,12 @@ const INBOX_BYTES: usize = MESSAGE_BYTES_MAX as usize;
 pub(crate) struct Channels {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
+    /// This end's packet with its INIT, until the other end is known.
+    init: Option<Bytes>,
+    /// Both ends have begun without a handshake.
+    is_begun: bool,
+    /// DTLS is complete, so that packets pass.
+    is_secured: bool,
     screen: Chunks,
     /// Ports and verification tag of the packets that leave.
     #[cfg(feature = "raw")]
@@ -54,11 +62,12 @@ pub(crate) enum ChannelsEvent {
 
 impl Channels {
     pub(crate) fn new() -> Channels {
-        let server = ServerConfig::new(transport_config());
-        let (udp, config) = (TransportProtocol::UDP, EndpointConfig::default());
         Channels {
-            endpoint: Endpoint::new(this_end(), udp, config.into(), Some(server.into())),
+            endpoint: new_endpoint(),
             association: None,
+            init: None,
+            is_begun: false,
+            is_secured: false,
             screen: Chunks::default(),
             #[cfg(feature = "raw")]
             header: None,
@@ -70,12 +79,64 @@ impl Channels {
         }
     }
 
-    /// Begins the association: the DTLS client does, the server waits for it.
-    pub(crate) fn connect(&mut self, now: Instant) -> Result<()> {
+    /// Returns this end's beginning, for its description.
+    pub(crate) fn init(&mut self, now: Instant) -> Result<SctpInit> {
+        self.connect(now)?;
+        let transmit = self.association.as_mut().and_then(|(_, association)| association.poll_transmit(now));
+        let packet = transmit.and_then(|transmit| match transmit.message {
+            Payload::RawEncode(packets) => packets.into_iter().next(),
+            _ => None,
+        });
+        let init = packet.as_ref().and_then(|packet| snap::init_of(packet));
+        self.init = packet;
+        init.ok_or_else(|| Error::Other("the association begins with something else".to_owned()))
+    }
+
+    /// The other end is known. If it has told its beginning, both associations have begun; else they begin by a
+    /// handshake.
+    pub(crate) fn start(&mut self, now: Instant, other: Option<&SctpInit>) -> Result<()> {
+        let own = self.init.take();
+        let Some((own, other)) = own.as_ref().zip(other) else {
+            (self.endpoint, self.association) = (new_endpoint(), None);
+            return Ok(());
+        };
+        self.screen.leaves(own);
+        for answer in snap::answers(own, other).into_iter().flatten() {
+            let taken = self.receive(now, answer.into());
+            taken.map_err(|Hostile(what)| Error::Other(what.to_owned()))?;
+        }
+        // the COOKIE ECHO between them
+        while self
+            .association
+            .as_mut()
+            .is_some_and(|(_, association)| association.poll_transmit(now).is_some())
+        {}
+        self.is_begun = true;
+        #[cfg(feature = "raw")]
+        {
+            let ports = own.first_chunk::<4>().copied().unwrap_or_default();
+            self.header = [ports, other.tag.to_be_bytes()].concat().try_into().ok();
+        }
+        Ok(())
+    }
+
+    /// DTLS is complete. Without a beginning that both ends have told, the DTLS client begins the association, and the
+    /// server waits for it.
+    pub(crate) fn secured(&mut self, now: Instant, is_client: bool) -> Result<()> {
+        self.is_secured = true;
+        if is_client && !self.is_begun { self.connect(now) } else { Ok(()) }
+    }
+
+    fn connect(&mut self, now: Instant) -> Result<()> {
         let connected = self.endpoint.connect(now, ClientConfig::new(transport_config()), other_end());
         self.association = Some(connected.map_err(|error| Error::Other(error.to_string()))?);
         self.is_dirty = true;
         Ok(())
+    }
+
+    /// Whether both associations have begun by the descriptions: DTLS alone is awaited.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.is_begun
     }
 
     /// Takes a packet of the other end.
@@ -103,6 +164,9 @@ impl Channels {
 
     /// The next event since the last packet or timeout.
     pub(crate) fn poll_event(&mut self) -> Option<ChannelsEvent> {
+        if !self.is_secured {
+            return None;
+        }
         loop {
             let (_, association) = self.association.as_mut()?;
             let Some(event) = association.poll() else {
@@ -191,7 +255,7 @@ impl Channels {
 
     /// Hands the packets that are due to `send`. Acknowledgements of all packets since the last call share one.
     pub(crate) fn flush(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
-        if !std::mem::take(&mut self.is_dirty) {
+        if !self.is_secured || !std::mem::take(&mut self.is_dirty) {
             return;
         }
         let Some((_, association)) = &mut self.association else { return };
@@ -213,7 +277,7 @@ impl Channels {
     #[cfg(feature = "raw")]
     pub(crate) fn raw_packet(&mut self, make: impl FnOnce(u32) -> Vec<u8>) -> Option<Vec<u8>> {
         let next = self.screen.sent()?.wrapping_add(1);
-        Some(crate::raw::packet(self.header?, &make(next)))
+        Some(snap::assemble(self.header?, &make(next)))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -240,7 +304,8 @@ impl Channels {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.association.as_ref().and_then(|(_, association)| association.poll_timeout())
+        let association = self.association.as_ref().filter(|_| self.is_secured);
+        association.and_then(|(_, association)| association.poll_timeout())
     }
 
     /// Ends the association at once; [`Channels::flush`] sends the ABORT.
@@ -250,6 +315,12 @@ impl Channels {
             self.is_dirty = true;
         }
     }
+}
+
+fn new_endpoint() -> Endpoint {
+    let server = ServerConfig::new(transport_config());
+    let (udp, config) = (TransportProtocol::UDP, EndpointConfig::default());
+    Endpoint::new(this_end(), udp, config.into(), Some(server.into()))
 }
 
 fn open_streams(association: &mut Association) {

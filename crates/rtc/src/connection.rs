@@ -19,7 +19,9 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use plenary_proto::app::{Nat, Way};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart};
+use plenary_proto::message::{
+    CANDIDATES_MAX, Candidate, DTLS_HELLO_LEN_MAX, Description, IceRestart, SctpInit,
+};
 use plenary_proto::restart::Told;
 use quinn_udp::Transmit;
 use rtc::shared::TaggedBytesMut;
@@ -185,6 +187,22 @@ impl Connection {
     /// Candidates for the description.
     pub(crate) fn candidates(&self, outer: path::Outer) -> List<Candidate, CANDIDATES_MAX> {
         path::candidates(self.sockets.iter().map(LinkSocket::local), outer)
+    }
+
+    /// Returns the beginning of this end's SCTP association, for the description.
+    pub(crate) fn sctp_init(&mut self) -> Result<SctpInit> {
+        self.transport.sctp_init(Instant::now())
+    }
+
+    /// Begins the handshake of DTLS ahead of a path, and returns its first datagram, for an answer. `None` if this end
+    /// isn't the client, or the other end is a browser.
+    pub(crate) fn hello(&mut self) -> Result<Option<List<u8, DTLS_HELLO_LEN_MAX>>> {
+        self.transport.hello(Instant::now())
+    }
+
+    /// Whether the other end's channels are open by the time at which anything that this end sends arrives.
+    pub(crate) fn opens_together(&self) -> bool {
+        self.transport.opens_together()
     }
 
     /// Begins to connect with the other end. The NAT in front of this end says when a relay is asked for.

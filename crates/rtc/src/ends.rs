@@ -63,7 +63,7 @@ impl End {
         let addresses = [address].into_iter();
         let checks = Checks::new(Arc::new(CheckBudget::new()), false);
         let credentials_of = (ufrag, pwd);
-        let transport = Transport::new(
+        let mut transport = Transport::new(
             now,
             (role, is_lite),
             &credentials,
@@ -81,6 +81,8 @@ impl End {
             payload_types: None,
             browser: None,
             candidates: List::truncated([Candidate::Host(address)]),
+            sctp: Some(transport.sctp_init(now).unwrap()),
+            hello: None,
         };
         End { transport, description, address, outgoing: VecDeque::new(), events: Vec::new() }
     }

@@ -67,6 +67,7 @@ mod seam;
 mod secure;
 mod shaper;
 mod shared;
+mod snap;
 mod socket;
 mod sync;
 #[cfg(feature = "raw")]

@@ -243,6 +243,8 @@ impl Link {
 
     /// Describes this end. The answering end begins to connect.
     fn describe(&self, connection: &mut Connection) -> Result<Description, DownReason> {
+        let is_told = self.offer.as_ref().is_none_or(|offer| offer.sctp.is_some());
+        let sctp = is_told.then(|| connection.sctp_init()).transpose().map_err(failed)?;
         if let Some(offer) = &self.offer {
             connection.start(offer, self.nat()).map_err(failed)?;
         }
@@ -255,6 +257,8 @@ impl Link {
             payload_types: (types != PAYLOAD_TYPES).then_some(types),
             browser: None,
             candidates: connection.candidates(self.shared.outer()),
+            sctp,
+            hello: self.offer.is_some().then(|| connection.hello()).transpose().map_err(failed)?.flatten(),
         })
     }
 

@@ -69,11 +69,3 @@ pub fn chain(message: u16) -> impl Iterator<Item = Vec<u8>> {
     chain.extend([record(&[0], 2), record(&[0], 2)]);
     chain.into_iter()
 }
-
-/// Assembles a packet of SCTP (RFC 9260, 3) from the ports and verification tag of its header, and its chunks.
-pub(crate) fn packet([a, b, c, d, tag @ ..]: [u8; 8], chunks: &[u8]) -> Vec<u8> {
-    let mut packet = [&[a, b, c, d][..], &tag, &[0; 4], chunks].concat();
-    let sum = crc32c::crc32c(&packet);
-    packet[8..12].copy_from_slice(&sum.to_le_bytes());
-    packet
-}

@@ -1,7 +1,9 @@
 //! Traffic of a link after its description: greeting, messages in both directions, reports of drops and
 //! trains, and detection of its end.
 //!
-//! A channel may open at one end a moment before the other, and this stack loses messages that arrive in
+//! The channels of two natives are open together: their descriptions have begun their associations.
+//!
+//! With a browser a channel may open at one end a moment before the other, and this stack loses messages that arrive in
 //! between, although SCTP has acknowledged them. Both ends therefore exchange greetings, which are empty
 //! heartbeats:
 //!
@@ -190,10 +192,12 @@ impl Link {
     ) -> Result<(), DownReason> {
         let link = self.id;
         match happening {
-            Happening::Transport(TransportEvent::Opened) if progress.role == Role::Answer => {
-                progress.greet_at = Some(Instant::now());
+            Happening::Transport(TransportEvent::Opened) if connection.opens_together() => {
+                self.connected(connection, progress)?;
             }
-            Happening::Transport(TransportEvent::Opened) => {}
+            Happening::Transport(TransportEvent::Opened) => {
+                progress.greet_at = (progress.role == Role::Answer).then(Instant::now);
+            }
             Happening::Transport(TransportEvent::Seen(Behaviour { nat, reachable_at })) => {
                 let mut known = lock(&self.shared.nat);
                 *known = if nat == Nat::Unknown { *known } else { nat };
@@ -231,20 +235,7 @@ impl Link {
                 if is_greeting && progress.role == Role::Offer {
                     greet(connection);
                 }
-                if !progress.is_connected {
-                    progress.connected();
-                    lock(&self.handle.wire.packet_queue).open();
-                    let own = self.shared.credentials.fingerprint;
-                    // known, since the handshake has checked it
-                    let other = self.other_fingerprint.unwrap_or_default();
-                    let fingerprints = Fingerprints { own, other };
-                    if connection.is_carried() {
-                        self.tell(Event::Carried { link, is_carried: true });
-                    }
-                    progress.retry_direct_at = self.retries_direct(connection).then(retry_at);
-                    self.tell(Event::Connected { link, fingerprints });
-                    self.send_queued(connection, progress)?;
-                }
+                self.connected(connection, progress)?;
                 if !is_greeting {
                     self.tell(Event::Received { link, channel, bytes });
                 }
@@ -253,6 +244,26 @@ impl Link {
             Happening::MessagesWait => {}
         }
         Ok(())
+    }
+
+    /// The channels are open at both ends.
+    fn connected(&mut self, connection: &mut Connection, progress: &mut Progress) -> Result<(), DownReason> {
+        if progress.is_connected {
+            return Ok(());
+        }
+        let link = self.id;
+        progress.connected();
+        lock(&self.handle.wire.packet_queue).open();
+        let own = self.shared.credentials.fingerprint;
+        // known, since the handshake has checked it
+        let other = self.other_fingerprint.unwrap_or_default();
+        let fingerprints = Fingerprints { own, other };
+        if connection.is_carried() {
+            self.tell(Event::Carried { link, is_carried: true });
+        }
+        progress.retry_direct_at = self.retries_direct(connection).then(retry_at);
+        self.tell(Event::Connected { link, fingerprints });
+        self.send_queued(connection, progress)
     }
 
     /// Moves messages from the queues of the channels to the stack, as far as the stack accepts them.

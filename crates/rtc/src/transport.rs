@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use plenary_proto::app::Way;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description, IceRestart, Setup};
+use plenary_proto::message::{
+    CANDIDATES_MAX, Candidate, DTLS_HELLO_LEN_MAX, Description, IceRestart, SctpInit, Setup,
+};
 use rtc::ice::Agent;
 use rtc::ice::candidate::{Candidate as IceCandidate, CandidateType};
 use rtc::ice::state::ConnectionState;
@@ -54,11 +56,18 @@ pub(crate) struct Transport {
     agent: Agent,
     /// Addresses of the other end, as checks have shown them.
     paths: Paths,
-    /// The pair of addresses that ICE has selected.
+    /// The pair of addresses that ICE has selected; until then the first one that has answered a check.
     path: Option<TransportContext>,
+    /// ICE has selected a pair.
+    is_selected: bool,
     way: Way,
     /// `None` until the other end's description is known.
     dtls: Option<Dtls>,
+    /// Answer to the hello in the other end's description (HelloVerifyRequest). It is shorter than a check, and goes
+    /// where one has come from, without waiting for a path.
+    cookie: Option<BytesMut>,
+    /// The pair of addresses by which the first check of the other end has come.
+    checked_by: Option<TransportContext>,
     /// `None` until the handshake is complete.
     srtp: Option<Box<Srtp>>,
     channels: Channels,
@@ -166,8 +175,11 @@ impl Transport {
             agent,
             paths: Paths::new(credentials.provider.clone(), (ufrag, pwd)),
             path: None,
+            is_selected: false,
             way: Way::Direct,
             dtls: None,
+            cookie: None,
+            checked_by: None,
             srtp: None,
             channels: Channels::new(),
             legs,
@@ -194,6 +206,24 @@ impl Transport {
         })
     }
 
+    /// Returns the beginning of this end's SCTP association, for its description.
+    pub(crate) fn sctp_init(&mut self, now: Instant) -> Result<SctpInit> {
+        self.channels.init(now)
+    }
+
+    /// Begins the handshake of DTLS ahead of a path, at the client of two natives, and returns its first datagram.
+    pub(crate) fn hello(&mut self, now: Instant) -> Result<Option<List<u8, DTLS_HELLO_LEN_MAX>>> {
+        let Some(dtls) = self.dtls.as_mut().filter(|_| self.channels.has_begun()) else { return Ok(None) };
+        dtls.path_found(now)?;
+        let hello = dtls.poll_transmit();
+        Ok(hello.and_then(|hello| hello.to_vec().try_into().ok()))
+    }
+
+    /// Whether the other end's channels are open by the time at which anything that this end sends arrives.
+    pub(crate) fn opens_together(&self) -> bool {
+        self.channels.has_begun()
+    }
+
     /// Begins to connect with the other end. Its description has passed the check of `layout.rs`.
     pub(crate) fn start(&mut self, now: Instant, other: &Description) -> Result<()> {
         let is_client = match other.setup {
@@ -201,7 +231,12 @@ impl Transport {
             Setup::Active | Setup::ActiveLite => false,
         };
         let is_browser = other.browser.is_some();
-        self.dtls = Some(Dtls::new(&self.credentials, other.fingerprint, is_client, is_browser)?);
+        let mut dtls = Dtls::new(&self.credentials, other.fingerprint, is_client, is_browser)?;
+        if let Some(hello) = other.hello.as_ref().filter(|_| !is_client) {
+            dtls.read(now, hello, &mut self.secured)?;
+            self.cookie = dtls.poll_transmit();
+        }
+        self.dtls = Some(dtls);
         self.note_relays(&other.candidates);
         for (index, candidate) in (0..).zip(self.checked.of_description(&other.candidates, &self.own)) {
             self.agent.add_remote_candidate(ice_candidate(&candidate, index)?)?;
@@ -212,6 +247,7 @@ impl Transport {
             (true, false) => false,
             _ => self.role == Role::Offer,
         };
+        self.channels.start(now, other.sctp.as_ref())?;
         let (ufrag, pwd) = (other.ufrag.to_string(), other.pwd.to_string());
         self.paths.start(&ufrag, &pwd);
         self.agent.start_connectivity_checks(now, self.is_controlling, ufrag, pwd)?;
@@ -450,9 +486,30 @@ impl Transport {
             _ => {
                 self.agent.handle_read(tagged)?;
                 self.check_path()?;
+                self.take_valid_path(now, local_addr, peer_addr, !is_request(datagram))?;
             }
         }
         Ok(())
+    }
+
+    /// A pair that has answered a check is valid, and may be used before ICE has selected one (RFC 8445, 12.1): the
+    /// handshake begins a round trip earlier. A relay waits for a better pair.
+    fn take_valid_path(
+        &mut self,
+        now: Instant,
+        local_addr: SocketAddr,
+        peer_addr: SocketAddr,
+        is_answer: bool,
+    ) -> Result<()> {
+        self.checked_by.get_or_insert(udp(local_addr, peer_addr));
+        let is_relayed = [&self.relays, &self.other_relays].into_iter().zip([local_addr, peer_addr]);
+        let is_detour =
+            is_tunnel(local_addr) || is_relayed.into_iter().any(|(relays, at)| relays.contains(&at));
+        if !is_answer || self.path.is_some() || is_detour {
+            return Ok(());
+        }
+        self.path = Some(udp(local_addr, peer_addr));
+        self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.path_found(now))
     }
 
     /// Returns the addresses from which the other end has answered its first check since the last call.
@@ -469,15 +526,13 @@ impl Transport {
     }
 
     fn receive_dtls(&mut self, now: Instant, datagram: &[u8]) -> Result<()> {
-        let Some(dtls) = self.dtls.as_mut().filter(|_| self.path.is_some()) else { return Ok(()) };
+        let Some(dtls) = &mut self.dtls else { return Ok(()) };
         let read = dtls.read(now, datagram, &mut self.secured);
         for secured in self.secured.drain(..) {
             match secured {
                 Secured::Keys(srtp) => {
                     self.srtp = Some(srtp);
-                    if dtls.is_client {
-                        self.channels.connect(now)?;
-                    }
+                    self.channels.secured(now, dtls.is_client)?;
                 }
                 Secured::Packet(packet) => {
                     if let Err(Hostile(what)) = self.channels.receive(now, packet) {
@@ -572,6 +627,7 @@ impl Transport {
             false => Way::Direct,
         };
         self.path = Some(udp(local.base_addr(), remote.addr()));
+        self.is_selected = true;
     }
 
     fn check_channels(&mut self, now: Instant) {
@@ -635,7 +691,7 @@ impl Transport {
         let mut due = Vec::new();
         for check in checks_of(&mut self.agent) {
             // answers, and the checks of a path, go to addresses that have shown that they want them
-            if self.path.is_none() && is_request(&check.message) {
+            if !self.is_selected && is_request(&check.message) {
                 due.push(check);
             } else {
                 outgoing.push_back(check);
@@ -657,6 +713,11 @@ impl Transport {
             }
         }
         self.checks.send(now, due, outgoing);
+        if let Some(transport) = self.path.or(self.checked_by)
+            && let Some(message) = self.cookie.take()
+        {
+            outgoing.push_back(TaggedBytesMut { now, transport, message });
+        }
         let (Some(transport), Some(dtls)) = (self.path, &mut self.dtls) else { return };
         let mut push = |sealed: Result<BytesMut>| match sealed {
             Ok(message) => outgoing.push_back(TaggedBytesMut { now, transport, message }),

@@ -57,7 +57,7 @@ pub trait Signal: Send + Sync {
 /// Events of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
-    /// The wall clock of the rendezvous: a first time ahead of [`Up`](SignalEvent::Up), later with each ping.
+    /// The wall clock of the rendezvous: a first time ahead of [`Opens`](SignalEvent::Opens), later with each ping.
     Clock {
         /// Seconds since 1970.
         unix_s: u64,
@@ -68,6 +68,8 @@ pub enum SignalEvent {
     /// The rendezvous carries datagrams ([`Signal::tunnel`]), from [`Up`](SignalEvent::Up), which follows, until
     /// [`Down`](SignalEvent::Down). Comes anew with each connection.
     Carries,
+    /// One envelope for the host may go ahead of [`Up`](SignalEvent::Up).
+    Opens,
     /// The connection is up: envelopes are carried from now on.
     Up,
     /// The connection broke or could not be established; the signal retries by itself.

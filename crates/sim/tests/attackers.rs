@@ -414,6 +414,8 @@ impl Deviation for Intruder {
             payload_types: None,
             browser: None,
             candidates: List::truncated([Candidate::Host("198.51.100.7:4000".parse().unwrap())]),
+            sctp: None,
+            hello: None,
         };
         for peer in &self.all {
             let offer = Offer { kind, description: description.clone(), ticket: None };

@@ -85,6 +85,8 @@ pub(super) fn description(peer: usize, link: LinkId) -> Description {
         payload_types: None,
         browser: None,
         candidates: List::truncated([Candidate::Host(([127, 0, 0, 1], 40_000).into())]),
+        sctp: None,
+        hello: None,
     }
 }
 

@@ -53,6 +53,7 @@ impl Driver {
         match event {
             SignalEvent::Clock { unix_s } => self.told_time(unix_s),
             SignalEvent::Turn(access) => self.turn.told(&access, &self.links),
+            SignalEvent::Opens => self.signal_opens(),
             SignalEvent::Up => {
                 self.stun.look_up(&self.links);
                 self.turn.up(&self.links);

@@ -157,6 +157,8 @@ fn description(number: u8) -> Description {
         payload_types: None,
         browser: None,
         candidates: List::default(),
+        sctp: None,
+        hello: None,
     }
 }
 

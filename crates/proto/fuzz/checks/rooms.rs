@@ -217,6 +217,8 @@ fn description(at: usize, peer: &PeerId) -> Description {
         payload_types: None,
         browser: None,
         candidates: List::default(),
+        sctp: None,
+        hello: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::message::{
     Access, HostMessage, Join, MemberMessage, MixPolicy, REMOVED_MAX, ROSTER_MAX, Refusal, SignedRefusal,
     Vote,
 };
+use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::tickets::{has_ticket, has_ticket_of_host};
 use crate::time::Time;
@@ -58,6 +59,9 @@ impl Host {
         if let Some(roster) = &self.signed {
             let admission = view.admission(from, roster, is_member);
             view.out.send(from, MemberMessage::Admit(Box::new(admission)));
+            if let Some(children) = join.place.filter(|_| !is_on_stage) {
+                view.out.note(Note::Admitted(from, children));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the link table.
 
+use super::requests::*;
 use super::*;
 use crate::message::Candidate;
 use crate::outbox::Item;
@@ -44,6 +45,8 @@ fn offer(number: u32) -> Offer {
         payload_types: None,
         browser: None,
         candidates: crate::bounded::List::new(),
+        sctp: None,
+        hello: None,
     };
     Offer { kind: LinkKind::Peer, description, ticket: None }
 }
@@ -212,4 +215,36 @@ fn a_child_gets_no_trunk_and_nobody_one_that_no_roster_needs() {
         links.link_wanted(Time(0), &mut out, peer, LinkKind::Trunk(number), is_known);
         assert_eq!(out.items.drain(..).count(), taken, "trunk {number}, known: {is_known}");
     }
+}
+
+#[test]
+fn a_parent_offers_whatever_the_ids_and_only_an_accepted_child_answers() {
+    let (low, high) = (PeerId([1; 32]), PeerId([255; 32]));
+    let (mut parent, mut out, mut rng) = (LinkTable::new(high), Outbox::default(), Rng::new(0));
+    parent.offer(Time(0), &mut out, low);
+    parent.offer(Time(0), &mut out, low);
+    let offers = |out: &mut Outbox| {
+        let is_offer = |item: &Item| matches!(item, Item::Do(Output::Offer { .. }));
+        let count = out.items.iter().filter(|item| is_offer(item)).count();
+        out.items.clear();
+        count
+    };
+    assert_eq!(offers(&mut out), 1, "one link is made at a time");
+
+    let mut child = LinkTable::new(low);
+    child.offered(Time(0), &mut out, high, offer(1), true);
+    assert_eq!(answers(&mut out), 0, "of the higher id, which this peer doesn't await");
+    child.await_offer(Time(0), high);
+    child.want(Time(0), &mut out, Want::Parent, high);
+    assert_eq!(offers(&mut out), 0);
+    child.offered(Time(MS), &mut out, high, offer(1), true);
+    assert_eq!(answers(&mut out), 1);
+
+    let mut child = LinkTable::new(low);
+    child.await_offer(Time(0), high);
+    child.want(Time(0), &mut out, Want::Parent, high);
+    for ms in (0..2_000).step_by(10) {
+        child.on_time(Time(ms * MS), &mut out, &mut rng);
+    }
+    assert_eq!(offers(&mut out), 1, "the offer was lost: the lower id makes one");
 }

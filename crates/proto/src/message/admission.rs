@@ -86,6 +86,8 @@ pub struct Join {
     pub records: bool,
     /// The joiner's ticket, if it is a member already.
     pub ticket: Option<Signed<Ticket>>,
+    /// A newcomer wants a place in the tree with its admission, and would feed that many children.
+    pub place: Option<u8>,
 }
 
 impl Join {
@@ -101,6 +103,7 @@ impl Join {
             no_solo: false,
             records: false,
             ticket: None,
+            place: None,
         }
     }
 }

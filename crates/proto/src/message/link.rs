@@ -189,9 +189,27 @@ pub struct Description {
     pub browser: Option<BrowserMedia>,
     /// ICE candidates of this end.
     pub candidates: List<Candidate, CANDIDATES_MAX>,
+    /// How this end's SCTP association begins without a handshake, if the other end's does too; `None` of a browser.
+    pub sctp: Option<SctpInit>,
+    /// First datagram of the DTLS client, in an answer of a native end to a native end: the cookie exchange (RFC 6347,
+    /// 4.2.1) takes place while the ends look for a path.
+    pub hello: Option<List<u8, DTLS_HELLO_LEN_MAX>>,
 }
 
-/// Offer of a link; always sent by the peer with the lower id.
+/// Maximum length of [`Description::hello`], in bytes. The stack's has 166.
+pub const DTLS_HELLO_LEN_MAX: usize = 400;
+
+/// What an end's INIT would say of its SCTP association (RFC 9260, 3.3.2). The rest is the same for all natives: a
+/// receive window of 1,048,576 bytes, 65,535 streams each way, and partial reliability (RFC 3758).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SctpInit {
+    /// Initiate tag; not 0.
+    pub tag: u32,
+    /// Initial TSN.
+    pub tsn: u32,
+}
+
+/// Offer of a link; sent by the peer with the lower id, or by a parent that accepts a child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// Kind of the link, which fixes its slots.
@@ -202,8 +220,7 @@ pub struct Offer {
     pub ticket: Option<Box<Signed<Ticket>>>,
 }
 
-/// Answer to an offer; always sent by the peer with the higher id. The envelope's signature covers both ends'
-/// fragments and fingerprints.
+/// Answer to an offer. The envelope's signature covers both ends' fragments and fingerprints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Kind of the accepted offer.

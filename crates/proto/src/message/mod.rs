@@ -36,9 +36,9 @@ pub use election::{
 pub use failover::{Alive, FAILOVERS_MAX, Failover, FailoverMessage, Resignation};
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{
-    Answer, BrowserMedia, CANDIDATES_MAX, Candidate, Description, FURTHER_CANDIDATES_MAX, Fingerprints,
-    FurtherCandidates, IceRestart, LinkKind, LinkMessage, LinkProof, Offer, PEER_SLOTS, PICTURE_SLOTS, Paths,
-    PayloadTypes, Retransmission, Setup,
+    Answer, BrowserMedia, CANDIDATES_MAX, Candidate, DTLS_HELLO_LEN_MAX, Description, FURTHER_CANDIDATES_MAX,
+    Fingerprints, FurtherCandidates, IceRestart, LinkKind, LinkMessage, LinkProof, Offer, PEER_SLOTS,
+    PICTURE_SLOTS, Paths, PayloadTypes, Retransmission, SctpInit, Setup,
 };
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub use probe::ProbeMessage;
@@ -67,7 +67,7 @@ use crate::id::{PeerId, RoomId};
 use crate::seal::{Countersigned, SealError, Signed, Statement, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 7;
+pub const MESSAGE_VERSION: u8 = 8;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 

@@ -77,6 +77,13 @@ pub enum TreeMessage {
         /// Destinations, best first.
         places: List<Place, PLACES_MAX>,
     },
+    /// The host passes a newcomer that it has admitted on to the mixer, which gives it a place if it has one.
+    Newcomer {
+        /// The newcomer.
+        peer: PeerId,
+        /// Number of children that it would feed ([`Join::place`](super::Join::place)).
+        children: u8,
+    },
 }
 
 impl TreeMessage {

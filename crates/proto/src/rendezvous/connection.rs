@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::outage::{Ended, NotSent, Outage};
 use super::tunnels::Tunnels;
 use super::{
-    Address, Doors, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal, TurnAccess,
-    silence_ms_max,
+    Address, Doors, EARLY_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, Refusal,
+    TurnAccess, silence_ms_max,
 };
 use crate::rng::{Backoff, Rng};
 use crate::seal::Keypair;
@@ -61,13 +61,16 @@ pub enum Step {
     Dial,
     /// Close the websocket; its later events are ignored.
     HangUp,
-    /// The wall clock of the rendezvous: a first time ahead of [`Up`](Step::Up), later with each ping.
+    /// The wall clock of the rendezvous: a first time ahead of [`Opens`](Step::Opens), later with each ping.
     Clock {
         /// Seconds since 1970.
         unix_s: u64,
     },
     /// A TURN server that this peer may use: a first time ahead of [`Up`](Step::Up), later with newer credentials.
     Turn(TurnAccess),
+    /// The hello goes out, and one envelope of at most [`EARLY_LEN_MAX`](super::EARLY_LEN_MAX) bytes may follow it
+    /// without waiting for the answer: a newcomer asks the host at once. It is lost with the attempt.
+    Opens,
     /// The rendezvous carries tunnels, from [`Up`](Step::Up) until [`Down`](Step::Down).
     Carries,
     /// The peer is in its room.
@@ -138,6 +141,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Owed {
     hello: bool,
+    /// What may follow the hello.
+    early: bool,
     claim: bool,
     pong: bool,
 }
@@ -230,6 +235,15 @@ impl Connection {
                 let Entrance { room, me, door, .. } = &self.entrance;
                 let hello = Hello::new(*room, &nonce, me, door, self.host_proof(&nonce));
                 return Some(FromPeer::Hello(Box::new(hello)).to_bytes());
+            }
+            State::Entering { nonce: Some(_), .. } if self.owed.early => {
+                self.drop_old(now_us);
+                let is_early = |(_, to, envelope): &mut (u64, Address, Bytes)| {
+                    *to == Address::Host && envelope.len() <= EARLY_LEN_MAX
+                };
+                let (_, to, envelope) = self.waiting.pop_front_if(is_early)?;
+                self.owed.early = false;
+                return Some(FromPeer::Send { to, envelope: &envelope }.to_bytes());
             }
             State::Up { nonce, .. } => nonce,
             _ => return None,
@@ -364,10 +378,10 @@ impl Connection {
                 if let State::Entering { nonce, .. } = &mut self.state {
                     *nonce = Some(new);
                 }
-                self.owed.hello = true;
-                Vec::new()
+                (self.owed.hello, self.owed.early) = (true, true);
+                vec![Step::Opens]
             }
-            (Ok(FromRendezvous::Clock { unix_s }), Some(_)) => vec![Step::Clock { unix_s }],
+            (Ok(FromRendezvous::Clock { unix_s }), _) => vec![Step::Clock { unix_s }],
             (Ok(FromRendezvous::Turn(access)), Some(_)) => vec![Step::Turn(access)],
             (Ok(FromRendezvous::Carries), Some(_)) => self.told_that_it_carries(),
             (Ok(FromRendezvous::Welcome { ping_interval_ms }), Some(nonce)) => {
@@ -504,13 +518,12 @@ mod tests {
         assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
         assert_eq!(connection.handle(now_us, Happening::Opened), []);
         assert_eq!(connection.next_frame(now_us), None, "the rendezvous speaks first");
-        assert_eq!(frame(connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] }), []);
+        let clock = FromRendezvous::Clock { unix_s: 1_800_000_000 };
+        assert_eq!(frame(connection, now_us, &clock), [Step::Clock { unix_s: 1_800_000_000 }]);
+        assert_eq!(frame(connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] }), [Step::Opens]);
         let hello = connection.next_frame(now_us).unwrap();
         let Ok(FromPeer::Hello(hello)) = FromPeer::from_bytes(&hello) else { panic!() };
         hello.check(&[9; 32]).unwrap();
-        assert_eq!(connection.next_frame(now_us), None, "nothing before the welcome");
-        let clock = FromRendezvous::Clock { unix_s: 1_800_000_000 };
-        assert_eq!(frame(connection, now_us, &clock), [Step::Clock { unix_s: 1_800_000_000 }]);
         assert_eq!(frame(connection, now_us, &FromRendezvous::Turn(turn(1))), [Step::Turn(turn(1))]);
         frame(connection, now_us, &FromRendezvous::Welcome { ping_interval_ms: 5_000 })
     }
@@ -526,6 +539,7 @@ mod tests {
         assert_eq!(enter(&mut connection, 12 * S), [Step::Up]);
         assert_eq!(connection.next_frame(12 * S), sent(2), "the first one is too old");
         assert_eq!(connection.next_frame(12 * S), None);
+        assert_eq!(connection.next_frame(12 * S), None);
         connection.send(12 * S, to, Bytes::from_static(&[3])).unwrap();
         assert_eq!(frame(&mut connection, 13 * S, &FromRendezvous::Ping), []);
         assert_eq!(connection.next_frame(13 * S), Some(FromPeer::Pong.to_bytes()), "ahead of envelopes");
@@ -539,6 +553,32 @@ mod tests {
     }
 
     #[test]
+    fn one_short_envelope_for_the_host_goes_ahead_of_the_welcome() {
+        let mut connection = connection();
+        let long = Bytes::from(vec![1; EARLY_LEN_MAX + 1]);
+        for (first, may_go) in [
+            ((Address::Host, Bytes::from_static(b"join")), true),
+            ((Address::Peer(PeerId([5; 32])), Bytes::from_static(b"hello")), false),
+            ((Address::Host, long), false),
+        ] {
+            let now_us = connection.next_timeout_us().unwrap();
+            assert_eq!(connection.handle(now_us, Happening::Timeout), [Step::Dial]);
+            assert_eq!(
+                frame(&mut connection, now_us, &FromRendezvous::Challenge { nonce: [9; 32] }),
+                [Step::Opens]
+            );
+            assert!(connection.next_frame(now_us).is_some(), "the hello");
+            assert_eq!(connection.next_frame(now_us), None);
+            connection.send(now_us, first.0, first.1).unwrap();
+            connection.send(now_us, Address::Host, Bytes::from_static(b"again")).unwrap();
+            assert_eq!(connection.next_frame(now_us).is_some(), may_go);
+            assert_eq!(connection.next_frame(now_us), None, "one alone");
+            connection.waiting.clear();
+            connection.handle(now_us, closed());
+        }
+    }
+
+    #[test]
     fn datagrams_go_behind_envelopes_and_only_where_they_are_carried() {
         let batch = |byte: u8| Bytes::from(vec![0, 1, byte]);
         let peer = PeerId([5; 32]);
@@ -549,7 +589,7 @@ mod tests {
         connection.handle(connection.next_timeout_us().unwrap(), Happening::Timeout);
         let nonce = [9; 32];
         for (said, step) in [
-            (FromRendezvous::Challenge { nonce }, None),
+            (FromRendezvous::Challenge { nonce }, Some(Step::Opens)),
             (FromRendezvous::Carries, Some(Step::Carries)),
             (FromRendezvous::Welcome { ping_interval_ms: 5_000 }, Some(Step::Up)),
         ] {

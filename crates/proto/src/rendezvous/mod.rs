@@ -37,6 +37,10 @@ pub use batch::{
 pub use connection::{Connection, Entrance, Happening, HostEntrance, PATIENCE_US, Step};
 pub use outage::{Ended, NotSent, Outage};
 
+/// Maximum length of an envelope that follows a hello without waiting for the answer, in bytes: strangers' memory at the
+/// rendezvous. A newcomer's request to the host has at most 1,600 or so, with a ticket and the longest names.
+pub const EARLY_LEN_MAX: usize = 2_048;
+
 /// The first byte of every frame.
 pub const WIRE_VERSION: u8 = 1;
 /// Maximum length of a frame, in bytes: an envelope and its header (at most 38 bytes now).

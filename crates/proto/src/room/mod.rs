@@ -234,6 +234,7 @@ impl RoomState {
                     self.membership.signal_up(view, lost);
                 }
             }
+            Input::SignalOpens => self.membership.signal_opens(&mut self.shared.view()),
             Input::RoomTime { later_s } => self.move_time(later_s),
             Input::Message { from, via, message } => self.arrived(from, &via, message),
             Input::OldInvite { from, via, message } => {

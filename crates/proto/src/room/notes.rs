@@ -5,7 +5,8 @@ use crate::app::Event;
 use crate::id::PeerId;
 use crate::mandate::Judge;
 use crate::message::{
-    ElectionMessage, FailoverMessage, HostMessage, LinkKind, MemberMessage, Message, SignedRoster, reign_of,
+    ElectionMessage, FailoverMessage, HostMessage, LinkKind, MemberMessage, Message, SignedRoster,
+    TreeMessage, reign_of,
 };
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::Note;
@@ -56,6 +57,15 @@ impl RoomState {
                 self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
                 self.update();
+            }
+            Note::Admitted(newcomer, children) => {
+                // several mixers share newcomers as those draw
+                match self.shared.mandate.mixers[..] {
+                    [mixer] if self.shared.links.is_up(&mixer) => {
+                        self.shared.out.send(mixer, TreeMessage::Newcomer { peer: newcomer, children });
+                    }
+                    _ => self.tree.welcome(&mut self.shared.view(), newcomer, children),
+                }
             }
             Note::Mandate => {
                 self.election.mandate_changed(self.shared.now, &self.shared.mandate, &self.shared.stage);

@@ -323,6 +323,8 @@ mod tests {
                 Candidate::Reflexive("[2001:db8::1]:4000".parse().unwrap()),
                 Candidate::Relayed("203.0.113.9:3478".parse().unwrap()),
             ]),
+            sctp: None,
+            hello: None,
         }
     }
 

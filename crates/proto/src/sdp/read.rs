@@ -101,6 +101,8 @@ pub fn describe(sdp: &str) -> Result<OwnEnd, SdpError> {
             retransmission: h264.and_then(|h264| retransmission(media, h264)),
         }),
         candidates: List::truncated(candidates.into_iter().take(CANDIDATES_MAX)),
+        sctp: None,
+        hello: None,
     };
     Ok(OwnEnd { description, vp8 })
 }

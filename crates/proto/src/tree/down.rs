@@ -211,6 +211,10 @@ impl Tree {
                 let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };
                 let whereabouts = self.whereabouts(view);
                 view.out.send(from, TreeMessage::Accept { purpose, path, whereabouts });
+                // one that only looks for a better place may decline
+                if fed && !linked && !attach.fed {
+                    view.links.offer(view.now, view.out, from);
+                }
                 self.settle(view);
             }
             Err(reason) => {
@@ -228,6 +232,17 @@ impl Tree {
                 };
                 view.out.send(from, message);
             }
+        }
+    }
+
+    /// Gives a newcomer that the host has admitted a place here, if this peer alone mixes and has one. The newcomer's own
+    /// request would come a round trip or two later, and is answered in the same way.
+    pub(crate) fn welcome(&mut self, view: &mut View<'_>, newcomer: PeerId, children: u8) {
+        let room = view.stage.roster().map_or(0, |roster| roster.rules.k.min(children));
+        let attach = Attach { room, ..Attach::newcomer() };
+        let is_here = self.children.contains_key(&newcomer) || view.mandate.mixers != [view.me];
+        if !is_here && self.judge(view, newcomer, &attach, false).is_ok() {
+            self.attach(view, newcomer, &attach);
         }
     }
 

@@ -414,6 +414,9 @@ impl Tree {
         match purpose {
             Purpose::Parent => {
                 self.seek_parent = None;
+                if self.parent.is_none() || self.at_fault {
+                    view.links.await_offer(view.now, from);
+                }
                 match &self.next {
                     Some(next) if next.feed == Feed::Answered => self.decline(view, from),
                     Some(next) if next.may_answer() && next.peer != from => self.hold_beside(view, up),

@@ -22,6 +22,8 @@ pub(crate) struct Brain {
     pub(crate) now: u64,
     /// Peers with which no link comes up.
     pub(crate) unlinked: BTreeSet<PeerId>,
+    /// Peers with a peer link that is up.
+    linked: BTreeSet<PeerId>,
     /// Voters of the roster given last, and its epoch.
     voters: Vec<u8>,
     epoch: u32,
@@ -124,18 +126,52 @@ impl Brain {
     /// Creates the brain of the peer with that key, which has a rendezvous and knows no roster.
     pub(crate) fn new(seed: u8, config: RoomConfig) -> Brain {
         let room = RoomState::new(key(seed), config, 7, Time(0));
-        let mut brain = Brain { room, now: 0, unlinked: BTreeSet::new(), voters: Vec::new(), epoch: 0 };
+        let (unlinked, linked) = (BTreeSet::new(), BTreeSet::new());
+        let mut brain = Brain { room, now: 0, unlinked, linked, voters: Vec::new(), epoch: 0 };
         brain.give(Input::SignalUp(true));
         brain
     }
 
     /// Gives an input and returns the outputs. Each link that the brain wants comes up at once, except with
-    /// the peers in `unlinked`.
+    /// the peers in `unlinked`; those with children come up by [`Brain::is_linked_by`].
     pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
         self.now += 1;
+        let parent = match &input {
+            Input::Message { from, message, .. } => match &**message {
+                Message::Tree(TreeMessage::Accept { purpose: Purpose::Parent, .. }) => Some(*from),
+                _ => None,
+            },
+            Input::LinkDown(peer, LinkKind::Peer) => {
+                self.linked.remove(peer);
+                None
+            }
+            _ => None,
+        };
         self.room.handle(Time(self.now), input);
         let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
+        for output in &outputs {
+            if let Output::Close(peer, LinkKind::Peer) = output {
+                self.linked.remove(peer);
+            }
+        }
+        let has_said = |peer: &PeerId, is_such: fn(&Message) -> bool| {
+            let says = |output: &&Output| match output {
+                Output::Signal(Address::Peer(to), message)
+                | Output::Control(to, message)
+                | Output::Relay { to, message, .. } => to == peer && is_such(message),
+                _ => false,
+            };
+            outputs.iter().any(|output| says(&output))
+        };
+        let accepts = |message: &Message| matches!(message, Message::Tree(TreeMessage::Accept { .. }));
+        let declines = |message: &Message| matches!(message, Message::Tree(TreeMessage::Detach));
+        let is_child = |peer: &PeerId| has_said(peer, accepts);
+        // a parent offers with its acceptance
+        let parent = parent.filter(|parent| {
+            !self.unlinked.contains(parent) && !self.linked.contains(parent) && !has_said(parent, declines)
+        });
         let wanted = |output: &Output| match output {
+            Output::Offer { peer, kind: LinkKind::Peer, .. } if is_child(peer) => None,
             Output::Offer { peer, kind, .. } => Some((*peer, *kind, true)),
             Output::Signal(Address::Peer(peer), Message::Link(LinkMessage::LinkWanted { kind, .. }))
             | Output::Relay {
@@ -143,7 +179,9 @@ impl Brain {
             } => Some((*peer, *kind, false)),
             _ => None,
         };
-        for (peer, kind, offered) in outputs.iter().filter_map(wanted).collect::<Vec<_>>() {
+        let wanted: Vec<_> = outputs.iter().filter_map(wanted).collect();
+        let by_parent = parent.map(|parent| (parent, LinkKind::Peer, false));
+        for (peer, kind, offered) in wanted.into_iter().chain(by_parent) {
             if self.unlinked.contains(&peer) {
                 continue;
             }
@@ -187,6 +225,9 @@ impl Brain {
     /// Handles a link that is up, and the ticket that its other end shows first.
     pub(crate) fn is_linked_with(&mut self, peer: PeerId, kind: LinkKind) -> Vec<Output> {
         let mut outputs = self.give(Input::LinkUp(peer, kind));
+        if kind == LinkKind::Peer {
+            self.linked.insert(peer);
+        }
         if let Some(ticket) = self.ticket_of(peer).filter(|_| kind == LinkKind::Peer) {
             outputs.extend(self.hears_id(peer, Message::Member(MemberMessage::Ticket(ticket))));
         }

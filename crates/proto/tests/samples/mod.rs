@@ -177,6 +177,8 @@ pub(crate) fn description() -> Description {
         payload_types: None,
         browser: None,
         candidates: list(vec![Candidate::Host("127.0.0.1:40000".parse().unwrap())]),
+        sctp: Some(SctpInit { tag: 0xdead_beef, tsn: 0xfeed_beef }),
+        hello: None,
     }
 }
 
@@ -213,6 +215,7 @@ pub(crate) fn samples() -> Vec<Message> {
             shares: Sharing::No,
             no_solo: true,
             records: true,
+            place: Some(3),
         })),
         Message::Member(MemberMessage::Admit(Box::new(Admit {
             roster: roster(),
@@ -407,6 +410,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Tree(TreeMessage::PathIs(path())),
         Message::Tree(TreeMessage::Whereabouts(whereabouts())),
         Message::Tree(TreeMessage::Move { how: Move::Deepest, places: places() }),
+        Message::Tree(TreeMessage::Newcomer { peer: key(5).id(), children: 3 }),
         Message::Data(DataMessage::Data(Signed::new(
             &key(2),
             &room(),

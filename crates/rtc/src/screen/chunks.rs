@@ -106,12 +106,12 @@ impl Chunks {
                 FORWARD_TSN => self.forward(body)?,
                 ERROR | ABORT => causes_fit(body)?,
                 HEARTBEAT => u16_at(body, 0) == Some(HEARTBEAT_INFO) && one_fits(body),
-                COOKIE_ECHO => {
+                COOKIE_ECHO | COOKIE_ACK => {
                     self.is_established = true;
-                    true
+                    kind == COOKIE_ECHO || body.is_empty()
                 }
                 SHUTDOWN => body.len() == 4,
-                COOKIE_ACK | SHUTDOWN_ACK | SHUTDOWN_COMPLETE => body.is_empty(),
+                SHUTDOWN_ACK | SHUTDOWN_COMPLETE => body.is_empty(),
                 // streams are never reset (RFC 6525), messages never interleaved (RFC 8260), and the stack sends no
                 // heartbeats
                 _ => false,

@@ -25,6 +25,60 @@ fn two_ends_open_their_channels_and_read_what_came_before_the_close() {
     assert_eq!(read, (0..20).collect::<Vec<u8>>());
 }
 
+/// Connects two ends that are this far apart, one way: the answering end has the offer at first, the offering end its
+/// answer when it arrives. Each end sends a message as soon as its channels are open. Returns when the offering and
+/// the answering end have the other's.
+fn meet_apart(delay: Duration) -> [Duration; 2] {
+    let begun = Instant::now();
+    let mut ends = [
+        End::new(begun, Role::Offer, "aaaa", "bbbb", 5_001),
+        End::new(begun, Role::Answer, "bbbb", "aaaa", 5_002),
+    ];
+    let mut descriptions = ends.each_ref().map(|end| end.description.clone());
+    ends[1].transport.start(begun, &descriptions[0]).unwrap();
+    descriptions[1].hello = ends[1].transport.hello(begun).unwrap();
+    let mut flying: VecDeque<(Instant, usize, TaggedBytesMut)> = VecDeque::new();
+    let mut arrived = [None; 2];
+    let step = Duration::from_millis(1);
+    for ms in 0..2_000 {
+        let now = begun + ms * step;
+        if now == begun + delay {
+            ends[0].transport.start(now, &descriptions[1]).unwrap();
+        }
+        for end in &mut ends {
+            let _ = end.transport.handle_timeout(now);
+            while let Some(event) = end.transport.poll_event() {
+                end.events.push(event);
+            }
+        }
+        while let Some((_, to, datagram)) = flying.pop_front_if(|(at, ..)| *at <= now) {
+            let _ = ends[to].take(now, datagram.transport.local_addr, &datagram.message);
+        }
+        for (at, end) in ends.iter_mut().enumerate() {
+            if std::mem::take(&mut end.events).contains(&TransportEvent::Opened) {
+                end.transport.send(now, Channel::Control, &Bytes::from_static(b"first")).unwrap();
+            }
+            if end.transport.read().is_some() {
+                arrived[at] = Some(now - begun);
+            }
+            end.transport.collect(now, true, &mut end.outgoing);
+            flying.extend(end.outgoing.drain(..).map(|datagram| (now + delay, 1 - at, datagram)));
+        }
+        if let [Some(offering), Some(answering)] = arrived {
+            return [offering, answering];
+        }
+    }
+    panic!("{arrived:?}");
+}
+
+#[test]
+fn messages_pass_as_soon_as_the_handshake_of_dtls_is_over() {
+    let delay = Duration::from_millis(50);
+    let [offering, answering] = meet_apart(delay).map(|time| time.div_duration_f64(2 * delay));
+    // a check and the cookie, then two round trips of DTLS; timers of the stack add a little
+    assert!(answering < 3.2 && offering < 3.7, "{answering} and {offering} round trips after the offer");
+}
+
 #[test]
 fn an_end_with_a_hidden_address_is_met_as_soon_as_it_is_heard() {
     for offering_is_hidden in [true, false] {

@@ -46,6 +46,8 @@ proptest! {
             payload_types: types.map(|(h264, opus)| PayloadTypes { h264, opus }),
             browser: None,
             candidates: List::truncated(candidates),
+            sctp: None,
+            hello: None,
         };
         for kind in KINDS {
             let Ok(made) = sdp(kind, &description, None) else { continue };

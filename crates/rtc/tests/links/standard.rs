@@ -99,6 +99,8 @@ fn description(sdp: &str, setup: Setup, address: SocketAddr) -> Description {
         payload_types: None,
         browser: None,
         candidates: List::truncated([Candidate::Host(address)]),
+        sctp: None,
+        hello: None,
     }
 }
 

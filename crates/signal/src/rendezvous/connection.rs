@@ -2,10 +2,11 @@
 //! side ends it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::stream::{SplitSink, SplitStream};
+use futures::stream::{self, SplitSink, Stream};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
@@ -29,13 +30,15 @@ use crate::switchboard::Membership;
 use crate::turn;
 use crate::wall::wall_unix_s;
 use plenary_proto::PeerId;
-use plenary_proto::rendezvous::{FrameError, FromPeer, FromRendezvous, Hello, Refusal};
+use plenary_proto::rendezvous::{EARLY_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, Refusal};
 
 /// Maximum number of frames written before a flush. A guess.
 const MAIL_BATCH_MAX: usize = 32;
 /// Maximum length of what a peer sends in place of its hello, with the head of a websocket message: the longest hello,
 /// of a host with four doors, has 436 bytes. The rest is left for fields of later versions.
 pub(super) const HELLO_LEN_MAX: usize = 1024;
+/// Maximum length of what may follow a hello ahead of the welcome: an envelope, and the heads of its frame and message.
+const EARLY_FRAME_LEN_MAX: usize = EARLY_LEN_MAX + 64;
 
 /// Maximum time for which a tunnel's frame waits for its turn among strangers; after it the frame is dropped. A guess:
 /// envelopes may wait behind it.
@@ -128,9 +131,10 @@ where
         Ok(entered) => entered,
         Err(ending) => return ending,
     };
-    let Entered { membership, mailbox, carries } = entered;
+    let Entered { membership, mailbox, carries, early } = entered;
     socket.get_mut().allow(None);
     let (sink, stream) = socket.split();
+    let stream = stream::iter(early.map(|frame| Ok(Message::Binary(frame)))).chain(stream);
     // in a room of this process all is the room's own
     let paced = address.filter(|_| membership.is_of_others()).map(|address| (&*lobby.outflow, address.ip()));
     // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
@@ -152,6 +156,8 @@ struct Entered {
     mailbox: Mailbox,
     /// Whether tunnels are carried for it.
     carries: bool,
+    /// What it has sent ahead of its welcome.
+    early: Option<Bytes>,
 }
 
 fn gone(error: &dyn std::fmt::Display) -> Ending {
@@ -165,6 +171,8 @@ where
 {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|error| gone(&error))?;
+    // a newcomer's first envelope, which may follow its hello, goes by this time
+    socket.feed(Message::Binary(clock())).await.map_err(|error| gone(&error))?;
     let challenge = FromRendezvous::Challenge { nonce }.to_bytes();
     socket.send(Message::Binary(challenge)).await.map_err(|error| gone(&error))?;
     loop {
@@ -192,13 +200,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let switchboard = &lobby.switchboard;
+    let mut early = None;
     if hello.host.is_none() {
         // before any signature is verified
-        let found = tokio::select! {
-            found = switchboard.find_door(&hello.room, &hello.door) => found,
-            other = socket.next() => return Err(ended(heard(other))), // nothing is expected here
-        };
-        found?;
+        socket.get_mut().allow(Some(EARLY_FRAME_LEN_MAX));
+        let mut found = pin!(switchboard.find_door(&hello.room, &hello.door));
+        loop {
+            tokio::select! {
+                found = &mut found => break found?,
+                other = socket.next() => match heard(other) {
+                    Heard::Frame(frame) if early.is_none() => early = Some(frame),
+                    other => return Err(ended(other)), // nothing else is expected here
+                },
+            }
+        }
     }
     hello.check(&nonce)?;
     let way = Way {
@@ -210,7 +225,6 @@ where
     let carries = carrier == Carrier::Websocket && membership.take_tunnels(&mailbox);
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
     let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
-    socket.feed(Message::Binary(clock())).await.map_err(|error| gone(&error))?;
     if let Some(frame) = turn_access(lobby, &hello.peer, address) {
         socket.feed(Message::Binary(frame)).await.map_err(|error| gone(&error))?;
     }
@@ -220,19 +234,16 @@ where
     }
     socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
     debug!(room = %hello.room, peer = %hello.peer, host = hello.host.is_some(), "a peer came in");
-    Ok(Entered { membership, mailbox, carries })
+    Ok(Entered { membership, mailbox, carries, early })
 }
 
 /// Reads the frames of the peer, as fast as its rate limits allow.
-async fn read_all<S>(
-    mut stream: SplitStream<&mut WebSocketStream<S>>,
+async fn read_all(
+    mut stream: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     mut inlet: Inlet<'_>,
     limits: &Limits,
     address: Option<SocketAddr>,
-) -> Ending
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Ending {
     let mut frames = Bucket::new(limits.frames, Instant::now());
     let mut bytes = Bucket::new(limits.bytes, Instant::now());
     let mut throttled = false;

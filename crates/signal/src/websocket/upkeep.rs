@@ -231,6 +231,7 @@ impl Upkeep {
             Step::Clock { unix_s } => SignalEvent::Clock { unix_s },
             Step::Carries => SignalEvent::Carries,
             Step::Tunnel { from, batch } => SignalEvent::Tunnel { from, batch },
+            Step::Opens => SignalEvent::Opens,
             Step::Up => SignalEvent::Up,
             Step::Down { why, retry_in } => {
                 debug!(url, %why, "the rendezvous is not connected");

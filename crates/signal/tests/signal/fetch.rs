@@ -58,18 +58,18 @@ impl<'a> Fetching<'a> {
     /// Opens a connection and enters the room.
     async fn enter(rendezvous: &'a Rendezvous, number: u16) -> Self {
         let fetching = Fetching::open(rendezvous).await.unwrap();
-        let [challenge] = &fetching.frames().await.unwrap()[..] else { panic!("no challenge alone") };
-        let FromRendezvous::Challenge { nonce } = FromRendezvous::from_bytes(challenge).unwrap() else {
-            panic!("no challenge")
-        };
-        let hello = Hello::new(room(), &nonce, &key(number), &door(), None);
-        assert_eq!(fetching.say(&[FromPeer::Hello(Box::new(hello))]).await, 204);
         let mut came = Vec::new();
         while came.len() < 2 {
             came.extend(fetching.frames().await.unwrap());
         }
         assert!(matches!(FromRendezvous::from_bytes(&came[0]), Ok(FromRendezvous::Clock { .. })));
-        assert!(matches!(FromRendezvous::from_bytes(&came[1]), Ok(FromRendezvous::Welcome { .. })));
+        let FromRendezvous::Challenge { nonce } = FromRendezvous::from_bytes(&came[1]).unwrap() else {
+            panic!("no challenge")
+        };
+        let hello = Hello::new(room(), &nonce, &key(number), &door(), None);
+        assert_eq!(fetching.say(&[FromPeer::Hello(Box::new(hello))]).await, 204);
+        let [welcome] = &fetching.frames().await.unwrap()[..] else { panic!("no welcome alone") };
+        assert!(matches!(FromRendezvous::from_bytes(welcome), Ok(FromRendezvous::Welcome { .. })));
         fetching
     }
 

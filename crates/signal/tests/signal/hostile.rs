@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_proto::rendezvous::{DOORS_MAX, Doors, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION};
+use plenary_proto::RoomId;
+use plenary_proto::rendezvous::{
+    DOORS_MAX, Doors, EARLY_LEN_MAX, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION,
+};
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_signal::{
     Address, Limits, Outage, Refusal, Rendezvous, Signal, SignalError, SignalEvent, WebsocketConfig,
@@ -19,8 +22,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::{
-    ANY_PORT, RawPeer, Received, config, door, doors, envelope, key, next, peer, rendezvous, room, root,
-    until_undeliverable, up, within,
+    ANY_PORT, RawPeer, Received, config, door, doors, envelope, key, next, peer, rendezvous, rendezvous_at,
+    room, root, until_undeliverable, up, within,
 };
 
 /// Asserts that a host and a guest in the room still reach each other.
@@ -105,6 +108,36 @@ async fn before_it_is_let_in_a_peer_sends_no_more_than_a_hello() {
     assert_eq!(next(&guest).await, SignalEvent::Up);
     raw.say(&FromPeer::Send { to: peer(2), envelope: &longest }).await;
     assert_eq!(next(&guest).await, envelope(9, longest));
+}
+
+#[tokio::test]
+async fn one_short_frame_may_follow_a_hello_ahead_of_the_welcome() {
+    let holds_newcomers = Duration::from_secs(60);
+    let rendezvous = rendezvous_at(ANY_PORT, Limits { holds_newcomers, ..Limits::default() });
+    let host = up(config(&rendezvous, 1)).await;
+    let send = |len: usize| FromPeer::Send { to: Address::Host, envelope: &vec![7; len] }.to_bytes();
+    for (frames, refusal) in [
+        (vec![send(EARLY_LEN_MAX)], None),
+        // the room isn't known yet: what comes meanwhile is all that a stranger may send
+        (vec![send(1), send(1)], Some(Refusal::Malformed)),
+        (vec![send(3 * EARLY_LEN_MAX)], Some(Refusal::TooLong)),
+    ] {
+        let mut raw = RawPeer::open(&rendezvous).await;
+        let nonce = raw.challenge().await;
+        let in_room = if refusal.is_none() { room() } else { RoomId([99; 16]) };
+        let hello = Hello::new(in_room, &nonce, &key(9), &door(), None);
+        raw.say(&FromPeer::Hello(Box::new(hello))).await;
+        for frame in frames {
+            raw.0.send(Message::Binary(frame)).await.unwrap();
+        }
+        match refusal {
+            None => {
+                raw.welcome().await;
+                assert_eq!(next(&host).await, envelope(9, vec![7; EARLY_LEN_MAX]));
+            }
+            Some(refusal) => assert_eq!(raw.received().await, Received::Refused(refusal)),
+        }
+    }
 }
 
 #[tokio::test]
@@ -357,7 +390,7 @@ async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
         match next(&guest).await {
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => break,
             SignalEvent::Up => assert!(!welcome, "up twice"),
-            SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Carries => {}
+            SignalEvent::Clock { .. } | SignalEvent::Turn(_) | SignalEvent::Opens | SignalEvent::Carries => {}
             SignalEvent::Envelope { .. } | SignalEvent::Undeliverable { .. } => {}
             SignalEvent::Tunnel { .. } => {}
         }

@@ -94,7 +94,7 @@ pub(crate) async fn up(config: WebsocketConfig) -> WebsocketSignal {
 pub(crate) async fn next(signal: &dyn Signal) -> SignalEvent {
     loop {
         match within(signal.next()).await.expect("the signal has ended") {
-            SignalEvent::Clock { .. } | SignalEvent::Carries => {}
+            SignalEvent::Clock { .. } | SignalEvent::Opens | SignalEvent::Carries => {}
             event => return event,
         }
     }
@@ -156,13 +156,16 @@ impl RawPeer {
     }
 
     pub(crate) async fn challenge(&mut self) -> [u8; 32] {
-        let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
-            panic!("no frame");
-        };
-        let FromRendezvous::Challenge { nonce } = FromRendezvous::from_bytes(&frame).unwrap() else {
-            panic!("no challenge");
-        };
-        nonce
+        loop {
+            let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
+                panic!("no frame");
+            };
+            match FromRendezvous::from_bytes(&frame).unwrap() {
+                FromRendezvous::Clock { .. } => {}
+                FromRendezvous::Challenge { nonce } => return nonce,
+                other => panic!("{other:?} out of turn"),
+            }
+        }
     }
 
     /// Connects a peer and enters the room.

@@ -117,6 +117,7 @@ async fn both_kinds_of_signal_tell_that_tunnels_are_carried_before_they_are_up()
         while told.last() != Some(&SignalEvent::Up) {
             told.push(within(signal.next()).await.unwrap());
         }
+        told.retain(|event| *event != SignalEvent::Opens);
         assert!(matches!(told[..], [SignalEvent::Clock { .. }, SignalEvent::Carries, SignalEvent::Up]));
     }
 }

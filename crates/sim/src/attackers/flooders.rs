@@ -78,6 +78,8 @@ impl Flooder {
             payload_types: None,
             browser: None,
             candidates: List::truncated([Candidate::Host(victim)]),
+            sctp: None,
+            hello: None,
         }
     }
 

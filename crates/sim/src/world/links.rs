@@ -78,6 +78,8 @@ impl World {
                 audio_level_id: 1,
             }),
             candidates: List::new(),
+            sctp: None,
+            hello: None,
         };
         let input = Input::Described { peer, kind, description };
         self.push(self.now + MS, Happening::Input(at, Box::new(input)));

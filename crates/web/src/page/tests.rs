@@ -284,6 +284,8 @@ fn linked() -> Linked {
             retransmission: None,
         }),
         candidates: List::truncated([Candidate::Host("127.0.0.1:7".parse().unwrap())]),
+        sctp: None,
+        hello: None,
     };
     let (kind, ticket) = (LinkKind::Peer, Some(Box::new(ticket)));
     let offer = Offer { kind, description: description(1, Setup::ActPass), ticket };

@@ -247,6 +247,7 @@ impl Joined {
                 let (username, password) = (access.username.to_string(), access.password.to_string());
                 self.asks.push(Ask::Turn { urls, username, password });
             }
+            Step::Opens => self.signal_opens(),
             Step::Up => {
                 self.signal_changed(Ok(()));
                 self.links.ask_again(Duration::from_micros(self.called_us));

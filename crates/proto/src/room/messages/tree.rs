@@ -12,6 +12,9 @@ impl RoomState {
     pub(super) fn accepts_tree(&self, sender: Sender<'_>, message: &TreeMessage) -> bool {
         match message {
             TreeMessage::Feed { .. } | TreeMessage::StopFeed => sender.is_linked,
+            TreeMessage::Newcomer { .. } => {
+                sender.is_linked && self.shared.stage.host() == Some(*sender.peer)
+            }
             TreeMessage::Attach(_)
             | TreeMessage::Accept { .. }
             | TreeMessage::Redirect { .. }
@@ -72,6 +75,9 @@ impl RoomState {
             TreeMessage::Move { how, places } => {
                 self.learn_places(&places);
                 self.tree.asked_to_move(&mut self.shared.view(), from, how, &places);
+            }
+            TreeMessage::Newcomer { peer, children } => {
+                self.tree.welcome(&mut self.shared.view(), peer, children);
             }
         }
     }
