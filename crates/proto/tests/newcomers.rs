@@ -374,7 +374,7 @@ fn a_newcomer_asks_the_host_as_soon_as_the_rendezvous_opens_and_once() {
 }
 
 #[test]
-fn a_host_that_mixes_gives_a_newcomer_a_place_and_an_offer_with_its_admission() {
+fn a_host_that_mixes_admits_a_newcomer_with_a_place_and_an_offer() {
     let mut host = Brain::new(2, RoomConfig { host: Some(hosting()), speaks: true, ..consenting() });
     host.hears(5, join(None));
     host.rests_for(2 * SECOND);

@@ -25,8 +25,8 @@ pub(crate) fn init_of(packet: &[u8]) -> Option<SctpInit> {
     Some(SctpInit { tag: field(TAG)?, tsn: field(TSN)? })
 }
 
-/// Returns the packets by which the other end would answer this end's packet with its INIT. It takes as much as this
-/// end, as all natives do.
+/// Returns the packets by which the other end would answer this end's packet with its INIT. All natives have the same
+/// receive window and numbers of streams.
 pub(crate) fn answers(packet: &[u8], other: &SctpInit) -> Option<[Vec<u8>; 2]> {
     let own = init_of(packet)?;
     let (fixed, parameters) = body_of(packet)?.split_at_checked(FIXED_LEN)?;

@@ -56,7 +56,7 @@ pub(crate) struct Transport {
     agent: Agent,
     /// Addresses of the other end, as checks have shown them.
     paths: Paths,
-    /// The pair of addresses that ICE has selected; until then the first one that has answered a check.
+    /// The pair of addresses that ICE has selected. Before that, the first pair on which a check was answered.
     path: Option<TransportContext>,
     /// ICE has selected a pair.
     is_selected: bool,

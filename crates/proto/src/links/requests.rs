@@ -1,4 +1,4 @@
-//! Offers of other peers and their requests for offers: which are accepted, when, and how many at a time.
+//! Offers of other peers, their requests for offers, and the limits of how many this peer accepts.
 
 use super::{ASKED_US_MAX, LINKS_MAX, Link, LinkTable, MAKE_US_MAX, State};
 use crate::id::PeerId;

@@ -199,8 +199,8 @@ pub struct Description {
 /// Maximum length of [`Description::hello`], in bytes. The stack's has 166.
 pub const DTLS_HELLO_LEN_MAX: usize = 400;
 
-/// What an end's INIT would say of its SCTP association (RFC 9260, 3.3.2). The rest is the same for all natives: a
-/// receive window of 1,048,576 bytes, 65,535 streams each way, and partial reliability (RFC 3758).
+/// What an end's INIT would say of its SCTP association (RFC 9260, 3.3.2). All natives have a receive window of
+/// 1,048,576 bytes, 65,535 streams each way, and partial reliability (RFC 3758).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SctpInit {
     /// Initiate tag; not 0.

@@ -37,8 +37,9 @@ pub use batch::{
 pub use connection::{Connection, Entrance, Happening, HostEntrance, PATIENCE_US, Step};
 pub use outage::{Ended, NotSent, Outage};
 
-/// Maximum length of an envelope that follows a hello without waiting for the answer, in bytes: strangers' memory at the
-/// rendezvous. A newcomer's request to the host has at most 1,600 or so, with a ticket and the longest names.
+/// Maximum length of an envelope that follows a hello without waiting for the answer, in bytes. The rendezvous keeps
+/// it for a peer that it hasn't admitted. A newcomer's request to the host has at most 1,600 bytes or so, with a ticket
+/// and the longest name.
 pub const EARLY_LEN_MAX: usize = 2_048;
 
 /// The first byte of every frame.

@@ -235,8 +235,8 @@ impl Tree {
         }
     }
 
-    /// Gives a newcomer that the host has admitted a place here, if this peer alone mixes and has one. The newcomer's own
-    /// request would come a round trip or two later, and is answered in the same way.
+    /// Gives a newcomer that the host has admitted a place here, if this peer alone mixes and has a free slot. The
+    /// newcomer's own request comes a round trip or two later, and is answered in the same way.
     pub(crate) fn welcome(&mut self, view: &mut View<'_>, newcomer: PeerId, children: u8) {
         let room = view.stage.roster().map_or(0, |roster| roster.rules.k.min(children));
         let attach = Attach { room, ..Attach::newcomer() };
