@@ -2,8 +2,8 @@
 //!
 //! The other parts of the state machine state what they want a link for ([`Want`]); this table makes the
 //! links and keeps them. The peer with the lower id sends the offer, the other requests one with
-//! `LinkWanted`. A parent that accepts a child sends the offer with its acceptance, whatever the ids: that saves a
-//! round trip or half of one. A set-up without an answer is retried with backoff.
+//! `LinkWanted`. A parent that accepts an unfed child sends the offer with its acceptance, whatever the ids: that
+//! saves a round trip or half of one. A set-up without an answer is retried with backoff.
 //!
 //! A link stays until both ends have sent `Bye`, so either end can keep it. [`LINKS_MAX`] bounds the state
 //! that strangers can make this peer hold.

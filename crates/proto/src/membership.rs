@@ -139,11 +139,18 @@ impl Membership {
     /// The rendezvous takes an envelope for the host already: a newcomer asks it a round trip earlier.
     pub(crate) fn signal_opens(&mut self, view: &mut View<'_>) {
         if self.host.is_none() && !self.admitted && !self.refused {
-            let join = Message::Member(MemberMessage::Join(self.join_of(view)));
+            self.asked = 0;
+            let join = self.ask(view);
             view.out.act(Output::Signal(Address::Host, join));
-            (self.asked, self.asked_at) = (1, Some(view.now));
-            self.join_at = Some(view.now + self.backoff.next_us(view.rng));
         }
+    }
+
+    /// Returns a request to join, which is repeated if it isn't answered.
+    fn ask(&mut self, view: &mut View<'_>) -> Message {
+        self.asked += 1;
+        self.asked_at = Some(view.now);
+        self.join_at = Some(view.now + self.backoff.next_us(view.rng));
+        Message::Member(MemberMessage::Join(self.join_of(view)))
     }
 
     /// Handles the rendezvous being up, for the first time or again. `lost`: the host has been silent for a
@@ -161,7 +168,7 @@ impl Membership {
                 ));
             }
         } else if !self.admitted {
-            // not if it has asked by this connection: it repeats that by itself
+            // a request that this connection has carried already is repeated in time
             if self.asked_at.is_none_or(|at| view.now.since(at) > SECOND) {
                 self.join_at(view.now);
             }
@@ -416,17 +423,15 @@ impl Membership {
             view.out.send_host(MemberMessage::Position { name, parent, depth, fed_nothing, ticket });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {
-            let join = Message::Member(MemberMessage::Join(self.join_of(view)));
-            match self.asks_in_its_stead(view) {
+            let instead = self.asks_in_its_stead(view);
+            let join = self.ask(view);
+            match instead {
                 Some(member) => view.out.send(member, join),
                 None => view.out.send_host(join),
             }
-            self.asked += 1;
-            self.asked_at = Some(view.now);
             if self.asked > 1 && !self.admitted {
                 view.out.event(Event::Waiting { tries: self.asked - 1 });
             }
-            self.join_at = Some(view.now + self.backoff.next_us(view.rng));
         }
         if let Some(host) = &mut self.host {
             host.on_time(view);

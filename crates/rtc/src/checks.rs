@@ -1,11 +1,13 @@
 //! Budget of connectivity checks. A description names the addresses to check (`path/candidates.rs`), so a peer that can
 //! make this peer answer an offer could make it send datagrams to anybody.
 
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use plenary_proto::Time;
 use plenary_proto::bucket::{Bucket, Rate};
+use rtc::shared::TaggedBytesMut;
 
 use crate::sync::lock;
 
@@ -37,6 +39,34 @@ impl CheckBudget {
         let since_us = now.saturating_duration_since(self.epoch).as_micros();
         let now = Time(u64::try_from(since_us).unwrap_or(u64::MAX));
         lock(if is_stranger { &self.strangers } else { &self.others }).take(now, 1)
+    }
+}
+
+/// The share of a link in the budget of checks.
+pub(crate) struct Checks {
+    budget: Arc<CheckBudget>,
+    is_stranger: bool,
+    /// Place of the check with the first turn among those that are due together.
+    turn: usize,
+}
+
+impl Checks {
+    pub(crate) fn new(budget: Arc<CheckBudget>, is_stranger: bool) -> Checks {
+        Checks { budget, is_stranger, turn: 0 }
+    }
+
+    /// Sends as many requests as the budget allows, each of those due together in its turn.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        mut due: Vec<TaggedBytesMut>,
+        outgoing: &mut VecDeque<TaggedBytesMut>,
+    ) {
+        let count = due.len().max(1);
+        due.rotate_left(self.turn % count);
+        let sent = due.iter().take_while(|_| self.budget.take(self.is_stranger, now)).count();
+        self.turn = (self.turn % count + sent) % count;
+        outgoing.extend(due.drain(..sent));
     }
 }
 

@@ -28,6 +28,7 @@ use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::{Error, Result};
 use tokio::time::Sleep;
 
+use crate::checks::Checks;
 use crate::credentials::Credentials;
 use crate::legs::Legs;
 use crate::mux::{Place, SharedSocket};
@@ -37,7 +38,7 @@ use crate::seam::Channel;
 use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
 use crate::trains::Trains;
-use crate::transport::{Checks, Transport, TransportEvent};
+use crate::transport::{Transport, TransportEvent};
 use crate::tunnels::{self, Tunnel, is_tunnel};
 use crate::wire::Wire;
 use plenary_proto::link_layout::Role;

@@ -15,12 +15,12 @@ use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::Result;
 use tokio::sync::mpsc;
 
-use crate::checks::CheckBudget;
+use crate::checks::{CheckBudget, Checks};
 use crate::credentials::Credentials;
 use crate::legs::Legs;
 use crate::seam::{PacketSink, SenderReport};
 use crate::trains::Trains;
-use crate::transport::{Checks, Transport, TransportEvent};
+use crate::transport::{Transport, TransportEvent};
 use crate::wire::Wire;
 
 struct Nowhere;

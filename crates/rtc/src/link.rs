@@ -18,6 +18,7 @@ use rtc::shared::error::Error;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::checks::Checks;
 use crate::connection::{Connection, OpenError, Plan, Sockets};
 use crate::handle::{Handle, Told};
 use crate::legs::Legs;
@@ -29,7 +30,6 @@ use crate::shared::Shared;
 use crate::sync::lock;
 use crate::train::TrainArrivals;
 use crate::trains::Trains;
-use crate::transport::Checks;
 use crate::tunnels::Tunnel;
 use crate::wire::Wire;
 use plenary_proto::link_layout::{DescriptionError, NO_H264, PAYLOAD_TYPES, Role, Ssrcs, check};
@@ -258,7 +258,7 @@ impl Link {
             browser: None,
             candidates: connection.candidates(self.shared.outer()),
             sctp,
-            hello: self.offer.is_some().then(|| connection.hello()).transpose().map_err(failed)?.flatten(),
+            hello: connection.hello().map_err(failed)?,
         })
     }
 

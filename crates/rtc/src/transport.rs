@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -26,7 +25,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use crate::agent::{add_tunnel, checks_of, ice_candidate, new_agent};
 use crate::channels::{Channels, ChannelsEvent};
-use crate::checks::{CheckBudget, is_request};
+use crate::checks::{Checks, is_request};
 use crate::credentials::Credentials;
 use crate::legs::{Leaving, Legs};
 use crate::path::{Behaviour, Checked, Migration, Reflex, Relay, Seen, behaviour};
@@ -104,29 +103,6 @@ pub(crate) struct Transport {
     /// The newest further candidates that came before the description, with their user fragment.
     early: Option<(String, Vec<Candidate>)>,
     checks: Checks,
-}
-
-/// The share of a link in the budget of checks.
-pub(crate) struct Checks {
-    budget: Arc<CheckBudget>,
-    is_stranger: bool,
-    /// Place of the check with the first turn among those that are due together.
-    turn: usize,
-}
-
-impl Checks {
-    pub(crate) fn new(budget: Arc<CheckBudget>, is_stranger: bool) -> Checks {
-        Checks { budget, is_stranger, turn: 0 }
-    }
-
-    /// Sends as many requests as the budget allows, each of those due together in its turn.
-    fn send(&mut self, now: Instant, mut due: Vec<TaggedBytesMut>, outgoing: &mut VecDeque<TaggedBytesMut>) {
-        let count = due.len().max(1);
-        due.rotate_left(self.turn % count);
-        let sent = due.iter().take_while(|_| self.budget.take(self.is_stranger, now)).count();
-        self.turn = (self.turn % count + sent) % count;
-        outgoing.extend(due.drain(..sent));
-    }
 }
 
 /// An event on a transport.
@@ -486,7 +462,10 @@ impl Transport {
             _ => {
                 self.agent.handle_read(tagged)?;
                 self.check_path()?;
-                self.take_valid_path(now, local_addr, peer_addr, !is_request(datagram))?;
+                self.checked_by.get_or_insert(transport);
+                if !is_request(datagram) {
+                    self.take_valid_path(now, transport)?;
+                }
             }
         }
         Ok(())
@@ -494,21 +473,14 @@ impl Transport {
 
     /// A pair that has answered a check is valid, and may be used before ICE has selected one (RFC 8445, 12.1): the
     /// handshake begins a round trip earlier. A relay waits for a better pair.
-    fn take_valid_path(
-        &mut self,
-        now: Instant,
-        local_addr: SocketAddr,
-        peer_addr: SocketAddr,
-        is_answer: bool,
-    ) -> Result<()> {
-        self.checked_by.get_or_insert(udp(local_addr, peer_addr));
-        let is_relayed = [&self.relays, &self.other_relays].into_iter().zip([local_addr, peer_addr]);
-        let is_detour =
-            is_tunnel(local_addr) || is_relayed.into_iter().any(|(relays, at)| relays.contains(&at));
-        if !is_answer || self.path.is_some() || is_detour {
+    fn take_valid_path(&mut self, now: Instant, pair: TransportContext) -> Result<()> {
+        let is_detour = is_tunnel(pair.local_addr)
+            || self.relays.contains(&pair.local_addr)
+            || self.other_relays.contains(&pair.peer_addr);
+        if self.path.is_some() || is_detour {
             return Ok(());
         }
-        self.path = Some(udp(local_addr, peer_addr));
+        self.path = Some(pair);
         self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.path_found(now))
     }
 

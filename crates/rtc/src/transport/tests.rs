@@ -1,9 +1,12 @@
 //! Tests of the transport: two ends in virtual time.
 
+use std::sync::Arc;
+
 use plenary_proto::bounded::List;
 use proptest::prelude::*;
 
 use super::*;
+use crate::checks::CheckBudget;
 use crate::ends::{End, pair, run};
 
 #[test]
